@@ -1,0 +1,1 @@
+"""Hyper-parameter search that cannot be lost and can always explain itself."""

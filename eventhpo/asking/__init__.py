@@ -1,0 +1,1 @@
+"""The one place that calls Optuna: suggestions and verdicts from a view over the state."""

@@ -1,0 +1,41 @@
+"""Optuna's answers to the two questions that the scheduler has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import optuna
+
+from eventhpo.asking.judge import judge
+from eventhpo.asking.named import quiet
+from eventhpo.asking.suggest import suggest
+from eventhpo.asking.view import StateView
+from eventhpo.core.actions import Judge, Suggest
+from eventhpo.core.events import Event
+from eventhpo.core.state import State
+
+
+class Asker:
+    """Answers from a view over one state, kept while the state moves forward.
+
+    An answer is a function of the state alone: a view made anew gives the same.
+    """
+
+    def __init__(self, state: State) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._state = state
+        self._view = StateView(state)
+
+    def answer(self, question: Suggest | Judge) -> Sequence[Event]:
+        """Return the decisions that answer *question*, in their order."""
+        with quiet():
+            match question:
+                case Suggest():
+                    return (suggest(self._state, self._view),)
+                case Judge():
+                    return judge(self._state, self._view)
+
+
+def decided(state: State, question: Suggest | Judge) -> Sequence[Event]:
+    """Return the answer from a view made for this one question."""
+    return Asker(state).answer(question)

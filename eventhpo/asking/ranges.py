@@ -1,0 +1,340 @@
+"""The space in numbers: which values a parameter has, by what a sampler and by what a job knows them.
+
+A *point value* is what Optuna knows a value by, a *job value* what the job gets.
+They differ in one case only: a `LogUniformParameterRange` with a step is a grid of
+exponents to Optuna, and its job gets `base ** exponent`.
+
+Values on a grid are computed in decimals, as Optuna does where it enumerates one:
+the fourth value of 0, 0.1, ... is 0.3 and not 0.30000000000000004. So a point is
+the same point whichever sampler, person or enumeration named it.
+
+Nothing here imports Optuna: reading a search file must not cost what that costs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from decimal import Context, Decimal
+from functools import lru_cache
+from itertools import product
+from typing import assert_never
+
+from eventhpo.core.spec import (
+    DiscreteParameterRange,
+    LogUniformParameterRange,
+    Parameter,
+    Scalar,
+    UniformIntegerParameterRange,
+    UniformParameterRange,
+)
+from eventhpo.kinds import EXACT
+from eventhpo.mistakes import Mistake, shown
+
+FINITE = 100_000  # points of a space that is still enumerated; a larger one counts as infinite
+DEFAULT_SECTION = "General"  # where ClearML puts a parameter that names no section
+
+_OFF_GRID = 1e-8  # part of a step by which Optuna lets a value lie beside its grid
+_DECIMALS = Context(prec=60)  # two floats of 17 digits, a step of 2**53 and room: nothing is rounded
+
+
+class Grid:
+    """`count` floats, `step` apart, from `low` on; each free of the noise that adding up leaves."""
+
+    __slots__ = ("count", "low", "step")
+
+    def __init__(self, low: float, step: float, count: int) -> None:
+        self.low, self.step, self.count = low, step, count
+
+    def at(self, k: int) -> float:
+        """Return the *k*-th value, from 0."""
+        return float(_DECIMALS.fma(Decimal(k), Decimal(str(self.step)), Decimal(str(self.low))))
+
+    def ends_exactly(self) -> bool:
+        """Whether the last value, as it is printed, is still a whole number of steps from the first."""
+        width = _DECIMALS.subtract(Decimal(str(self.at(self.count - 1))), Decimal(str(self.low)))
+        return _DECIMALS.remainder(width, Decimal(str(self.step))) == 0
+
+    def near(self, value: float) -> int:
+        """Return which value of the grid is nearest to *value*."""
+        return min(max(round((value - self.low) / self.step), 0), self.count - 1)
+
+    def snap(self, value: float) -> float:
+        """Return the value of the grid nearest to *value*."""
+        return self.at(self.near(value))
+
+    def holds(self, value: float) -> bool:
+        """Whether *value* is on the grid, but for noise."""
+        return abs(value - self.snap(value)) <= _OFF_GRID * self.step
+
+
+@lru_cache(maxsize=1024)
+def _float_grid(low: float, high: float, step: float, include_max: bool) -> Grid:
+    width = _DECIMALS.subtract(Decimal(str(high)), Decimal(str(low)))
+    steps, rest = _DECIMALS.divmod(width, Decimal(str(step)))
+    last_is_max = rest == 0
+    return Grid(low, step, int(steps) + (0 if last_is_max and not include_max else 1))
+
+
+def full_name(name: str) -> str:
+    """Return *name* as `Section/name`; without a section it stands in ClearML's default one."""
+    return name if "/" in name else f"{DEFAULT_SECTION}/{name}"
+
+
+def grid(p: UniformParameterRange | LogUniformParameterRange) -> Grid | None:
+    """Return the grid of *p*, of exponents for a logarithmic range; None if it has no step."""
+    if p.step_size is None:
+        return None
+    return _float_grid(float(p.min_value), float(p.max_value), float(p.step_size), p.include_max_value)
+
+
+def bounds(p: UniformParameterRange | LogUniformParameterRange) -> tuple[float, float]:
+    """Return the smallest and the largest job value of *p*.
+
+    Without a step and without its maximum a range ends at the last float below it.
+    """
+    if (points := grid(p)) is not None:
+        return _from_exponent(p, points.at(0)), _from_exponent(p, points.at(points.count - 1))
+    low, high = _from_exponent(p, float(p.min_value)), _from_exponent(p, float(p.max_value))
+    return low, high if p.include_max_value else math.nextafter(high, -math.inf)
+
+
+def integers(p: UniformIntegerParameterRange) -> range:
+    """Return the values of *p*; none lies above its maximum."""
+    return range(p.min_value, p.max_value + (1 if p.include_max_value else 0), p.step_size)
+
+
+def _from_exponent(p: UniformParameterRange | LogUniformParameterRange, x: float) -> float:
+    return float(p.base) ** x if isinstance(p, LogUniformParameterRange) else x
+
+
+# ---------------------------------------------------------------- point values and job values
+
+
+def snap(p: Parameter, suggested: Scalar) -> Scalar:
+    """Return the point value that a sampler's *suggested* value stands for: that of the grid, without noise."""
+    match p:
+        case UniformParameterRange() | LogUniformParameterRange():
+            value = _as_float(suggested)
+            return value if (points := grid(p)) is None else points.snap(value)
+        case UniformIntegerParameterRange():
+            return int(_as_float(suggested))
+        case DiscreteParameterRange():
+            return suggested
+        case _:
+            assert_never(p)
+
+
+def to_job(p: Parameter, point_value: Scalar) -> Scalar:
+    """Return what the job gets for *point_value*; never out of range, in the type of the range."""
+    value = snap(p, point_value)
+    if isinstance(p, LogUniformParameterRange) and p.step_size is not None:
+        return _from_exponent(p, _as_float(value))
+    return value
+
+
+def from_job(p: Parameter, value: Scalar) -> Scalar:
+    """Return the point value of a job's *value*.
+
+    Raises:
+        ValueError: *value* is none of *p*'s; the text says what was expected.
+    """
+    match p:
+        case DiscreteParameterRange():
+            return _listed(p, value)
+        case UniformIntegerParameterRange():
+            if isinstance(value, bool) or not isinstance(value, int) or value not in integers(p):
+                raise ValueError(described(p))
+            return value
+        case UniformParameterRange() | LogUniformParameterRange():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(described(p))
+            return _in_range(p, float(value))
+        case _:
+            assert_never(p)
+
+
+def _listed(p: DiscreteParameterRange, value: Scalar) -> Scalar:
+    for one in p.values:
+        # In Python True == 1; in a search file they are different values. 1 and 1.0 are the same number.
+        if isinstance(one, bool) == isinstance(value, bool) and one == value:
+            return one
+    raise ValueError(described(p))
+
+
+def _in_range(p: UniformParameterRange | LogUniformParameterRange, value: float) -> float:
+    points = grid(p)
+    low, high = bounds(p)
+    if points is None:
+        if not low <= value <= high:
+            raise ValueError(described(p))
+        return value
+    if isinstance(p, UniformParameterRange):
+        if not points.holds(value):
+            raise ValueError(described(p))
+        return points.snap(value)
+    # An exponent is found again through a logarithm, so it is compared as the value that it gives.
+    exponent = points.snap(math.log(value) / math.log(p.base)) if value > 0 else math.nan
+    if not math.isclose(_from_exponent(p, exponent), value, rel_tol=1e-9):
+        raise ValueError(described(p))
+    return exponent
+
+
+def _as_float(value: Scalar) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError(f"a sampler suggested {value!r} for a range of numbers")
+    return float(value)
+
+
+def described(p: Parameter) -> str:
+    """Return the values of *p* in words."""
+    match p:
+        case DiscreteParameterRange():
+            return "one of " + shown(list(p.values))
+        case UniformIntegerParameterRange():
+            values = integers(p)
+            step = "" if p.step_size == 1 else f" in steps of {p.step_size}"
+            return f"a whole number from {values[0]} to {values[-1]}{step}"
+        case UniformParameterRange() | LogUniformParameterRange():
+            low, high = bounds(p)
+            step = "" if p.step_size is None else f" in steps of {p.step_size!r}"
+            scale = f" of the exponent of {p.base!r}" if step and isinstance(p, LogUniformParameterRange) else ""
+            return f"a number from {low!r} to {high!r}{step}{scale}"
+        case _:
+            assert_never(p)
+
+
+# ---------------------------------------------------------------- how many points, and which
+
+
+def length(p: Parameter) -> int | None:
+    """Return how many values *p* has; None if it is a range without a step."""
+    match p:
+        case DiscreteParameterRange():
+            return len(p.values)
+        case UniformIntegerParameterRange():
+            return len(integers(p))
+        case UniformParameterRange() | LogUniformParameterRange():
+            if (points := grid(p)) is not None:
+                return points.count
+            low, high = bounds(p)
+            return 1 if low == high else None
+        case _:
+            assert_never(p)
+
+
+def size(space: tuple[Parameter, ...]) -> int | None:
+    """Return how many points *space* has; None if it has more than `FINITE` or no end of them."""
+    total = 1
+    for p in space:
+        values = length(p)
+        if values is None or values > FINITE:
+            return None
+        total *= values
+    return total if total <= FINITE else None
+
+
+def points(space: tuple[Parameter, ...]) -> Iterator[dict[str, Scalar]]:
+    """Yield every point of *space* once, as point values; the last parameter turns fastest.
+
+    Raises:
+        ValueError: The space is infinite.
+    """
+    names = [p.name for p in space]
+    for values in product(*(_values(p) for p in space)):
+        yield dict(zip(names, values, strict=True))
+
+
+def _values(p: Parameter) -> list[Scalar]:
+    match p:
+        case DiscreteParameterRange():
+            return list(p.values)
+        case UniformIntegerParameterRange():
+            return list(integers(p))
+        case UniformParameterRange() | LogUniformParameterRange():
+            if (steps := grid(p)) is not None:
+                return [steps.at(k) for k in range(steps.count)]
+            if length(p) is None:
+                raise ValueError(f"{p.name} is a range without a step: its points cannot be listed")
+            return [bounds(p)[0]]
+        case _:
+            assert_never(p)
+
+
+# ---------------------------------------------------------------- what cannot be
+
+
+def mistakes(p: Parameter) -> list[Mistake]:
+    """Return what is wrong with *p* in itself, by the names of its fields; empty if it is sound."""
+    if isinstance(p, DiscreteParameterRange):
+        return _value_mistakes(p)
+    found = _order_mistakes(p)
+    if not found and not isinstance(p, UniformIntegerParameterRange):
+        found = _float_mistakes(p)
+    return found
+
+
+def _order_mistakes(
+    p: UniformParameterRange | LogUniformParameterRange | UniformIntegerParameterRange,
+) -> list[Mistake]:
+    width = p.max_value - p.min_value
+    if not math.isfinite(width):
+        return [Mistake("max_value", p.max_value, "a range whose width a float can hold")]
+    if width < 0:
+        return [Mistake("min_value", p.min_value, f"at most max_value, which is {shown(p.max_value)}")]
+    if width == 0 and not p.include_max_value:
+        return [Mistake("include_max_value", False, "true, as min_value is max_value and nothing else is left")]
+    if p.step_size is not None and p.step_size <= 0:
+        return [Mistake("step_size", p.step_size, "a step above 0")]
+    if p.step_size is not None and p.step_size > width > 0:
+        return [Mistake("step_size", p.step_size, f"at most max_value - min_value, which is {shown(width)}")]
+    return []
+
+
+def _float_mistakes(p: UniformParameterRange | LogUniformParameterRange) -> list[Mistake]:
+    found: list[Mistake] = []
+    if p.step_size is not None and _step_is_lost(p.min_value, p.max_value, p.step_size):
+        found.append(Mistake("step_size", p.step_size, "a step that floats of this size can tell apart"))
+    elif (values := grid(p)) is not None and not values.ends_exactly():
+        # Optuna measures the range by printed decimals, and would take its last value off.
+        found.append(
+            Mistake("step_size", p.step_size, "fewer digits, so that the last value can be written as a float")
+        )
+    if isinstance(p, LogUniformParameterRange):
+        found += _power_mistakes(p)
+    if not found and p.step_size is None and bounds(p)[0] > bounds(p)[1]:
+        found.append(Mistake("include_max_value", False, "true, as no float lies between min_value and max_value"))
+    return found
+
+
+def _step_is_lost(low: float, high: float, step: float) -> bool:
+    largest = max(abs(low), abs(high))
+    return (high - low) / step > EXACT or step < 4 * math.ulp(largest)
+
+
+def _power_mistakes(p: LogUniformParameterRange) -> list[Mistake]:
+    if p.base <= 1:
+        return [Mistake("base", p.base, "a base above 1")]
+    found = []
+    for key, exponent in (("min_value", p.min_value), ("max_value", p.max_value)):
+        try:
+            power = float(p.base) ** float(exponent)
+        except OverflowError:
+            power = math.inf
+        if not 0 < power < math.inf:
+            found.append(Mistake(key, exponent, f"an exponent: {p.base!r} to this power is {power}"))
+    return found
+
+
+def _value_mistakes(p: DiscreteParameterRange) -> list[Mistake]:
+    if not p.values:
+        return [Mistake("values", [], "at least one value")]
+    found = []
+    for k, value in enumerate(p.values):
+        if isinstance(value, float) and not math.isfinite(value):
+            found.append(Mistake(f"values[{k}]", value, "a finite number"))
+        elif value in p.values[:k]:
+            # Optuna finds a choice again by ==, and True == 1 == 1.0: it would take one for the other.
+            first = p.values[p.values.index(value)]
+            found.append(Mistake(f"values[{k}]", value, f"a value that differs from {shown(first)}, named before"))
+    return found

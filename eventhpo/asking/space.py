@@ -1,0 +1,76 @@
+"""The space as Optuna knows it, and as a job does."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from eventhpo.asking.ranges import (
+    FINITE,
+    bounds,
+    described,
+    from_job,
+    full_name,
+    grid,
+    integers,
+    mistakes,
+    points,
+    size,
+    snap,
+    to_job,
+)
+from eventhpo.core.spec import (
+    DiscreteParameterRange,
+    LogUniformParameterRange,
+    Parameter,
+    UniformIntegerParameterRange,
+    UniformParameterRange,
+)
+
+__all__ = [
+    "FINITE",
+    "described",
+    "distribution",
+    "distributions",
+    "from_job",
+    "full_name",
+    "mistakes",
+    "points",
+    "size",
+    "snap",
+    "to_job",
+]
+
+
+def distribution(p: Parameter) -> BaseDistribution:
+    """Return Optuna's distribution of the point values of *p*; it holds no value that *p* does not.
+
+    Raises:
+        ValueError: *p* is not sound (`mistakes`).
+    """
+    if found := mistakes(p):
+        raise ValueError(f"{p.name}: {found[0]}")
+    match p:
+        case DiscreteParameterRange():
+            return CategoricalDistribution(p.values)
+        case UniformIntegerParameterRange():
+            values = integers(p)
+            return IntDistribution(values[0], values[-1], step=p.step_size)
+        case UniformParameterRange() | LogUniformParameterRange():
+            if (steps := grid(p)) is not None:
+                return FloatDistribution(steps.low, steps.at(steps.count - 1), step=steps.step)
+            low, high = bounds(p)
+            return FloatDistribution(low, high, log=isinstance(p, LogUniformParameterRange))
+        case _:
+            assert_never(p)
+
+
+def distributions(space: tuple[Parameter, ...]) -> dict[str, BaseDistribution]:
+    """Return the distribution of each parameter of *space*, in its order."""
+    return {p.name: distribution(p) for p in space}

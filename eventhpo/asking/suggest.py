@@ -1,0 +1,138 @@
+"""The next trial: what the sampler proposes, given everything that the state shows of the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from eventhpo.asking import attributes
+from eventhpo.asking.named import build_sampler
+from eventhpo.asking.seeds import derived_seed
+from eventhpo.asking.space import from_job, points, to_job
+from eventhpo.asking.view import StateView
+from eventhpo.core import points as counting
+from eventhpo.core.events import TrialSuggested
+from eventhpo.core.spec import Scalar
+from eventhpo.core.state import State
+
+TRIES = 50  # before a finite space is enumerated, or an infinite one accepts a duplicate
+
+
+class Proposal(msgspec.Struct, frozen=True):
+    """A point as the sampler knows it, and what the sampler wrote while it made it."""
+
+    point: dict[str, Scalar]
+    attrs: dict[str, Any]
+    study_attrs: dict[str, Any]
+
+
+def suggest(state: State, view: StateView) -> TrialSuggested:
+    """Return the next trial: the first waiting point of a user, else a point that no trial holds.
+
+    A duplicate costs nothing: the next try has its number in the seed. After
+    `TRIES` a finite space is enumerated and the seed picks an untried point; an
+    infinite one accepts the duplicate.
+    """
+    if state.waiting:
+        return _for_user(state, view)
+    kept: dict[str, Any] = {}  # what a refused try may leave behind: QMC's counter
+    proposal = None
+    for number in range(1, TRIES + 1):
+        proposal = _ask(state, view, number, None, kept)
+        params = job_params(state, proposal.point)
+        if state.point_key(params) not in state.taken:
+            return _suggested(state, proposal, params, number)
+        kept = attributes.kept_over_tries(proposal.study_attrs)
+    assert proposal is not None
+    if state.space_size is None:
+        return _suggested(state, proposal, job_params(state, proposal.point), TRIES, duplicate=True)
+    return _enumerated(state, kept)
+
+
+def _for_user(state: State, view: StateView) -> TrialSuggested:
+    given = state.waiting[0].params
+    fixed = {p.name: from_job(p, given[p.name]) for p in state.search.space if p.name in given}
+    proposal = _ask(state, view, 1, fixed, {})
+    params = job_params(state, proposal.point)
+    duplicate = state.point_key(params) in state.taken
+    event = _suggested(state, proposal, params, 1, duplicate=duplicate)
+    return msgspec.structs.replace(event, source="user")
+
+
+def _ask(
+    state: State, view: StateView, number: int, fixed: dict[str, Any] | None, study_attrs: dict[str, Any]
+) -> Proposal:
+    """Ask a fresh sampler once, the try *number*."""
+    view.refresh()
+    view.written_study.update(study_attrs)
+    trial_number = len(state.trials)
+    search = state.search
+    sampler = build_sampler(
+        search.sampler,
+        space=search.space,
+        seed=derived_seed(search.seed, "suggest", trial_number, number),
+        search_seed=search.seed,
+    )
+    study = optuna.Study(search.name, view, sampler=sampler, pruner=optuna.pruners.NopPruner())
+    trial_id = view.open_trial(fixed)
+    trial = optuna.trial.Trial(study, trial_id)
+    point = {name: _suggest_one(trial, name, d) for name, d in view.distributions.items()}
+    attrs = {name: value for written, name, value in view.written if written == trial_id and name != "fixed_params"}
+    return Proposal(point, attributes.to_log(attrs), attributes.to_log(view.written_study))
+
+
+def _suggest_one(trial: optuna.trial.Trial, name: str, d: BaseDistribution) -> Scalar:
+    match d:
+        case FloatDistribution():
+            return trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
+        case IntDistribution():
+            return trial.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
+        case CategoricalDistribution():
+            value: Scalar = trial.suggest_categorical(name, d.choices)
+            return value
+    raise TypeError(f"{name} has a distribution that is not known here: {d!r}")
+
+
+def job_params(state: State, point: dict[str, Scalar]) -> dict[str, Scalar]:
+    """Return what the job of a point gets."""
+    return {p.name: to_job(p, point[p.name]) for p in state.search.space}
+
+
+def _suggested(
+    state: State,
+    proposal: Proposal,
+    params: dict[str, Scalar],
+    tries: int,
+    *,
+    enumerated: bool = False,
+    duplicate: bool = False,
+) -> TrialSuggested:
+    return TrialSuggested(
+        trial=len(state.trials),
+        params=params,
+        tries=tries,
+        enumerated=enumerated,
+        duplicate=duplicate,
+        point=None if proposal.point == params else proposal.point,
+        attrs=proposal.attrs,
+        study_attrs=proposal.study_attrs,
+    )
+
+
+def _enumerated(state: State, kept: dict[str, Any]) -> TrialSuggested:
+    """Return an untried point of a finite space, picked by the seed."""
+    untried = [p for p in _proposable(state) if state.point_key(job_params(state, p)) not in state.taken]
+    pick = derived_seed(state.search.seed, "enumerate", len(state.trials), 0) % len(untried)
+    point = untried[pick]
+    proposal = Proposal(point, {}, attributes.to_log(kept))
+    return _suggested(state, proposal, job_params(state, point), TRIES, enumerated=True)
+
+
+def _proposable(state: State) -> Iterator[dict[str, Scalar]]:
+    for point in points(state.search.space):
+        if counting.proposable(state.search, job_params(state, point)):
+            yield point

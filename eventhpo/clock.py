@@ -1,0 +1,56 @@
+"""The door to time: what the clock says, and waiting that a signal ends."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+SLICE = 0.5  # seconds; a request is looked for, and the head file kept, at least once a second
+
+
+class Clock(Protocol):
+    """Our clock. Microseconds since 1970, UTC."""
+
+    def now(self) -> int:
+        """Return the time."""
+        ...
+
+    def wait(self, seconds: float, until: int | None, meanwhile: Callable[[], bool]) -> None:
+        """Return after *seconds*, at the time *until* if that comes first, or when woken.
+
+        *meanwhile* is called at least once a second, and at least once; what it
+        answers is whether the wait is over.
+        """
+        ...
+
+    def wake(self) -> None:
+        """End the wait that is under way, or the next one."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock; `wake` may be called from any thread and from a signal handler."""
+
+    def __init__(self) -> None:
+        self._woken = threading.Event()
+
+    def now(self) -> int:
+        """Return the time."""
+        return time.time_ns() // 1000
+
+    def wait(self, seconds: float, until: int | None, meanwhile: Callable[[], bool]) -> None:
+        """Wait in slices; a clock that is set back cannot make the wait longer than *seconds*."""
+        if until is not None:
+            seconds = min(seconds, (until - self.now()) / 1e6)
+        end = time.monotonic() + seconds
+        while not meanwhile():
+            left = end - time.monotonic()
+            if left <= 0 or self._woken.wait(min(left, SLICE)):
+                break
+        self._woken.clear()
+
+    def wake(self) -> None:
+        """End the wait that is under way, or the next one."""
+        self._woken.set()

@@ -1,0 +1,265 @@
+"""The loop: ask what comes next, do it, record it; commit before every effect and every wait.
+
+There is no recovery code. A controller that is started on a log folds it and
+carries on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from eventhpo.asking.asker import Asker
+from eventhpo.asking.fingerprint import fingerprint
+from eventhpo.clock import Clock
+from eventhpo.core import actions, due
+from eventhpo.core.decide import next_action
+from eventhpo.core.events import ClockTicked, ControllerStarted, EffectFailed, Event, Head, Recorded, StopAsked
+from eventhpo.core.evolve import evolve, fold
+from eventhpo.core.spec import MINUTE
+from eventhpo.core.state import State
+from eventhpo.jobs.protocol import Jobs, Polled, Refused
+from eventhpo.log.writer import open_writer
+from eventhpo.machine import Machine
+from eventhpo.perform import observations, perform, poll
+
+
+class Log(Protocol):
+    """The door to the log, as a controller uses it."""
+
+    @property
+    def head(self) -> Head: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def pending(self) -> bool: ...
+    def record(self, event: Event, cause: int | None, at: int) -> Recorded: ...
+    def commit(self) -> None: ...
+    def check_lease(self) -> None: ...
+    def beat(self) -> None: ...
+    def close(self, clean: bool = True) -> bool: ...
+
+
+class Requests(Protocol):
+    """What others ask of a live controller."""
+
+    def read(self, state: State) -> Iterator[tuple[Event, Callable[[], None]]]:
+        """Yield the event of each request, and what to call when it is committed."""
+        ...
+
+    def any(self) -> bool:
+        """Whether there may be one."""
+        ...
+
+
+class NoRequests:
+    """Nobody asks."""
+
+    def read(self, state: State) -> Iterator[tuple[Event, Callable[[], None]]]:
+        """Yield nothing."""
+        return iter(())
+
+    def any(self) -> bool:
+        """Return False."""
+        return False
+
+
+class Controller:
+    """Drives one search on one log; used by one thread, but for `interrupt`."""
+
+    def __init__(
+        self,
+        log: Log,
+        state: State,
+        jobs: Jobs,
+        clock: Clock,
+        *,
+        requests: Requests | None = None,
+        tell: Callable[[Recorded, State], None] = lambda row, state: None,
+    ) -> None:
+        self.state = state
+        self._log = log
+        self._jobs = jobs
+        self._clock = clock
+        self._requests = requests or NoRequests()
+        self._tell = tell
+        self._asker = Asker(state)
+        self._untold: list[Recorded] = []
+        self._quiet = 0  # polls in a row that saw nothing
+        self._behind = False  # the last poll left something unread
+        self._offset = 0  # the door's clock minus ours, as of the last poll
+        self._interrupted: StopAsked | None = None
+
+    def interrupt(self, stop: StopAsked) -> None:
+        """End this run as *stop* says, as soon as the step under way is over; from any thread or signal."""
+        self._interrupted = self._interrupted or stop
+        self._clock.wake()
+
+    def run(self) -> actions.Rest:
+        """Carry the search on until it is finished or this run is to end; return which.
+
+        Raises:
+            Busy: the log was taken over. StorageFailed: it cannot be written.
+        """
+        while True:
+            if self._interrupted is not None:
+                stop, self._interrupted = self._interrupted, None
+                self.record(stop, None)
+            action = next_action(self.state)
+            if not isinstance(action, actions.Rest):
+                self._step(action)
+                continue
+            self.commit()
+            if not self._take_requests():
+                return action
+
+    def _step(self, action: actions.Action) -> None:
+        match action:
+            case actions.Decide(event=event):
+                self.record(event, self.state.last_input)
+            case actions.Suggest() | actions.Judge():
+                for decision in self._asker.answer(action):
+                    self.record(decision, self.state.last_input)
+            case actions.Draft() | actions.Launch() | actions.Stop() | actions.Cancel():
+                self._perform(action)
+            case actions.Poll() | actions.Wait():
+                self._look(action)
+            case actions.Rest():
+                raise AssertionError("a rest is no step")
+
+    def _perform(self, action: actions.Effect) -> None:
+        self.commit()
+        self._log.check_lease()
+        for event, cause in perform(self.state, action, self._jobs, self._clock.now()):
+            self.record(event, cause)
+        self._quiet = 0
+
+    # ------------------------------------------------------------ looking
+
+    def _look(self, action: actions.Poll | actions.Wait) -> None:
+        self.commit()
+        self._log.beat()
+        if self._take_requests():
+            return
+        self._wait()
+        if self._interrupted is not None or self._requests.any():
+            return
+        now = self._clock.now()
+        cause = self.state.head.seq
+        if isinstance(action, actions.Poll):
+            answer = poll(self.state, action, self._jobs)
+            if isinstance(answer, Refused):
+                self._poll_failed(answer, now, cause)
+                return
+            self._observe(answer, now, cause)
+        else:
+            self._tick(now, self.state.jobs_clock, cause)
+        self._quiet = 0 if self._log.pending else self._quiet + 1
+
+    def _observe(self, answer: Polled, now: int, cause: int) -> None:
+        self._offset = answer.clock - now
+        self._behind = any(seen.more for seen in answer.seen)
+        for event in list(observations(self.state, answer)):
+            self.record(event, cause)
+        self._tick(now, answer.clock, cause)
+
+    def _tick(self, now: int, jobs_now: int, cause: int) -> None:
+        """Record a tick if something was due before this poll began."""
+        if any(due.reached(item, now, jobs_now) for item in due.dues(self.state)):
+            self.record(ClockTicked(clock=now, jobs_clock=jobs_now), cause)
+
+    def _poll_failed(self, answer: Refused, now: int, cause: int) -> None:
+        before = self.state.poll_failure
+        self.record(
+            EffectFailed(
+                effect="poll",
+                count=1 if before is None else before.count + 1,
+                error=answer.error,
+                in_doubt=answer.in_doubt,
+                clock=now,
+            ),
+            cause,
+        )
+
+    def _wait(self) -> None:
+        if self._behind:
+            return
+        period = self.state.limits.pool_period_min * MINUTE / 1e6
+        seconds = min(self._jobs.shortest_wait * 2 ** min(self._quiet, 20), self._jobs.longest_wait, period)
+        self._clock.wait(seconds, self._next_due(), self._meanwhile)
+
+    def _meanwhile(self) -> bool:
+        self._log.beat()
+        return self._interrupted is not None or self._requests.any()
+
+    def _next_due(self) -> int | None:
+        """Return when something is due next, by our clock."""
+        times = (d.at if d.clock == "ours" else d.at - self._offset for d in due.dues(self.state))
+        return min(times, default=None)
+
+    # ------------------------------------------------------------ recording
+
+    def record(self, event: Event, cause: int | None) -> None:
+        """Give *event* its place behind the others and fold it; `commit` writes it."""
+        row = self._log.record(event, cause, self._clock.now())
+        self.state = evolve(self.state, row)
+        self._untold.append(row)
+
+    def commit(self) -> None:
+        """Write what was recorded, then tell of it."""
+        self._log.commit()
+        told, self._untold = self._untold, []
+        for row in told:
+            self._tell(row, self.state)
+
+    def _take_requests(self) -> bool:
+        """Record what others ask, commit it, and let them know; whether there was anything."""
+        if not self._requests.any():
+            return False
+        answered = []
+        for event, done in self._requests.read(self.state):
+            self.record(event, None)
+            answered.append(done)
+        self.commit()
+        for done in answered:
+            done()
+        return bool(answered)
+
+    def close(self, *, clean: bool = True) -> bool:
+        """Let go of the log and the jobs' door; return whether the log rests as one quiet file."""
+        self._jobs.close()
+        return self._log.close(clean)
+
+
+@contextmanager
+def opened(
+    path: Path,
+    jobs_for: Callable[[State], Jobs],
+    clock: Clock,
+    machine: Machine,
+    *,
+    take_over: bool = False,
+    wrap: Callable[[Log], Log] = lambda log: log,
+    requests: Requests | None = None,
+    tell: Callable[[Recorded, State], None] = lambda row, state: None,
+) -> Iterator[Controller]:
+    """Hold the log at *path* as its one controller; end well unless an error comes through.
+
+    Raises:
+        Busy, DamagedLog, StorageFailed, Usage: as `eventhpo.log.writer.open_writer`.
+    """
+    started = ControllerStarted(
+        host=machine.host, pid=machine.pid, boot=machine.boot, clock=clock.now(), fingerprint=fingerprint()
+    )
+    log, rows = open_writer(path, started, clock.now(), take_over=take_over)
+    held = wrap(log)
+    try:
+        state = fold(rows)
+        controller = Controller(held, state, jobs_for(state), clock, requests=requests, tell=tell)
+        yield controller
+    except BaseException:
+        held.close(clean=False)
+        raise
+    controller.close()

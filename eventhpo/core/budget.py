@@ -1,0 +1,91 @@
+"""Iterations: what an attempt is charged, what is reserved, what still fits.
+
+The limit is `max_iteration_per_job * total_max_jobs`. A job starts only if a whole
+`max_iteration_per_job` fits beside all charges and reservations, so the sum of the
+charges never exceeds it.
+"""
+
+from __future__ import annotations
+
+from eventhpo.core.spec import MINUTE
+from eventhpo.core.state import Attempt, State
+
+
+def reservation(state: State) -> int:
+    """Return what one job reserves: `max_iteration_per_job`, or nothing where there is none."""
+    return state.search.max_iteration_per_job or 0
+
+
+def reserved(state: State) -> int:
+    """Return the iterations that attempts hold in reserve."""
+    return state.totals.reservations * reservation(state)
+
+
+def limit(state: State) -> int | None:
+    """Return the iterations of the whole search, None if they are not limited."""
+    if state.search.max_iteration_per_job is None or state.limits.total_max_jobs is None:
+        return None
+    return state.search.max_iteration_per_job * state.limits.total_max_jobs
+
+
+def fits(state: State) -> bool:
+    """Whether one more job's reservation fits."""
+    most = limit(state)
+    return most is None or state.totals.charged + reserved(state) + reservation(state) <= most
+
+
+def trials_left(state: State) -> bool:
+    """Whether the number of trials allows one more (only where iterations are not limited)."""
+    jobs = state.limits.total_max_jobs
+    return state.search.max_iteration_per_job is not None or jobs is None or len(state.trials) < jobs
+
+
+def used_up(state: State) -> bool:
+    """Whether nothing more can be started, ever: nothing fits, and nothing is held."""
+    return (not fits(state) and not state.totals.reservations) or not trials_left(state)
+
+
+def charged_through(state: State, attempt: Attempt) -> int | None:
+    """Return the highest iteration that counts, None if no point does."""
+    most = state.search.max_iteration_per_job
+    if attempt.fate == "limit" and most is not None:
+        return most
+    if attempt.fate == "pruned":
+        return attempt.curves[0].iterations[attempt.judged - 1]
+    inside = (c.iterations[c.in_time - 1] for c in attempt.curves if c.in_time)
+    through = max(inside, default=None)
+    return through if most is None or through is None else min(through, most)
+
+
+def charge(state: State, attempt: Attempt) -> int:
+    """Return the iterations that *attempt* costs: at least 1 if it ever started, else 0."""
+    through = charged_through(state, attempt)
+    if attempt.started_at is None and through is None:
+        return 0
+    return max(1, (through or 0) - attempt.inherited)
+
+
+def late(state: State, attempt: Attempt) -> int:
+    """Return the iterations reported behind those that count."""
+    through = charged_through(state, attempt)
+    highest = attempt.highest
+    return 0 if highest is None else max(0, highest - (through or 0))
+
+
+def compute_time(attempt: Attempt, until: int) -> int:
+    """Return microseconds from its start to its end, or to *until* (the door's clock)."""
+    if attempt.started_at is None:
+        return 0
+    end = attempt.ended.finished_at if attempt.ended and attempt.ended.finished_at is not None else until
+    return max(0, end - attempt.started_at)
+
+
+def compute_used(state: State) -> int:
+    """Return microseconds of all attempts as of the last tick."""
+    running = (a for t in state.active.values() for a in t.attempts if a.charge is None)
+    return state.totals.compute + sum(compute_time(a, state.jobs_clock) for a in running)
+
+
+def minutes(value: float) -> int:
+    """Return a limit in minutes as microseconds."""
+    return round(value * MINUTE)

@@ -1,0 +1,93 @@
+"""When and why a search ends."""
+
+from __future__ import annotations
+
+from eventhpo.core import budget
+from eventhpo.core.events import EndReason, SearchEnding, SearchFinished, TrialFinished
+from eventhpo.core.state import Reached, State
+
+
+def reached_by(state: State, event: TrialFinished) -> Reached | None:
+    """Return the reason to end that the trial just finished brings about, if any."""
+    if event.state == "failed":
+        return _failures(state)
+    if event.state != "completed" or event.values is None or not state.single:
+        return None
+    return _target(state, float(event.values[0])) or _patience(state)
+
+
+def _target(state: State, value: float) -> Reached | None:
+    target, objective = state.limits.target_value, state.search.objectives[0]
+    if target is None or not (value >= target if objective.maximize else value <= target):
+        return None
+    return Reached("target_value", f"{value:g} reaches {target:g}")
+
+
+def _patience(state: State) -> Reached | None:
+    patience = state.limits.patience
+    if patience is None or state.totals.since_best < patience:
+        return None
+    return Reached("patience", f"no gain in {state.totals.since_best} completed trials")
+
+
+def _failures(state: State) -> Reached | None:
+    counts = state.totals.trials
+    most = state.limits.max_failed_trials
+    if most is not None and counts["failed"] >= most:
+        return Reached("failures", f"{counts['failed']} trials failed (max_failed_trials = {most})")
+    others = counts["completed"] + counts["pruned"]
+    if not others and counts["failed"] >= max(3, state.limits.num_concurrent_workers):
+        return Reached("failures", f"the first {counts['failed']} trials all failed")
+    return None
+
+
+def search_ending(state: State) -> SearchEnding | None:
+    """Return the end that is due now; one at once may follow one that lets jobs finish."""
+    if state.ending is not None and state.ending.at_once:
+        return None
+    return _at_once(state) or (_softly(state) if state.ending is None else None)
+
+
+def _at_once(state: State) -> SearchEnding | None:
+    limits = state.limits
+    if state.stop_asked is not None:
+        return _ends("stop", at_once=True)
+    if limits.compute_time_limit is not None and budget.compute_used(state) >= budget.minutes(
+        limits.compute_time_limit
+    ):
+        return _ends("compute_time_limit", at_once=True)
+    if limits.wall_time_limit is not None and state.first_clock is not None and state.clock:
+        if state.clock - state.first_clock >= budget.minutes(limits.wall_time_limit):
+            return _ends("wall_time_limit", at_once=True)
+    return None
+
+
+def _softly(state: State) -> SearchEnding | None:
+    if state.reached is not None:
+        return _ends(state.reached.reason, at_once=False, detail=state.reached.detail)
+    if budget.used_up(state):
+        return _ends("budget", at_once=False)
+    if not state.waiting and not points_left(state) and not _open(state):
+        return _ends("space", at_once=False, detail=f"all {state.space_size} points were tried")
+    return None
+
+
+def _ends(reason: EndReason, *, at_once: bool, detail: str = "") -> SearchEnding:
+    return SearchEnding(reason=reason, at_once=at_once, detail=detail)
+
+
+def points_left(state: State) -> bool:
+    """Whether the sampler has a point left that no trial holds."""
+    return state.space_size is None or state.totals.tried < state.space_size
+
+
+def _open(state: State) -> bool:
+    return any(t.finished is None or any(a.live for a in t.attempts) for t in state.active.values())
+
+
+def search_finished(state: State) -> SearchFinished | None:
+    """Return the finish of a search that is ending and has nothing left, else None."""
+    if state.ending is None or _open(state):
+        return None
+    reason = state.ending.reason
+    return SearchFinished(state="stopped" if reason == "stop" else "finished", reason=reason)

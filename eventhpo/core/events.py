@@ -1,0 +1,380 @@
+"""The events of a search: one closed union, each type in exactly one family.
+
+`Input`: what came from outside. `Decision`: what pure code concluded. `Note`: for
+people, neutral to replay. Numbers that JSON cannot carry are `spec.Num`; times are
+integer microseconds of the clock that the field names.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from eventhpo.core.spec import LimitChanges, Num, Scalar, Search
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    """What came from outside; nothing decides it."""
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What `decide` and `asking` concluded from the events before it."""
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """For people; it changes keys and nothing else."""
+
+
+# ---------------------------------------------------------------- parts of events
+
+
+class Attr(msgspec.Struct, frozen=True, array_like=True):
+    """What a pruner wrote on a trial while it judged the point of `iteration`."""
+
+    iteration: int
+    name: str
+    value: Any
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Go on: the first `judged` points of an attempt's curve are seen, to `iteration`."""
+
+    trial: int
+    attempt: int
+    judged: int
+    iteration: int
+    attrs: tuple[Attr, ...] = ()
+    too_late: bool = False
+
+
+class OtherSeries(msgspec.Struct, frozen=True, array_like=True):
+    """What one poll read of a series that is no objective."""
+
+    title: str
+    series: str
+    iteration: int
+    last: Num
+    min: Num
+    max: Num
+
+
+class BadLine(msgspec.Struct, frozen=True, array_like=True):
+    """A report that could not be read: where it stands, and why."""
+
+    place: str
+    why: str
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What ran: the command as started, the script's hash, the commit around it."""
+
+    command: tuple[str, ...] = ()
+    script: str | None = None
+    script_hash: str | None = None
+    commit: str | None = None
+    dirty: bool | None = None
+    host: str | None = None
+    python: str | None = None
+
+
+# ---------------------------------------------------------------- inputs
+
+
+class SearchCreated(Input, frozen=True, kw_only=True):
+    """The first event: the search, and with what it is decided."""
+
+    search_id: str
+    search: Search
+    policy: int
+    fingerprint: dict[str, str]
+
+
+class ControllerStarted(Input, frozen=True, kw_only=True):
+    """A controller holds the lease from here on; it opens an epoch and decides nothing."""
+
+    host: str
+    pid: int
+    boot: str
+    clock: int
+    fingerprint: dict[str, str]
+    took_over: bool = False
+
+
+class LimitsChanged(Input, frozen=True, kw_only=True, omit_defaults=True):
+    """Somebody set new limits; a finished search goes on with them."""
+
+    changes: LimitChanges
+    request: str | None = None
+
+
+class SearchReopened(Input, frozen=True, kw_only=True, omit_defaults=True):
+    """A stopped search goes on."""
+
+    request: str | None = None
+
+
+class PointEnqueued(Input, frozen=True, kw_only=True, omit_defaults=True):
+    """A point of somebody's own, tried before the sampler's; what it leaves out is sampled."""
+
+    params: dict[str, Scalar]
+    request: str | None = None
+
+
+class StopAsked(Input, frozen=True, kw_only=True, omit_defaults=True):
+    """End the search, or only this run; `jobs` says what becomes of those that run."""
+
+    scope: Literal["search", "run"]
+    jobs: Literal["abort", "leave"] = "abort"
+    why: str = ""
+    request: str | None = None
+
+
+class RequestRefused(Note, frozen=True, kw_only=True):
+    """A request from outside could not be taken; it says why."""
+
+    request: str
+    why: str
+
+
+class JobBound(Input, frozen=True, kw_only=True, omit_defaults=True):
+    """The intent has its job: receipt of a draft."""
+
+    trial: int
+    attempt: int
+    job_id: str
+    adopted: bool = False
+    provenance: Provenance = Provenance()
+
+
+class JobQueued(Input, frozen=True, kw_only=True):
+    """The job was handed to a queue: receipt of a launch."""
+
+    trial: int
+    attempt: int
+
+
+class JobStarted(Input, frozen=True, kw_only=True):
+    """The job runs since `started_at` (the door's clock)."""
+
+    trial: int
+    attempt: int
+    started_at: int
+
+
+class JobStopSent(Input, frozen=True, kw_only=True):
+    """The job was told to stop: receipt of a stop."""
+
+    trial: int
+    attempt: int
+
+
+class MetricObserved(Input, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """New points of one objective of one attempt, in the order reported."""
+
+    trial: int
+    attempt: int
+    title: str
+    series: str
+    iterations: tuple[int, ...]
+    values: tuple[Num, ...]
+    from_: int
+    to: int
+    others: tuple[OtherSeries, ...] = ()
+    bad: tuple[BadLine, ...] = ()
+
+
+class ReportsRead(Input, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """Reports without a point of the objective."""
+
+    trial: int
+    attempt: int
+    from_: int
+    to: int
+    others: tuple[OtherSeries, ...] = ()
+    bad: tuple[BadLine, ...] = ()
+
+
+class InheritanceClaimed(Input, frozen=True, kw_only=True):
+    """A retry says, before its first point, that it goes on behind `iteration` of its predecessor."""
+
+    trial: int
+    attempt: int
+    iteration: int
+
+
+class JobEnded(Input, frozen=True, kw_only=True, omit_defaults=True):
+    """The attempt is over (or lost), and how; times are the door's clock."""
+
+    trial: int
+    attempt: int
+    how: Literal["completed", "failed", "stopped", "lost", "cancelled", "launch_failed"]
+    started_at: int | None = None
+    finished_at: int | None = None
+    code: int | None = None
+    signal: int | None = None
+    why: str = ""
+    output: str | None = None
+
+
+class JobReturned(Input, frozen=True, kw_only=True):
+    """An attempt that was lost shows itself alive."""
+
+    trial: int
+    attempt: int
+
+
+class EffectFailed(Input, frozen=True, kw_only=True, omit_defaults=True):
+    """An effect did not take place, or nobody knows (`in_doubt`); its `count`-th failure in a row."""
+
+    effect: Literal["draft", "launch", "stop", "cancel", "poll"]
+    count: int
+    error: str
+    clock: int
+    trial: int | None = None
+    attempt: int | None = None
+    in_doubt: bool = False
+
+
+class ClockTicked(Input, frozen=True, kw_only=True):
+    """Something was due by one of the two clocks: ours and the door's."""
+
+    clock: int
+    jobs_clock: int
+
+
+# ---------------------------------------------------------------- decisions
+
+
+class TrialSuggested(Decision, frozen=True, kw_only=True, omit_defaults=True):
+    """A new trial; `params` is what its job gets, `point` what the sampler knows it by if that differs."""
+
+    trial: int
+    params: dict[str, Scalar]
+    source: Literal["sampler", "user"] = "sampler"
+    tries: int = 1
+    enumerated: bool = False
+    duplicate: bool = False
+    point: dict[str, Scalar] | None = None
+    attrs: dict[str, Any] = {}
+    study_attrs: dict[str, Any] = {}
+
+
+class JobCreated(Decision, frozen=True, kw_only=True):
+    """The intent to run an attempt, found again by `key`; it holds a slot and a reservation."""
+
+    trial: int
+    attempt: int
+    key: str
+    slot: int
+
+
+class JobsContinued(Decision, frozen=True, kw_only=True, omit_defaults=True):
+    """Go-on verdicts in the order of judging, up to the next prune or the last point."""
+
+    verdicts: tuple[Verdict, ...]
+    latched: int | None = None
+
+
+class JobPruned(Decision, frozen=True, kw_only=True, omit_defaults=True):
+    """The attempt is pruned at its `judged`-th point."""
+
+    trial: int
+    attempt: int
+    judged: int
+    iteration: int
+    attrs: tuple[Attr, ...] = ()
+    latched: int | None = None
+
+
+class BudgetUpdated(Decision, frozen=True, kw_only=True):
+    """An attempt's charge is frozen; `used` and `reserved` are the search's, in iterations."""
+
+    trial: int
+    attempt: int
+    iterations: int
+    late: int
+    compute_time: int
+    used: int
+    reserved: int
+
+
+class TrialFinished(Decision, frozen=True, kw_only=True, omit_defaults=True):
+    """The trial has its outcome; `values` is what the sampler is told."""
+
+    trial: int
+    state: Literal["completed", "pruned", "failed", "aborted"]
+    values: tuple[Num, ...] | None = None
+    why: str = ""
+
+
+EndReason: TypeAlias = Literal[
+    "stop", "compute_time_limit", "wall_time_limit", "failures", "target_value", "patience", "budget", "space"
+]
+
+
+class SearchEnding(Decision, frozen=True, kw_only=True, omit_defaults=True):
+    """No new trial from here on; `at_once` also ends what runs."""
+
+    reason: EndReason
+    at_once: bool
+    detail: str = ""
+
+
+class SearchFinished(Decision, frozen=True, kw_only=True):
+    """Nothing is left to do."""
+
+    state: Literal["finished", "stopped"]
+    reason: EndReason
+
+
+# ---------------------------------------------------------------- notes
+
+
+Receipt: TypeAlias = JobBound | JobQueued | JobStarted | JobStopSent | JobEnded | EffectFailed
+Event: TypeAlias = (
+    SearchCreated
+    | ControllerStarted
+    | LimitsChanged
+    | SearchReopened
+    | PointEnqueued
+    | StopAsked
+    | JobBound
+    | JobQueued
+    | JobStarted
+    | JobStopSent
+    | MetricObserved
+    | ReportsRead
+    | InheritanceClaimed
+    | JobEnded
+    | JobReturned
+    | EffectFailed
+    | ClockTicked
+    | TrialSuggested
+    | JobCreated
+    | JobsContinued
+    | JobPruned
+    | BudgetUpdated
+    | TrialFinished
+    | SearchEnding
+    | SearchFinished
+    | RequestRefused
+)
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Where a log ends: its last `seq` and that row's hash (32 hex digits)."""
+
+    seq: int
+    hash: str
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event as a row of the log; `at` is microseconds since 1970, UTC, for people."""
+
+    seq: int
+    at: int
+    epoch: int
+    cause: int | None
+    event: Event
+    hash: str

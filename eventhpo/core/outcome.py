@@ -1,0 +1,123 @@
+"""How an attempt and its trial end: the table of ends, as one function."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from eventhpo.core.curve import meaning
+from eventhpo.core.events import TrialFinished
+from eventhpo.core.spec import to_num
+from eventhpo.core.state import Attempt, State, Trial
+
+Outcome: TypeAlias = Literal["completed", "pruned", "failed", "no value", "lost", "aborted"]
+
+
+class End(msgspec.Struct, frozen=True):
+    """An attempt's outcome and the reason in words."""
+
+    outcome: Outcome
+    why: str = ""
+
+
+def completes(attempt: Attempt) -> bool:
+    """Whether an ended attempt counts as having run to its end, so that its points are judged."""
+    if attempt.fate == "limit":
+        return True
+    return attempt.ended is not None and attempt.ended.how == "completed" and attempt.fate is None
+
+
+def told_values(state: State, attempt: Attempt) -> list[float | None]:
+    """Return each objective's value over the points that are not late, None where there is none."""
+    pairs = zip(state.search.objectives, attempt.curves, strict=True)
+    return [meaning(objective, curve.values[: curve.in_time]) for objective, curve in pairs]
+
+
+def end_of(state: State, attempt: Attempt) -> End:
+    """Return how *attempt* ended: what was settled first counts, else what its job did."""
+    assert attempt.ended is not None
+    has_value = None not in told_values(state, attempt)
+    match attempt.fate:
+        case "pruned":
+            return End("pruned")
+        case "aborted":
+            return End("aborted", "stopped with the run or the search")
+        case "limit":
+            return End("completed") if has_value else End("no value", _no_value(state, attempt))
+        case "time":
+            why = "reached time_limit_per_job"
+            return End("completed", why) if has_value else End("no value", f"{why}; {_no_value(state, attempt)}")
+        case None:
+            return _by_its_job(state, attempt, has_value)
+
+
+def _by_its_job(state: State, attempt: Attempt, has_value: bool) -> End:
+    assert attempt.ended is not None
+    ended = attempt.ended
+    match ended.how:
+        case "completed":
+            return End("completed") if has_value else End("no value", _no_value(state, attempt))
+        case "failed" | "launch_failed":
+            return End("failed", ended.why or ended.how.replace("_", " "))
+        case "lost":
+            return End("lost", ended.why or "lost")
+        case "stopped" | "cancelled":
+            return End("aborted", ended.why or f"{ended.how} from outside")
+
+
+def _no_value(state: State, attempt: Attempt) -> str:
+    pairs = zip(state.search.objectives, told_values(state, attempt), strict=True)
+    missing = ", ".join(f"{o.title}/{o.series}" for o, value in pairs if value is None)
+    late = " in time" if any(c.iterations for c in attempt.curves) else ""
+    others = ", ".join(f"{title}/{series}" for title, series in sorted(attempt.others))
+    return f"reported no {missing}{late}; it did report {others or 'nothing'}"
+
+
+def retry_due(state: State, trial: Trial) -> bool:
+    """Whether *trial*'s last attempt ended in a way that another attempt may mend."""
+    attempt = trial.last
+    if trial.finished or attempt is None or attempt.charge is None:
+        return False
+    outcome = end_of(state, attempt).outcome
+    if outcome not in ("failed", "lost"):
+        return False
+    same = sum(end_of(state, a).outcome == outcome for a in trial.attempts)
+    allowed = state.limits.max_failures_per_trial if outcome == "failed" else state.limits.max_lost_per_trial
+    return same <= allowed
+
+
+def finish(state: State, trial: Trial) -> TrialFinished:
+    """Return *trial*'s outcome by its last attempt; a lost one that is not retried has failed."""
+    attempt = trial.last
+    assert attempt is not None
+    end = end_of(state, attempt)
+    match end.outcome:
+        case "completed":
+            return _completed(state, trial, attempt, end.why)
+        case "pruned":
+            return TrialFinished(trial=trial.number, state="pruned", why=end.why)
+        case "aborted":
+            return TrialFinished(trial=trial.number, state="aborted", why=end.why)
+        case _:
+            return TrialFinished(trial=trial.number, state="failed", why=end.why)
+
+
+def _completed(state: State, trial: Trial, attempt: Attempt, why: str) -> TrialFinished:
+    values = [v for v in told_values(state, attempt) if v is not None]
+    if not any(map(math.isnan, values)):
+        return TrialFinished(trial=trial.number, state="completed", values=tuple(map(to_num, values)), why=why)
+    if state.search.nan_policy == "fail":
+        return TrialFinished(trial=trial.number, state="failed", why="its value is NaN (nan_policy = fail)")
+    if not state.totals.worst:
+        return TrialFinished(
+            trial=trial.number, state="failed", why="its value is NaN, and no completed trial has a worst value yet"
+        )
+    told = [w if math.isnan(v) else v for v, w in zip(values, state.totals.worst, strict=True)]
+    return TrialFinished(
+        trial=trial.number,
+        state="completed",
+        values=tuple(map(to_num, told)),
+        why="its value is NaN: told as the worst",
+    )

@@ -1,0 +1,71 @@
+"""Which trials are best: a total order, late points included, ties by trial number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from eventhpo.core.curve import meaning
+from eventhpo.core.spec import Objective
+from eventhpo.core.state import State, Trial
+
+
+def values(state: State, trial: Trial) -> list[float | None]:
+    """Return each objective's value over everything that the trial's last attempt reported."""
+    if trial.last is None:
+        return [None] * len(state.search.objectives)
+    pairs = zip(state.search.objectives, trial.last.curves, strict=True)
+    return [meaning(objective, curve.values) for objective, curve in pairs]
+
+
+def top(
+    state: State, k: int | None = None, *, only_completed: bool = False, include_failed: bool = False
+) -> list[Trial]:
+    """Return the best *k* trials, best first.
+
+    Running, completed and pruned ones; failed and aborted ones only with
+    *include_failed*. By value, NaN behind every number and no value last, then by
+    trial number; with several objectives by successive non-dominated fronts.
+    """
+    trials = [t for t in state.trials if _listed(t, only_completed, include_failed)]
+    costs = {t.number: _costs(state, t) for t in trials}
+    if state.single:
+        order = sorted(trials, key=lambda t: (costs[t.number], t.number))
+    else:
+        order = [t for front in _fronts(trials, costs) for t in front]
+    return order if k is None else order[:k]
+
+
+def _listed(trial: Trial, only_completed: bool, include_failed: bool) -> bool:
+    state = "running" if trial.finished is None else trial.finished.state
+    if only_completed:
+        return state == "completed"
+    return include_failed or state in ("running", "completed", "pruned")
+
+
+def _costs(state: State, trial: Trial) -> tuple[tuple[int, float], ...]:
+    pairs = zip(state.search.objectives, values(state, trial), strict=True)
+    return tuple(_cost(objective, value) for objective, value in pairs)
+
+
+def _cost(objective: Objective, value: float | None) -> tuple[int, float]:
+    """Return what sorts better values first: numbers, then NaN, then none."""
+    if value is None:
+        return (2, 0.0)
+    if math.isnan(value):
+        return (1, 0.0)
+    return (0, -value if objective.maximize else value)
+
+
+def _fronts(trials: Sequence[Trial], costs: dict[int, tuple[tuple[int, float], ...]]) -> list[list[Trial]]:
+    fronts, left = [], list(trials)
+    while left:
+        front = [t for t in left if not any(_dominates(costs[o.number], costs[t.number]) for o in left)]
+        fronts.append(front)
+        taken = {t.number for t in front}
+        left = [t for t in left if t.number not in taken]
+    return fronts
+
+
+def _dominates(a: tuple[tuple[int, float], ...], b: tuple[tuple[int, float], ...]) -> bool:
+    return a != b and all(x <= y for x, y in zip(a, b, strict=True))

@@ -1,0 +1,181 @@
+"""What a search is, as data: its objectives, space, limits, sampler, pruner and jobs.
+
+Nothing here has an effect. A `Search` is what the first event of a log records,
+what a search file is decoded into, and what every rule reads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+Scalar: TypeAlias = None | bool | int | float | str
+Num: TypeAlias = float | Literal["nan", "inf", "-inf"]
+
+POLICY = 1  # number of the decision logic; a change of any rule gets the next one
+
+MINUTE = 60_000_000  # microseconds
+
+
+def to_num(x: float) -> Num:
+    """Return *x* as JSON can carry it: NaN and the infinities by name."""
+    if math.isfinite(x):
+        return x
+    return "nan" if math.isnan(x) else "inf" if x > 0 else "-inf"
+
+
+class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One metric to optimise, named as a job reports it."""
+
+    title: str
+    series: str
+    sign: Literal["max", "min", "max_global", "min_global"]
+
+    @property
+    def maximize(self) -> bool:
+        """Whether a larger value is better."""
+        return self.sign.startswith("max")
+
+    @property
+    def extremum(self) -> bool:
+        """Whether the best value of a curve counts, and not its last."""
+        return self.sign.endswith("_global")
+
+    def better(self, a: float, b: float) -> bool:
+        """Whether *a* is strictly better than *b*; NaN is better than nothing."""
+        if math.isnan(a) or math.isnan(b):
+            return math.isnan(b) and not math.isnan(a)
+        return a > b if self.maximize else a < b
+
+
+class _Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag=True):
+    """A dimension of the space; `name` is `Section/name`, as ClearML writes it."""
+
+    name: str
+
+
+class UniformParameterRange(_Parameter, frozen=True, kw_only=True):
+    """A float between two bounds, on a grid of `step_size` if one is given."""
+
+    min_value: float
+    max_value: float
+    step_size: float | None = None
+    include_max_value: bool = True
+
+
+class LogUniformParameterRange(_Parameter, frozen=True, kw_only=True):
+    """`base ** x`, x between two exponents, on a grid of exponents if `step_size` is given."""
+
+    min_value: float
+    max_value: float
+    base: float = 10.0
+    step_size: float | None = None
+    include_max_value: bool = True
+
+
+class UniformIntegerParameterRange(_Parameter, frozen=True, kw_only=True):
+    """An integer between two bounds, in steps of `step_size` from the lower one."""
+
+    min_value: int
+    max_value: int
+    step_size: int = 1
+    include_max_value: bool = True
+
+
+class DiscreteParameterRange(_Parameter, frozen=True, kw_only=True):
+    """One of a list of values."""
+
+    values: tuple[Scalar, ...]
+
+
+Parameter: TypeAlias = (
+    UniformParameterRange | LogUniformParameterRange | UniformIntegerParameterRange | DiscreteParameterRange
+)
+
+
+class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sampler or pruner of Optuna as data: its class's name and its arguments.
+
+    An argument is a JSON value; an argument that is itself a sampler, pruner,
+    crossover or mutation is an object `{"name": ..., <its arguments>}`.
+    """
+
+    name: str
+    args: dict[str, Any] = {}
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may change while a search lasts; minutes where a time is meant.
+
+    `total_max_jobs` is a budget of `max_iteration_per_job * total_max_jobs`
+    iterations, or of trials where `max_iteration_per_job` is None.
+    """
+
+    num_concurrent_workers: int = 1
+    total_max_jobs: int | None = None
+    pool_period_min: float = 2.0
+    time_limit_per_job: float | None = None
+    compute_time_limit: float | None = None
+    wall_time_limit: float | None = None
+    max_failures_per_trial: int = 1
+    max_lost_per_trial: int = 3
+    max_failed_trials: int | None = None
+    target_value: float | None = None
+    patience: int | None = None
+
+
+class LimitChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """New values for some limits; None lifts a limit that may be None, UNSET leaves it."""
+
+    num_concurrent_workers: int | msgspec.UnsetType = msgspec.UNSET
+    total_max_jobs: int | None | msgspec.UnsetType = msgspec.UNSET
+    pool_period_min: float | msgspec.UnsetType = msgspec.UNSET
+    time_limit_per_job: float | None | msgspec.UnsetType = msgspec.UNSET
+    compute_time_limit: float | None | msgspec.UnsetType = msgspec.UNSET
+    wall_time_limit: float | None | msgspec.UnsetType = msgspec.UNSET
+    max_failures_per_trial: int | msgspec.UnsetType = msgspec.UNSET
+    max_lost_per_trial: int | msgspec.UnsetType = msgspec.UNSET
+    max_failed_trials: int | None | msgspec.UnsetType = msgspec.UNSET
+    target_value: float | None | msgspec.UnsetType = msgspec.UNSET
+    patience: int | None | msgspec.UnsetType = msgspec.UNSET
+
+    def given(self) -> dict[str, int | float | None]:
+        """Return the limits that are set here, by name."""
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {name: value for name, value in values.items() if value is not msgspec.UNSET}
+
+    def on(self, limits: Limits) -> Limits:
+        """Return *limits* with these changes."""
+        return msgspec.structs.replace(limits, **self.given())
+
+
+class LocalCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="local"):
+    """Jobs as processes on this machine: `command` without a shell, run in `folder`."""
+
+    command: tuple[str, ...]
+    folder: str
+
+
+class Simulated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="simulated"):
+    """Jobs of `eventhpo.testing`: no process at all."""
+
+
+JobSpec: TypeAlias = LocalCommand | Simulated
+
+
+class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that a search was asked to be. Its `seed` is always there."""
+
+    name: str
+    objectives: tuple[Objective, ...]
+    space: tuple[Parameter, ...]
+    limits: Limits
+    sampler: Named
+    pruner: Named
+    seed: int
+    jobs: JobSpec
+    max_iteration_per_job: int | None = None
+    min_iteration_per_job: int | None = None
+    nan_policy: Literal["fail", "worst"] = "fail"

@@ -1,0 +1,216 @@
+"""What the events of a search add up to: the one state that every rule reads.
+
+`evolve` builds it event by event. Work per event does not grow with the number of
+finished trials: what needs all of them (rank, the sampler's view) is asked for
+when it is needed, and totals are kept as they change.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from eventhpo.core.codec import GENESIS
+from eventhpo.core.curve import Curve
+from eventhpo.core.events import (
+    Attr,
+    Head,
+    JobEnded,
+    OtherSeries,
+    Provenance,
+    SearchEnding,
+    SearchFinished,
+    TrialFinished,
+)
+from eventhpo.core.spec import Limits, Scalar, Search
+
+Fate: TypeAlias = Literal["pruned", "limit", "time", "aborted"]
+Effect: TypeAlias = Literal["draft", "launch", "stop", "cancel", "poll"]
+
+
+TrialState: TypeAlias = Literal["completed", "pruned", "failed", "aborted"]
+TRIAL_STATES: tuple[TrialState, ...] = ("completed", "pruned", "failed", "aborted")
+
+
+class Failure(msgspec.Struct):
+    """An effect that failed `count` times in a row; blocked until a tick reaches `until` (our clock)."""
+
+    count: int
+    since: int
+    until: int | None
+    error: str
+    in_doubt: bool
+
+
+class Attempt(msgspec.Struct):
+    """One job of a trial, from its intent to its end."""
+
+    trial: int
+    number: int
+    key: str
+    slot: int
+    seq: int  # of its intent
+    epoch: int  # of its intent
+    curves: list[Curve]  # one for each objective
+    job_id: str | None = None
+    provenance: Provenance | None = None
+    queued: bool = False
+    started_at: int | None = None  # the door's clock
+    cursor: int = 0
+    judged: int = 0  # points of the curve that have a verdict, or came before verdicts begin
+    attrs: list[Attr] = []  # what the pruner wrote
+    others: dict[tuple[str, str], OtherSeries] = {}
+    bad: int = 0  # reports that could not be read
+    fate: Fate | None = None  # settled before its end
+    beyond: bool = False  # a point beyond the iteration limit was seen
+    closed: bool = False  # its unjudged points stay unjudged
+    stop: int | None = None  # seq of what wants it stopped
+    stop_sent: bool = False
+    failures: dict[Effect, Failure] = {}
+    in_doubt: bool = False  # a launch of it may have taken place unseen
+    inherited: int = 0  # last iteration that it took over from its predecessor
+    ended: JobEnded | None = None
+    charge: int | None = None  # iterations, frozen by BudgetUpdated
+    late: int = 0
+    returned: bool = False  # lost, then seen alive, not over again yet
+    gone: bool = False  # lost, then over a second time: not watched any more
+
+    @property
+    def live(self) -> bool:
+        """Whether it may be running: it holds a slot."""
+        return self.ended is None or self.returned
+
+    @property
+    def watched(self) -> bool:
+        """Whether a poll looks at it: bound, and running or lost and perhaps to come back."""
+        if self.job_id is None or self.gone:
+            return False
+        return self.ended is None or self.ended.how == "lost"
+
+    @property
+    def launched(self) -> bool:
+        """Whether a queue or a machine has it."""
+        return self.queued or self.started_at is not None
+
+    @property
+    def highest(self) -> int | None:
+        """The highest iteration of any objective, late points included."""
+        return max((c.highest for c in self.curves if c.highest is not None), default=None)
+
+    @property
+    def reported(self) -> int:
+        """How many objective points of it are in the log."""
+        return sum(c.reported for c in self.curves)
+
+
+class Trial(msgspec.Struct):
+    """A point of the space and all that was tried with it."""
+
+    number: int
+    seq: int
+    params: dict[str, Scalar]
+    point: dict[str, Scalar]  # as the sampler knows it
+    source: Literal["sampler", "user"]
+    attrs: dict[str, Any]  # what the sampler wrote
+    attempts: list[Attempt] = []
+    finished: TrialFinished | None = None
+
+    @property
+    def last(self) -> Attempt | None:
+        """Its newest attempt."""
+        return self.attempts[-1] if self.attempts else None
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A point that somebody enqueued and that is no trial yet."""
+
+    seq: int
+    params: dict[str, Scalar]
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """A reason to end that was found when a trial finished, and its numbers in words."""
+
+    reason: Literal["target_value", "patience", "failures"]
+    detail: str
+
+
+class RunStop(msgspec.Struct, frozen=True):
+    """This run is to end; the search is not."""
+
+    seq: int
+    epoch: int
+    leave: bool
+
+
+class Totals(msgspec.Struct):
+    """Counts and sums that rules read, kept as they change."""
+
+    charged: int = 0  # iterations, frozen
+    compute: int = 0  # microseconds of ended attempts
+    reservations: int = 0  # attempts that hold one
+    jobs: int = 0  # JobCreated so far
+    trials: dict[TrialState, int] = msgspec.field(default_factory=lambda: dict.fromkeys(TRIAL_STATES, 0))
+    best: float | None = None  # told value, single objective
+    since_best: int = 0  # completed trials since it was found
+    worst: list[float] = []  # told values of completed trials, by objective
+    longest: int | None = None  # last step of the longest completed curve
+    tried: int = 0  # different points that are taken, of those that the sampler can propose
+
+
+class State(msgspec.Struct):
+    """The state of a search as of its last event."""
+
+    search: Search
+    search_id: str
+    policy: int
+    fingerprint: dict[str, str]
+    limits: Limits
+    created_at: int
+    head: Head = GENESIS
+    steps: int = 0  # rows so far, starts of controllers aside
+    last_at: int = 0
+    epoch: int = 0
+    boots: dict[int, str] = {}  # boot id by epoch
+    host: str = ""  # of the newest controller
+    pid: int = 0  # of the newest controller
+    last_input: int = 0  # seq of the newest input that is no start of a controller
+    first_clock: int | None = None  # our clock at the first ControllerStarted
+    clock: int = 0  # our clock at the last tick
+    jobs_clock: int = 0  # the door's at the last tick
+    trials: list[Trial] = []
+    active: dict[int, Trial] = {}  # unfinished, or with an attempt to be watched
+    taken: dict[tuple[Scalar, ...], int] = {}  # how many trials hold a point
+    waiting: list[Waiting] = []
+    study_attrs: dict[str, Any] = {}
+    latched: int | None = None
+    totals: Totals = msgspec.field(default_factory=Totals)
+    poll_failure: Failure | None = None
+    stop_asked: int | None = None  # seq of a StopAsked(search)
+    run_stop: RunStop | None = None
+    reached: Reached | None = None  # looked at when a trial finishes
+    ending: SearchEnding | None = None
+    finished: SearchFinished | None = None
+    requests: set[str] = set()
+    scripts: dict[str, str] = {}  # newest hash by script
+    changed_scripts: list[str] = []  # that were not the same for all attempts
+    space_size: int | None = None  # points that the sampler can propose, if they can be counted
+
+    @property
+    def single(self) -> bool:
+        """Whether there is one objective, so that there are verdicts."""
+        return len(self.search.objectives) == 1
+
+    def attempt(self, trial: int, number: int) -> Attempt:
+        """Return an attempt by its numbers."""
+        return self.trials[trial].attempts[number]
+
+    def point_key(self, params: dict[str, Scalar]) -> tuple[Scalar, ...]:
+        """Return what makes two points the same: their values in the order of the space."""
+        return tuple(point_part(params.get(p.name)) for p in self.search.space)
+
+
+def point_part(value: Scalar) -> Scalar:
+    """Return *value* so that True and 1 are two values, as they are for a script."""
+    return f"bool:{value}" if isinstance(value, bool) else value

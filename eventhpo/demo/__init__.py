@@ -1,0 +1,1 @@
+"""A search that anybody can run and copy: scikit-learn's digits."""

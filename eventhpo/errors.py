@@ -1,0 +1,39 @@
+"""What can end a command: one base class with an exit code, one class for each reaction."""
+
+from __future__ import annotations
+
+
+class EventhpoError(Exception):
+    """Say what is wrong, where, and the next step; a command ends with `code`."""
+
+    code = 1
+
+
+class Failed(EventhpoError):
+    """A check failed, or the search ended by failures."""
+
+    code = 1
+
+
+class Usage(EventhpoError):
+    """What was asked does not fit: a file that is missing or in the way, a wrong value."""
+
+    code = 2
+
+
+class DamagedLog(EventhpoError):
+    """The file is damaged, or is no log of eventhpo."""
+
+    code = 3
+
+
+class Busy(EventhpoError):
+    """Somebody else holds the log."""
+
+    code = 4
+
+
+class StorageFailed(EventhpoError):
+    """The disk or the database refused; the search stays resumable."""
+
+    code = 5

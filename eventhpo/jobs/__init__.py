@@ -1,0 +1,1 @@
+"""The door to jobs: the protocol, and processes on this machine."""

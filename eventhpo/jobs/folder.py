@@ -1,0 +1,238 @@
+"""The folder of an attempt: its files, its ticket and its locks.
+
+    params.json     what the job was given, there once the draft is complete
+    predecessor     job id of the attempt before this one, if there is one
+    job.lock        held by the runner and the job for as long as either lives
+    runner.lock     held by the runner alone
+    started.json    the ticket: who started, or that nobody ever will
+    stop            empty: the runner is to stop the job
+    reports.jsonl   what the job reports
+    output.log      what the job prints
+    exit.json       how it ended
+
+A ticket appears by `link`, which fails if there is one, so an attempt starts at
+most once. The kernel frees a lock with its last holder, so a free lock says
+that nobody is left; process ids only say whom to kill.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import msgspec
+
+from eventhpo.core.spec import Scalar
+
+Never = Literal["cancelled", "launch_failed"]
+
+
+class Ticket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who started the attempt, and when; or (`never`) that it can't be started any more."""
+
+    pid: int = 0
+    runner: int = 0
+    start: int = 0  # clock ticks since boot
+    boot: str = ""
+    ns: str = ""
+    grace: float = 0.0
+    at: int = 0
+    never: Never | None = None
+    why: str = ""
+
+
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
+    """How the job ended, as its runner saw it."""
+
+    pid: int
+    code: int | None
+    signal: int | None
+    stopped: bool
+    finished_at: int
+    why: str = ""
+
+
+class Locks:
+    """Both locks of an attempt, held until the end of the `with` block (a heir holds them on)."""
+
+    def __init__(self, job: int, runner: int) -> None:
+        self.job = job
+        self.runner = runner
+
+    def __enter__(self) -> Locks:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self.runner)
+        os.close(self.job)
+
+
+class AttemptFolder:
+    """One attempt's folder, found by its job id."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.job_id = path.name
+        self.params = path / "params.json"
+        self.predecessor = path / "predecessor"
+        self.job_lock = path / "job.lock"
+        self.runner_lock = path / "runner.lock"
+        self.ticket_file = path / "started.json"
+        self.stop_file = path / "stop"
+        self.reports = path / "reports.jsonl"
+        self.output = path / "output.log"
+        self.exit_file = path / "exit.json"
+
+    def exists(self) -> bool:
+        """Whether the folder is there; once it was bound it is never made again."""
+        return self.path.is_dir()
+
+    def create(self, params: Mapping[str, Scalar], before: str | None) -> None:
+        """Make the folder complete, whatever part of it is there already."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if before is not None:
+            self._write(self.predecessor, before.encode())
+        self._write(self.params, as_json(params))
+
+    def drafted(self) -> bytes | None:
+        """Return the parameters of a complete draft, as `as_json` writes them."""
+        return _read(self.params)
+
+    def previous(self) -> str | None:
+        """Return the job id of the attempt before this one."""
+        found = _read(self.predecessor)
+        return None if found is None else found.decode()
+
+    def ticket(self) -> Ticket | None:
+        """Return the ticket, None as long as an attempt may still start; an unreadable one names nobody."""
+        found = _read(self.ticket_file)
+        if found is None:
+            return None
+        try:
+            return msgspec.json.decode(found, type=Ticket)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return Ticket()  # torn by a loss of power: nothing fsyncs it, so it is of an earlier boot
+
+    def has_ticket(self) -> bool:
+        """Whether there is a ticket."""
+        return os.access(self.ticket_file, os.F_OK)
+
+    def close_for_good(self, never: Never, why: str, at: int) -> bool:
+        """Take the ticket so that no runner can; False if one has it already."""
+        mine = self._write(
+            self.path / f"never.{secrets.token_hex(4)}.tmp",
+            msgspec.json.encode(Ticket(never=never, why=why, at=at)),
+        )
+        try:
+            self.ticket_file.hardlink_to(mine)
+        except FileExistsError:
+            return False
+        finally:
+            mine.unlink()
+        return True
+
+    def ask_to_stop(self) -> None:
+        """Leave the stop file for the runner; its age stays that of the first time."""
+        with contextlib.suppress(FileExistsError):
+            self.stop_file.touch(exist_ok=False)
+
+    def exit(self) -> Exit | None:
+        """Return how the job ended, None while it runs; without code and signal if the file is not a runner's."""
+        if not os.access(self.exit_file, os.F_OK):  # it is asked in every poll: no exception for the usual answer
+            return None
+        try:
+            return msgspec.json.decode(self.exit_file.read_bytes(), type=Exit)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            why = f"exit.json cannot be read: {error}"
+            return Exit(pid=0, code=None, signal=None, stopped=False, finished_at=self.last_sign(), why=why)
+
+    def last_sign(self) -> int:
+        """Return when the attempt last wrote something, in microseconds."""
+        written = (self.ticket_file, self.reports, self.output, self.exit_file)
+        return max(_changed(path) for path in written)
+
+    def take_locks(self) -> Locks | None:
+        """Take both locks without waiting, or neither."""
+        job = _take(self.job_lock)
+        if job is None:
+            return None
+        try:
+            runner = _take(self.runner_lock)
+        except OSError:
+            os.close(job)
+            raise
+        if runner is None:
+            os.close(job)
+            return None
+        return Locks(job, runner)
+
+    def remove(self) -> None:
+        """Delete the folder and all in it; it may be gone already."""
+        if self.exists():
+            shutil.rmtree(self.path)
+
+    def _write(self, path: Path, content: bytes) -> Path:
+        """Give *path* its whole content, or leave it as it was."""
+        mine = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+        mine.write_bytes(content)
+        return mine.replace(path)
+
+
+def as_json(params: Mapping[str, Scalar]) -> bytes:
+    """Return *params* as one JSON object, always the same bytes for the same values."""
+    return msgspec.json.encode(params, order="sorted")
+
+
+def is_free(lock: Path) -> bool:
+    """Return whether nobody holds *lock*; looking is shared, so two that look don't see each other."""
+    try:
+        descriptor = os.open(lock, os.O_RDONLY)
+    except FileNotFoundError:
+        return True
+    try:
+        return _flock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _take(lock: Path) -> int | None:
+    """Return a descriptor that holds *lock*, None if somebody else does."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    taken = False
+    try:
+        taken = _flock(descriptor, fcntl.LOCK_EX)
+    finally:
+        if not taken:
+            os.close(descriptor)
+    return descriptor if taken else None
+
+
+def _flock(descriptor: int, how: int) -> bool:
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _changed(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns // 1000
+    except FileNotFoundError:
+        return 0
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None

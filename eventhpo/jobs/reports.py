@@ -1,0 +1,289 @@
+"""Read what a job reports: one JSON object a line, behind a cursor.
+
+The cursor is a byte offset in the file, and all that is remembered of it. It
+stands behind a newline, but for one case: in the midst of a line that is too
+long to be a report, whose rest is skipped without another word.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, NoReturn, TypeAlias
+
+from eventhpo.core.events import BadLine, OtherSeries
+from eventhpo.core.spec import Objective, to_num
+from eventhpo.jobs.protocol import POINTS, Curve
+
+LONGEST = 1 << 20  # bytes of a line: far more than a report needs, little enough to hold
+PER_POLL = 4 << 20  # bytes read of one job in one poll; must exceed LONGEST, so that every poll gets on
+NAME = 1_000  # characters of a title or series: they go into every event
+SERIES = 1_000  # other series in one poll: they go into one event
+SPELLED = 20  # bad lines of a poll that are told one by one
+BIGGEST = 2**63 - 1  # what SQLite and Optuna take as an integer
+
+_NAMED = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+class Point(NamedTuple):
+    """A value reported."""
+
+    title: str
+    series: str
+    iteration: int
+    value: float
+
+
+class Claim(NamedTuple):
+    """A retry says that it goes on behind `iteration` of its predecessor."""
+
+    iteration: int
+
+
+Report: TypeAlias = Point | Claim
+
+
+class NotAReport(ValueError):
+    """A line that can't be read as a report; the message says why."""
+
+
+class Batch(NamedTuple):
+    """What was read from a cursor on; `to` is the new cursor, `more` says that more is there already."""
+
+    to: int
+    curves: tuple[Curve, ...] = ()
+    others: tuple[OtherSeries, ...] = ()
+    bad: tuple[BadLine, ...] = ()
+    inherits: int | None = None
+    more: bool = False
+
+
+# ---------------------------------------------------------------- one line
+
+
+def parse(line: bytes) -> Report:
+    """Return the report in *line*.
+
+    Raises:
+        NotAReport: it is none; nothing is guessed.
+    """
+    try:
+        found = _JSON.decode(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise NotAReport("not UTF-8") from None
+    except RecursionError:
+        raise NotAReport("nested too deeply") from None
+    except NotAReport:
+        raise
+    except ValueError as error:
+        raise NotAReport(f"not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise NotAReport("not a JSON object")
+    if "resume_from" in found:
+        return Claim(_iteration(found, "resume_from"))
+    return Point(_name(found, "title"), _name(found, "series"), _iteration(found, "iteration"), _value(found))
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise NotAReport("a key stands twice")
+    return found
+
+
+def _no_literal(name: str) -> NoReturn:
+    raise NotAReport(f'{name} is not JSON; write "nan", "inf" or "-inf"')
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_literal)
+
+
+def _get(found: dict[str, object], key: str) -> object:
+    if key not in found:
+        raise NotAReport(f"{key} is missing")
+    return found[key]
+
+
+def _name(found: dict[str, object], key: str) -> str:
+    name = _get(found, key)
+    if not isinstance(name, str):
+        raise NotAReport(f"{key} is not a string")
+    if len(name) > NAME:
+        raise NotAReport(f"{key} is longer than {NAME} characters")
+    if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise NotAReport(f"{key} holds half a character")
+    return name
+
+
+def _iteration(found: dict[str, object], key: str) -> int:
+    number = _get(found, key)
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise NotAReport(f"{key} is not an integer")
+    if not 0 <= number <= BIGGEST:
+        raise NotAReport(f"{key} is outside 0 to 2**63 - 1")
+    return number
+
+
+def _value(found: dict[str, object]) -> float:
+    value = _get(found, "value")
+    if isinstance(value, str) and value in _NAMED:
+        return _NAMED[value]
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise NotAReport('value is neither a number nor "nan", "inf", "-inf"')
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if math.isinf(number):
+        raise NotAReport("value is too large for a float")
+    return number
+
+
+# ---------------------------------------------------------------- many lines
+
+
+class _Other:
+    """One other series, as far as it was read."""
+
+    def __init__(self) -> None:
+        self.iteration = 0
+        self.last = self.min = self.max = math.nan
+
+    def add(self, point: Point) -> None:
+        self.iteration, self.last = point.iteration, point.value
+        self.min = point.value if math.isnan(self.min) else min(self.min, point.value)
+        self.max = point.value if math.isnan(self.max) else max(self.max, point.value)
+
+
+class _Tally:
+    """The reports of one batch, as they go into events."""
+
+    def __init__(self, name: str, objectives: Sequence[Objective], fresh: bool) -> None:
+        self._name = name
+        self._curves: dict[tuple[str, str], tuple[list[int], list[float]]] = {
+            (one.title, one.series): ([], []) for one in objectives
+        }
+        self._others: dict[tuple[str, str], _Other] = {}
+        self._bad: list[BadLine] = []
+        self._unspelled = 0
+        self._points = 0
+        self._fresh = fresh
+        self._inherits: int | None = None
+
+    def is_full(self) -> bool:
+        return self._points >= POINTS or len(self._others) >= SERIES
+
+    def line(self, line: bytes, at: int) -> None:
+        """Take one line, whose first byte is the file's byte *at*."""
+        if len(line) > LONGEST:
+            self.bad(at, f"longer than {LONGEST} bytes")
+        elif line.strip():
+            try:
+                self._take(parse(line))
+            except NotAReport as error:
+                self.bad(at, str(error))
+
+    def _take(self, report: Report) -> None:
+        match report:
+            case Claim(iteration):
+                if not self._fresh or self._points or self._inherits is not None:
+                    raise NotAReport("resume_from must be said once, before the first point")
+                self._inherits = iteration
+            case Point(title, series, iteration, value):
+                curve = self._curves.get((title, series))
+                if curve is None:
+                    self._others.setdefault((title, series), _Other()).add(report)
+                else:
+                    curve[0].append(iteration)
+                    curve[1].append(value)
+                    self._points += 1
+
+    def bad(self, at: int, why: str) -> None:
+        if len(self._bad) < SPELLED:
+            self._bad.append(BadLine(f"{self._name}:byte {at}", why))
+            return
+        if not self._unspelled:
+            self._bad.append(BadLine(f"{self._name}:byte {at}", ""))
+        self._unspelled += 1
+
+    def batch(self, to: int, more: bool) -> Batch:
+        if self._unspelled:
+            self._bad[-1] = BadLine(self._bad[-1].place, f"and {self._unspelled} bad lines from here on")
+        curves = (
+            Curve(title, series, tuple(iterations), tuple(values))
+            for (title, series), (iterations, values) in self._curves.items()
+            if iterations
+        )
+        others = (
+            OtherSeries(title, series, one.iteration, to_num(one.last), to_num(one.min), to_num(one.max))
+            for (title, series), one in self._others.items()
+        )
+        return Batch(to, tuple(curves), tuple(others), tuple(self._bad), self._inherits, more)
+
+
+def size_of(path: Path) -> int:
+    """Return how many bytes *path* has, 0 if it is not there (yet)."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def read(path: Path, cursor: int, objectives: Sequence[Objective], *, fresh: bool, final: bool) -> Batch:
+    """Return what stands behind *cursor*, up to the last newline; the same cursor gets the same, or more.
+
+    *fresh*: no objective point was read before. *final*: nobody writes any more, so
+    what stands behind the last newline is a line too.
+    """
+    size = size_of(path)
+    tally = _Tally(path.name, objectives, fresh)
+    if size < cursor and final:
+        tally.bad(size, f"the file was cut or replaced: {cursor} bytes of it had been read")
+    if size <= cursor:
+        return tally.batch(cursor, False)
+    start = max(cursor - 1, 0)  # one byte before tells whether the cursor stands inside a line
+    data = _bytes(path, start, min(size, cursor + PER_POLL) - start)
+    at_end = start + len(data) >= size
+    used = _lines(data, start, cursor, tally, final=final and at_end)
+    return tally.batch(start + used, more=not at_end or _has_line(data, used, final=final))
+
+
+def _has_line(data: bytes, used: int, *, final: bool) -> bool:
+    return data.find(b"\n", used) >= 0 or (final and used < len(data))
+
+
+def _bytes(path: Path, start: int, length: int) -> bytes:
+    """Return up to *length* bytes from *start* on, without waiting for a file that is a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return os.pread(descriptor, length, start)
+    finally:
+        os.close(descriptor)
+
+
+def _lines(data: bytes, start: int, cursor: int, tally: _Tally, *, final: bool) -> int:
+    """Hand each line to *tally* until it is full; return how many bytes of *data* are done with."""
+    used = cursor - start
+    inside = used > 0 and data[used - 1] != ord("\n")
+    while not tally.is_full():
+        end = data.find(b"\n", used)
+        if end < 0:
+            return _rest(data, start, used, tally, inside=inside, final=final)
+        if not inside:
+            tally.line(data[used:end], start + used)
+        inside = False
+        used = end + 1
+    return used
+
+
+def _rest(data: bytes, start: int, used: int, tally: _Tally, *, inside: bool, final: bool) -> int:
+    """Deal with what has no newline (yet): leave it, unless it is too long or the last there will be."""
+    if inside:
+        return len(data)
+    if len(data) - used > LONGEST or (final and used < len(data)):
+        tally.line(data[used:], start + used)
+        return len(data)
+    return used

@@ -1,0 +1,160 @@
+"""End what a lost attempt left running, and only that.
+
+A process belongs to an attempt if its environment carries the key, if it is in the
+group and session that the ticket names, or if it holds the job's lock. It is
+killed through a descriptor that stands for it alone, so a process id that was
+given away again meanwhile does no harm. Needs /proc; without it nothing is found.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from eventhpo.jobs.folder import AttemptFolder, Ticket, is_free
+from eventhpo.jobs.machine import boot_id, pid_namespace
+
+PROC = Path("/proc")
+
+_ENDED = (FileNotFoundError, ProcessLookupError)
+_KEY = b"\0EVENTHPO_KEY="
+
+
+class Lost(NamedTuple):
+    """An attempt whose processes are to end."""
+
+    key: str
+    folder: AttemptFolder
+    ticket: Ticket | None
+
+
+class Process(NamedTuple):
+    """A line of /proc/<pid>/stat."""
+
+    pid: int
+    state: str
+    group: int
+    session: int
+    start: int
+
+
+Owner: TypeAlias = Callable[[Process], str | None]
+
+
+def sweep(lost: Sequence[Lost]) -> dict[str, tuple[int, ...]]:
+    """Kill what is left of each attempt; return the process ids that were found, by key.
+
+    One pass over /proc for all of them. Holders of a lock are looked for only where
+    nothing else was found and the lock is still held: that pass reads every descriptor.
+    """
+    found = _kill_all(_by_environment_or_group(lost))
+    held = [one for one in lost if one.key not in found and not is_free(one.folder.job_lock)]
+    return found | _kill_all(_by_lock(held)) if held else found
+
+
+def _kill_all(owner: Owner) -> dict[str, tuple[int, ...]]:
+    """Kill each process that has an owner; return their ids by owner."""
+    killed: dict[str, tuple[int, ...]] = {}
+    for process in _others():
+        key = owner(process)
+        if key is not None and _kill(process):
+            killed[key] = (*killed.get(key, ()), process.pid)
+    return killed
+
+
+def _others() -> Iterator[Process]:
+    """Each process that we may look at, without zombies and without ourselves."""
+    if not PROC.is_dir():
+        return
+    for name in filter(str.isdigit, os.listdir(PROC)):  # noqa: PTH208 - a Path for each process costs more than its stat
+        process = _process(int(name))
+        if process is not None and process.state not in "ZX" and process.pid != os.getpid():
+            yield process
+
+
+def _process(pid: int) -> Process | None:
+    try:
+        fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+    except _ENDED:
+        return None
+    return Process(pid, fields[0].decode(), int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def _by_environment_or_group(lost: Sequence[Lost]) -> Owner:
+    keys = {one.key.encode(): one.key for one in lost}
+    groups = {(one.ticket.pid, one.ticket.runner): one for one in lost if one.ticket is not None and _here(one.ticket)}
+
+    def owner(process: Process) -> str | None:
+        one = groups.get((process.group, process.session))
+        if one is not None and one.ticket is not None and process.start >= one.ticket.start:
+            return one.key
+        return keys.get(_key_of(process.pid))
+
+    return owner
+
+
+def _here(ticket: Ticket) -> bool:
+    """Whether the process ids of *ticket* mean today what they meant then."""
+    return ticket.pid > 0 and ticket.boot == boot_id() and ticket.ns == pid_namespace()
+
+
+def _key_of(pid: int) -> bytes:
+    """Return the key in the environment of *pid*, empty if there is none or it is not ours to read."""
+    try:
+        text = b"\0" + (PROC / str(pid) / "environ").read_bytes()
+    except (*_ENDED, PermissionError):
+        return b""
+    return text.partition(_KEY)[2].partition(b"\0")[0]
+
+
+def _by_lock(lost: Sequence[Lost]) -> Owner:
+    files = {(status.st_dev, status.st_ino): one.key for one in lost for status in [one.folder.job_lock.stat()]}
+    return lambda process: _holder(process.pid, files)
+
+
+def _holder(pid: int, files: Mapping[tuple[int, int], str]) -> str | None:
+    """Return whose lock *pid* has open to write: a controller that only looks has it open to read."""
+    try:
+        for name in os.listdir(PROC / str(pid) / "fd"):  # noqa: PTH208 - as above
+            key = _held(PROC / str(pid), name, files)
+            if key is not None:
+                return key
+    except (*_ENDED, PermissionError):
+        return None
+    return None
+
+
+def _held(process: Path, name: str, files: Mapping[tuple[int, int], str]) -> str | None:
+    try:
+        status = (process / "fd" / name).stat()
+        key = files.get((status.st_dev, status.st_ino))
+        return key if key is not None and _writes(process / "fdinfo" / name) else None
+    except _ENDED:
+        return None
+
+
+def _writes(info: Path) -> bool:
+    """Whether a descriptor was opened to write (proc(5): fdinfo, flags in octal)."""
+    flags = next(line.split()[1] for line in info.read_text().splitlines() if line.startswith("flags:"))
+    return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
+
+
+def _kill(process: Process) -> bool:
+    """Kill exactly *process*, not one that got its id since; return whether it was there and ours to kill."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        now = _process(process.pid)
+        if now is None or now.start != process.start:
+            return False
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return False
+    finally:
+        os.close(handle)
+    return True

@@ -1,0 +1,234 @@
+"""Look at started jobs: what they reported, whether they are over, and whether they are lost.
+
+`exit.json` beats every lock: it is looked for first, and once more when a lock is
+free. Only then come the reports, so that an end is told with all of them.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from eventhpo.core.spec import Objective
+from eventhpo.jobs.folder import AttemptFolder, Exit, Ticket, is_free
+from eventhpo.jobs.machine import boot_id, clock
+from eventhpo.jobs.protocol import Ended, Job, Seen, Started
+from eventhpo.jobs.reports import Batch, read
+from eventhpo.jobs.sweep import Lost, sweep
+
+PROBE = 0.5  # seconds between two looks at a running job's lock: 10 ms for 1,000 jobs, so not in every poll
+LEAK = 30.0  # seconds of sweeping before an attempt ends although something of it is left
+LATE = 15.0  # seconds behind its grace period in which a runner that lives has ended everything
+
+
+@dataclass
+class Look:
+    """What was found of one job in this poll."""
+
+    job: Job
+    folder: AttemptFolder
+    ticket: Ticket | None = None
+    exit: Exit | None = None
+    gone: str = ""  # why the attempt is taken for lost
+    left: str | None = None  # behind a sweep: what of it is left, None while that is not known yet
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody writes reports any more, as far as can be known."""
+        return self.exit is not None or self.left is not None
+
+
+@dataclass
+class Sweeping:
+    """Since when an attempt is swept (monotonic), and whether anything was there to end."""
+
+    since: float
+    found: bool = False
+
+
+class Watch:
+    """Looks at jobs; what it keeps between two polls only spares work."""
+
+    def __init__(self) -> None:
+        self._probed: dict[str, float] = {}
+        self._sweeping: dict[str, Sweeping] = {}
+
+    def seen(self, jobs: Sequence[tuple[Job, AttemptFolder]], objectives: Sequence[Objective]) -> tuple[Seen, ...]:
+        """Return what each job did behind its cursor."""
+        looks = [self._look(job, folder) for job, folder in jobs]
+        self._sweep([look for look in looks if look.gone])
+        self._forget({job.job_id for job, _ in jobs})
+        return tuple(self._tell(look, objectives) for look in looks)
+
+    def _forget(self, watched: set[str]) -> None:
+        """Drop what is kept of jobs that nobody asks for any more."""
+        for job_id in self._probed.keys() - watched:
+            del self._probed[job_id]
+        for job_id in self._sweeping.keys() - watched:
+            del self._sweeping[job_id]
+
+    def _look(self, job: Job, folder: AttemptFolder) -> Look:
+        look = Look(job, folder, exit=folder.exit())
+        if look.exit is not None or not job.started:
+            look.ticket = folder.ticket()
+        if look.exit is None and _may_be_lost(look) and self._is_due(job):
+            look.gone = _gone(look)
+            look.exit = folder.exit()
+            look.gone = "" if look.exit is not None else look.gone
+            look.ticket = folder.ticket()
+        return look
+
+    def _is_due(self, job: Job) -> bool:
+        """Whether to look at the lock: in every poll once something is wrong, else from time to time."""
+        now = time.monotonic()
+        wrong = job.stopping or job.lost or job.job_id in self._sweeping
+        if not wrong and now - self._probed.get(job.job_id, -PROBE) < PROBE:
+            return False
+        self._probed[job.job_id] = now
+        return True
+
+    def _sweep(self, looks: Sequence[Look]) -> None:
+        """Go on with the sweep of each attempt that is gone; one pass for all of them."""
+        lost = [Lost(look.job.key, look.folder, look.ticket) for look in looks if _of_this_boot(look)]
+        found = sweep(lost) if lost else {}
+        for look in looks:
+            state = self._sweeping.setdefault(look.job.job_id, Sweeping(time.monotonic()))
+            state.found |= look.job.key in found
+            look.left = _left(look, found, state)
+
+    def _tell(self, look: Look, objectives: Sequence[Objective]) -> Seen:
+        job, ticket = look.job, look.ticket
+        started = ticket is not None and ticket.never is None and not job.started and ticket.at > 0
+        batch = read(look.folder.reports, job.cursor, objectives, fresh=job.points == 0, final=look.over)
+        return Seen(
+            trial=job.trial,
+            attempt=job.attempt,
+            to=batch.to,
+            started=Started(ticket.at) if started and ticket is not None else None,
+            curves=batch.curves,
+            others=batch.others,
+            bad=batch.bad,
+            inherits=batch.inherits,
+            ended=self._ended(look, batch),
+            alive=job.lost and self._is_alive(look),
+            more=batch.more,
+        )
+
+    def _is_alive(self, look: Look) -> bool:
+        """Whether a lost attempt shows itself: somebody holds a lock, or something was left to end."""
+        if look.exit is not None or (look.ticket is not None and look.ticket.never is not None):
+            return False
+        return not look.gone or look.left != ""
+
+    def _ended(self, look: Look, batch: Batch) -> Ended | None:
+        if look.ticket is not None and look.ticket.never is not None:
+            return Ended(how=look.ticket.never, why=look.ticket.why)
+        if batch.more:
+            return None
+        if look.exit is not None:
+            return _by_exit(look, look.exit)
+        if look.left is None or (look.job.lost and look.left):
+            return None
+        return self._as_lost(look, look.left)
+
+    def _as_lost(self, look: Look, left: str) -> Ended:
+        """Return the end of an attempt that left no word: at its last sign, or now if it ran until now."""
+        state = self._sweeping[look.job.job_id]
+        at = look.ticket.at if look.ticket is not None and look.ticket.at else None
+        end = clock() if state.found else max(look.folder.last_sign(), at or 0)
+        return Ended(
+            how="lost",
+            started_at=at,
+            finished_at=end if at is not None else None,
+            why=look.gone + left,
+            output=_output(look.folder),
+        )
+
+
+def _may_be_lost(look: Look) -> bool:
+    """Whether anything says that the attempt has been started."""
+    if look.ticket is not None and look.ticket.never is not None:
+        return False
+    return look.ticket is not None or look.job.started or look.job.lost or look.job.stopping
+
+
+def _gone(look: Look) -> str:
+    """Return why the attempt is taken for lost, empty if its runner lives and does its work."""
+    if not look.folder.exists():
+        return "its folder is gone"
+    if is_free(look.folder.runner_lock):
+        return _runner_gone(look)
+    if look.job.stopping and _ignores_stop(look.folder):
+        return "its runner did not act on the stop"
+    return ""
+
+
+def _runner_gone(look: Look) -> str:
+    """Return why there is no runner; empty if one may still come, for `stop` or `launch` to settle."""
+    ticket = look.folder.ticket()
+    if ticket is None and not (look.job.started or look.job.lost):
+        return ""
+    if ticket is not None and ticket.boot != boot_id():
+        return "the machine was restarted"
+    return "its runner is gone"
+
+
+def _ignores_stop(folder: AttemptFolder) -> bool:
+    """Whether the stop is older than any runner needs for it: one that is frozen never sees it."""
+    ticket = folder.ticket()
+    try:
+        asked = folder.stop_file.stat().st_mtime
+    except FileNotFoundError:
+        return False
+    return ticket is not None and time.time() - asked > ticket.grace + LATE
+
+
+def _of_this_boot(look: Look) -> bool:
+    return (look.job.boot if look.ticket is None else look.ticket.boot) == boot_id()
+
+
+def _left(look: Look, found: Mapping[str, tuple[int, ...]], state: Sweeping) -> str | None:
+    """Return what of the attempt is left: empty for nothing, None while it is to be looked at again."""
+    if not _of_this_boot(look) or (look.job.key not in found and is_free(look.folder.job_lock)):
+        return ""
+    if time.monotonic() - state.since < LEAK:
+        return None
+    who = ", ".join(map(str, found.get(look.job.key, ()))) or "somebody who holds job.lock"
+    return f"; still there after {LEAK:g} s of ending it: {who}"
+
+
+def _by_exit(look: Look, end: Exit) -> Ended:
+    return Ended(
+        how=_how(end),
+        started_at=look.ticket.at if look.ticket is not None else None,
+        finished_at=end.finished_at,
+        code=end.code,
+        signal=end.signal,
+        why=_why(end),
+        output=_output(look.folder),
+    )
+
+
+def _how(end: Exit) -> Literal["completed", "stopped", "failed", "lost"]:
+    """Return how a job ended; one that was told to stop and ends with 0 has completed."""
+    if end.code is None and end.signal is None:
+        return "lost"
+    if end.code == 0:
+        return "completed"
+    return "stopped" if end.stopped else "failed"
+
+
+def _why(end: Exit) -> str:
+    if end.why or end.code == 0:
+        return end.why.removeprefix("eventhpo: ")
+    if end.signal is None:
+        return f"exit {end.code}"
+    known = {one.value: one.name for one in signal.Signals}
+    return f"killed by {known.get(end.signal, f'signal {end.signal}')}"
+
+
+def _output(folder: AttemptFolder) -> str | None:
+    return str(folder.output) if folder.output.exists() else None

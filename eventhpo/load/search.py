@@ -1,0 +1,210 @@
+"""A search file, table by table, into a `Search`."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from eventhpo.asking.checking import check_pruner, check_sampler
+from eventhpo.asking.fit import normalised
+from eventhpo.asking.ranges import full_name
+from eventhpo.asking.seeds import SEEDS
+from eventhpo.core.spec import Limits, LocalCommand, Named, Objective, Parameter, Scalar, Search
+from eventhpo.kinds import Kind, Wrong, choice, integer, number, text
+from eventhpo.load.file import SearchFileMistaken, parse, read_text
+from eventhpo.load.space import read_space, read_trials
+from eventhpo.load.table import Table
+from eventhpo.mistakes import MISSING, Mistake
+
+SIGNS = ("max", "min", "max_global", "min_global")
+_LONGEST = 1e9  # minutes, 1,900 years: in microseconds it is still a 64-bit number
+
+_MINUTES = number(above=0, most=_LONGEST)
+_POSITIVE = integer(least=1)
+_COUNT = integer(least=0)
+LIMITS: dict[str, Kind[Any]] = {
+    "num_concurrent_workers": _POSITIVE,
+    "total_max_jobs": _POSITIVE,
+    "pool_period_min": _MINUTES,
+    "time_limit_per_job": _MINUTES,
+    "compute_time_limit": _MINUTES,
+    "wall_time_limit": _MINUTES,
+    "max_failures_per_trial": _COUNT,
+    "max_lost_per_trial": _COUNT,
+    "max_failed_trials": _POSITIVE,
+    "target_value": number(),
+    "patience": _POSITIVE,
+}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A search file that holds no mistake."""
+
+    path: Path
+    text: str
+    search: Search
+    trials: tuple[dict[str, Scalar], ...]  # points to try first, as their jobs get them
+    drawn_seed: bool  # the file names no seed, so one was drawn
+
+
+def load(path: Path) -> Loaded:
+    """Return the search that the file at *path* describes, or all that is wrong with it.
+
+    Raises:
+        SearchFileMistaken: Something is; its message has a line for each mistake.
+    """
+    text = read_text(path)
+    found: list[Mistake] = []
+    loaded = _Reader(path, text, Table(parse(path, text), found), found).loaded()
+    if loaded is None or found:
+        raise SearchFileMistaken(path, found)
+    return loaded
+
+
+class _Reader:
+    """One file on its way into a search: the top of it, and what was found wrong so far."""
+
+    def __init__(self, path: Path, text: str, top: Table, found: list[Mistake]) -> None:
+        self.path, self.text, self.top, self.found = path, text, top, found
+
+    def loaded(self) -> Loaded | None:
+        name = self.top.take("name", text(), self.path.stem)
+        command = self.top.take("command", _command())
+        seed = self.top.take("seed", integer(least=0, most=SEEDS - 1), None)
+        limits = self._limits()
+        iterations, least = self._iterations()
+        nan_policy = self.top.take("nan_policy", choice("fail", "worst"), "fail")
+        objectives = self._objectives()
+        self._single_objective_limits(limits, len(objectives))
+        space, declared = self._space()
+        sampler = self._named("sampler", "TPESampler")
+        pruner = self._named("pruner", "MedianPruner" if len(objectives) < 2 else "NopPruner")
+        self._fit(sampler, pruner, space, declared, max(len(objectives), 1))
+        whole = sampler is not None and sampler.name == "GridSampler"
+        trials = read_trials(self.top.raw("trial"), space, declared, whole=whole, found=self.found)
+        self.top.done("a key of a search file")
+        if self.found or command is None or sampler is None or pruner is None:
+            return None
+        sampler = normalised(sampler, space)
+        search = Search(
+            name=name,
+            objectives=objectives,
+            space=space,
+            limits=limits,
+            sampler=sampler,
+            pruner=pruner,
+            seed=secrets.randbelow(SEEDS) if seed is None else seed,
+            jobs=LocalCommand(command=tuple(command), folder=str(self.path.resolve().parent)),
+            max_iteration_per_job=iterations,
+            min_iteration_per_job=least,
+            nan_policy=cast(Literal["fail", "worst"], nan_policy),
+        )
+        return Loaded(self.path, self.text, search, trials, seed is None)
+
+    def _limits(self) -> Limits:
+        defaults = Limits()
+        return Limits(**{key: self.top.take(key, kind, getattr(defaults, key)) for key, kind in LIMITS.items()})
+
+    def _iterations(self) -> tuple[int | None, int | None]:
+        most = self.top.take("max_iteration_per_job", _POSITIVE, None)
+        least = self.top.take("min_iteration_per_job", _COUNT, None)
+        if most is not None and least is not None and least > most:
+            self.top.wrong(least, f"at most max_iteration_per_job, which is {most}", "min_iteration_per_job")
+        return most, least
+
+    def _objectives(self) -> tuple[Objective, ...]:
+        given = self.top.raw("objective")
+        if isinstance(given, dict):
+            tables: list[tuple[tuple[str | int, ...], object]] = [(("objective",), given)]
+        elif isinstance(given, list) and given:
+            tables = [(("objective", k), one) for k, one in enumerate(given)]
+        else:
+            self.top.wrong(given, "a table with title, series and sign", "objective")
+            return ()
+        read = [self._objective(keys, one) for keys, one in tables]
+        self._twice(read)
+        # One that is wrong still counts as one: else several would be judged as a single one.
+        return tuple(one or Objective(title="", series="", sign="max") for one in read)
+
+    def _objective(self, keys: tuple[str | int, ...], values: object) -> Objective | None:
+        if not isinstance(values, dict):
+            self.top.wrong(values, "a table with title, series and sign", *keys)
+            return None
+        table = Table(values, self.found, *keys)
+        title, series, sign = table.take("title", text()), table.take("series", text()), table.take("sign", _sign())
+        table.done("a key of an objective")
+        if title is None or series is None or sign is None:
+            return None
+        return Objective(title=title, series=series, sign=sign)
+
+    def _twice(self, objectives: list[Objective | None]) -> None:
+        seen: set[tuple[str, str]] = set()
+        for k, one in enumerate(objectives):
+            if one is None:
+                continue
+            if (metric := (one.title, one.series)) in seen:
+                self.top.wrong(f"{one.title}/{one.series}", "a metric that no other objective has", "objective", k)
+            seen.add(metric)
+
+    def _single_objective_limits(self, limits: Limits, n_objectives: int) -> None:
+        for key in ("target_value", "patience"):
+            value = getattr(limits, key)
+            if n_objectives > 1 and value is not None:
+                self.top.wrong(value, "nothing: with several objectives no value is the best", key)
+
+    def _space(self) -> tuple[tuple[Parameter, ...], set[str]]:
+        tables = self.top.raw("space")
+        space = read_space(tables, self.found)
+        return space, {full_name(name) for name in tables} if isinstance(tables, dict) else set()
+
+    def _named(self, key: str, default: str) -> Named | None:
+        values = self.top.table(key, f'a table with the name of a {key}, as name = "{default}"')
+        if values is None:
+            return Named(default)
+        if "name" not in values:
+            self.top.wrong(MISSING, f"the name of a {key} of Optuna's", key, "name")
+            return None
+        return Named(values["name"], {name: value for name, value in values.items() if name != "name"})
+
+    def _fit(
+        self,
+        sampler: Named | None,
+        pruner: Named | None,
+        space: tuple[Parameter, ...],
+        declared: set[str],
+        n_objectives: int,
+    ) -> None:
+        if sampler is not None:
+            mistakes = check_sampler(sampler, space, n_objectives)
+            if len(space) < len(declared):  # what a broken parameter would have allowed is unknown
+                mistakes = [one for one in mistakes if not _about_values(one)]
+            self.found += [one.within("sampler") for one in mistakes]
+        if pruner is not None:
+            self.found += [one.within("pruner") for one in check_pruner(pruner, n_objectives)]
+
+
+def _about_values(mistake: Mistake) -> bool:
+    return any(key in mistake.place for key in ("search_space", "fixed_params", "x0"))
+
+
+def _sign() -> Kind[Literal["max", "min", "max_global", "min_global"]]:
+    one = choice(*SIGNS)
+    return Kind(one.expected, lambda value: cast(Literal["max", "min", "max_global", "min_global"], one.read(value)))
+
+
+def _command() -> Kind[list[str]]:
+    expected = 'a list of strings, as ["python", "train.py"]'
+
+    def read(value: object) -> list[str]:
+        if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+            raise Wrong(expected)
+        if not value[0].strip():
+            raise Wrong(f"{expected}, the program first")
+        if any("\0" in one for one in value):
+            raise Wrong(f"{expected}, without NUL characters")
+        return value
+
+    return Kind(expected, read)

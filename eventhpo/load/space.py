@@ -1,0 +1,183 @@
+"""The `[space."Section/name"]` tables and the `[[trial]]` points in them."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, TypeVar
+
+from eventhpo.asking.ranges import from_job, full_name, mistakes, to_job
+from eventhpo.core.spec import (
+    DiscreteParameterRange,
+    LogUniformParameterRange,
+    Parameter,
+    Scalar,
+    UniformIntegerParameterRange,
+    UniformParameterRange,
+)
+from eventhpo.kinds import Kind, Wrong, array, boolean, integer, number
+from eventhpo.load.table import Table
+from eventhpo.mistakes import MISSING, Mistake, path, unknown
+
+TYPES = ("UniformParameterRange", "LogUniformParameterRange", "UniformIntegerParameterRange", "DiscreteParameterRange")
+_LARGEST = 2**63 - 1  # what a log's integers hold
+
+T = TypeVar("T")
+
+
+def read_space(tables: object, found: list[Mistake]) -> tuple[Parameter, ...]:
+    """Return the parameters of the space that are sound, and add what is wrong to *found*."""
+    if not isinstance(tables, dict) or not tables:
+        found.append(Mistake("space", tables, 'at least one parameter, as [space."General/lr"]'))
+        return ()
+    space: dict[str, Parameter] = {}
+    first: dict[str, str] = {}
+    for name, values in tables.items():
+        if (full := full_name(name)) in first:
+            found.append(Mistake(path("space", name), name, f"a name of its own: {first[full]} is {full} already"))
+            continue
+        first[full] = name
+        if _is_name(name, full, found) and (p := _parameter(name, full, values, found)) is not None:
+            space[full] = p
+    return tuple(space.values())
+
+
+def _is_name(name: str, full: str, found: list[Mistake]) -> bool:
+    section, _, rest = full.partition("/")
+    if section.strip() and rest.strip() and name.isprintable():
+        return True
+    found.append(Mistake(path("space", name), name, "a name as Section/name, or a name alone for section General"))
+    return False
+
+
+def _parameter(name: str, full: str, values: object, found: list[Mistake]) -> Parameter | None:
+    if not isinstance(values, dict):
+        found.append(Mistake(path("space", name), values, "a table with a type and a range"))
+        return None
+    kind = values.get("type", MISSING)
+    if kind not in TYPES:
+        place = path("space", name, "type")
+        missing = Mistake(place, kind, "one of " + ", ".join(TYPES))
+        found.append(unknown(place, kind, TYPES, "one of") if isinstance(kind, str) else missing)
+        return None
+    wrong: list[Mistake] = []
+    table = Table(values, wrong, "space", name)
+    table.raw("type")
+    p = _READERS[kind](table, full)
+    table.done(f"a key of {kind}")
+    if p is not None and not wrong:
+        wrong += [one.within("space", name) for one in mistakes(p)]
+    found += wrong
+    return None if wrong else p
+
+
+def _uniform(table: Table, name: str) -> Parameter | None:
+    low, high = table.take("min_value", number()), table.take("max_value", number())
+    step, last = _step(table, number(above=0)), _includes_max(table)
+    if low is None or high is None:
+        return None
+    return UniformParameterRange(name=name, min_value=low, max_value=high, step_size=step, include_max_value=last)
+
+
+def _log_uniform(table: Table, name: str) -> Parameter | None:
+    low, high = table.take("min_value", number()), table.take("max_value", number())
+    base = table.take("base", number(above=1), 10.0)
+    step, last = _step(table, number(above=0)), _includes_max(table)
+    if low is None or high is None:
+        return None
+    return LogUniformParameterRange(
+        name=name, min_value=low, max_value=high, base=base, step_size=step, include_max_value=last
+    )
+
+
+def _integer(table: Table, name: str) -> Parameter | None:
+    low, high = table.take("min_value", integer()), table.take("max_value", integer())
+    step, last = _step(table, integer(least=1)), _includes_max(table)
+    if low is None or high is None:
+        return None
+    return UniformIntegerParameterRange(
+        name=name, min_value=low, max_value=high, step_size=step or 1, include_max_value=last
+    )
+
+
+def _discrete(table: Table, name: str) -> Parameter | None:
+    values = table.take("values", array(_scalar(), least=1))
+    return None if values is None else DiscreteParameterRange(name=name, values=tuple(values))
+
+
+def _step(table: Table, kind: Kind[T]) -> T | None:
+    return table.take("step_size", kind, None)
+
+
+def _includes_max(table: Table) -> bool:
+    return table.take("include_max_value", boolean(), True)
+
+
+def _scalar() -> Kind[Scalar]:
+    expected = "a string, a number, true or false"
+
+    def read(value: object) -> Scalar:
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise Wrong("a whole number of at most 63 bits")
+        if isinstance(value, str | bool | int | float):
+            return value
+        raise Wrong(expected)
+
+    return Kind(expected, read)
+
+
+_READERS = {
+    "UniformParameterRange": _uniform,
+    "LogUniformParameterRange": _log_uniform,
+    "UniformIntegerParameterRange": _integer,
+    "DiscreteParameterRange": _discrete,
+}
+
+
+# ---------------------------------------------------------------- points to try first
+
+
+def read_trials(
+    tables: object, space: tuple[Parameter, ...], declared: set[str], *, whole: bool, found: list[Mistake]
+) -> tuple[dict[str, Scalar], ...]:
+    """Return the points of `[[trial]]` as job values, and add what is wrong to *found*.
+
+    *declared* are the full names in the file: what stands there but is not sound is
+    reported where it stands, not again at each point. *whole*: a point names them all.
+    """
+    if tables is MISSING:
+        return ()
+    if not isinstance(tables, list):
+        found.append(Mistake("trial", tables, "[[trial]], with two brackets: there may be several"))
+        return ()
+    return tuple(_point(k, values, space, declared, whole=whole, found=found) for k, values in enumerate(tables))
+
+
+def _point(
+    k: int, values: object, space: tuple[Parameter, ...], declared: set[str], *, whole: bool, found: list[Mistake]
+) -> dict[str, Scalar]:
+    if not isinstance(values, dict) or not values:
+        found.append(Mistake(path("trial", k), values, "a value for at least one parameter of the space"))
+        return {}
+    known = {p.name: p for p in space}
+    point: dict[str, Scalar] = {}
+    for name, value in values.items():
+        place, full = path("trial", k, name), full_name(name)
+        if full not in declared:
+            found.append(unknown(place, full, sorted(declared), "a parameter of the space"))
+        elif full in point:
+            found.append(Mistake(place, name, f"each parameter once: this is {full} again"))
+        elif (p := known.get(full)) is not None:
+            point[full] = _value(place, p, value, found)
+    if whole and (left := declared - {full_name(name) for name in values}):
+        found.append(Mistake(path("trial", k), values, f"a value for {', '.join(sorted(left))} too: a grid adds none"))
+    return point
+
+
+def _value(place: str, p: Parameter, value: Any, found: list[Mistake]) -> Scalar:
+    try:
+        if isinstance(value, list | dict | datetime.date | datetime.time):
+            raise ValueError(_scalar().expected)  # noqa: TRY004, TRY301  one reaction to one kind of mistake
+        return to_job(p, from_job(p, value))
+    except ValueError as wrong:
+        found.append(Mistake(place, value, str(wrong)))
+        return None

@@ -1,0 +1,145 @@
+"""Stored rows in order: read, verified, decoded."""
+
+from __future__ import annotations
+
+import gc
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from eventhpo.core.codec import VERSIONS, chain, decode, encode
+from eventhpo.core.events import Event, Head, Recorded, SearchCreated
+from eventhpo.errors import DamagedLog
+from eventhpo.log import sql
+from eventhpo.log.sql import Row
+
+
+def stored(db: sqlite3.Connection, after: int) -> Iterator[Row]:
+    """Yield the rows behind *after* as far as they can be read.
+
+    Raises:
+        DamagedLog: naming the first row that cannot be read.
+    """
+    last = after
+    try:
+        for row in sql.rows_after(db, after):
+            yield row
+            last = row[0]
+    except sqlite3.DatabaseError as error:
+        if not sql.is_damage(error):
+            raise
+        yield from _one_by_one(db, last, error)
+
+
+def _one_by_one(db: sqlite3.Connection, last: int, trouble: sqlite3.Error) -> Iterator[Row]:
+    # A scan that fails has stepped ahead of the row it hands out: ask for each row by its seq.
+    while True:
+        try:
+            row = sql.row_at(db, last + 1)
+        except sqlite3.DatabaseError as error:
+            raise DamagedLog(f"the row of seq {last + 1} cannot be read: {error}") from error
+        if row is None:
+            raise DamagedLog(f"nothing can be read behind seq {last}: {trouble}") from trouble
+        yield row
+        last = row[0]
+
+
+def verified(rows: Iterable[Row], before: Head) -> Iterator[Row]:
+    """Yield *rows* as far as they are chained to *before*, without a gap.
+
+    Raises:
+        DamagedLog: naming the first seq that is not what its hash says.
+    """
+    last, hashed = before.seq, before.hash
+    for row in rows:
+        seq, at, epoch, cause, name, version, body, own = row
+        if seq != last + 1:
+            raise DamagedLog(f"seq {last + 1} is missing: the row behind {last} is {seq}")
+        if chain(hashed, seq, at, epoch, cause, name, version, body) != own:
+            raise DamagedLog(f"the hash of seq {seq} is not that of its row")
+        yield row
+        last, hashed = seq, own
+
+
+def decoded(rows: Iterable[Row]) -> Iterator[Recorded]:
+    """Yield *rows* with their events.
+
+    Raises:
+        DamagedLog: naming the first seq whose type or body is not known here.
+    """
+    for seq, at, epoch, cause, name, version, body, own in rows:
+        try:
+            event = decode(name, version, body)
+        except DamagedLog as error:
+            raise DamagedLog(f"seq {seq}: {error}") from error
+        except TypeError as error:
+            raise DamagedLog(f"seq {seq}: a column holds another type of value: {error}") from error
+        yield Recorded(seq, at, epoch, cause, event, own)
+
+
+def load(rows: Iterable[Row]) -> list[Recorded]:
+    """Return *rows* with their events, as a list; see `decoded`."""
+    # The collector finds no cycle in rows, and looking for one doubles the time (1.10 s for 300,000 rows, not 0.53).
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        return list(decoded(rows))
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def row_of(event: Event, before: Head, at: int, epoch: int, cause: int | None) -> Row:
+    """Return the row that records *event* behind *before*.
+
+    Raises:
+        ValueError: the event cannot be recorded, or its cause does not lie before it.
+    """
+    seq = before.seq + 1
+    name = type(event).__name__
+    if cause is not None and not 0 < cause < seq:
+        raise ValueError(f"{name} at seq {seq} cannot be caused by seq {cause}")
+    body, version = encode(event), VERSIONS[name]
+    return seq, at, epoch, cause, name, version, body, chain(before.hash, seq, at, epoch, cause, name, version, body)
+
+
+def recognise(db: sqlite3.Connection, path: Path) -> None:
+    """Return if *db* is a log of a format that is known here.
+
+    Raises:
+        DamagedLog: it is something else.
+    """
+    application, number = sql.marks(db)
+    if application != sql.APPLICATION_ID:
+        raise DamagedLog(f"{path} is no log of eventhpo (application id {application:#010x})")
+    if number != sql.FORMAT:
+        raise DamagedLog(f"{path} has format {number}, and this eventhpo reads format {sql.FORMAT}")
+
+
+def search_of(db: sqlite3.Connection, path: Path) -> SearchCreated:
+    """Return the first event of the log.
+
+    Raises:
+        DamagedLog: it is missing, unreadable, or no `SearchCreated`.
+    """
+    try:
+        row = sql.row_at(db, 1)
+    except sqlite3.DatabaseError as error:
+        if not sql.is_damage(error):
+            raise
+        raise DamagedLog(f"{path}: the row of seq 1 cannot be read: {error}") from error
+    if row is None:
+        raise DamagedLog(f"{path} holds no event")
+    return created(row)
+
+
+def created(row: Row) -> SearchCreated:
+    """Return the event of the first row of a log.
+
+    Raises:
+        DamagedLog: it cannot be decoded, or is no `SearchCreated`.
+    """
+    event = next(decoded([row])).event
+    if not isinstance(event, SearchCreated):
+        raise DamagedLog(f"seq 1 is no SearchCreated but {type(event).__name__}")
+    return event

@@ -1,0 +1,93 @@
+"""A log is born whole: under a temporary name, closed, then linked into place."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from eventhpo.core.codec import GENESIS
+from eventhpo.core.events import Head, SearchCreated
+from eventhpo.errors import StorageFailed, Usage
+from eventhpo.log import beside, filesystem, head, sql
+from eventhpo.log.chain import row_of
+from eventhpo.log.sql import Row
+
+
+def create(path: Path, event: SearchCreated, at: int) -> None:
+    """Create the log of a new search with its first event, or leave nothing.
+
+    Raises:
+        Usage: something of a search is there already, or the file system is shared.
+        StorageFailed: the file system refused.
+    """
+    row = row_of(event, GENESIS, at, 0, None)
+    with born_whole(path) as fresh:
+        write_log(fresh, [row], 0)
+    head.write(path, event.search_id, Head(row[0], row[7]))
+
+
+@contextlib.contextmanager
+def born_whole(path: Path) -> Iterator[Path]:
+    """Give a temporary name to write a log under, and link it to *path* if the block ends well.
+
+    Raises:
+        Usage: something of a search is there already, or the file system is shared.
+        StorageFailed: the file system refused.
+    """
+    refuse_what_is_there(path)
+    filesystem.refuse_shared(path)
+    real = path.resolve()
+    fresh = real.with_name(f"{real.name}.{secrets.token_hex(4)}.new")
+    try:
+        yield fresh
+        filesystem.sync_file(fresh)
+        os.link(fresh, real)
+        filesystem.sync_folder(real.parent)
+    except FileExistsError as error:
+        raise _there(path, path) from error
+    except OSError as error:
+        hint = ": it needs a file system with hard links" if error.errno == errno.EPERM else ""
+        raise StorageFailed(f"{path} cannot be created ({error.strerror}){hint}") from error
+    except sqlite3.Error as error:
+        raise StorageFailed(f"{path} cannot be created ({error})") from error
+    finally:
+        fresh.unlink(missing_ok=True)
+        beside.journal(fresh).unlink(missing_ok=True)
+
+
+def write_log(fresh: Path, rows: Iterable[Row], epoch: int) -> None:
+    """Write a closed log with *rows* into the new file *fresh*, the lease free at *epoch*."""
+    with contextlib.closing(sql.open_new(fresh)) as db:
+        sql.begin_to_write(db)
+        sql.create_schema(db)
+        sql.append(db, rows)
+        sql.set_lease(db, epoch, None)
+        sql.commit(db)
+
+
+def refuse_what_is_there(path: Path) -> None:
+    """Return if nothing of another search lies where the log at *path* would.
+
+    Raises:
+        Usage: it does, or there is no such folder.
+    """
+    real = path.resolve()
+    if not real.parent.is_dir():
+        raise Usage(f"{path} cannot be created: there is no folder {real.parent}")
+    for found in (real, beside.wal(path), beside.head(path), beside.jobs(path)):
+        if found.exists() or found.is_symlink():
+            raise _there(path, path if found == real else found)
+
+
+def _there(path: Path, found: Path) -> Usage:
+    if found == path:
+        return Usage(f"{path} exists already; go on with `eventhpo resume {path}`, or choose another name")
+    return Usage(
+        f"{found} is left of another search, and {path} would inherit it; go on with `eventhpo resume {path}` "
+        "if its log can be brought back, or choose another name"
+    )

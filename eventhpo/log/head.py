@@ -1,0 +1,88 @@
+"""The head outside the log: what a chain cannot see is that its tail was cut off.
+
+The file may lag behind the log, and never leads it. A reader reads it before the log.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from eventhpo.core.events import Head
+from eventhpo.errors import StorageFailed
+from eventhpo.log import beside
+
+
+class HeadFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the head file holds, as JSON."""
+
+    search: str
+    seq: Annotated[int, msgspec.Meta(ge=1)]
+    hash: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+
+
+class Outside(msgspec.Struct, frozen=True):
+    """The head outside the log, or why there is none that counts."""
+
+    head: Head | None
+    why: str = ""
+
+
+def write(path: Path, search: str, head: Head) -> None:
+    """Let the head file of the log at *path* name *head*, or leave it as it is.
+
+    The rename is atomic; there is no fsync, which would double the price of a commit
+    for a file that may lag anyway.
+
+    Raises:
+        StorageFailed: the file system refused.
+    """
+    target = beside.head(path)
+    fresh = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
+    try:
+        try:
+            fresh.write_bytes(msgspec.json.encode(HeadFile(search, head.seq, head.hash)) + b"\n")
+            fresh.replace(target)
+        finally:
+            fresh.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageFailed(
+            f"{target} cannot be written ({error.strerror}); the search can be resumed: eventhpo resume {path}"
+        ) from error
+
+
+def read(path: Path) -> HeadFile | str:
+    """Return what the head file of the log at *path* says, or why it counts as absent."""
+    target = beside.head(path)
+    try:
+        return msgspec.json.decode(target.read_bytes(), type=HeadFile)
+    except FileNotFoundError:
+        return "there is no head file"
+    except OSError as error:
+        return f"the head file cannot be read: {error.strerror}"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return f"the head file cannot be read: {error}"
+
+
+def of_search(found: HeadFile | str, search: str) -> Outside:
+    """Return the head that *found* names if it is one of *search*."""
+    if isinstance(found, str):
+        return Outside(None, found)
+    if found.search != search:
+        return Outside(None, f"the head file names another search, {found.search}")
+    return Outside(Head(found.seq, found.hash))
+
+
+def contradiction(outside: Head, end: Head, there: str | None) -> str | None:
+    """Return in words how a log that ends at *end* contradicts *outside*; None if it does not.
+
+    *there* is the hash of the log's row at `outside.seq`.
+    """
+    if outside.seq > end.seq:
+        return f"the log has lost its tail: head file says seq {outside.seq}, log ends at {end.seq}"
+    if outside.hash != there:
+        return f"the head file has another hash at seq {outside.seq} than the log: the log was rewritten"
+    return None

@@ -1,0 +1,172 @@
+"""One writer: an flock on a file beside the log, freed by the kernel with the process.
+
+Never on the database itself: closing any descriptor of it would drop SQLite's own locks.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import time
+import weakref
+from pathlib import Path
+
+import msgspec
+
+from eventhpo.errors import Busy
+from eventhpo.log import beside
+
+PATIENCE = 2.0  # seconds; longer than a reader's probe or the last steps of a writer that ends
+_PAUSE = 0.02
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who holds the log; the epoch is None while it is still being opened."""
+
+    host: str
+    pid: int
+    epoch: int | None = None
+
+    def __str__(self) -> str:
+        return f"controller {self.pid} on {self.host} ({'starting' if self.epoch is None else f'epoch {self.epoch}'})"
+
+
+class Lease:
+    """The lock of one log, held until `release` or the end of this process."""
+
+    def __init__(self, fd: int, *, taken_over: bool = False) -> None:
+        self._fd = fd
+        self._held = True
+        self.taken_over = taken_over
+        _open.add(self)
+
+    def announce(self, holder: Holder) -> None:
+        """Write into the lock file who holds it, for those who find it locked."""
+        text = msgspec.json.encode(holder) + b"\n"
+        # Text first, cut afterwards: a reader takes the first line, and never finds an empty file.
+        os.pwrite(self._fd, text, 0)
+        os.ftruncate(self._fd, len(text))
+
+    def release(self) -> None:
+        """Let go of the lock; releasing it twice is no error."""
+        if self._held:
+            self._held = False
+            os.close(self._fd)
+
+    def lock(self) -> None:
+        """Lock the file, or raise BlockingIOError at once."""
+        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def is_named(self, lock: Path) -> bool:
+        """Whether *lock* names the file that is locked: a take-over puts another one there."""
+        try:
+            return os.path.samestat(lock.stat(), os.fstat(self._fd))
+        except FileNotFoundError:
+            return False
+
+
+# A fork shares the lock with its parent, and would keep it when the parent is gone.
+_open: weakref.WeakSet[Lease] = weakref.WeakSet()
+
+
+def _forget_in_child() -> None:
+    for lease in list(_open):
+        lease.release()
+
+
+os.register_at_fork(after_in_child=_forget_in_child)
+
+
+def acquire(path: Path, holder: Holder, patience: float = PATIENCE) -> Lease:
+    """Return the lease of the log at *path*, or say who holds it after *patience* seconds.
+
+    Raises:
+        Busy: somebody else holds it.
+    """
+    lock = beside.lock(path)
+    end = time.monotonic() + patience
+    while (lease := _attempt(lock)) is None:
+        if time.monotonic() >= end:
+            raise Busy(f"{path} is held by {named(path)}; stop it, or read with `eventhpo status`")
+        time.sleep(_PAUSE)
+    lease.announce(holder)
+    return lease
+
+
+def take_over(path: Path, holder: Holder) -> Lease:
+    """Return the lease of the log at *path* under a new lock file, whoever holds the old one.
+
+    The caller has SQLite's write lock, so that there is one take-over at a time.
+
+    Raises:
+        Busy: somebody else took it over at the same time.
+    """
+    lock = beside.lock(path)
+    fresh = lock.with_name(f"{lock.name}.{secrets.token_hex(4)}")
+    lease = Lease(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), taken_over=True)
+    try:
+        lease.lock()
+        lease.announce(holder)
+        fresh.rename(lock)
+    except BaseException:
+        lease.release()
+        fresh.unlink(missing_ok=True)
+        raise
+    if not lease.is_named(lock):
+        lease.release()
+        raise Busy(f"{path} was taken over by {named(path)} at the same time")
+    return lease
+
+
+def holder(path: Path) -> Holder | None:
+    """Return who holds the log at *path* now, None if nobody does; lets go at once.
+
+    A holder that left no readable name is `Holder("an unknown host", 0)`.
+    """
+    try:
+        fd = os.open(beside.lock(path), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read(fd)
+    finally:
+        os.close(fd)
+    return None
+
+
+def named(path: Path) -> Holder:
+    """Return whom the lock file of the log at *path* names, whether or not it is locked."""
+    try:
+        fd = os.open(beside.lock(path), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return _UNKNOWN
+    try:
+        return _read(fd)
+    finally:
+        os.close(fd)
+
+
+_UNKNOWN = Holder("an unknown host", 0)
+
+
+def _read(fd: int) -> Holder:
+    line = os.pread(fd, 4096, 0).partition(b"\n")[0]
+    try:
+        return msgspec.json.decode(line, type=Holder)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _UNKNOWN
+
+
+def _attempt(lock: Path) -> Lease | None:
+    lease = Lease(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    try:
+        lease.lock()
+        if lease.is_named(lock):  # or somebody took over between our open and our lock
+            return lease
+    except BlockingIOError:
+        pass  # held; whoever asks tries again or says so
+    lease.release()
+    return None

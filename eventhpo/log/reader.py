@@ -1,0 +1,215 @@
+"""Readers: any number, at any time, never in the writer's way, never leaving a file behind."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import shutil
+import sqlite3
+import stat
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from eventhpo.core.codec import GENESIS
+from eventhpo.core.events import Head, Recorded
+from eventhpo.errors import Busy, DamagedLog, StorageFailed, Usage
+from eventhpo.log import beside, chain, head, sql
+from eventhpo.log.head import HeadFile, Outside
+from eventhpo.log.sql import Row
+
+T = TypeVar("T")
+
+ROUNDS = 8  # a writer starts or ends in between once; who meets that eight times reads something else
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What one reading found: the rows behind `after`, and where the log ends.
+
+    `outside` is the head file as it was before the reading; `contradiction` says in
+    words what is wrong if the log does not agree with it, such as a tail that is lost.
+    """
+
+    rows: list[Recorded]
+    head: Head
+    search_id: str
+    outside: Outside
+    contradiction: str | None = None
+
+
+def read(path: Path, after: int = 0, *, verify: bool = False) -> Snapshot:
+    """Return the rows of the log at *path* behind seq *after*, with *verify* their chain checked.
+
+    A reader that follows a log calls it again with the last seq that it has.
+
+    Raises:
+        Usage: there is no such file.
+        DamagedLog: it is no log of eventhpo, or a row is damaged, or it ends before *after*.
+        Busy: the file changed each time that it was read.
+        StorageFailed: the file cannot be read.
+    """
+    found = head.read(path)  # before the log: it may lag, and would seem to lead if it were read afterwards
+
+    def ask(db: sqlite3.Connection) -> Snapshot:
+        return _snapshot(db, path, found, after, verify)
+
+    return consult(path, ask)
+
+
+def _snapshot(db: sqlite3.Connection, path: Path, found: HeadFile | str, after: int, verify: bool) -> Snapshot:
+    chain.recognise(db, path)
+    sql.begin_to_read(db)
+    search_id = chain.search_of(db, path).search_id
+    start = _start(db, path, after)
+    try:
+        stored: Iterable[Row] = chain.stored(db, after)
+        rows = chain.load(chain.verified(stored, start) if verify else stored)
+    except DamagedLog as error:
+        raise DamagedLog(f"{path} is damaged: {error}; see `eventhpo verify {path}`") from error
+    end = Head(rows[-1].seq, rows[-1].hash) if rows else start
+    outside = head.of_search(found, search_id)
+    return Snapshot(rows, end, search_id, outside, contradiction(db, outside, end))
+
+
+def _start(db: sqlite3.Connection, path: Path, after: int) -> Head:
+    if after == 0:
+        return GENESIS
+    row = sql.row_at(db, after)
+    if row is None:
+        raise DamagedLog(f"{path} ends before seq {after}, which was read from it before: it was replaced or cut off")
+    return Head(row[0], row[7])
+
+
+def contradiction(db: sqlite3.Connection, outside: Outside, end: Head) -> str | None:
+    """Return in words how the log in *db* contradicts *outside*; None if it does not."""
+    if outside.head is None:
+        return None
+    row = sql.row_at(db, outside.head.seq)
+    return head.contradiction(outside.head, end, None if row is None else row[7])
+
+
+# ---------------------------------------------------------------- how the file is opened
+
+
+def require_file(path: Path) -> None:
+    """Return if *path* is a file that may be a log.
+
+    Raises:
+        Usage: there is no such file.
+        DamagedLog: it is no regular file, or empty.
+    """
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise Usage(f"there is no log {path}; `eventhpo run` makes one") from error
+    except OSError as error:
+        raise StorageFailed(f"{path} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise DamagedLog(f"{path} is no log of eventhpo: it is no file")
+    if found.st_size == 0:
+        raise DamagedLog(f"{path} is no log of eventhpo: it is empty")
+
+
+def consult(path: Path, ask: Callable[[sqlite3.Connection], T]) -> T:
+    """Return what *ask* finds in the log at *path*; *ask* may be called more than once.
+
+    Raises:
+        Usage: there is no such file.
+        DamagedLog: *ask* says so, or the file is no database.
+        Busy: the file changed each time that it was read.
+        StorageFailed: the file cannot be read.
+    """
+    for _ in range(ROUNDS):
+        require_file(path)
+        before = _look(path)
+        try:
+            with _opened(path, before.way) as db:
+                answer = ask(db)
+        except (sqlite3.Error, DamagedLog, FileNotFoundError) as error:
+            # What was torn by a writer that came or went in between is no damage.
+            if _look(path).is_as(before):
+                raise _said(path, error) from error
+            continue
+        # SQLite's own locks hold a live state still; without them the file itself must have stood still.
+        if before.way is _Way.LIVE or _look(path).is_as(before):
+            return answer
+    raise Busy(f"{path} changed each of the {ROUNDS} times that it was read; read it again")
+
+
+class _Way(enum.Enum):
+    LIVE = "with SQLite's locks, beside a writer or what a killed one left"
+    COPY = "from a private copy, which SQLite may recover"
+    QUIET = "as a file that does not change"
+
+
+class _Look(msgspec.Struct, frozen=True):
+    """What lies there: size, mtime in ns and inode of the log and of its -wal or -journal."""
+
+    way: _Way
+    log: tuple[int, int, int] | None
+    beside: tuple[int, int, int] | None
+
+    def is_as(self, before: _Look) -> bool:
+        """Whether nothing changed that a reading *before* depended on."""
+        if before.way is _Way.LIVE:
+            return self.way is _Way.LIVE  # it grows all the time
+        return self == before
+
+
+def _look(path: Path) -> _Look:
+    wal, journal = _mark(beside.wal(path)), _mark(beside.journal(path))
+    if wal is not None and _mark(beside.shm(path)) is not None:
+        return _Look(_Way.LIVE, _mark(path), wal)
+    if wal is not None or journal is not None:
+        return _Look(_Way.COPY, _mark(path), wal or journal)
+    return _Look(_Way.QUIET, _mark(path), None)
+
+
+def _mark(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+@contextlib.contextmanager
+def _opened(path: Path, way: _Way) -> Iterator[sqlite3.Connection]:
+    real = path.resolve()
+    with contextlib.ExitStack() as stack:
+        match way:
+            case _Way.LIVE:
+                db = sql.open_to_read(real, immutable=False)
+            case _Way.QUIET:
+                db = sql.open_to_read(real, immutable=True)
+            case _Way.COPY:
+                db = sql.open_copy(_copied(real, Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+        yield stack.enter_context(contextlib.closing(db))
+
+
+def _copied(real: Path, folder: Path) -> Path:
+    copy = folder / real.name
+    shutil.copyfile(real, copy)
+    for source, target in (
+        (beside.wal(real), beside.wal(copy)),
+        (beside.journal(real), beside.journal(copy)),
+    ):
+        if source.exists():
+            shutil.copyfile(source, target)
+    return copy
+
+
+def _said(path: Path, error: Exception) -> Exception:
+    match error:
+        case DamagedLog():
+            return error
+        case sqlite3.Error() if sql.is_busy(error):
+            return Busy(f"{path} is locked by somebody ({error}); read it again")
+        case sqlite3.Error() if sql.is_damage(error):
+            return DamagedLog(f"{path} cannot be read as a log of eventhpo: {error}")
+        case _:
+            return StorageFailed(f"{path} cannot be read: {error}; {os.fspath(path)} was left as it is")

@@ -1,0 +1,64 @@
+"""What is left of a damaged log: its longest prefix that the chain proves, in a new file."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import msgspec
+
+from eventhpo.core.codec import GENESIS
+from eventhpo.core.events import Head
+from eventhpo.errors import DamagedLog
+from eventhpo.log import chain, head, reader, sql
+from eventhpo.log.create import born_whole, write_log
+from eventhpo.log.sql import Row
+
+
+class Salvaged(msgspec.Struct, frozen=True):
+    """Where the copy ends, and why it goes no further (None: the log's chain is whole)."""
+
+    head: Head
+    why: str | None
+
+    @property
+    def rows(self) -> int:
+        """How many rows were copied."""
+        return self.head.seq
+
+
+def salvage(path: Path, target: Path) -> Salvaged:
+    """Copy the longest verified prefix of the log at *path* to the new log *target*.
+
+    SQLite's own `.recover` is not used: it failed on damaged files, and proves nothing.
+
+    Raises:
+        DamagedLog: not one row can be verified.
+        Usage: there is no log, *target* exists, or its file system is shared.
+        StorageFailed: the disk refused.
+    """
+    with born_whole(target) as fresh:
+        rows, why = reader.consult(path, _prefix)
+        if not rows:
+            raise DamagedLog(f"nothing of {path} can be salvaged: {why}")
+        search_id = chain.created(rows[0]).search_id
+        # No lease of a copy is held; its next epoch lies behind every one that it holds.
+        write_log(fresh, rows, max(row[2] for row in rows))
+    end = Head(rows[-1][0], rows[-1][7])
+    head.write(target, search_id, end)
+    return Salvaged(end, why)
+
+
+def _prefix(db: sqlite3.Connection) -> tuple[list[Row], str | None]:
+    # Not recognised first: a damaged mark in the file's header is no reason to give up the rows.
+    rows: list[Row] = []
+    try:
+        for row in chain.verified(chain.stored(db, 0), GENESIS):
+            rows.append(row)
+    except DamagedLog as error:
+        return rows, str(error)
+    except sqlite3.DatabaseError as error:
+        if not sql.is_damage(error):
+            raise
+        return rows, str(error)
+    return rows, None if rows else "it holds no event"

@@ -1,0 +1,228 @@
+"""All SQL of the log, each statement named by what it asks."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from eventhpo.core.events import Head
+from eventhpo.errors import DamagedLog
+
+APPLICATION_ID = 0x65766870  # "evhp", so that file(1) and verify can tell a log from any other database
+FORMAT = 1  # user_version; a change of the tables gets the next number
+BUSY_SECONDS = 5.0  # longer than any checkpoint seen, shorter than a person's patience
+
+# seq, at, epoch, cause, type, v, body, hash
+Row: TypeAlias = tuple[int, int, int, int | None, str, int, str, str]
+
+SCHEMA: dict[str, str] = {
+    "event": """CREATE TABLE event(
+  seq INTEGER PRIMARY KEY CHECK (seq >= 1),
+  at INTEGER NOT NULL,
+  epoch INTEGER NOT NULL CHECK (epoch >= 0),
+  cause INTEGER CHECK (cause IS NULL OR cause BETWEEN 1 AND seq - 1),
+  type TEXT NOT NULL,
+  v INTEGER NOT NULL CHECK (v >= 1),
+  body TEXT NOT NULL,
+  hash TEXT NOT NULL CHECK (length(hash) = 32)
+) STRICT""",
+    "lease": """CREATE TABLE lease(
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  epoch INTEGER NOT NULL CHECK (epoch >= 0),
+  holder TEXT
+) STRICT""",
+    "event_is_appended": """CREATE TRIGGER event_is_appended BEFORE INSERT ON event
+WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), 0) + 1 FROM event)
+BEGIN SELECT RAISE(ABORT, 'event is append-only: seq is the last one + 1'); END""",
+    "event_is_not_updated": """CREATE TRIGGER event_is_not_updated BEFORE UPDATE ON event
+BEGIN SELECT RAISE(ABORT, 'event is append-only: no row is changed'); END""",
+    "event_is_not_deleted": """CREATE TRIGGER event_is_not_deleted BEFORE DELETE ON event
+BEGIN SELECT RAISE(ABORT, 'event is append-only: no row is deleted'); END""",
+}
+
+
+# ---------------------------------------------------------------- connections
+
+
+def _connect(path: Path, mode: str, wait: float) -> sqlite3.Connection:
+    # The owner may be set up in one thread and run in another; it is used by one at a time.
+    uri = f"{path.as_uri()}?{mode}"
+    db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=wait, check_same_thread=False)
+    db.execute("PRAGMA trusted_schema=OFF")
+    return db
+
+
+def open_new(path: Path) -> sqlite3.Connection:
+    """Return a connection to a new, empty database at *path*."""
+    db = _connect(path, "mode=rwc", BUSY_SECONDS)
+    db.execute("PRAGMA synchronous=FULL")
+    db.execute("PRAGMA recursive_triggers=ON")
+    return db
+
+
+def open_to_write(path: Path, wait: float = BUSY_SECONDS) -> sqlite3.Connection:
+    """Return a connection that may write to the existing database at *path*."""
+    db = _connect(path, "mode=rw", wait)
+    db.execute("PRAGMA synchronous=FULL")
+    db.execute("PRAGMA recursive_triggers=ON")
+    db.execute("PRAGMA wal_autocheckpoint=100")
+    return db
+
+
+def open_to_read(path: Path, *, immutable: bool) -> sqlite3.Connection:
+    """Return a connection that cannot write, with *immutable* one that takes no lock either."""
+    db = _connect(path, "immutable=1" if immutable else "mode=ro", BUSY_SECONDS)
+    db.execute("PRAGMA query_only=ON")
+    return db
+
+
+def open_copy(path: Path) -> sqlite3.Connection:
+    """Return a connection to a private copy, which SQLite may recover as it needs."""
+    return _connect(path, "mode=rw", BUSY_SECONDS)
+
+
+def use_wal(db: sqlite3.Connection) -> str:
+    """Ask for the write-ahead log; return the journal mode that there is then."""
+    return str(db.execute("PRAGMA journal_mode=WAL").fetchone()[0])
+
+
+def leave_wal(db: sqlite3.Connection) -> str:
+    """Fold the write-ahead log in and leave it; return the journal mode that there is then."""
+    # The reading makes a connection whose last try failed half-way see that the file is still in WAL mode:
+    # without it the pragma says "delete" and changes nothing (1 of 68 ends, two readers in a loop).
+    head(db)
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return str(db.execute("PRAGMA journal_mode=DELETE").fetchone()[0])
+
+
+def wait_for(db: sqlite3.Connection, milliseconds: Literal[50, 5_000]) -> None:
+    """Set how long *db* waits for SQLite's locks."""
+    match milliseconds:
+        case 50:
+            db.execute("PRAGMA busy_timeout=50")
+        case 5_000:
+            db.execute("PRAGMA busy_timeout=5000")
+
+
+# ---------------------------------------------------------------- transactions
+
+
+def begin_to_write(db: sqlite3.Connection) -> None:
+    """Take the write lock; a deferred BEGIN dies with SQLITE_BUSY_SNAPSHOT once the head was read."""
+    db.execute("BEGIN IMMEDIATE")
+
+
+def begin_to_read(db: sqlite3.Connection) -> None:
+    """Let all that follows see one state of the database."""
+    db.execute("BEGIN")
+
+
+def commit(db: sqlite3.Connection) -> None:
+    """Make the transaction durable."""
+    db.execute("COMMIT")
+
+
+# ---------------------------------------------------------------- schema
+
+
+def create_schema(db: sqlite3.Connection) -> None:
+    """Create the tables, triggers and marks of an empty log."""
+    db.execute("PRAGMA application_id=0x65766870")
+    db.execute("PRAGMA user_version=1")
+    for statement in SCHEMA.values():
+        db.execute(statement)
+    db.execute("INSERT INTO lease(id, epoch, holder) VALUES (1, 0, NULL)")
+
+
+def marks(db: sqlite3.Connection) -> tuple[int, int]:
+    """Return the application id and the number of the format."""
+    application = db.execute("PRAGMA application_id").fetchone()[0]
+    return int(application), int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def schema(db: sqlite3.Connection) -> dict[str, str]:
+    """Return what was created, by name, without SQLite's own."""
+    rows = db.execute("SELECT name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'")
+    return dict(rows.fetchall())
+
+
+def integrity(db: sqlite3.Connection) -> str:
+    """Return the first thing that SQLite finds wrong, or "ok"."""
+    return str(db.execute("PRAGMA integrity_check(1)").fetchone()[0])
+
+
+# ---------------------------------------------------------------- events
+
+
+def append(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
+    """Insert *rows* as they are."""
+    db.executemany(
+        "INSERT INTO event(seq, at, epoch, cause, type, v, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows
+    )
+
+
+def head(db: sqlite3.Connection) -> Head | None:
+    """Return the last row's seq and hash."""
+    row = db.execute("SELECT seq, hash FROM event ORDER BY seq DESC LIMIT 1").fetchone()
+    return None if row is None else Head(*row)
+
+
+def row_at(db: sqlite3.Connection, seq: int) -> Row | None:
+    """Return one row."""
+    found: Row | None = db.execute(
+        "SELECT seq, at, epoch, cause, type, v, body, hash FROM event WHERE seq = ?", (seq,)
+    ).fetchone()
+    return found
+
+
+def rows_after(db: sqlite3.Connection, seq: int) -> Iterator[Row]:
+    """Return the rows behind *seq*, in order."""
+    return db.execute("SELECT seq, at, epoch, cause, type, v, body, hash FROM event WHERE seq > ? ORDER BY seq", (seq,))
+
+
+# ---------------------------------------------------------------- lease
+
+
+def lease(db: sqlite3.Connection) -> tuple[int, str | None]:
+    """Return the lease's epoch and holder."""
+    row = db.execute("SELECT epoch, holder FROM lease WHERE id = 1").fetchone()
+    if row is None:
+        raise DamagedLog("the lease table of the log is empty")
+    return row[0], row[1]
+
+
+def set_lease(db: sqlite3.Connection, epoch: int, holder: str | None) -> None:
+    """Give the lease to *holder*."""
+    db.execute("UPDATE lease SET epoch = ?, holder = ? WHERE id = 1", (epoch, holder))
+
+
+# ---------------------------------------------------------------- copies and errors
+
+
+def vacuum_into(db: sqlite3.Connection, target: Path) -> None:
+    """Copy the database into a new file."""
+    db.execute("VACUUM INTO ?", (str(target),))
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether somebody else's lock was in the way."""
+    return _code(error) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file is not what a log must be."""
+    code = _code(error)
+    return code in _DAMAGE or code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+_DAMAGE = (
+    0,  # of the Python module: a text that is no UTF-8
+    sqlite3.SQLITE_ERROR,  # our statements are right, so a table is missing
+    522,  # SQLITE_IOERR_SHORT_READ: the file ends before its last page does
+)
+
+
+def _code(error: sqlite3.Error) -> int:
+    return int(getattr(error, "sqlite_errorcode", 0))

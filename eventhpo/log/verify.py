@@ -1,0 +1,162 @@
+"""Check a log as far as it goes: what is damaged is reported, not raised."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from eventhpo.core.codec import GENESIS
+from eventhpo.core.events import Head, Recorded, SearchCreated
+from eventhpo.errors import DamagedLog
+from eventhpo.log import chain, head, reader, sql
+from eventhpo.log.head import HeadFile
+from eventhpo.log.sql import Row
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that was checked, and what was found."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """All checks, the last head that the chain proves, and the rows up to there that could be decoded."""
+
+    checks: list[Check]
+    head: Head
+    rows: list[Recorded]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check is."""
+        return all(check.ok for check in self.checks)
+
+
+def verify(path: Path, expect: Head | None = None) -> list[Check]:
+    """Return the checks of `examine`: file, chain, decode, head and, with *expect*, expected.
+
+    Raises:
+        Usage: there is no such file.
+    """
+    return examine(path, expect).checks
+
+
+def examine(path: Path, expect: Head | None = None) -> Verification:
+    """Check the log at *path* and return what its chain proves.
+
+    *expect* is a head that somebody wrote down: it must be a row of the log.
+
+    Raises:
+        Usage: there is no such file.
+        StorageFailed, Busy: it cannot be read, and nothing is known about it.
+    """
+    found = head.read(path)
+    try:
+        return reader.consult(path, lambda db: _examine(db, path, found, expect))
+    except DamagedLog as error:  # no database, or not even a file
+        return Verification([Check("file", False, str(error))], GENESIS, [])
+
+
+def _examine(db: sqlite3.Connection, path: Path, found: HeadFile | str, expect: Head | None) -> Verification:
+    sql.begin_to_read(db)
+    file = _file(db, path)
+    proven = _Prefix(db)
+    rows, decode = _decode(proven)
+    checks = [file, proven.check(), decode, _head(found, proven, rows)]
+    if expect is not None:
+        checks.append(_expected(expect, proven))
+    return Verification(checks, proven.head, rows)
+
+
+class _Prefix:
+    """The rows of a log as far as its chain holds, and what ended them."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.head = GENESIS
+        self.hashes = [GENESIS.hash]
+        self.why: str | None = None
+        self._db = db
+
+    def __iter__(self) -> Iterator[Row]:
+        seq = 0
+        try:
+            for row in chain.verified(chain.stored(self._db, 0), GENESIS):
+                seq = row[0]
+                self.hashes.append(row[7])
+                yield row
+        except DamagedLog as error:
+            self.why = str(error)
+        self.head = Head(seq, self.hashes[-1])
+
+    def check(self) -> Check:
+        """Return what the chain proves."""
+        text = f"{self.head.seq}:{self.head.hash}"
+        if self.why is not None:
+            return Check("chain", False, f"{self.why}; the last verified head is {text}")
+        return Check("chain", self.head.seq > 0, f"{self.head.seq} rows, head {text}")
+
+
+def _file(db: sqlite3.Connection, path: Path) -> Check:
+    try:
+        chain.recognise(db, path)
+        found = sql.integrity(db)
+        wrong = _schema(sql.schema(db))
+    except DamagedLog as error:
+        return Check("file", False, str(error))
+    except sqlite3.DatabaseError as error:
+        if not sql.is_damage(error):
+            raise
+        return Check("file", False, f"SQLite cannot read it: {error}")
+    if found != "ok":
+        return Check("file", False, f"SQLite's integrity check: {found}")
+    return Check("file", not wrong, wrong or "SQLite's integrity check, schema and triggers")
+
+
+def _schema(found: dict[str, str]) -> str:
+    missing = [name for name in sql.SCHEMA if name not in found]
+    changed = [name for name in sql.SCHEMA if name in found and found[name] != sql.SCHEMA[name]]
+    foreign = [name for name in found if name not in sql.SCHEMA]
+    parts = (("missing", missing), ("changed", changed), ("not of a log", foreign))
+    return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts if names)
+
+
+def _decode(rows: Iterable[Row]) -> tuple[list[Recorded], Check]:
+    known: list[Recorded] = []
+    trouble: str | None = None
+    for row in rows:  # to the end, whatever can be decoded: the chain is proven on the way
+        if trouble is None:
+            try:
+                known.extend(chain.decoded([row]))
+            except DamagedLog as error:
+                trouble = str(error)
+    if trouble is not None:
+        return known, Check("decode", False, trouble)
+    if known and not isinstance(known[0].event, SearchCreated):
+        return known, Check("decode", False, f"seq 1 is no SearchCreated but a {type(known[0].event).__name__}")
+    return known, Check("decode", True, f"{len(known)} events")
+
+
+def _head(found: HeadFile | str, proven: _Prefix, rows: list[Recorded]) -> Check:
+    first = rows[0].event if rows else None
+    if not isinstance(first, SearchCreated):
+        return Check("head", False, "the log does not say which search it is")
+    outside = head.of_search(found, first.search_id)
+    if outside.head is None:
+        return Check("head", True, f"{outside.why}: whether the log lost its tail cannot be told")
+    seq = outside.head.seq
+    there = proven.hashes[seq] if seq <= proven.head.seq else None
+    wrong = head.contradiction(outside.head, proven.head, there)
+    return Check("head", wrong is None, wrong or f"the head file names seq {seq}, {proven.head.seq - seq} behind")
+
+
+def _expected(expect: Head, proven: _Prefix) -> Check:
+    if expect.seq > proven.head.seq:
+        return Check("expected", False, f"seq {expect.seq} is not in the log, which is proven up to {proven.head.seq}")
+    there = proven.hashes[expect.seq]
+    same = there == expect.hash
+    return Check("expected", same, f"seq {expect.seq} has hash {there}" + ("" if same else f", not {expect.hash}"))

@@ -1,0 +1,145 @@
+"""The one writer of a log is opened: lease, lock, chain verified, a new epoch."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import msgspec
+
+from eventhpo.core.codec import GENESIS
+from eventhpo.core.events import ControllerStarted, Head, Recorded
+from eventhpo.errors import Busy, DamagedLog, StorageFailed
+from eventhpo.log import chain, filesystem, head, sql
+from eventhpo.log import lease as leases
+from eventhpo.log.append import Writer
+from eventhpo.log.lease import Holder, Lease
+from eventhpo.log.reader import require_file
+
+__all__ = ["Writer", "open_writer"]
+
+OPENING = 2.0  # seconds for SQLite's write lock, which nobody holds for long but a frozen controller
+
+
+def open_writer(
+    path: Path, started: ControllerStarted, at: int, *, take_over: bool = False
+) -> tuple[Writer, list[Recorded]]:
+    """Take the lease of the log at *path* and record *started* in a new epoch.
+
+    Returns the writer and all rows, the chain verified, that of *started* (its
+    `took_over` set to what happened) the last of them. With *take_over* a holder that
+    is frozen loses the log. Whoever only appends a user's inputs opens it in the same
+    way: each writer is an epoch.
+
+    Raises:
+        Busy: somebody holds the log, or is frozen inside a transaction.
+        DamagedLog: the file is no log, its chain is broken, or its tail is lost.
+        StorageFailed: the database refused.
+        Usage: there is no such file, or it lies on a shared file system.
+    """
+    require_file(path)
+    filesystem.refuse_shared(path)
+    who = Holder(started.host, started.pid)
+    with contextlib.ExitStack() as undo:
+        try:
+            lease = _lease(path, who, take_over)
+            if lease is not None:
+                undo.callback(lease.release)
+            db = _open(path)
+            undo.callback(db.close)
+            rows = _verified(db, path)
+            if lease is None:
+                lease = leases.take_over(path, who)
+                undo.callback(lease.release)
+            writer = _start(path, db, lease, rows, started=started, at=at)
+        except sqlite3.Error as error:
+            raise _cannot_open(path, error) from error
+        except OSError as error:
+            raise StorageFailed(f"{path} cannot be opened for writing ({error}); it can still be read") from error
+        undo.pop_all()
+    return writer, rows
+
+
+def _lease(path: Path, who: Holder, take_over: bool) -> Lease | None:
+    if not take_over:
+        return leases.acquire(path, who)
+    try:
+        return leases.acquire(path, who, patience=0)
+    except Busy:
+        return None  # its lock file is replaced once nobody else can write
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Return a connection with the write lock held."""
+    db = sql.open_to_write(path.resolve(), OPENING)
+    try:
+        chain.recognise(db, path)
+        _require_wal(path, sql.use_wal(db))
+        sql.begin_to_write(db)
+        sql.wait_for(db, 5_000)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _require_wal(path: Path, mode: str) -> None:
+    if mode != "wal":
+        raise StorageFailed(f"{path} cannot be written: SQLite offers journal mode {mode} there and not wal")
+
+
+def _verified(db: sqlite3.Connection, path: Path) -> list[Recorded]:
+    outside = head.read(path)
+    search_id = chain.search_of(db, path).search_id
+    try:
+        rows = chain.load(chain.verified(chain.stored(db, 0), GENESIS))
+    except DamagedLog as error:
+        raise DamagedLog(f"{path} is damaged: {error}; see `eventhpo verify {path}`") from error
+    named = head.of_search(outside, search_id).head
+    if named is not None:
+        there = rows[named.seq - 1].hash if named.seq <= len(rows) else None
+        wrong = head.contradiction(named, _end(rows), there)
+        if wrong is not None:
+            raise DamagedLog(f"{path}: {wrong}; copy what is left with `eventhpo salvage {path}`")
+    return rows
+
+
+def _start(
+    path: Path,
+    db: sqlite3.Connection,
+    lease: Lease,
+    rows: list[Recorded],
+    *,
+    started: ControllerStarted,
+    at: int,
+) -> Writer:
+    """Give the lease a new epoch and append *started*, in the transaction that verified *rows*."""
+    epoch = sql.lease(db)[0] + 1
+    event = msgspec.structs.replace(started, took_over=lease.taken_over)
+    row = chain.row_of(event, _end(rows), at, epoch, None)
+    holder = Holder(started.host, started.pid, epoch)
+    sql.set_lease(db, epoch, msgspec.json.encode(holder).decode())
+    sql.append(db, [row])
+    sql.commit(db)
+    lease.announce(holder)
+    rows.append(Recorded(row[0], at, epoch, None, event, row[7]))
+    writer = Writer(path, db, lease, epoch=epoch, search=chain.search_of(db, path).search_id, end=_end(rows))
+    writer.hand_over()
+    return writer
+
+
+def _end(rows: list[Recorded]) -> Head:
+    return Head(rows[-1].seq, rows[-1].hash)
+
+
+def _cannot_open(path: Path, error: sqlite3.Error) -> Busy | DamagedLog | StorageFailed:
+    if sql.is_busy(error):
+        who = leases.named(path)
+        return Busy(
+            f"{path} is locked inside a transaction, and its lock file names {who}; if that one is frozen, "
+            f"kill that pid ({who.pid}) and go on with `eventhpo resume {path}`"
+        )
+    if sql.is_damage(error):
+        return DamagedLog(f"{path} cannot be read as a log of eventhpo: {error}; see `eventhpo verify {path}`")
+    return StorageFailed(f"{path} cannot be opened for writing ({error}); it can still be read")

@@ -1,0 +1,176 @@
+"""Effects: an action's items to the door, its outcomes to events. The only code that calls a door to jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
+
+import msgspec
+
+from eventhpo.core import actions
+from eventhpo.core.events import (
+    EffectFailed,
+    Event,
+    InheritanceClaimed,
+    Input,
+    JobBound,
+    JobEnded,
+    JobQueued,
+    JobReturned,
+    JobStarted,
+    JobStopSent,
+    MetricObserved,
+    ReportsRead,
+)
+from eventhpo.core.spec import to_num
+from eventhpo.core.state import Attempt, Effect, State
+from eventhpo.jobs import protocol
+from eventhpo.jobs.protocol import Bound, Ended, Jobs, Polled, Queued, Refused, Seen, Started, Stopping
+
+Caused: TypeAlias = tuple[Event, int]  # an event and the seq of its cause
+
+
+def perform(state: State, action: actions.Effect, jobs: Jobs, clock: int) -> list[Caused]:
+    """Carry out *action* and return its receipts, each with its intent as cause."""
+    found = [state.attempt(trial, number) for trial, number in action.attempts]
+    match action:
+        case actions.Draft():
+            outcomes: Sequence[object] = jobs.draft([draft_item(state, a, "draft") for a in found])
+            effect: Effect = "draft"
+        case actions.Cancel():
+            outcomes = jobs.cancel([draft_item(state, a, "cancel") for a in found])
+            effect = "cancel"
+        case actions.Launch():
+            outcomes = jobs.launch([job_item(state, a, "launch") for a in found])
+            effect = "launch"
+        case actions.Stop():
+            outcomes = jobs.stop([job_item(state, a, "stop") for a in found])
+            effect = "stop"
+    return [
+        (receipt(attempt, effect, outcome, clock), _intent(attempt, effect))
+        for attempt, outcome in zip(found, outcomes, strict=True)
+    ]
+
+
+def _intent(attempt: Attempt, effect: Effect) -> int:
+    return attempt.stop if effect in ("stop", "cancel") and attempt.stop is not None else attempt.seq
+
+
+def draft_item(state: State, attempt: Attempt, effect: Effect) -> protocol.Draft:
+    """Return what the door is told of an intent."""
+    trial = state.trials[attempt.trial]
+    failure = attempt.failures.get(effect)
+    before = trial.attempts[attempt.number - 1].job_id if attempt.number else None
+    return protocol.Draft(
+        trial=attempt.trial,
+        attempt=attempt.number,
+        key=attempt.key,
+        params=trial.params,
+        slot=attempt.slot,
+        before=before,
+        look=attempt.epoch != state.epoch or (failure is not None and failure.in_doubt),
+        failures=0 if failure is None else failure.count,
+    )
+
+
+def job_item(state: State, attempt: Attempt, effect: Effect) -> protocol.Job:
+    """Return what the door is told of a bound job."""
+    assert attempt.job_id is not None
+    failure = attempt.failures.get(effect)
+    return protocol.Job(
+        trial=attempt.trial,
+        attempt=attempt.number,
+        key=attempt.key,
+        job_id=attempt.job_id,
+        params=state.trials[attempt.trial].params,
+        slot=attempt.slot,
+        started=attempt.started_at is not None,
+        stopping=attempt.stop is not None,
+        lost=attempt.ended is not None,
+        cursor=attempt.cursor,
+        points=attempt.reported,
+        failures=0 if failure is None else failure.count,
+        boot=state.boots.get(attempt.epoch, ""),
+    )
+
+
+def receipt(attempt: Attempt, effect: Effect, outcome: object, clock: int) -> Event:
+    """Return the event that an outcome is recorded as."""
+    trial, number = attempt.trial, attempt.number
+    match outcome:
+        case Bound(job_id=job_id, adopted=adopted, provenance=provenance):
+            return JobBound(trial=trial, attempt=number, job_id=job_id, adopted=adopted, provenance=provenance)
+        case Queued():
+            return JobQueued(trial=trial, attempt=number)
+        case Started(at=at):
+            return JobStarted(trial=trial, attempt=number, started_at=at)
+        case Stopping():
+            return JobStopSent(trial=trial, attempt=number)
+        case Ended():
+            return job_ended(trial, number, outcome)
+        case Refused(error=error, in_doubt=in_doubt):
+            failure = attempt.failures.get(effect)
+            return EffectFailed(
+                effect=effect,
+                trial=trial,
+                attempt=number,
+                count=1 if failure is None else failure.count + 1,
+                error=error,
+                in_doubt=in_doubt,
+                clock=clock,
+            )
+    raise TypeError(f"a door answered {effect} with {outcome!r}")
+
+
+def job_ended(trial: int, attempt: int, ended: Ended) -> JobEnded:
+    """Return the event of an end."""
+    return JobEnded(trial=trial, attempt=attempt, **msgspec.structs.asdict(ended))
+
+
+# ---------------------------------------------------------------- polls
+
+
+def poll(state: State, action: actions.Poll, jobs: Jobs) -> Polled | Refused:
+    """Ask the door what the watched jobs did."""
+    items = [job_item(state, state.attempt(trial, number), "poll") for trial, number in action.attempts]
+    return jobs.poll(items, state.search.objectives)
+
+
+def observations(state: State, polled: Polled) -> Iterator[Event]:
+    """Yield the events of a poll, by trial number: start, claim, points, end of each job."""
+    for seen in sorted(polled.seen, key=lambda s: (s.trial, s.attempt)):
+        yield from _of_one(state.attempt(seen.trial, seen.attempt), seen)
+
+
+def _of_one(attempt: Attempt, seen: Seen) -> Iterator[Event]:
+    trial, number = attempt.trial, attempt.number
+    if seen.alive and attempt.ended is not None and not attempt.returned:
+        yield JobReturned(trial=trial, attempt=number)
+    if seen.started is not None and attempt.started_at is None:
+        yield JobStarted(trial=trial, attempt=number, started_at=seen.started.at)
+    if seen.inherits is not None and not attempt.reported:
+        yield InheritanceClaimed(trial=trial, attempt=number, iteration=seen.inherits)
+    yield from _reports(attempt, seen)
+    if seen.ended is not None:
+        yield job_ended(trial, number, seen.ended)
+
+
+def _reports(attempt: Attempt, seen: Seen) -> Iterator[Event]:
+    trial, number = attempt.trial, attempt.number
+    for index, curve in enumerate(seen.curves):
+        yield MetricObserved(
+            trial=trial,
+            attempt=number,
+            title=curve.title,
+            series=curve.series,
+            iterations=curve.iterations,
+            values=tuple(map(to_num, curve.values)),
+            from_=attempt.cursor,
+            to=seen.to,
+            others=() if index else seen.others,
+            bad=() if index else seen.bad,
+        )
+    if not seen.curves and seen.to != attempt.cursor:
+        yield ReportsRead(
+            trial=trial, attempt=number, from_=attempt.cursor, to=seen.to, others=seen.others, bad=seen.bad
+        )

@@ -1,0 +1,1 @@
+"""Simulated jobs and clock: a whole search in a test, in milliseconds."""

@@ -1,0 +1,299 @@
+"""Jobs and a clock that are functions of the log, for whole searches in a test.
+
+A `World` keeps nothing but a ledger of what was done to it, a file, so that it
+outlives the controller that is killed in front of it. What a job reports is a
+script: a function of its trial, attempt and parameters.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from eventhpo.core.events import BadLine, OtherSeries
+from eventhpo.core.spec import Objective, Scalar, to_num
+from eventhpo.core.state import State
+from eventhpo.jobs import protocol
+from eventhpo.jobs.protocol import Bound, Curve, Draft, Ended, Job, Polled, Queued, Refused, Seen, Started, Stopping
+
+SECOND = 1_000_000
+START = 1_800_000_000 * SECOND  # where simulated time begins
+
+
+class Script(msgspec.Struct, frozen=True, kw_only=True):
+    """What one attempt does.
+
+    `points` are (iteration, value) of the first objective, or (iteration, value,
+    index of the objective). It ends by itself behind its last point, as `how` says,
+    unless it `hangs`; told to stop, it still reports `overrun` points.
+    """
+
+    points: tuple[tuple[int, float] | tuple[int, float, int], ...] = ()
+    how: Literal["completed", "failed", "lost"] = "completed"
+    hangs: bool = False
+    ends_apart: bool = False  # its end comes one poll after its last point
+    overrun: int = 0
+    queued: bool = False  # a queue has it first; its start is seen by the next poll
+    resumes_from: int | None = None
+    refusals: dict[str, int] = {}  # how often an effect fails before it works
+    in_doubt: bool = False  # a refused effect took place all the same
+    launch_fails_at: int | None = None  # cannot be launched for good after so many refusals
+    returns: tuple[tuple[int, float], ...] = ()  # lost, it comes back and reports these
+    others: tuple[str, ...] = ()  # series beside the objective, reported with each point
+    bad_at: tuple[int, ...] = ()  # positions behind which a line cannot be read
+
+
+Scripts: TypeAlias = Callable[[int, int, dict[str, Scalar]], Script]  # of trial, attempt, parameters
+Cut: TypeAlias = Callable[[int, int, int], int]  # of trial, attempt, cursor: points in the next poll
+
+
+class Deed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of the ledger: something that was done to the world."""
+
+    what: Literal["draft", "launch", "stop", "cancel"]
+    key: str
+    trial: int
+    attempt: int
+    job_id: str = ""
+    cursor: int = 0
+
+
+class Ledger:
+    """What was done, in order, in a file that outlives every process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._deeds: list[Deed] = []
+        self._size = 0
+
+    def add(self, deed: Deed) -> None:
+        """Append *deed*."""
+        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(fd, msgspec.json.encode(deed) + b"\n")
+        finally:
+            os.close(fd)
+
+    def deeds(self) -> list[Deed]:
+        """Return all deeds so far."""
+        if self._path.exists() and self._path.stat().st_size != self._size:
+            text = self._path.read_bytes()
+            self._deeds = [msgspec.json.decode(line, type=Deed) for line in text.splitlines()]
+            self._size = len(text)
+        return self._deeds
+
+    def find(self, what: str, *, key: str | None = None, job_id: str | None = None) -> Deed | None:
+        """Return the first such deed, None if there is none."""
+        for deed in self.deeds():
+            if deed.what == what and key in (None, deed.key) and job_id in (None, deed.job_id):
+                return deed
+        return None
+
+
+class SimulatedClock:
+    """Time as a function of the log: a second for each row, starts of controllers aside.
+
+    Where nothing happens any more it moves on to what is due next.
+    """
+
+    def __init__(self) -> None:
+        self._state: State | None = None
+        self._steps = -1
+        self._waits = 0
+        self._skipped = 0
+
+    def attach(self, state: State) -> None:
+        """Follow the log of *state*."""
+        self._state = state
+
+    def now(self) -> int:
+        """Return the time."""
+        steps = 0 if self._state is None else self._state.steps
+        if steps != self._steps:
+            self._steps, self._waits, self._skipped = steps, 0, 0
+        return START + steps * SECOND + self._skipped
+
+    def wait(self, seconds: float, until: int | None, meanwhile: Callable[[], bool]) -> None:
+        """Move on to *until* if this is the second wait in a row in which nothing happened.
+
+        Raises:
+            RuntimeError: nothing will ever happen.
+        """
+        now = self.now()
+        self._waits += 1
+        if meanwhile() or self._waits == 1:
+            return
+        if until is None:
+            raise RuntimeError("the simulated jobs do nothing any more, and nothing is due")
+        self._skipped += max(0, until - now)
+
+    def wake(self) -> None:
+        """Nothing waits for real."""
+
+
+class SimulatedJobs:
+    """A door to jobs that exist in a ledger and a script only."""
+
+    shortest_wait = 0.01
+    longest_wait = 1.0
+
+    def __init__(
+        self,
+        ledger: Path,
+        scripts: Scripts,
+        clock: SimulatedClock,
+        *,
+        cut: Cut = lambda trial, attempt, cursor: 2,
+        point: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        self.ledger = Ledger(ledger)
+        self._scripts = scripts
+        self._clock = clock
+        self._cut = cut
+        self._point = point  # called before and after each call's effect on one job
+
+    def draft(self, drafts: Sequence[Draft]) -> list[protocol.DraftOutcome]:
+        """Create each job, or adopt the one with its key if it is to be looked for."""
+        return [self._guarded("draft", item, self._draft) for item in drafts]
+
+    def launch(self, jobs: Sequence[Job]) -> list[protocol.LaunchOutcome]:
+        """Start each job, once."""
+        return [self._guarded("launch", item, self._launch) for item in jobs]
+
+    def stop(self, jobs: Sequence[Job]) -> list[protocol.StopOutcome]:
+        """Stop each job; its end is read by a poll, unless it never started."""
+        return [self._guarded("stop", item, self._stop) for item in jobs]
+
+    def cancel(self, drafts: Sequence[Draft]) -> list[protocol.CancelOutcome]:
+        """Remove what the intents created."""
+        return [self._guarded("cancel", item, self._cancel) for item in drafts]
+
+    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled:
+        """Return the next points of each job behind its cursor."""
+        self._point("before poll")
+        seen = [self._seen(job, objectives) for job in jobs]
+        self._point("after poll")
+        return Polled(clock=self._clock.now(), seen=tuple(s for s in seen if s is not None))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    # ------------------------------------------------------------ effects
+
+    def _guarded(self, what: Literal["draft", "launch", "stop", "cancel"], item, effect):  # type: ignore[no-untyped-def]
+        script = self._scripts(item.trial, item.attempt, item.params)
+        refused = item.failures < script.refusals.get(what, 0)
+        self._point(f"before {what}")
+        outcome = effect(item, script) if not refused or script.in_doubt else None
+        self._point(f"after {what}")
+        if what == "launch" and script.launch_fails_at is not None and item.failures >= script.launch_fails_at:
+            return Ended(how="launch_failed", why="it cannot be started")
+        return Refused(error=f"{what} refused by the script", in_doubt=script.in_doubt) if refused else outcome
+
+    def _draft(self, item: Draft, script: Script) -> protocol.DraftOutcome:
+        found = self.ledger.find("draft", key=item.key) if item.look else None
+        if found is not None:
+            return Bound(job_id=found.job_id, adopted=True)
+        job_id = f"sim-{sum(d.what == 'draft' for d in self.ledger.deeds())}"
+        self._do("draft", item, job_id)
+        return Bound(job_id=job_id)
+
+    def _launch(self, item: Job, script: Script) -> protocol.LaunchOutcome:
+        if self.ledger.find("launch", job_id=item.job_id) is None:
+            self._do("launch", item, item.job_id)
+        return Queued() if script.queued else Started(self._clock.now())
+
+    def _stop(self, item: Job, script: Script) -> protocol.StopOutcome:
+        if self.ledger.find("stop", job_id=item.job_id) is None or item.lost:
+            self._do("stop", item, item.job_id, item.cursor)
+        if self.ledger.find("launch", job_id=item.job_id) is None:
+            return Ended(how="cancelled")
+        return Stopping()
+
+    def _cancel(self, item: Draft, script: Script) -> protocol.CancelOutcome:
+        found = self.ledger.find("draft", key=item.key)
+        if found is not None:
+            self._do("cancel", item, found.job_id)
+        return Ended(how="cancelled")
+
+    def _do(
+        self, what: Literal["draft", "launch", "stop", "cancel"], item: Draft | Job, job_id: str, cursor: int = 0
+    ) -> None:
+        self.ledger.add(Deed(what, item.key, item.trial, item.attempt, job_id, cursor))
+
+    # ------------------------------------------------------------ polls
+
+    def _seen(self, job: Job, objectives: Sequence[Objective]) -> Seen | None:
+        if self.ledger.find("launch", job_id=job.job_id) is None:
+            return None
+        script = self._scripts(job.trial, job.attempt, job.params)
+        if job.lost:
+            return self._seen_lost(job, script, objectives)
+        stop = self.ledger.find("stop", job_id=job.job_id)
+        last = len(script.points) if stop is None else min(len(script.points), stop.cursor + script.overrun)
+        to = min(last, job.cursor + max(1, self._cut(job.trial, job.attempt, job.cursor)))
+        at_end = to == last and (to == job.cursor or not script.ends_apart)
+        ended = self._end(script, natural=last == len(script.points), stopped=stop is not None) if at_end else None
+        if to == job.cursor and ended is None and job.started:
+            return None
+        return Seen(
+            trial=job.trial,
+            attempt=job.attempt,
+            to=to,
+            started=None if job.started else Started(self._clock.now()),
+            curves=_curves(script.points[job.cursor : to], objectives),
+            others=_others(script, job.cursor, to),
+            bad=tuple(BadLine(f"line {n}", "no number") for n in script.bad_at if job.cursor <= n < to),
+            inherits=script.resumes_from if job.cursor == 0 else None,
+            ended=ended,
+        )
+
+    def _end(self, script: Script, *, natural: bool, stopped: bool) -> Ended | None:
+        now = self._clock.now()
+        if natural and not script.hangs:
+            return Ended(how=script.how, finished_at=now, why="" if script.how == "completed" else f"it {script.how}")
+        return Ended(how="stopped", finished_at=now) if stopped else None
+
+    def _seen_lost(self, job: Job, script: Script, objectives: Sequence[Objective]) -> Seen | None:
+        """A job that was lost comes back with more points, and ends once it is stopped again."""
+        if not script.returns:
+            return None
+        behind = len(script.points)
+        stops = [d for d in self.ledger.deeds() if d.what == "stop" and d.job_id == job.job_id]
+        ended = Ended(how="stopped", finished_at=self._clock.now()) if stops else None
+        if job.cursor >= behind + len(script.returns) and ended is None:
+            return None
+        new = script.returns[job.cursor - behind :]
+        return Seen(
+            trial=job.trial,
+            attempt=job.attempt,
+            to=behind + len(script.returns),
+            curves=_curves(new, objectives),
+            alive=True,
+            ended=ended,
+        )
+
+
+def _curves(
+    points: Sequence[tuple[int, float] | tuple[int, float, int]], objectives: Sequence[Objective]
+) -> tuple[Curve, ...]:
+    found = []
+    for index, objective in enumerate(objectives):
+        mine = [p for p in points if (p[2] if len(p) == 3 else 0) == index]
+        if mine:
+            found.append(
+                Curve(objective.title, objective.series, tuple(p[0] for p in mine), tuple(float(p[1]) for p in mine))
+            )
+    return tuple(found)
+
+
+def _others(script: Script, start: int, to: int) -> tuple[OtherSeries, ...]:
+    numbers = [float(n) for n in range(start, to)]
+    if not numbers:
+        return ()
+    low, high, last = to_num(numbers[0]), to_num(numbers[-1]), to_num(numbers[-1])
+    return tuple(OtherSeries("other", name, to - 1, last, low, high) for name in script.others)

@@ -1,0 +1,1 @@
+"""Decide again: what only a log of decisions can give."""
