@@ -244,6 +244,7 @@ def opened(
     wrap: Callable[[Log], Log] = lambda log: log,
     requests: Requests | None = None,
     tell: Callable[[Recorded, State], None] = lambda row, state: None,
+    make: type[Controller] = Controller,
 ) -> Iterator[Controller]:
     """Hold the log at *path* as its one controller; end well unless an error comes through.
 
@@ -257,7 +258,7 @@ def opened(
     held = wrap(log)
     try:
         state = fold(rows)
-        controller = Controller(held, state, jobs_for(state), clock, requests=requests, tell=tell)
+        controller = make(held, state, jobs_for(state), clock, requests=requests, tell=tell)
         yield controller
     except BaseException:
         held.close(clean=False)

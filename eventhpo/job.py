@@ -188,7 +188,10 @@ def _name(name: str, what: str) -> str:
 
 
 def _iteration(iteration: SupportsIndex) -> int:
-    number = iteration.__index__()
+    try:
+        number = iteration.__index__()
+    except AttributeError:
+        raise TypeError(f"iteration must be an integer, not {iteration!r}") from None
     if not 0 <= number <= _BIGGEST:
         raise ValueError(f"iteration must be 0 to 2**63 - 1, not {number}")
     return number

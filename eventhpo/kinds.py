@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from eventhpo.mistakes import nearest
+
 T = TypeVar("T")
 U = TypeVar("U")
 
@@ -14,7 +16,11 @@ EXACT = 2**53  # beyond it a float, and so Optuna and JSON readers, lose whole n
 
 
 class Wrong(ValueError):
-    """A value is not of its kind; the text says what was expected."""
+    """A value is not of its kind; the text says what was expected, `near` which value was meant, if one is near."""
+
+    def __init__(self, expected: str, near: str | None = None) -> None:
+        super().__init__(expected)
+        self.near = near
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,8 @@ def number(least: float | None = None, above: float | None = None, most: float |
 
 
 def _bounds(least: float | None, above: float | None, most: float | None) -> str:
-    low = f" of at least {least:g}" if least is not None else f" above {above:g}" if above is not None else ""
-    high = "" if most is None else f" of at most {most:g}" if not low else f" and at most {most:g}"
+    low = f" of at least {least}" if least is not None else f" above {above}" if above is not None else ""
+    high = "" if most is None else f" of at most {most}" if not low else f" and at most {most}"
     return low + high
 
 
@@ -98,7 +104,7 @@ def choice(*names: str) -> Kind[str]:
 
     def read(value: object) -> str:
         if not isinstance(value, str) or value not in names:
-            raise Wrong(expected)
+            raise Wrong(expected, nearest(value, names) if isinstance(value, str) else None)
         return value
 
     return Kind(expected, read)

@@ -30,7 +30,8 @@ class Mistake:
 
     def within(self, *keys: str | int) -> Mistake:
         """Return this mistake with its place below *keys*."""
-        return replace(self, place=path(*keys) + _joint(self.place))
+        above = path(*keys)
+        return replace(self, place=above + _joint(self.place) if above else self.place)
 
     def __str__(self) -> str:
         found = "missing" if self.found is MISSING else f"found {shown(self.found)}"
@@ -48,12 +49,15 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the name among *known* that *name* was most likely meant to be, or None."""
     names = list(known)
     folded = {one.casefold(): one for one in reversed(names)}
-    # Names share long endings (Sampler, ParameterRange), so the beginning decides between equals.
     close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
-    starts = [one for fold, one in folded.items() if name and fold.startswith(name.casefold())]
+    starts = [one for fold, one in folded.items() if _begins(name.casefold(), fold)]
     if close:
         return folded[close[0]]
     return starts[0] if len(starts) == 1 else None
+
+
+def _begins(one: str, other: str) -> bool:
+    return bool(one and other) and (one.startswith(other) or other.startswith(one))
 
 
 def path(*keys: str | int) -> str:

@@ -98,14 +98,16 @@ def receipt(attempt: Attempt, effect: Effect, outcome: object, clock: int) -> Ev
     """Return the event that an outcome is recorded as."""
     trial, number = attempt.trial, attempt.number
     match outcome:
-        case Bound(job_id=job_id, adopted=adopted, provenance=provenance):
-            return JobBound(trial=trial, attempt=number, job_id=job_id, adopted=adopted, provenance=provenance)
+        case Bound(job_id=job_id, provenance=provenance):
+            return JobBound(trial=trial, attempt=number, job_id=job_id, provenance=provenance)
         case Queued():
             return JobQueued(trial=trial, attempt=number)
         case Started(at=at):
             return JobStarted(trial=trial, attempt=number, started_at=at)
         case Stopping():
             return JobStopSent(trial=trial, attempt=number)
+        case Ended(how="launch_failed") if attempt.in_doubt:  # it may run unseen: watched, and never a second one
+            return job_ended(trial, number, msgspec.structs.replace(outcome, how="lost"))
         case Ended():
             return job_ended(trial, number, outcome)
         case Refused(error=error, in_doubt=in_doubt):

@@ -74,6 +74,9 @@ class _Samplers:
             given.setdefault("independent_sampler", RandomSampler(_inner_seed(seed, "independent_sampler")))
         elif name != "PartialFixedSampler":
             given["seed"] = seed
+        if name in ("CmaEsSampler", "GPSampler", "QMCSampler"):
+            # A log line that changes no decision, and that a fresh sampler would repeat in every trial.
+            given.setdefault("warn_independent_sampling", False)
         return cast(BaseSampler, _made("sampler", name, given))
 
     def _argument(self, name: str, key: str, value: Any, seed: int) -> Any:

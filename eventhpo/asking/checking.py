@@ -80,7 +80,7 @@ def _argument(part: Part, name: str, key: str, value: Any) -> list[Mistake]:
     try:
         kind.read(value)
     except Wrong as wrong:
-        return [Mistake(place, value, str(wrong))]
+        return [Mistake(place, value, str(wrong), wrong.near)]
     return []
 
 

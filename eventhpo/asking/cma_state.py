@@ -174,7 +174,7 @@ def _back(place: str, value: Any) -> Any:
     match value:
         case None | bool() | int():
             return value
-        case str():
+        case str() | float():
             return _float(place, value)
         case {"class": "CMA"} if place.endswith("._cma"):
             return _imported(place, value)
@@ -184,6 +184,8 @@ def _back(place: str, value: Any) -> Any:
 
 
 def _float(place: str, text: Any) -> float:
+    if isinstance(text, float):  # "inf" and "nan" are the same in hexadecimal, and may have been read already
+        return text
     try:
         return float.fromhex(text)
     except (TypeError, ValueError, OverflowError):

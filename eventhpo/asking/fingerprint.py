@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy._core import _multiarray_umath
+from numpy._core import _multiarray_umath  # type: ignore[attr-defined]  # where numpy keeps what it dispatches on
 
 from eventhpo.core.spec import POLICY
 
@@ -59,12 +59,13 @@ def _libc() -> str:
 
 
 def _simd() -> str:
-    """Return the vector instructions that this numpy uses on this processor.
+    """Return the vector instructions that this numpy uses here: those it always does, and those it dispatches to.
 
-    It is what numpy found and was not told to leave (NPY_DISABLE_CPU_FEATURES), not what the processor has.
+    What it was told to leave (NPY_DISABLE_CPU_FEATURES) is not among them.
     """
-    features = getattr(_multiarray_umath, "__cpu_features__", {})
-    return " ".join(sorted(name for name, used in features.items() if used)) or "unknown"
+    found = getattr(_multiarray_umath, "__cpu_features__", {})
+    dispatched = [name for name in getattr(_multiarray_umath, "__cpu_dispatch__", []) if found.get(name)]
+    return " ".join([*getattr(_multiarray_umath, "__cpu_baseline__", []), *dispatched]) or "unknown"
 
 
 def _blas() -> str:

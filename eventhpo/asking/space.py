@@ -19,12 +19,12 @@ from eventhpo.asking.ranges import (
     full_name,
     grid,
     integers,
-    mistakes,
     points,
     size,
     snap,
     to_job,
 )
+from eventhpo.asking.sound import mistakes
 from eventhpo.core.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,

@@ -143,7 +143,6 @@ class JobBound(Input, frozen=True, kw_only=True, omit_defaults=True):
     trial: int
     attempt: int
     job_id: str
-    adopted: bool = False
     provenance: Provenance = Provenance()
 
 

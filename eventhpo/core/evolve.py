@@ -288,6 +288,8 @@ def _effect_failed(state: State, row: Recorded, event: EffectFailed) -> None:
         state.poll_failure = failure
         return
     attempt = state.attempt(event.trial, event.attempt)
+    before = attempt.failures.get(event.effect)
+    failure.in_doubt = event.in_doubt or (before is not None and before.in_doubt)  # until it succeeds
     attempt.failures[event.effect] = failure
     if event.in_doubt and event.effect == "launch":
         attempt.in_doubt = True

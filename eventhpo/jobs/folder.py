@@ -155,6 +155,10 @@ class AttemptFolder:
             why = f"exit.json cannot be read: {error}"
             return Exit(pid=0, code=None, signal=None, stopped=False, finished_at=self.last_sign(), why=why)
 
+    def printed(self) -> str | None:
+        """Return where the job's output is, None if there is none."""
+        return str(self.output) if self.output.is_file() else None
+
     def last_sign(self) -> int:
         """Return when the attempt last wrote something, in microseconds."""
         written = (self.ticket_file, self.reports, self.output, self.exit_file)

@@ -31,7 +31,7 @@ from eventhpo.jobs.protocol import (
     Stopping,
 )
 from eventhpo.jobs.provenance import Surroundings
-from eventhpo.jobs.watch import Watch
+from eventhpo.jobs.watch import Watch, never_started
 
 GRACE = 10.0  # seconds between TERM and KILL: a checkpoint of some gigabytes gets written
 START = 5.0  # seconds that one `launch` waits for its tickets; a runner takes 11 ms
@@ -178,9 +178,9 @@ class LocalJobs:
         return self._stop_started(folder)
 
     def _stop_started(self, folder: AttemptFolder) -> StopOutcome:
-        ticket = folder.ticket()
-        if ticket is not None and ticket.never is not None:
-            return Ended(how=ticket.never, why=ticket.why)
+        never = never_started(folder, folder.ticket())
+        if never is not None:
+            return never
         folder.ask_to_stop()
         return Stopping()
 
@@ -217,8 +217,9 @@ class LocalJobs:
         ticket = folder.ticket()
         if ticket is None:
             return None
-        if ticket.never is not None:
-            return Ended(how=ticket.never, why=ticket.why, output=_output(folder))
+        never = never_started(folder, ticket)
+        if never is not None:
+            return never
         return Started(ticket.at) if ticket.at else _restarted()
 
     def _spawn(self, job: Job, folder: AttemptFolder, locks: Locks) -> Waiting | LaunchOutcome:
@@ -268,7 +269,3 @@ def job_id_of(key: str) -> str:
 def _restarted() -> Ended:
     """Nothing on the disk was certain before a restart, so this attempt is unknown and never started again."""
     return Ended(how="lost", why="the machine was restarted before its start was in the log")
-
-
-def _output(folder: AttemptFolder) -> str | None:
-    return str(folder.output) if folder.output.exists() else None

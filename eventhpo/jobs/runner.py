@@ -101,19 +101,19 @@ def _prepare_exit(folder: str) -> int:
 
 def _become(folder: str, cwd: str, command: list[str], tell: int, facts: str) -> None:
     """Take the ticket and turn into *command*; never return."""
-    code = NOT_STARTED
+    code, doing = NOT_STARTED, "take the ticket"
     try:
         _group(0)
         _default_signals()
         if _take_ticket(folder, facts):
-            code = CANNOT_RUN
+            code, doing = CANNOT_RUN, f"enter {cwd!r}"
             os.chdir(cwd)
+            doing = f"run {command[0]!r}"
             os.execvp(command[0], command)  # noqa: S606 - no shell is what is wanted
     except OSError as error:
-        what = f"cannot run {command[0]!r} in {cwd!r}" if code == CANNOT_RUN else "cannot take the ticket"
-        text = f"eventhpo: {what}: {error.strerror}".encode(errors="backslashreplace")
+        text = f"{error.strerror}: cannot {doing}".encode(errors="backslashreplace")
         os.write(tell, text[:REASON])
-        os.write(2, text + b"\n")
+        os.write(2, b"eventhpo: " + text + b"\n")
     finally:
         os._exit(code)
 

@@ -1,7 +1,8 @@
 """End what a lost attempt left running, and only that.
 
-A process belongs to an attempt if its environment carries the key, if it is in the
-group and session that the ticket names, or if it holds the job's lock. It is
+A process belongs to an attempt if its environment carries the key and names this
+folder (a copied search has the same keys), if it is in the group and session that
+the ticket names, or if it holds the job's lock. It is
 killed through a descriptor that stands for it alone, so a process id that was
 given away again meanwhile does no harm. Needs /proc; without it nothing is found.
 """
@@ -20,7 +21,6 @@ from eventhpo.jobs.machine import boot_id, pid_namespace
 PROC = Path("/proc")
 
 _ENDED = (FileNotFoundError, ProcessLookupError)
-_KEY = b"\0EVENTHPO_KEY="
 
 
 class Lost(NamedTuple):
@@ -84,14 +84,18 @@ def _process(pid: int) -> Process | None:
 
 
 def _by_environment_or_group(lost: Sequence[Lost]) -> Owner:
-    keys = {one.key.encode(): one.key for one in lost}
+    keys = {one.key: one for one in lost}
     groups = {(one.ticket.pid, one.ticket.runner): one for one in lost if one.ticket is not None and _here(one.ticket)}
 
     def owner(process: Process) -> str | None:
         one = groups.get((process.group, process.session))
         if one is not None and one.ticket is not None and process.start >= one.ticket.start:
             return one.key
-        return keys.get(_key_of(process.pid))
+        theirs = _environment(process.pid)
+        carried = keys.get(theirs.get("EVENTHPO_KEY", ""))
+        if carried is None or not _is_same(Path(theirs.get("EVENTHPO_PARAMS", "")), carried.folder.params):
+            return None
+        return carried.key
 
     return owner
 
@@ -101,13 +105,19 @@ def _here(ticket: Ticket) -> bool:
     return ticket.pid > 0 and ticket.boot == boot_id() and ticket.ns == pid_namespace()
 
 
-def _key_of(pid: int) -> bytes:
-    """Return the key in the environment of *pid*, empty if there is none or it is not ours to read."""
+def _environment(pid: int) -> dict[str, str]:
+    """Return what tells whose job *pid* is, empty if it is nobody's or not ours to read."""
     try:
-        text = b"\0" + (PROC / str(pid) / "environ").read_bytes()
+        entries = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except (*_ENDED, PermissionError):
-        return b""
-    return text.partition(_KEY)[2].partition(b"\0")[0]
+        return {}
+    ours = (os.fsdecode(entry).partition("=") for entry in entries if entry.startswith(b"EVENTHPO_"))
+    return {name: value for name, _, value in ours}
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether both name one file, by other links perhaps, or did before it was deleted."""
+    return one == other or (one.exists() and other.exists() and one.samefile(other))
 
 
 def _by_lock(lost: Sequence[Lost]) -> Owner:

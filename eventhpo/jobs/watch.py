@@ -43,9 +43,10 @@ class Look:
 
 @dataclass
 class Sweeping:
-    """Since when an attempt is swept (monotonic), and whether anything was there to end."""
+    """Since when an attempt is swept (monotonic), why, and whether anything was there to end."""
 
     since: float
+    why: str
     found: bool = False
 
 
@@ -95,7 +96,7 @@ class Watch:
         lost = [Lost(look.job.key, look.folder, look.ticket) for look in looks if _of_this_boot(look)]
         found = sweep(lost) if lost else {}
         for look in looks:
-            state = self._sweeping.setdefault(look.job.job_id, Sweeping(time.monotonic()))
+            state = self._sweeping.setdefault(look.job.job_id, Sweeping(time.monotonic(), look.gone))
             state.found |= look.job.key in found
             look.left = _left(look, found, state)
 
@@ -124,10 +125,9 @@ class Watch:
         return not look.gone or look.left != ""
 
     def _ended(self, look: Look, batch: Batch) -> Ended | None:
-        if look.ticket is not None and look.ticket.never is not None:
-            return Ended(how=look.ticket.never, why=look.ticket.why)
-        if batch.more:
-            return None
+        never = never_started(look.folder, look.ticket)
+        if never is not None or batch.more:
+            return never
         if look.exit is not None:
             return _by_exit(look, look.exit)
         if look.left is None or (look.job.lost and look.left):
@@ -143,9 +143,17 @@ class Watch:
             how="lost",
             started_at=at,
             finished_at=end if at is not None else None,
-            why=look.gone + left,
-            output=_output(look.folder),
+            why=state.why + left,
+            output=look.folder.printed(),
         )
+
+
+def never_started(folder: AttemptFolder, ticket: Ticket | None) -> Ended | None:
+    """Return the end of an attempt that was closed before it started, None for every other."""
+    if ticket is None or ticket.never is None:
+        return None
+    output = folder.printed() if ticket.never == "launch_failed" else None
+    return Ended(how=ticket.never, why=ticket.why, output=output)
 
 
 def _may_be_lost(look: Look) -> bool:
@@ -208,7 +216,7 @@ def _by_exit(look: Look, end: Exit) -> Ended:
         code=end.code,
         signal=end.signal,
         why=_why(end),
-        output=_output(look.folder),
+        output=look.folder.printed(),
     )
 
 
@@ -223,12 +231,8 @@ def _how(end: Exit) -> Literal["completed", "stopped", "failed", "lost"]:
 
 def _why(end: Exit) -> str:
     if end.why or end.code == 0:
-        return end.why.removeprefix("eventhpo: ")
+        return end.why
     if end.signal is None:
         return f"exit {end.code}"
     known = {one.value: one.name for one in signal.Signals}
     return f"killed by {known.get(end.signal, f'signal {end.signal}')}"
-
-
-def _output(folder: AttemptFolder) -> str | None:
-    return str(folder.output) if folder.output.exists() else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from eventhpo.asking.ranges import from_job, full_name, mistakes, to_job
+from eventhpo.asking.ranges import from_job, full_name, to_job
+from eventhpo.asking.sound import mistakes
 from eventhpo.core.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,
@@ -173,10 +173,8 @@ def _point(
     return point
 
 
-def _value(place: str, p: Parameter, value: Any, found: list[Mistake]) -> Scalar:
+def _value(place: str, p: Parameter, value: Scalar, found: list[Mistake]) -> Scalar:
     try:
-        if isinstance(value, list | dict | datetime.date | datetime.time):
-            raise ValueError(_scalar().expected)  # noqa: TRY004, TRY301  one reaction to one kind of mistake
         return to_job(p, from_job(p, value))
     except ValueError as wrong:
         found.append(Mistake(place, value, str(wrong)))

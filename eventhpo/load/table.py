@@ -39,7 +39,7 @@ class Table:
         try:
             return kind.read(self._values[key])
         except Wrong as wrong:
-            self.wrong(self._values[key], str(wrong), key)
+            self._mistakes.append(Mistake(path(*self._keys, key), self._values[key], str(wrong), wrong.near))
             return fallback
 
     def raw(self, key: str) -> Any:

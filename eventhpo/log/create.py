@@ -7,28 +7,32 @@ import errno
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from eventhpo.core.codec import GENESIS
-from eventhpo.core.events import Head, SearchCreated
+from eventhpo.core.events import Event, Head, SearchCreated
 from eventhpo.errors import StorageFailed, Usage
 from eventhpo.log import beside, filesystem, head, sql
 from eventhpo.log.chain import row_of
 from eventhpo.log.sql import Row
 
 
-def create(path: Path, event: SearchCreated, at: int) -> None:
-    """Create the log of a new search with its first event, or leave nothing.
+def create(path: Path, event: SearchCreated, at: int, inputs: Sequence[Event] = ()) -> None:
+    """Create the log of a new search with its first event and a user's *inputs* behind it, or leave nothing.
 
     Raises:
         Usage: something of a search is there already, or the file system is shared.
         StorageFailed: the file system refused.
     """
-    row = row_of(event, GENESIS, at, 0, None)
+    rows: list[Row] = []
+    end = GENESIS
+    for one in (event, *inputs):
+        rows.append(row_of(one, end, at, 0, None))
+        end = Head(rows[-1][0], rows[-1][7])
     with born_whole(path) as fresh:
-        write_log(fresh, [row], 0)
-    head.write(path, event.search_id, Head(row[0], row[7]))
+        write_log(fresh, rows, 0)
+    head.write(path, event.search_id, end)
 
 
 @contextlib.contextmanager
@@ -80,7 +84,7 @@ def refuse_what_is_there(path: Path) -> None:
     if not real.parent.is_dir():
         raise Usage(f"{path} cannot be created: there is no folder {real.parent}")
     for found in (real, beside.wal(path), beside.head(path), beside.jobs(path)):
-        if found.exists() or found.is_symlink():
+        if found.exists():
             raise _there(path, path if found == real else found)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from eventhpo.errors import StorageFailed
 from eventhpo.log import beside, chain, filesystem, head, lease, sql
-from eventhpo.log.reader import require_file
+from eventhpo.log.reader import consult
 
 PATIENCE = 1.0  # seconds; a reader that stays longer is not worth waiting for
 _PAUSE = 0.01
@@ -47,12 +47,11 @@ def seal(path: Path) -> bool:
         StorageFailed: the database refused.
         Usage: there is no such file, or it lies on a shared file system.
     """
-    require_file(path)
+    consult(path, lambda db: chain.recognise(db, path))  # before a lock file is made beside something else
     filesystem.refuse_shared(path)
     held = lease.acquire(path, lease.Holder(socket.gethostname(), os.getpid()))
     try:
         with contextlib.closing(sql.open_to_write(path.resolve())) as db:
-            chain.recognise(db, path)
             end = sql.head(db)
             if end is not None:
                 head.write(path, chain.search_of(db, path).search_id, end)

@@ -15,7 +15,7 @@ from eventhpo.log import chain, filesystem, head, sql
 from eventhpo.log import lease as leases
 from eventhpo.log.append import Writer
 from eventhpo.log.lease import Holder, Lease
-from eventhpo.log.reader import require_file
+from eventhpo.log.reader import consult
 
 __all__ = ["Writer", "open_writer"]
 
@@ -38,7 +38,7 @@ def open_writer(
         StorageFailed: the database refused.
         Usage: there is no such file, or it lies on a shared file system.
     """
-    require_file(path)
+    consult(path, lambda db: chain.recognise(db, path))  # before a lock file is made beside something else
     filesystem.refuse_shared(path)
     who = Holder(started.host, started.pid)
     with contextlib.ExitStack() as undo:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from eventhpo.asking.fingerprint import fingerprint
-from eventhpo.controller import Requests, opened
+from eventhpo.controller import Controller, opened
 from eventhpo.core.events import Event, SearchCreated
 from eventhpo.core.spec import POLICY, Limits, Named, Objective, Parameter, Search, Simulated, UniformParameterRange
 from eventhpo.core.state import State
@@ -52,6 +52,30 @@ def created(what: Search, search_id: str = "5ea4c4" * 5 + "00") -> SearchCreated
     return SearchCreated(search_id=search_id, search=what, policy=POLICY, fingerprint=fingerprint())
 
 
+class ScriptedRequests:
+    """Requests that come when the log has so many steps: a function of the log, like all else here."""
+
+    def __init__(self, asks: Sequence[tuple[int, Event]]) -> None:
+        self._asks = asks
+        self._state: State | None = None
+
+    def attach(self, state: State) -> None:
+        """Follow the log of *state*."""
+        self._state = state
+
+    def any(self) -> bool:
+        """Whether one is due and not in the log."""
+        return self._state is not None and bool(self._due(self._state))
+
+    def read(self, state: State) -> Iterator[tuple[Event, Callable[[], None]]]:
+        """Yield what is due."""
+        for event in self._due(state):
+            yield event, lambda: None
+
+    def _due(self, state: State) -> list[Event]:
+        return [e for steps, e in self._asks if state.steps >= steps and getattr(e, "request", "") not in state.requests]
+
+
 def simulate(
     path: Path,
     what: Search,
@@ -60,21 +84,23 @@ def simulate(
     cut: Cut = lambda trial, attempt, cursor: 2,
     inputs: Sequence[Event] = (),
     crashes: Crashes | None = None,
-    requests: Callable[[], Requests] | None = None,
+    asks: Sequence[tuple[int, Event]] = (),
+    make: type[Controller] = Controller,
 ) -> State:
     """Run *what* to its rest on the log at *path*, which is made or carried on; return the state.
 
-    *inputs* are recorded behind the start of the controller if the log was made
-    here. The ledger of the simulated world stands beside the log.
+    *inputs* stand behind the first event of a log that is made here; *asks* are asked of the live controller once its log has so many steps,
+    each with a `request` id of its own. The ledger of the simulated world stands beside the log.
     """
     crashes = crashes or Crashes()
-    new = not path.exists()
-    if new:
-        create(path, created(what), START)
+    if not path.exists():
+        create(path, created(what), START, inputs)
     clock = SimulatedClock()
+    requests = ScriptedRequests(asks)
 
     def jobs_for(state: State) -> SimulatedJobs:
         clock.attach(state)
+        requests.attach(state)
         return SimulatedJobs(path.with_suffix(".ledger"), scripts, clock, cut=cut, point=crashes.point)
 
     with opened(
@@ -83,11 +109,8 @@ def simulate(
         clock,
         Machine("simulated", 1, "boot"),
         wrap=lambda log: CrashingLog(log, crashes.point),
-        requests=None if requests is None else requests(),
+        requests=requests,
+        make=make,
     ) as controller:
-        if new:
-            for event in inputs:
-                controller.record(event, None)
-            controller.commit()
         controller.run()
         return controller.state

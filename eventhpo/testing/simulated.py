@@ -208,7 +208,8 @@ class SimulatedJobs:
         return Queued() if script.queued else Started(self._clock.now())
 
     def _stop(self, item: Job, script: Script) -> protocol.StopOutcome:
-        if self.ledger.find("stop", job_id=item.job_id) is None or item.lost:
+        stops = [d for d in self.ledger.deeds() if d.what == "stop" and d.job_id == item.job_id]
+        if not stops or (item.lost and stops[-1].cursor != item.cursor):
             self._do("stop", item, item.job_id, item.cursor)
         if self.ledger.find("launch", job_id=item.job_id) is None:
             return Ended(how="cancelled")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import eventhpo
@@ -101,16 +103,22 @@ def say(text):
 """
 
 
-def process(code: str, path: Path) -> subprocess.Popen[str]:
-    """Start a Python process that runs *code* with the samples and `path`, `say`."""
+@contextlib.contextmanager
+def process(code: str, path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a Python process beside the block: it has the samples, `path` and `say`, and is killed if the block fails."""
     places = [str(Path(eventhpo.__file__).parent.parent), str(Path(__file__).parent)]
-    return subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", PRELUDE + code, str(path)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-    )
+    ) as child:
+        try:
+            yield child
+        except BaseException:
+            child.kill()
+            raise
 
 
 def killed(code: str, path: Path) -> list[str]:

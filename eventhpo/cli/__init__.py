@@ -1,0 +1,88 @@
+"""The command `eventhpo`: each subcommand is loaded when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any, cast
+
+import click
+
+from eventhpo.cli import output
+from eventhpo.errors import EventhpoError
+from eventhpo.mistakes import nearest
+
+# in the order of the help; reading commands must not pay for what running ones import
+_COMMANDS = {
+    "demo": "eventhpo.cli.demo",
+    "check": "eventhpo.cli.running",
+    "run": "eventhpo.cli.running",
+    "resume": "eventhpo.cli.running",
+    "stop": "eventhpo.cli.running",
+    "enqueue": "eventhpo.cli.running",
+    "status": "eventhpo.cli.reading",
+    "top": "eventhpo.cli.reading",
+    "events": "eventhpo.cli.reading",
+    "verify": "eventhpo.cli.reading",
+}
+
+
+class _Ended(click.ClickException):
+    """An error of eventhpo as click ends a command with it."""
+
+    def __init__(self, error: EventhpoError) -> None:
+        super().__init__(str(error))
+        self.exit_code = error.code
+
+    def show(self, file: object = None) -> None:
+        """Write the message to stderr."""
+        output.note(f"eventhpo: {self.message}")
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        return cast(click.Command, getattr(importlib.import_module(_COMMANDS[cmd_name]), cmd_name))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            near = nearest(args[0], _COMMANDS)
+            hint = f" Did you mean {near!r}?" if near else f" There are: {', '.join(_COMMANDS)}."
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends nothing
+        return super().main(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except EventhpoError as error:
+            raise _Ended(error) from error
+        except BrokenPipeError:
+            output.drop(sys.stdout)
+            ctx.exit(0)  # who asked has seen enough
+        except KeyboardInterrupt as stop:
+            ctx.exit(stop.args[0] if stop.args else 130)
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 ok, 1 a check failed or the search ended by failures, 2 usage, 3 damaged, "
+    "4 busy, 5 storage, 130 Ctrl-C, 143 SIGTERM.",
+)
+@click.version_option(package_name="eventhpo", message="%(package)s %(version)s")
+def main() -> None:
+    """Search hyper-parameters on an event log that survives kill -9."""
+
+

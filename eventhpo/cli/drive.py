@@ -1,0 +1,213 @@
+"""Drive a search on this machine to its rest, under signals, and say how it came out.
+
+It loads Optuna, so commands that only read leave it alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from eventhpo.asking.fingerprint import fingerprint
+from eventhpo.cli import output, progress
+from eventhpo.cli.signals import Signals
+from eventhpo.clock import SystemClock
+from eventhpo.controller import Controller, opened
+from eventhpo.core import rank
+from eventhpo.core.events import PointEnqueued, SearchCreated
+from eventhpo.core.spec import POLICY, LocalCommand, Search
+from eventhpo.core.state import State
+from eventhpo.errors import Usage
+from eventhpo.jobs.local import LocalJobs
+from eventhpo.load import Loaded
+from eventhpo.log import beside
+from eventhpo.log.create import create, refuse_what_is_there
+from eventhpo.log.filesystem import refuse_shared
+from eventhpo.machine import this_machine
+from eventhpo.requests import FileRequests
+from eventhpo.views import status, top, words
+
+TAIL = 20  # lines of a failed job's output: a traceback's end
+_TAIL_BYTES = 65_536
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a run came out: the last state, and the exit code of the signal that ended it, if one did."""
+
+    state: State
+    signal: int | None
+    name: str = ""
+
+
+# ---------------------------------------------------------------- before anything is created
+
+
+def require_runnable(search: Search) -> None:
+    """Return if the command of *search* can be started from here.
+
+    Raises:
+        Usage: its folder or its first word is missing, or its jobs are none of this machine's.
+    """
+    folder, command = _local(search).folder, _local(search).command
+    if not Path(folder).is_dir():
+        raise Usage(f"the folder of the command is gone: {folder}")
+    word = command[0]
+    if "{" in word:
+        return  # known when a job starts
+    if "/" in word:
+        if not os.access(Path(folder) / word, os.X_OK):
+            raise Usage(f"command: {Path(folder) / word} is no program that can be run")
+    elif shutil.which(word, path=_search_path()) is None:
+        raise Usage(f"command: there is no program {word} on PATH")
+
+
+def _search_path() -> str:
+    """Return where a job's first word is looked for: beside our interpreter first."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+
+
+def require_place(log: Path) -> None:
+    """Return if a new log may be made at *log*.
+
+    Raises:
+        Usage: something of a search lies there, or the folder cannot be written or is shared.
+    """
+    refuse_what_is_there(log)
+    refuse_shared(log)
+    if not os.access(log.resolve().parent, os.W_OK | os.X_OK):
+        raise Usage(f"{log} cannot be created: {log.resolve().parent} cannot be written by you")
+
+
+def _local(search: Search) -> LocalCommand:
+    if isinstance(search.jobs, LocalCommand):
+        return search.jobs
+    raise Usage("the jobs of this search are simulated by eventhpo.testing: it cannot be run from here")
+
+
+# ---------------------------------------------------------------- running
+
+
+def begin(loaded: Loaded, log: Path) -> None:
+    """Make the log of a new search; the points that its file tries first are in it from the start."""
+    event = SearchCreated(
+        search_id=secrets.token_hex(16), search=loaded.search, policy=POLICY, fingerprint=fingerprint()
+    )
+    create(log, event, SystemClock().now(), [PointEnqueued(params=trial) for trial in loaded.trials])
+
+
+def drive(
+    log: Path,
+    search: Search,
+    *,
+    quiet: bool,
+    take_over: bool = False,
+    first: Callable[[Controller], None] = lambda controller: None,
+) -> Outcome:
+    """Carry the search on until it rests or a signal ends the run; *first* records what was asked.
+
+    Raises:
+        Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
+    """
+    local = _local(search)
+    require_runnable(search)
+    with Signals() as signals:
+        with (
+            progress.shown(quiet=quiet) as tell,
+            opened(
+                log,
+                lambda state: LocalJobs(local.command, local.folder, beside.jobs(log)),
+                SystemClock(),
+                this_machine(),
+                take_over=take_over,
+                requests=FileRequests(log),
+                tell=tell,
+            ) as controller,
+        ):
+            first(controller)
+            signals.guard(controller)
+            rest = controller.run()
+        if rest.why == "finished":
+            return Outcome(controller.state, None)
+        return Outcome(controller.state, signals.code, signals.first.name if signals.first else "")
+
+
+# ---------------------------------------------------------------- how it came out
+
+
+def conclude(log: Path, outcome: Outcome) -> int:
+    """Say how a run came out; return the exit code of its command."""
+    if outcome.signal is not None:
+        _say_both_ways_on(log, outcome)
+        return outcome.signal
+    return conclude_search(log, outcome.state)
+
+
+def conclude_search(log: Path, state: State) -> int:
+    """Print the end of a search that is over; return the exit code of its command."""
+    failed = state.ending is not None and state.ending.reason == "failures"
+    if failed:
+        for text in last_output(state):
+            output.note(text)
+    with contextlib.suppress(BrokenPipeError):
+        output.data(ended(log, state))
+        return int(failed)
+    output.drop(sys.stdout)
+    return int(failed)
+
+
+def ended(log: Path, state: State) -> Iterator[str]:
+    """Yield the last lines of a search: how it ended, its best trial, where the log is."""
+    assert state.finished is not None
+    assert state.ending is not None
+    why = status.Ending(state.ending.reason, state.ending.detail, state.ending.at_once)
+    yield f"{state.finished.state}: {status.ending(why)}"
+    best = next(iter(rank.top(state, 1)), None)
+    if best is not None and None not in rank.values(state, best):
+        yield f"best: trial {best.number}, {top.value_text(state, best)}  {words.params(best.params)}"
+    else:
+        yield "best: no trial has a value"
+    yield f"log: {log}"
+
+
+def _say_both_ways_on(log: Path, outcome: Outcome) -> None:
+    left = sum(a.live and a.started_at is not None for t in outcome.state.active.values() for a in t.attempts)
+    go_on = f"{words.plural(left, 'job')} {'goes' if left == 1 else 'go'} on" if left else "no job is running"
+    output.note(
+        f"interrupted by {outcome.name}: {go_on}\n"
+        f"  carry the search on:  {output.command('resume', log)}\n"
+        f"  end it:               {output.command('stop', log)}"
+    )
+
+
+def last_output(state: State) -> Iterator[str]:
+    """Yield the last lines of what the newest failed job printed, and where it lies."""
+    found = [t for t in state.trials if t.finished is not None and t.finished.state == "failed" and t.last is not None]
+    for trial in reversed(found):
+        path = status.output(trial.last) if trial.last is not None else None
+        if trial.finished is None or path is None:
+            continue
+        yield f"trial {trial.number} failed: {words.line(trial.finished.why)}"
+        lines = tail(Path(path))
+        yield f"the last {words.plural(len(lines), 'line')} of {path}:"
+        yield from (f"  | {text}" for text in lines)
+        return
+
+
+def tail(path: Path) -> list[str]:
+    """Return the last `TAIL` lines of *path* without control characters; empty if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - _TAIL_BYTES))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [words.line(one) for one in deque(text.splitlines(), TAIL)]

@@ -1,0 +1,102 @@
+"""Values on a command line: as a search file writes them, else as the text that they are."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+
+from eventhpo.asking.ranges import from_job, full_name
+from eventhpo.core.events import Head
+from eventhpo.core.spec import LimitChanges, Parameter, Scalar, Search
+from eventhpo.errors import Usage
+from eventhpo.kinds import Wrong
+
+
+def scalar(text: str) -> Scalar:
+    """Return *text* as the TOML value that it is, or itself if it is none."""
+    if "\n" in text or "\r" in text:
+        return text
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
+        return text
+    return value if isinstance(value, bool | int | float | str) else text
+
+
+def point(search: Search, words: Iterable[str]) -> dict[str, Scalar]:
+    """Return `Section/name=value` *words* as a point; whether it fits the space is looked at later.
+
+    Raises:
+        Usage: a word without a `=`, or a name that stands there twice.
+    """
+    known = {p.name: p for p in search.space}
+    found: dict[str, Scalar] = {}
+    for word in words:
+        name, equals, text = word.partition("=")
+        if not equals or not name:
+            raise Usage(f"{word}: expected Section/name=value, as {search.space[0].name}=...")
+        full = full_name(name)
+        if full in found:
+            raise Usage(f"{full} stands there twice")
+        found[full] = _of(known.get(full), text)
+    return found
+
+
+def _of(parameter: Parameter | None, text: str) -> Scalar:
+    """Return the value that *text* is for *parameter*: "1" of a list of texts needs no quotes."""
+    value = scalar(text)
+    if parameter is None:
+        return value
+    for candidate in (value, text):
+        try:
+            from_job(parameter, candidate)
+        except (ValueError, OverflowError):
+            continue
+        return candidate
+    return value
+
+
+def limits(given: dict[str, str | None]) -> LimitChanges:
+    """Return the limits that were given as text; `none` lifts one that may be None.
+
+    Raises:
+        Usage: naming every option whose value is wrong.
+    """
+    from eventhpo.requests import limit_kind  # noqa: PLC0415  the help must not load what it loads
+
+    read: dict[str, int | float | None] = {}
+    wrong = []
+    for name, text in given.items():
+        if text is None:
+            continue
+        value = None if text.lower() == "none" else scalar(text)
+        try:
+            read[name] = limit_kind(name).read(value)
+        except Wrong as error:
+            wrong.append(f"{option(name)}: found {text}, expected {error}")
+        except OverflowError:
+            wrong.append(f"{option(name)}: found {text}, expected {limit_kind(name).expected}")
+    if wrong:
+        raise Usage("\n".join(wrong))
+    return LimitChanges(**read)  # type: ignore[arg-type]
+
+
+def option(name: str) -> str:
+    """Return how a limit is called on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
+def head(text: str) -> Head:
+    """Return the head that `SEQ:HASH` names.
+
+    Raises:
+        Usage: it is none.
+    """
+    seq, _, digits = text.partition(":")
+    if not (seq.isascii() and seq.isdigit() and int(seq) >= 1) or len(digits) != 32 or not _is_hex(digits):
+        raise Usage(f"--head {text}: expected SEQ:HASH, as `eventhpo status` writes it: a number and 32 hex digits")
+    return Head(int(seq), digits)
+
+
+def _is_hex(text: str) -> bool:
+    return all(c in "0123456789abcdef" for c in text)

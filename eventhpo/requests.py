@@ -1,0 +1,282 @@
+"""What others ask of a search: checked, and handed to its live controller through a folder.
+
+A request is a file `<random id>.json` in `<log>.requests`, whole by its rename. The
+controller records it as an input with that id and then deletes it, so a request that
+was recorded and not deleted is known again. `eventhpo.ask` is the other side.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from eventhpo.asking.ranges import from_job, full_name, to_job
+from eventhpo.core.events import Event, LimitsChanged, PointEnqueued, RequestRefused, StopAsked
+from eventhpo.core.spec import LimitChanges, Limits, Scalar, Search
+from eventhpo.core.state import State
+from eventhpo.errors import Usage
+from eventhpo.kinds import Kind, Wrong
+from eventhpo.load.search import LIMITS
+from eventhpo.log import beside
+from eventhpo.mistakes import Mistake, unknown
+
+SIZE = 65_536  # bytes; a point of a thousand parameters is 30 kB
+BATCH = 100  # requests taken at one look, so that a flood of them cannot keep a search from its jobs
+SUFFIX = ".json"
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
+class _Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """What somebody asks of a search."""
+
+
+class StopRequest(_Request, frozen=True, kw_only=True, tag="stop"):
+    """End the search; only the controller of `epoch` is meant, any other deletes it unread."""
+
+    epoch: int
+
+
+class EnqueueRequest(_Request, frozen=True, kw_only=True, tag="enqueue"):
+    """Try this point next."""
+
+    params: dict[str, Scalar]
+
+
+class LimitsRequest(_Request, frozen=True, kw_only=True, tag="limits"):
+    """Go on with other limits."""
+
+    changes: LimitChanges
+
+
+Request: TypeAlias = StopRequest | EnqueueRequest | LimitsRequest
+
+encode = msgspec.json.Encoder(order="deterministic").encode
+_decode = msgspec.json.Decoder(Request, strict=True).decode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+# ---------------------------------------------------------------- what a request comes to
+
+
+def accepted(state: State, request: Request, request_id: str | None) -> Event:
+    """Return the input that *request* is recorded as.
+
+    Raises:
+        Usage: it does not fit the search as it is; the text says what would.
+    """
+    match request:
+        case StopRequest():
+            require_unfinished(state)
+            return StopAsked(scope="search", why="eventhpo stop", request=request_id)
+        case EnqueueRequest(params=params):
+            require_open(state)
+            return PointEnqueued(params=point(state.search, params), request=request_id)
+        case LimitsRequest(changes=changes):
+            require_not_stopped(state)
+            require_limits(state.search, changes)
+            return LimitsChanged(changes=changes, request=request_id)
+
+
+def require_unfinished(state: State) -> None:
+    """Return unless the search has finished.
+
+    Raises:
+        Usage: it has.
+    """
+    if state.finished is not None:
+        raise Usage(f"the search is {state.finished.state} already")
+
+
+def require_not_stopped(state: State) -> None:
+    """Return unless somebody stopped the search.
+
+    Raises:
+        Usage: it is stopped, or being stopped.
+    """
+    if state.stop_asked is not None:
+        stopped = "is stopped" if state.finished is not None else "is being stopped"
+        raise Usage(f"the search {stopped}; `eventhpo resume --reopen` lets it go on")
+
+
+def require_open(state: State) -> None:
+    """Return if a new trial may still begin.
+
+    Raises:
+        Usage: the search is over or ending; the text says how it is reopened.
+    """
+    require_not_stopped(state)
+    if state.ending is not None:
+        over = "has finished" if state.finished is not None else "is ending"
+        raise Usage(
+            f"the search {over} ({state.ending.reason}) and tries no new point; "
+            "new limits reopen it, as `eventhpo resume --total-max-jobs N`"
+        )
+
+
+def point(search: Search, params: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return *params* by full names, with values as jobs get them.
+
+    Raises:
+        Usage: naming every parameter that is unknown, given twice, or out of its range.
+    """
+    known = {p.name: p for p in search.space}
+    found: dict[str, Scalar] = {}
+    wrong: list[Mistake] = []
+    for name, value in params.items():
+        full = full_name(name)
+        if full not in known:
+            wrong.append(unknown(name, full, known, "a parameter of the space"))
+        elif full in found:
+            wrong.append(Mistake(name, value, f"each parameter once: this is {full} again"))
+        else:
+            try:
+                found[full] = to_job(known[full], from_job(known[full], value))
+            except (ValueError, OverflowError) as error:
+                wrong.append(Mistake(name, value, str(error)))
+    if not wrong:
+        wrong += _left_out(search, found)
+    if wrong:
+        raise Usage("; ".join(map(str, wrong)))
+    return found
+
+
+def _left_out(search: Search, found: Mapping[str, Scalar]) -> list[Mistake]:
+    if not found:
+        return [Mistake("the point", {}, "a value for at least one parameter of the space")]
+    left = [p.name for p in search.space if p.name not in found]
+    if left and search.sampler.name == "GridSampler":
+        return [Mistake("the point", dict(found), f"a value for {', '.join(left)} too: a grid adds none")]
+    return []
+
+
+def require_limits(search: Search, changes: LimitChanges) -> None:
+    """Return if *changes* are limits that *search* can have.
+
+    Raises:
+        Usage: naming every limit that is not.
+    """
+    given = changes.given()
+    wrong = [mistake for name, value in given.items() if (mistake := _limit_mistake(name, value)) is not None]
+    if len(search.objectives) > 1:
+        alone = ("target_value", "patience")
+        why = "none: with several objectives no value is the best"
+        wrong += [Mistake(name, given[name], why) for name in alone if given.get(name) is not None]
+    if not given:
+        wrong.append(Mistake("the limits", {}, "at least one"))
+    if wrong:
+        raise Usage("; ".join(map(str, wrong)))
+
+
+def _limit_mistake(name: str, value: object) -> Mistake | None:
+    kind = limit_kind(name)
+    try:
+        kind.read(value)
+    except Wrong:
+        return Mistake(name, value, kind.expected)
+    return None
+
+
+def limit_kind(name: str) -> Kind[int | float | None]:
+    """Return what a limit may be; those without a default may be lifted by None."""
+    kind = LIMITS[name]
+    if getattr(Limits(), name) is not None:
+        return kind
+    return Kind(f"{kind.expected}, or none", lambda value: None if value is None else kind.read(value))
+
+
+# ---------------------------------------------------------------- the controller's side
+
+
+class FileRequests:
+    """The requests that lie in the folder beside the log at *path*; nothing in it ends the search."""
+
+    def __init__(self, path: Path) -> None:
+        self._folder = beside.requests(path)
+        self._stuck: set[str] = set()  # cannot be deleted: not looked at again, or they would be for ever
+
+    def any(self) -> bool:
+        """Whether a request may be waiting: one look into the folder."""
+        try:
+            with os.scandir(self._folder) as entries:
+                return any(e.name.endswith(SUFFIX) and e.name not in self._stuck for e in entries)
+        except OSError:
+            return False
+
+    def read(self, state: State) -> Iterator[tuple[Event, Callable[[], None]]]:
+        """Yield the event of each request, oldest first, and what deletes its file once it is committed.
+
+        One that does not fit becomes a `RequestRefused`; known ones, and stops of
+        another epoch, are deleted unread. *state* is looked at anew for each.
+        """
+        for path in self._waiting()[:BATCH]:
+            request_id = name_of(path)
+            if request_id in state.requests:
+                self._delete(path)
+                continue
+            event = self._event(path, request_id, state)
+            if event is None:
+                self._delete(path)
+            else:
+                yield event, lambda path=path: self._delete(path)  # type: ignore[misc]
+
+    def _waiting(self) -> list[Path]:
+        try:
+            found = [e for e in os.scandir(self._folder) if e.name.endswith(SUFFIX) and e.name not in self._stuck]
+        except OSError:
+            return []
+        return [Path(e.path) for e in sorted(found, key=lambda e: (_written(e), e.name))]
+
+    def _event(self, path: Path, request_id: str, state: State) -> Event | None:
+        """Return what *path* asks for, None if it is gone or was meant for another controller."""
+        if _ID.fullmatch(request_id) is None:
+            return RequestRefused(request=request_id, why="its name is no request id")
+        try:
+            request = _decode(_content(path))
+            if isinstance(request, StopRequest) and request.epoch != state.epoch:
+                return None
+            return accepted(state, request, request_id)
+        except FileNotFoundError:
+            return None  # whoever asked took it back
+        except (Usage, OSError, *_UNREADABLE) as error:
+            return RequestRefused(request=request_id, why=str(error))
+
+    def _delete(self, path: Path) -> None:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            self._stuck.add(path.name)
+
+
+def name_of(path: Path) -> str:
+    """Return the id of a request by its file; of a foreign one a text that JSON can carry."""
+    return path.name.removesuffix(SUFFIX).encode("ascii", "backslashreplace").decode()[:100]
+
+
+def _written(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _content(path: Path) -> bytes:
+    """Return what *path* holds.
+
+    Raises:
+        Usage: it is no file, or too large. OSError: it cannot be read.
+    """
+    # A pipe of that name would block an open for ever.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise Usage("it is no file")
+        content = file.read(SIZE + 1)
+    if len(content) > SIZE:
+        raise Usage(f"it is larger than {SIZE} bytes")
+    return content

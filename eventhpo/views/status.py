@@ -1,0 +1,260 @@
+"""Where a search stands, as one object and as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from eventhpo.core import budget, rank
+from eventhpo.core.events import Head
+from eventhpo.core.state import Attempt, Effect, Failure, State
+from eventhpo.views import jobs, top, words
+from eventhpo.views.jobs import Running
+from eventhpo.views.top import Row
+
+SearchState: TypeAlias = Literal["running", "interrupted", "finished", "stopped"]
+FAILURES = 5  # of the newest failed trials: enough to see a pattern
+
+
+class Iterations(msgspec.Struct, frozen=True):
+    """Iterations charged, held in reserve, and allowed in all (None: not limited)."""
+
+    used: int
+    reserved: int
+    limit: int | None
+
+
+class Minutes(msgspec.Struct, frozen=True):
+    """Compute time in minutes, running jobs up to the last tick; nothing is ever reserved."""
+
+    used: float
+    reserved: float
+    limit: float | None
+
+
+class Count(msgspec.Struct, frozen=True):
+    """Trials suggested, and how many may be (None: not limited by number)."""
+
+    used: int
+    limit: int | None
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """What was used of what the search may use."""
+
+    iterations: Iterations
+    compute_time: Minutes
+    trials: Count
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """Why no new trial begins any more; `at_once` also ends what runs."""
+
+    reason: str
+    detail: str
+    at_once: bool
+
+
+class Paused(msgspec.Struct, frozen=True):
+    """An effect that failed `count` times in a row and waits before it is tried again."""
+
+    effect: Effect
+    trial: int | None
+    attempt: int | None
+    count: int
+    error: str
+
+
+class FailedTrial(msgspec.Struct, frozen=True):
+    """A trial that failed, why, and where the output of its last job is."""
+
+    trial: int
+    why: str
+    output: str | None
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """The controller that holds the log; `epoch` is None while it opens the log."""
+
+    host: str
+    pid: int
+    epoch: int | None
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a search stands."""
+
+    search_id: str
+    name: str
+    state: SearchState
+    ending: Ending | None
+    jobs_created: int
+    jobs: dict[str, int]
+    trials: dict[str, int]
+    waiting: int  # enqueued points that are no trial yet
+    budget: Budget
+    best: Row | None
+    running: list[Running]
+    paused: list[Paused]
+    failed: list[FailedTrial]
+    scripts_changed: list[str]
+    head: Head
+    controller: Holder | None
+    notes: list[str]
+
+
+def status(state: State, controller: Holder | None, notes: Sequence[str] = ()) -> Status:
+    """Return where the search of *state* stands if *controller* holds its log; *notes* are passed on."""
+    return Status(
+        search_id=state.search_id,
+        name=state.search.name,
+        state=search_state(state, held=controller is not None),
+        ending=_ending(state),
+        jobs_created=state.totals.jobs,
+        jobs=jobs.job_counts(state),
+        trials=jobs.trial_counts(state),
+        waiting=len(state.waiting),
+        budget=_budget(state),
+        best=top.best(state),
+        running=jobs.running(state),
+        paused=list(_paused(state)),
+        failed=_failed(state),
+        scripts_changed=list(state.changed_scripts),
+        head=state.head,
+        controller=controller,
+        notes=list(notes),
+    )
+
+
+def search_state(state: State, *, held: bool) -> SearchState:
+    """Return the state of a search in one word: what its log says, then whether somebody holds it."""
+    if state.finished is not None:
+        return state.finished.state
+    return "running" if held else "interrupted"
+
+
+def _ending(state: State) -> Ending | None:
+    if state.ending is None:
+        return None
+    return Ending(state.ending.reason, state.ending.detail, state.ending.at_once)
+
+
+def _budget(state: State) -> Budget:
+    limits = state.limits
+    by_number = limits.total_max_jobs if state.search.max_iteration_per_job is None else None
+    return Budget(
+        iterations=Iterations(state.totals.charged, budget.reserved(state), budget.limit(state)),
+        compute_time=Minutes(words.in_minutes(budget.compute_used(state)), 0.0, limits.compute_time_limit),
+        trials=Count(len(state.trials), by_number),
+    )
+
+
+def _paused(state: State) -> Iterator[Paused]:
+    if state.poll_failure is not None and state.poll_failure.until is not None:
+        yield _pause("poll", None, state.poll_failure)
+    for attempt in (a for t in state.active.values() for a in t.attempts):
+        for effect, failure in attempt.failures.items():
+            if failure.until is not None:
+                yield _pause(effect, attempt, failure)
+
+
+def _pause(effect: Effect, attempt: Attempt | None, failure: Failure) -> Paused:
+    trial, number = (None, None) if attempt is None else (attempt.trial, attempt.number)
+    return Paused(effect, trial, number, failure.count, failure.error)
+
+
+def _failed(state: State) -> list[FailedTrial]:
+    found = [t for t in state.trials if t.finished is not None and t.finished.state == "failed"]
+    return [
+        FailedTrial(t.number, t.finished.why if t.finished else "", None if t.last is None else output(t.last))
+        for t in found[-FAILURES:]
+    ]
+
+
+def output(attempt: Attempt) -> str | None:
+    """Return where the output of a job that is over lies."""
+    return None if attempt.ended is None else attempt.ended.output
+
+
+# ---------------------------------------------------------------- as text
+
+
+def text(state: State, found: Status) -> list[str]:
+    """Return *found* as lines, a fact a line."""
+    return list(_lines(state, found))
+
+
+def _lines(state: State, found: Status) -> Iterator[str]:
+    yield f"search      {words.line(found.name)} ({found.search_id})"
+    yield f"state       {_state(found)}"
+    if found.ending is not None:
+        yield f"ending      {ending(found.ending)}"
+    yield f"trials      {_counts(found.trials, len(state.trials))}"
+    yield f"jobs        {_counts(found.jobs, found.jobs_created)}"
+    if found.waiting:
+        yield f"waiting     {words.plural(found.waiting, 'enqueued point')}"
+    yield from _budget_lines(found.budget)
+    yield f"best        {_best(state)}"
+    yield from (_running_line(state, one) for one in found.running)
+    yield from (_paused_line(one) for one in found.paused)
+    yield from (_failed_line(one) for one in found.failed)
+    for script in found.scripts_changed:
+        yield f"changed     {words.line(script)} was not the same for all jobs"
+    yield f"head        {found.head.seq}:{found.head.hash}"
+    yield from (f"note        {words.line(note)}" for note in found.notes)
+
+
+def _state(found: Status) -> str:
+    if found.controller is None:
+        return found.state
+    who = found.controller
+    epoch = "starting" if who.epoch is None else f"epoch {who.epoch}"
+    return f"{found.state}: held by controller {who.pid} on {who.host} ({epoch})"
+
+
+def ending(found: Ending) -> str:
+    """Return why a search ends."""
+    return f"{found.reason}: {words.line(found.detail)}" if found.detail else found.reason
+
+
+def _counts(counts: dict[str, int], total: int) -> str:
+    parts = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    return f"{total}: {parts}" if parts else str(total)
+
+
+def _budget_lines(found: Budget) -> Iterator[str]:
+    one = found.iterations
+    of = "no limit" if one.limit is None else f"of {one.limit}"
+    yield f"iterations  {one.used} used, {one.reserved} reserved, {of}"
+    if found.trials.limit is not None:
+        yield f"trials left {max(0, found.trials.limit - found.trials.used)} of {found.trials.limit}"
+    time = found.compute_time
+    of = "no limit" if time.limit is None else f"of {time.limit:g}"
+    yield f"compute     {time.used:.2f} minutes used, {of}"
+
+
+def _best(state: State) -> str:
+    for trial in rank.top(state, 1):
+        return f"trial {trial.number}: {top.value_text(state, trial)}  {words.params(trial.params)}"
+    return "no trial yet"
+
+
+def _running_line(state: State, one: Running) -> str:
+    values = one.value if isinstance(one.value, list) else [one.value]
+    seen = ", ".join(
+        f"{words.metric(o)} = {words.number(v)}" for o, v in zip(state.search.objectives, values, strict=True)
+    )
+    at = "no report yet" if one.iteration is None else f"iteration {one.iteration}, {seen}"
+    return f"{one.status:<11} trial {one.trial}, attempt {one.attempt}, slot {one.slot}: {at}"
+
+
+def _paused_line(one: Paused) -> str:
+    where = "" if one.trial is None else f" of trial {one.trial}"
+    return f"paused      {one.effect}{where} failed {one.count} times in a row: {words.line(one.error)}"
+
+
+def _failed_line(one: FailedTrial) -> str:
+    see = "" if one.output is None else f"; output: {one.output}"
+    return f"failed      trial {one.trial}: {words.line(one.why)}{see}"

@@ -1,0 +1,122 @@
+"""The best trials as rows in the shape of ClearML's `get_top_experiments_details`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from eventhpo.core import rank
+from eventhpo.core.curve import spread
+from eventhpo.core.spec import Num, to_num
+from eventhpo.core.state import Attempt, State, Trial
+from eventhpo.views import words
+from eventhpo.views.jobs import TrialStatus, trial_status
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """What was reported of one series: the last value, the least and the greatest."""
+
+    metric: str
+    variant: str
+    value: Num
+    min_value: Num
+    max_value: Num
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A trial as ClearML shows an experiment, its number and status beside.
+
+    All of its last attempt: `task_id` is that job's, None before it has one.
+    """
+
+    task_id: str | None
+    hyper_parameters: dict[str, str]
+    metrics: dict[str, Metric]
+    trial: int
+    status: TrialStatus
+
+
+def rows(
+    state: State,
+    k: int | None = None,
+    *,
+    all_metrics: bool = False,
+    only_completed: bool = False,
+    include_failed: bool = False,
+) -> list[Row]:
+    """Return the best *k* trials, best first, as `rank.top` orders them.
+
+    The metrics are the objectives, with *all_metrics* everything that was reported.
+    """
+    best = rank.top(state, k, only_completed=only_completed, include_failed=include_failed)
+    return [row(state, trial, all_metrics=all_metrics) for trial in best]
+
+
+def best(state: State) -> Row | None:
+    """Return the first row of all, None before there is a trial."""
+    return next(iter(rows(state, 1)), None)
+
+
+def row(state: State, trial: Trial, *, all_metrics: bool = False) -> Row:
+    """Return *trial* as a row."""
+    metrics = [] if trial.last is None else list(_metrics(state, trial.last, all_metrics))
+    return Row(
+        task_id=None if trial.last is None else trial.last.job_id,
+        hyper_parameters={name: words.clearml_text(value) for name, value in trial.params.items()},
+        metrics={f"{m.metric}/{m.variant}": m for m in metrics},
+        trial=trial.number,
+        status=trial_status(trial),
+    )
+
+
+def _metrics(state: State, attempt: Attempt, all_metrics: bool) -> Iterator[Metric]:
+    for objective, curve in zip(state.search.objectives, attempt.curves, strict=True):
+        if curve.values:
+            least, greatest = spread(curve.values)
+            yield Metric(objective.title, objective.series, to_num(curve.values[-1]), to_num(least), to_num(greatest))
+    if all_metrics:
+        for other in attempt.others.values():
+            yield Metric(other.title, other.series, other.last, other.min, other.max)
+
+
+def value_text(state: State, trial: Trial) -> str:
+    """Return what ranks *trial*, `title/series = value` for each objective."""
+    pairs = zip(state.search.objectives, rank.values(state, trial), strict=True)
+    return ", ".join(f"{words.metric(o)} = {_number(v)}" for o, v in pairs)
+
+
+def _number(value: float | None) -> str:
+    return words.number(None if value is None else to_num(value))
+
+
+def table(state: State, found: Sequence[Row]) -> list[str]:
+    """Return *found* as the lines of an aligned table, a headline first."""
+    objectives = [words.metric(o) for o in state.search.objectives]
+    others = sorted({name for r in found for name in r.metrics if name not in objectives})
+    names = [p.name for p in state.search.space]
+    head = ["rank", "trial", "status", *objectives, *others, *names]
+    lines = [
+        [str(place), str(r.trial), r.status, *_values(state, r), *_others(r, others), *_parameters(state, r.trial)]
+        for place, r in enumerate(found, 1)
+    ]
+    return aligned([head, *lines])
+
+
+def _values(state: State, found: Row) -> list[str]:
+    return [_number(v) for v in rank.values(state, state.trials[found.trial])]
+
+
+def _others(found: Row, names: Sequence[str]) -> list[str]:
+    return [words.number(found.metrics[name].value if name in found.metrics else None) for name in names]
+
+
+def _parameters(state: State, trial: int) -> list[str]:
+    given = state.trials[trial].params
+    return [words.scalar(given.get(p.name)) for p in state.search.space]
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Return *lines* of cells as text with columns two blanks apart."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(cell.ljust(w) for cell, w in zip(cells, widths, strict=True)).rstrip() for cells in lines]

@@ -1,0 +1,75 @@
+"""Numbers, values and times as people read them, and as JSON and ClearML carry them."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from eventhpo.core.spec import MINUTE, Num, Objective, Scalar
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LONGEST = 200  # characters of one value in a line: a line stays a line
+
+
+def rfc3339(at: int) -> str:
+    """Return *at* (microseconds since 1970, UTC) as RFC 3339 with six decimals."""
+    return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def number(value: Num | None) -> str:
+    """Return *value* in at most six digits; a dash for none."""
+    if value is None:
+        return "-"
+    return value if isinstance(value, str) else f"{value:.6g}"
+
+
+def scalar(value: Scalar) -> str:
+    """Return *value* as a line of text shows it: numbers in full, so that they can be used again."""
+    return line(str(value)) if isinstance(value, str) else json.dumps(value)
+
+
+def params(values: Mapping[str, Scalar]) -> str:
+    """Return *values* as `name=value`, separated by blanks."""
+    return " ".join(f"{name}={scalar(value)}" for name, value in values.items())
+
+
+def clearml_text(value: Scalar) -> str:
+    """Return *value* as ClearML stores a hyper-parameter: as text, empty for None."""
+    return "" if value is None else str(value)
+
+
+def metric(objective: Objective) -> str:
+    """Return an objective's name as `title/series`."""
+    return f"{objective.title}/{objective.series}"
+
+
+def in_minutes(microseconds: int) -> float:
+    """Return a time in minutes, as limits are written."""
+    return microseconds / MINUTE
+
+
+def duration(microseconds: int) -> str:
+    """Return a time with its unit: 1.5 s, 12.0 min, 3.2 h."""
+    seconds = microseconds / 1e6
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def plural(count: int, noun: str) -> str:
+    """Return *count* with its noun."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def line(text: str) -> str:
+    """Return *text* as one line without control characters, cut to `LONGEST` characters."""
+    # What a job or a server said may hold a terminal's escape sequences.
+    shown = "".join(c if c.isprintable() else " " for c in text).strip()
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 3] + "..."
+
+
+def is_nan(value: Num | None) -> bool:
+    """Whether *value* is NaN, by name or by nature."""
+    return value == "nan" or (isinstance(value, float) and math.isnan(value))

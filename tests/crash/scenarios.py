@@ -1,0 +1,270 @@
+"""Searches that together meet every rule: small enough to be crashed at each of their points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from eventhpo.core.events import Event, LimitsChanged, PointEnqueued, StopAsked
+from eventhpo.core.spec import (
+    DiscreteParameterRange,
+    LimitChanges,
+    Named,
+    Objective,
+    Scalar,
+    Search,
+    UniformIntegerParameterRange,
+    UniformParameterRange,
+)
+from eventhpo.testing.searches import LOSS, X, search
+from eventhpo.testing.simulated import Cut, Script, Scripts
+
+SHA = Named("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2})
+MEDIAN = Named("MedianPruner", {"n_startup_trials": 1})
+TPE = Named("TPESampler", {"n_startup_trials": 3})
+
+
+class Scenario(msgspec.Struct, frozen=True):
+    """A search, what its jobs do, how polls cut their curves, and what users put in at the start."""
+
+    search: Search
+    scripts: Scripts
+    cut: Cut = lambda trial, attempt, cursor: 2
+    inputs: Sequence[Event] = ()
+    asks: Sequence[tuple[int, Event]] = ()
+
+
+def curve(x: float, n: int, start: int = 1) -> tuple[tuple[int, float], ...]:
+    """Return a falling curve that ends near *x*."""
+    return tuple((i, x + 1 / i) for i in range(start, start + n))
+
+
+def plain(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    return Script(points=curve(_x(params), 4))
+
+
+def _x(params: dict[str, Scalar]) -> float:
+    value = params["General/x"]
+    assert isinstance(value, (int, float))
+    return float(value)
+
+
+def overrunning(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    return Script(points=curve(_x(params), 7), overrun=2, ends_apart=trial % 2 == 0, others=("time",))
+
+
+def failing(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    """Trial 1 fails once, trial 2 twice in a row, trial 3 reports nothing, the rest is well."""
+    how = "failed" if (trial, attempt) in {(1, 0), (2, 0), (2, 1)} else "completed"
+    points = () if trial == 3 else curve(_x(params), 2)
+    return Script(points=points, how=how, bad_at=(1,))
+
+
+def lost(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    """Trial 0 is lost and comes back, trial 1 is lost for good more often than it may be."""
+    if trial == 0 and attempt == 0:
+        return Script(points=curve(_x(params), 2), how="lost", returns=((3, 0.5), (4, 0.4)))
+    return Script(points=curve(_x(params), 3), how="lost" if trial == 1 else "completed")
+
+
+def refused(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    """Every effect of some trials fails before it works; some take place unseen; one never works."""
+    refusals = {0: {"draft": 2}, 1: {"draft": 1}, 2: {"launch": 2}, 3: {"launch": 1}, 4: {"stop": 2}}.get(trial, {})
+    if trial == 5 and attempt == 0:
+        return Script(refusals={"launch": 9}, launch_fails_at=2)
+    return Script(
+        points=curve(_x(params), 6),
+        refusals=refusals,
+        in_doubt=trial in (1, 3),
+        overrun=1,
+        queued=trial == 3,
+        others=("loss", "acc"),
+    )
+
+
+def resuming(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    """Each first attempt fails in the middle; the second goes on from a checkpoint before that."""
+    if attempt == 0 and trial % 2 == 0:
+        return Script(points=curve(_x(params), 3), how="failed")
+    if attempt == 1:
+        return Script(points=curve(_x(params), 4, start=3), resumes_from=2)
+    return Script(points=curve(_x(params), 6), overrun=1)
+
+
+def hanging(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    """Even trials never end by themselves; trial 2 has no value at all."""
+    points = () if trial == 2 else curve(_x(params), 2)
+    return Script(points=points, hangs=trial % 2 == 0, overrun=0)
+
+
+def nan(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    last = math.nan if trial in (0, 2) else math.inf if trial == 3 else _x(params)
+    return Script(points=(*curve(_x(params), 2), (3, last)))
+
+
+def rewinding(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    x = _x(params)
+    return Script(points=((1, x), (2, x), (2, x + 1), (1, 5.0), (3, x), (3, x), (9, x), (10, x)), overrun=2)
+
+
+def two(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    x = _x(params)
+    return Script(points=tuple((i, x + o / i, o) for i in range(1, 5) for o in (0, 1)), overrun=1)
+
+
+def always_failing_first(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    return Script(points=curve(_x(params), 2), how="failed" if trial < 2 else "completed")
+
+
+def all_failing(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    return Script(how="failed")
+
+
+def crash_at_limit(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    """Each crashes in the poll in which it reaches its limit, or runs beyond it."""
+    n = 4 if trial % 2 else 6
+    return Script(points=curve(_x(params), n), how="failed", overrun=3)
+
+
+INTEGERS = (UniformIntegerParameterRange(name="General/x", min_value=1, max_value=3),)
+SMALL = (
+    DiscreteParameterRange(name="General/x", values=(1, 2)),
+    DiscreteParameterRange(name="General/kind", values=("a", "b")),
+)
+
+Make = Callable[[], Scenario]
+SCENARIOS: dict[str, Make] = {
+    "one worker": lambda: Scenario(search(total_max_jobs=4, max_iteration_per_job=4), plain),
+    "rungs, limit and late points": lambda: Scenario(
+        search(sampler=TPE, pruner=SHA, num_concurrent_workers=3, max_iteration_per_job=5, total_max_jobs=5),
+        overrunning,
+        cut=lambda trial, attempt, cursor: 1 + (trial + cursor) % 3,
+    ),
+    "rungs found by themselves": lambda: Scenario(
+        search(
+            pruner=Named("SuccessiveHalvingPruner"),
+            num_concurrent_workers=2,
+            max_iteration_per_job=5,
+            total_max_jobs=4,
+        ),
+        overrunning,
+    ),
+    "median with a start": lambda: Scenario(
+        search(
+            pruner=MEDIAN,
+            num_concurrent_workers=2,
+            max_iteration_per_job=4,
+            min_iteration_per_job=2,
+            total_max_jobs=4,
+        ),
+        overrunning,
+        cut=lambda trial, attempt, cursor: 3,
+    ),
+    "failures and retries": lambda: Scenario(
+        search(num_concurrent_workers=2, max_iteration_per_job=3, total_max_jobs=7, max_failures_per_trial=1), failing
+    ),
+    "lost and back": lambda: Scenario(
+        search(num_concurrent_workers=2, max_iteration_per_job=4, total_max_jobs=5, max_lost_per_trial=1), lost
+    ),
+    "refused effects": lambda: Scenario(
+        search(num_concurrent_workers=3, max_iteration_per_job=4, total_max_jobs=6, max_failures_per_trial=0), refused
+    ),
+    "checkpoints": lambda: Scenario(
+        search(pruner=SHA, num_concurrent_workers=2, max_iteration_per_job=6, total_max_jobs=4), resuming
+    ),
+    "time limit": lambda: Scenario(
+        search(num_concurrent_workers=2, total_max_jobs=4, time_limit_per_job=1.0, max_iteration_per_job=9), hanging
+    ),
+    "compute limit": lambda: Scenario(
+        search(num_concurrent_workers=2, total_max_jobs=None, compute_time_limit=2.0), hanging
+    ),
+    "wall limit": lambda: Scenario(search(num_concurrent_workers=2, total_max_jobs=None, wall_time_limit=1.5), hanging),
+    "nan told as worst": lambda: Scenario(search(total_max_jobs=5, nan_policy="worst"), nan),
+    "nan fails": lambda: Scenario(search(total_max_jobs=4), nan),
+    "repeats and rewinds": lambda: Scenario(
+        search(pruner=MEDIAN, num_concurrent_workers=2, max_iteration_per_job=8, total_max_jobs=3), rewinding
+    ),
+    "several objectives": lambda: Scenario(
+        search(
+            objectives=(LOSS, Objective("validation", "accuracy", "max_global")),
+            sampler=Named("NSGAIISampler", {"population_size": 2}),
+            num_concurrent_workers=2,
+            max_iteration_per_job=3,
+            total_max_jobs=5,
+        ),
+        two,
+    ),
+    "space used up": lambda: Scenario(search(space=SMALL, total_max_jobs=None, num_concurrent_workers=3), plain),
+    "a user's points": lambda: Scenario(
+        search(space=(X, SMALL[1]), sampler=TPE, total_max_jobs=4, num_concurrent_workers=2),
+        plain,
+        inputs=(
+            PointEnqueued(params={"General/x": 0.25, "General/kind": "b"}),
+            PointEnqueued(params={"General/kind": "a"}),
+            PointEnqueued(params={"General/x": 0.25, "General/kind": "b"}),
+        ),
+    ),
+    "all fail": lambda: Scenario(search(num_concurrent_workers=2, total_max_jobs=9), all_failing),
+    "too many failures": lambda: Scenario(
+        search(total_max_jobs=9, max_failed_trials=2, max_failures_per_trial=0), failing
+    ),
+    "target": lambda: Scenario(search(total_max_jobs=9, target_value=0.9, num_concurrent_workers=2), plain),
+    "patience": lambda: Scenario(search(total_max_jobs=9, patience=2, num_concurrent_workers=2), plain),
+    "crash at the limit": lambda: Scenario(
+        search(pruner=SHA, num_concurrent_workers=2, max_iteration_per_job=4, total_max_jobs=4), crash_at_limit
+    ),
+    "stopped before it starts": lambda: Scenario(
+        search(total_max_jobs=3), plain, inputs=(StopAsked(scope="search", why="a person"),)
+    ),
+    "new limits": lambda: Scenario(
+        search(total_max_jobs=1, num_concurrent_workers=1, max_iteration_per_job=4),
+        plain,
+        inputs=(LimitsChanged(changes=LimitChanges(total_max_jobs=3, num_concurrent_workers=2)),),
+    ),
+    "stopped in the middle": lambda: Scenario(
+        search(num_concurrent_workers=3, max_iteration_per_job=9, total_max_jobs=6),
+        hanging,
+        asks=((20, StopAsked(scope="search", why="a person", request="r1")),),
+    ),
+    "a run stopped with its jobs": lambda: Scenario(
+        search(space=SMALL, num_concurrent_workers=3, max_iteration_per_job=9, total_max_jobs=6, time_limit_per_job=2.0),
+        hanging,
+        asks=(
+            (20, StopAsked(scope="run", jobs="abort", why="a person", request="r1")),
+            (45, StopAsked(scope="run", jobs="leave", why="a signal", request="r2")),
+        ),
+    ),
+    "less budget in the middle": lambda: Scenario(
+        search(num_concurrent_workers=2, max_iteration_per_job=4, total_max_jobs=9, max_failures_per_trial=3),
+        always_failing_first,
+        asks=((18, LimitsChanged(changes=LimitChanges(total_max_jobs=2), request="r1")),),
+    ),
+    "finished and reopened": lambda: Scenario(
+        search(num_concurrent_workers=2, max_iteration_per_job=4, total_max_jobs=2),
+        plain,
+        asks=(
+            (26, LimitsChanged(changes=LimitChanges(total_max_jobs=4), request="r1")),
+            (27, PointEnqueued(params={"General/x": 0.5}, request="r2")),
+        ),
+    ),
+    "a grid": lambda: Scenario(
+        search(
+            space=INTEGERS,
+            sampler=Named("GridSampler", {"search_space": {"General/x": [1, 2, 3]}}),
+            total_max_jobs=None,
+            num_concurrent_workers=2,
+        ),
+        plain,
+    ),
+    "quasi-random": lambda: Scenario(
+        search(
+            space=(X, UniformParameterRange(name="General/y", min_value=0.0, max_value=1.0, step_size=0.25)),
+            sampler=Named("QMCSampler"),
+            total_max_jobs=5,
+            num_concurrent_workers=2,
+        ),
+        plain,
+    ),
+}

@@ -1,0 +1,1 @@
+"""Jobs as processes: real runners, real jobs."""

@@ -1,0 +1,346 @@
+"""A job starts at most once, whoever asks and whatever is killed meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from eventhpo.jobs import launch
+from eventhpo.jobs.folder import is_free
+from eventhpo.jobs.local import LocalJobs
+from eventhpo.jobs.protocol import Bound, Ended, Job, Refused, Started
+from tests.jobs.harness import FOREVER, LEDGER, Place, a_job, changed, check_ledger, controller, kill, look
+from tests.waiting import eventually
+
+
+def test_a_draft_starts_nothing_and_can_be_made_again(place: Place) -> None:
+    place.script(LEDGER)
+    first, second = place.door().draft([place.draft()]), place.door().draft([place.draft()])
+    assert first == second
+    assert json.loads((place.jobs_folder / a_job(place.draft()).job_id / "params.json").read_text()) == {
+        "General/lr": 0.5
+    }
+    assert not place.ledger()
+
+
+def test_a_draft_that_is_found_is_adopted_only_with_the_parameters_of_the_intent(place: Place) -> None:
+    place.bound()
+    [same] = place.door().draft([changed(place.draft(), look=True)])
+    [other] = place.door().draft([changed(place.draft(), look=True, params={"General/lr": 0.25})])
+    [absent] = place.door().draft([changed(place.draft(trial=1), look=True)])
+    assert isinstance(same, Bound)
+    assert same.adopted
+    assert isinstance(other, Refused)
+    assert isinstance(absent, Bound)
+    assert not absent.adopted
+
+
+def test_a_launch_answers_with_the_time_of_the_ticket(place: Place) -> None:
+    place.script(FOREVER)
+    job = place.bound()
+    [started] = place.door().launch([job])
+    assert started == Started(place.ticket(job).at)
+
+
+def test_a_launch_asked_again_answers_alike_and_starts_nothing(place: Place) -> None:
+    place.script(LEDGER + FOREVER)
+    job = place.bound()
+    answers = [place.door().launch([job]) for _ in range(3)]
+    assert answers[0] == answers[1] == answers[2]
+    place.says("ledger")
+    place.ended(place.stop(changed(job, started=True)))
+    assert place.ledger() == {job.key: 1}
+
+
+def test_twenty_launches_at_once_from_two_processes_start_one_job(place: Place) -> None:
+    place.script(LEDGER)
+    job = place.bound()
+    other = subprocess.Popen(controller(place) + ["0"] * 10, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    with other, ThreadPoolExecutor(10) as pool:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        other.stdin.write("\n")
+        other.stdin.flush()
+        ours = list(pool.map(lambda _: place.door().launch([job])[0], range(10)))
+        theirs = other.stdout.read()
+    expected = Started(place.ticket(job).at)
+    assert set(ours) == {expected}
+    assert theirs.count(repr(expected)) == 10
+    place.ended(job)
+    check_ledger(place.ledger())
+    assert place.ledger() == {job.key: 1}
+
+
+def test_two_runners_without_locks_still_start_one_job(place: Place, tmp_path: Path) -> None:
+    """The ticket alone is enough: locks only spare the second runner."""
+    place.script(LEDGER)
+    job = place.bound()
+    for _ in range(5):
+        _run_without_locks(place, job)
+    assert place.ledger() == {job.key: 1}
+
+
+def test_the_ledger_finds_a_job_that_ran_twice(place: Place) -> None:
+    """Negative control: with its ticket taken away between two runners, a job does run twice."""
+    place.script(LEDGER)
+    job = place.bound()
+    _run_without_locks(place, job)
+    place.attempt(job).ticket_file.unlink()
+    _run_without_locks(place, job)
+    with pytest.raises(AssertionError, match="more than once"):
+        check_ledger(place.ledger())
+
+
+def _run_without_locks(place: Place, job: Job) -> None:
+    """Run a runner to its end, on descriptors that lock nothing."""
+    folder = place.attempt(job)
+    spare = [os.open(os.devnull, os.O_RDWR) for _ in range(2)]
+    runner = [sys.executable, "-I", "-S", str(launch.RUNNER), str(folder.path), str(place.folder)]
+    facts = [str(spare[0]), str(spare[1]), "10.0", job.boot, ""]
+    subprocess.run(
+        [*runner, *facts, *place.command],
+        env=launch.environment(job, folder, os.environ),
+        pass_fds=spare,
+        check=False,
+    )
+    for descriptor in spare:
+        os.close(descriptor)
+
+
+def test_a_controller_killed_between_the_spawn_and_the_ticket_leaves_a_job_that_starts_once(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runner is held up by an interpreter that waits for the file `go`."""
+    place.script(LEDGER)
+    job = place.bound()
+    slow = _slow_interpreter(place)
+    code = controller(place)
+    code[2] = code[2].replace("import sys\n", f"import sys\nsys.executable = {str(slow)!r}\n", 1)
+    dying = subprocess.Popen([*code, "0"], stdin=subprocess.PIPE, text=True)
+    with dying:
+        assert dying.stdin is not None
+        dying.stdin.write("\n")
+        dying.stdin.flush()
+        place.says("waiting")
+        dying.kill()
+    folder = place.attempt(job)
+    assert not is_free(folder.job_lock)
+    assert not is_free(folder.runner_lock)
+    place.start = 0.01
+    [early] = place.door().launch([job])
+    assert isinstance(early, Refused)
+    (place.folder / "go").touch()
+    place.start = 20.0
+    [late] = place.door().launch([job])
+    assert late == Started(place.ticket(job).at)
+    place.ended(job)
+    assert place.ledger() == {job.key: 1}
+
+
+def _slow_interpreter(place: Place) -> Path:
+    path = place.folder / "slow-python"
+    path.write_text(
+        f'#!/bin/sh\necho yes > "{place.folder}/waiting"\n'
+        f'while [ ! -e "{place.folder}/go" ]; do sleep 0.01; done\nexec "{sys.executable}" "$@"\n'
+    )
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_controllers_killed_at_random_start_each_job_once(place: Place, seed: int) -> None:
+    place.script(LEDGER)
+    jobs = [place.bound(trial) for trial in range(4)]
+    trials = [str(job.trial) for job in jobs]
+    pause = threading.Event()
+    moment = random.Random(seed)
+    for _ in range(3):
+        with subprocess.Popen([*controller(place), *trials], stdin=subprocess.PIPE, text=True) as dying:
+            assert dying.stdin is not None
+            dying.stdin.write("\n")
+            dying.stdin.flush()
+            pause.wait(moment.uniform(0.1, 0.3))
+            dying.kill()
+    answers = place.door().launch(jobs)
+    assert all(isinstance(answer, Started) for answer in answers), answers
+    for job in jobs:
+        assert place.ended(job).how == "completed"
+    assert place.ledger() == Counter(job.key for job in jobs)
+
+
+def test_a_start_that_no_controller_saw_is_told_by_the_next_poll(place: Place) -> None:
+    place.script(FOREVER)
+    job = changed(place.started(), started=False)
+    assert look(place.door(), job).started == Started(place.ticket(job).at)
+
+
+def test_a_job_that_was_never_launched_shows_nothing(place: Place) -> None:
+    job = place.bound()
+    seen = look(place.door(), job)
+    assert (seen.started, seen.ended, seen.to, seen.alive) == (None, None, 0, False)
+
+
+# ---------------------------------------------------------------- launches that fail
+
+
+def test_a_runner_that_cannot_start_the_job_fails_for_good_at_the_third_time(place: Place) -> None:
+    job, door = _spoiled(place)
+    answers = [door.launch([changed(job, failures=failures)])[0] for failures in range(3)]
+    assert [type(answer) for answer in answers] == [Refused, Refused, Ended]
+    assert isinstance(answers[2], Ended)
+    assert answers[2].how == "launch_failed"
+    assert answers[2].output is None
+
+
+def test_after_a_launch_that_failed_for_good_no_runner_can_start_the_job(place: Place) -> None:
+    job, door = _spoiled(place)
+    [failed] = door.launch([changed(job, failures=2)])
+    place.attempt(job).output.rmdir()
+    assert door.launch([job]) == [failed]
+    _run_without_locks(place, job)
+    assert not place.ledger()
+    seen = look(place.door(), job)
+    assert seen.ended is not None
+    assert seen.ended.how == "launch_failed"
+
+
+def _spoiled(place: Place) -> tuple[Job, LocalJobs]:
+    """A job whose runner ends at once: a folder stands where its output should go."""
+    place.script(LEDGER)
+    job = place.bound()
+    place.attempt(job).output.mkdir()
+    return job, place.door()
+
+
+def test_a_command_that_no_process_can_have_fails_for_good_at_the_third_time(place: Place) -> None:
+    place.command = ("python", "train.py", "{General/name}")
+    job = place.bound(params={"General/name": "nul\0"})
+    answers = [place.door().launch([changed(job, failures=failures)])[0] for failures in range(3)]
+    assert [type(answer) for answer in answers] == [Refused, Refused, Ended]
+    assert "null byte" in str(answers[2])
+
+
+def test_a_folder_that_is_gone_is_never_made_again(place: Place) -> None:
+    job = place.bound()
+    shutil.rmtree(place.attempt(job).path)
+    answers = [place.door().launch([changed(job, failures=failures)])[0] for failures in range(3)]
+    assert [type(answer) for answer in answers] == [Refused, Refused, Ended]
+    assert not place.attempt(job).exists()
+
+
+def test_one_launch_that_is_refused_does_not_hold_up_the_others(place: Place) -> None:
+    place.script(FOREVER)
+    first, second = place.bound(0), place.bound(1)
+    shutil.rmtree(place.attempt(first).path)
+    refused, started = place.door().launch([first, second])
+    assert isinstance(refused, Refused)
+    assert isinstance(started, Started)
+
+
+def test_a_job_bound_before_a_restart_of_the_machine_is_lost_and_not_started(place: Place) -> None:
+    place.script(LEDGER)
+    job = changed(place.bound(), boot="another boot")
+    [ended] = place.door().launch([job])
+    assert isinstance(ended, Ended)
+    assert ended.how == "lost"
+    assert not place.attempt(job).has_ticket()
+    assert not place.ledger()
+
+
+def test_a_ticket_torn_by_a_loss_of_power_is_a_lost_attempt(place: Place) -> None:
+    job = changed(place.bound(), boot="another boot")
+    place.attempt(job).ticket_file.write_bytes(b"\0" * 40)
+    [ended] = place.door().launch([job])
+    assert isinstance(ended, Ended)
+    assert ended.how == "lost"
+    seen = look(place.door(), changed(job, started=True))
+    assert seen.ended is not None
+    assert (seen.ended.how, seen.ended.why) == ("lost", "the machine was restarted")
+
+
+# ---------------------------------------------------------------- before the start
+
+
+def test_a_job_stopped_before_its_start_is_cancelled_and_never_starts(place: Place) -> None:
+    place.script(LEDGER)
+    job = place.bound()
+    [ended] = place.door().stop([job])
+    assert isinstance(ended, Ended)
+    assert ended.how == "cancelled"
+    assert place.door().launch([job]) == [ended]
+    _run_without_locks(place, job)
+    assert not place.ledger()
+    assert place.door().stop([job]) == [ended]
+    assert look(place.door(), job).ended == ended
+
+
+def test_an_unbound_intent_is_cancelled_with_its_folder(place: Place) -> None:
+    draft = place.draft()
+    place.door().draft([draft])
+    [first] = place.door().cancel([draft])
+    [again] = place.door().cancel([draft])
+    assert isinstance(first, Ended)
+    assert (first.how, again) == ("cancelled", first)
+    assert not place.attempt(a_job(draft)).exists()
+
+
+def test_a_cancel_refuses_to_remove_a_job_that_runs(place: Place) -> None:
+    place.script(FOREVER)
+    job = place.started()
+    [refused] = place.door().cancel([place.draft()])
+    assert isinstance(refused, Refused)
+    assert place.attempt(job).exists()
+
+
+def test_a_frozen_runner_cannot_start_a_job_that_was_stopped_meanwhile(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.script(LEDGER)
+    job = place.bound()
+    monkeypatch.setattr(sys, "executable", str(_slow_interpreter(place)))
+    place.start = 0.01
+    assert isinstance(place.door().launch([job])[0], Refused)
+    place.says("waiting")
+    [ended] = place.door().stop([job])
+    assert isinstance(ended, Ended)
+    (place.folder / "go").touch()
+    folder = place.attempt(job)
+    eventually(lambda: is_free(folder.runner_lock) and is_free(folder.job_lock))
+    assert not place.ledger()
+    assert sorted(path.name for path in folder.path.glob("*.tmp")) == []
+
+
+def test_a_killed_runner_without_a_ticket_is_replaced(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    place.script(LEDGER)
+    job = place.bound()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(_slow_interpreter(place)))
+        place.start = 0.01
+        place.door().launch([job])
+        place.says("waiting")
+    kill(_runner_of(place), signal.SIGKILL)
+    place.start = 20.0
+    assert isinstance(place.door().launch([job])[0], Started)
+    assert place.ended(job).how == "completed"
+    assert place.ledger() == {job.key: 1}
+
+
+def _runner_of(place: Place) -> int:
+    return next(
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if str(place.folder / "slow-python").encode() in path.read_bytes()
+    )
