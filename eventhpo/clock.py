@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import queue
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -34,7 +34,8 @@ class SystemClock:
     """The machine's clock; `wake` may be called from any thread and from a signal handler."""
 
     def __init__(self) -> None:
-        self._woken = threading.Event()
+        # An Event's lock is not reentrant: `wake` in a signal handler inside `wait` would block for ever.
+        self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def now(self) -> int:
         """Return the time."""
@@ -47,10 +48,19 @@ class SystemClock:
         end = time.monotonic() + seconds
         while not meanwhile():
             left = end - time.monotonic()
-            if left <= 0 or self._woken.wait(min(left, SLICE)):
+            if left <= 0 or self._woken(min(left, SLICE)):
                 break
-        self._woken.clear()
+        while not self._wakes.empty():
+            self._wakes.get_nowait()
 
     def wake(self) -> None:
         """End the wait that is under way, or the next one."""
-        self._woken.set()
+        self._wakes.put(None)
+
+    def _woken(self, seconds: float) -> bool:
+        """Whether somebody calls `wake` within *seconds*, or did before."""
+        try:
+            self._wakes.get(timeout=seconds)
+        except queue.Empty:
+            return False
+        return True

@@ -53,6 +53,7 @@ def quiet() -> Iterator[None]:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, where a curve holds NaN: pruners allow for it
         warnings.simplefilter("ignore", FutureWarning)
         yield
 

@@ -9,7 +9,7 @@ import msgspec
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from eventhpo.asking import attributes
+from eventhpo.asking import attributes, cma_state
 from eventhpo.asking.named import build_sampler
 from eventhpo.asking.seeds import derived_seed
 from eventhpo.asking.space import from_job, points, to_job
@@ -82,7 +82,7 @@ def _ask(
     trial = optuna.trial.Trial(study, trial_id)
     point = {name: _suggest_one(trial, name, d) for name, d in view.distributions.items()}
     attrs = {name: value for written, name, value in view.written if written == trial_id and name != "fixed_params"}
-    return Proposal(point, attributes.to_log(attrs), attributes.to_log(view.written_study))
+    return Proposal(point, attributes.to_log(cma_state.to_data(attrs)), attributes.to_log(view.written_study))
 
 
 def _suggest_one(trial: optuna.trial.Trial, name: str, d: BaseDistribution) -> Scalar:

@@ -20,6 +20,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from eventhpo.asking import cma_state
 from eventhpo.asking.space import distribution
 from eventhpo.core.curve import extend_meaning
 from eventhpo.core.state import Attempt, State, Trial
@@ -264,4 +265,4 @@ def restored_value(value: Any) -> Any:
 
 def restored(attrs: dict[str, Any]) -> dict[str, Any]:
     """Return attributes as Optuna wrote them."""
-    return {name: restored_value(value) for name, value in attrs.items()}
+    return {name: restored_value(value) for name, value in cma_state.from_data(attrs).items()}

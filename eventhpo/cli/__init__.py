@@ -27,23 +27,11 @@ _COMMANDS = {
 }
 
 
-class _Ended(click.ClickException):
-    """An error of eventhpo as click ends a command with it."""
-
-    def __init__(self, error: EventhpoError) -> None:
-        super().__init__(str(error))
-        self.exit_code = error.code
-
-    def show(self, file: object = None) -> None:
-        """Write the message to stderr."""
-        output.note(f"eventhpo: {self.message}")
-
-
 class _Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, _: click.Context) -> list[str]:
         return list(_COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
         return cast(click.Command, getattr(importlib.import_module(_COMMANDS[cmd_name]), cmd_name))
@@ -67,7 +55,8 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except EventhpoError as error:
-            raise _Ended(error) from error
+            output.note(f"Error: {error}")
+            ctx.exit(error.code)
         except BrokenPipeError:
             output.drop(sys.stdout)
             ctx.exit(0)  # who asked has seen enough
@@ -84,5 +73,3 @@ class _Commands(click.Group):
 @click.version_option(package_name="eventhpo", message="%(package)s %(version)s")
 def main() -> None:
     """Search hyper-parameters on an event log that survives kill -9."""
-
-

@@ -18,6 +18,7 @@ import msgspec
 
 from eventhpo.asking.fingerprint import fingerprint
 from eventhpo.cli import output, progress
+from eventhpo.cli.progress import Tell
 from eventhpo.cli.signals import Signals
 from eventhpo.clock import SystemClock
 from eventhpo.controller import Controller, opened
@@ -25,7 +26,7 @@ from eventhpo.core import rank
 from eventhpo.core.events import PointEnqueued, SearchCreated
 from eventhpo.core.spec import POLICY, LocalCommand, Search
 from eventhpo.core.state import State
-from eventhpo.errors import Usage
+from eventhpo.errors import Busy, Usage
 from eventhpo.jobs.local import LocalJobs
 from eventhpo.load import Loaded
 from eventhpo.log import beside
@@ -109,34 +110,45 @@ def drive(
     *,
     quiet: bool,
     take_over: bool = False,
-    first: Callable[[Controller], None] = lambda controller: None,
+    first: Callable[[Controller], None] = lambda _: None,
 ) -> Outcome:
     """Carry the search on until it rests or a signal ends the run; *first* records what was asked.
 
     Raises:
         Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
     """
-    local = _local(search)
     require_runnable(search)
     with Signals() as signals:
-        with (
-            progress.shown(quiet=quiet) as tell,
-            opened(
-                log,
-                lambda state: LocalJobs(local.command, local.folder, beside.jobs(log)),
-                SystemClock(),
-                this_machine(),
-                take_over=take_over,
-                requests=FileRequests(log),
-                tell=tell,
-            ) as controller,
-        ):
+        with progress.shown(quiet=quiet) as tell, _opened(log, search, tell, take_over=take_over) as controller:
             first(controller)
             signals.guard(controller)
             rest = controller.run()
         if rest.why == "finished":
             return Outcome(controller.state, None)
         return Outcome(controller.state, signals.code, signals.first.name if signals.first else "")
+
+
+@contextlib.contextmanager
+def _opened(log: Path, search: Search, tell: Tell, *, take_over: bool) -> Iterator[Controller]:
+    local = _local(search)
+    held = opened(
+        log,
+        lambda _: LocalJobs(local.command, local.folder, beside.jobs(log)),
+        SystemClock(),
+        this_machine(),
+        take_over=take_over,
+        requests=FileRequests(log),
+        tell=tell,
+    )
+    with contextlib.ExitStack() as stack:
+        try:
+            controller = stack.enter_context(held)
+        except Busy as busy:
+            if take_over:
+                raise
+            way_on = output.command("resume", log, "--take-over")
+            raise Busy(f"{busy}; if it is frozen: {way_on}") from busy
+        yield controller
 
 
 # ---------------------------------------------------------------- how it came out
@@ -165,13 +177,12 @@ def conclude_search(log: Path, state: State) -> int:
 
 def ended(log: Path, state: State) -> Iterator[str]:
     """Yield the last lines of a search: how it ended, its best trial, where the log is."""
-    assert state.finished is not None
-    assert state.ending is not None
-    why = status.Ending(state.ending.reason, state.ending.detail, state.ending.at_once)
-    yield f"{state.finished.state}: {status.ending(why)}"
+    why = status.ending_of(state)
+    if state.finished is not None and why is not None:
+        yield f"{state.finished.state}: {status.ending(why)}"
     best = next(iter(rank.top(state, 1)), None)
     if best is not None and None not in rank.values(state, best):
-        yield f"best: trial {best.number}, {top.value_text(state, best)}  {words.params(best.params)}"
+        yield f"best: {top.summary(state, best)}"
     else:
         yield "best: no trial has a value"
     yield f"log: {log}"

@@ -7,8 +7,8 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
 from eventhpo.cli import output
 from eventhpo.core.events import Recorded
@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 REFRESH = 0.1  # seconds between two drawings of the table: faster than that nobody reads
 
 
-class Tell(Protocol):
-    """What a controller tells of each row that it committed."""
-
-    def __call__(self, row: Recorded, state: State) -> None: ...
+Tell: TypeAlias = Callable[[Recorded, State], None]  # of a row that was committed, and the state behind it
 
 
 @contextlib.contextmanager
@@ -45,7 +42,7 @@ def _is_live() -> bool:
     return sys.stderr.isatty() and not dumb and importlib.util.find_spec("rich") is not None
 
 
-def _nothing(row: Recorded, state: State) -> None:
+def _nothing(_row: Recorded, _state: State) -> None:
     """Tell nothing."""
 
 
@@ -101,7 +98,8 @@ def _table(state: State) -> Table:
     table = Table(title=progress.footer(state), title_justify="left", box=None, pad_edge=False)
     names = [words.metric(o) for o in state.search.objectives]
     for head in ("slot", "trial", "status", "iteration", *names, "parameters"):
-        table.add_column(escape(head), overflow="ellipsis", no_wrap=True)
+        least = None if head == "parameters" else len(head)
+        table.add_column(escape(head), overflow="ellipsis", no_wrap=True, min_width=least)
     for one in sorted(jobs.running(state), key=lambda r: r.slot):
         values = one.value if isinstance(one.value, list) else [one.value]
         at = "-" if one.iteration is None else str(one.iteration)

@@ -14,7 +14,9 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interruptible(Protocol):
     """What a signal ends: a controller."""
 
-    def interrupt(self, stop: StopAsked) -> None: ...
+    def interrupt(self, stop: StopAsked) -> None:
+        """End the run as *stop* says."""
+        ...
 
 
 class Signals:
@@ -49,7 +51,7 @@ class Signals:
         """The exit code of a command that a signal ended: 130 for SIGINT, 143 for SIGTERM."""
         return 128 + (self.first or signal.SIGINT)
 
-    def _heard(self, number: int, frame: FrameType | None) -> None:
+    def _heard(self, number: int, _frame: FrameType | None) -> None:
         self.first = self.first or signal.Signals(number)
         if self._controller is None:
             raise KeyboardInterrupt(self.code)  # nothing is under way that a crash could not interrupt

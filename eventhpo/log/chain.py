@@ -25,18 +25,18 @@ def stored(db: sqlite3.Connection, after: int) -> Iterator[Row]:
         for row in sql.rows_after(db, after):
             yield row
             last = row[0]
-    except sqlite3.DatabaseError as error:
+    except sql.TROUBLE as error:
         if not sql.is_damage(error):
             raise
         yield from _one_by_one(db, last, error)
 
 
-def _one_by_one(db: sqlite3.Connection, last: int, trouble: sqlite3.Error) -> Iterator[Row]:
+def _one_by_one(db: sqlite3.Connection, last: int, trouble: Exception) -> Iterator[Row]:
     # A scan that fails has stepped ahead of the row it hands out: ask for each row by its seq.
     while True:
         try:
             row = sql.row_at(db, last + 1)
-        except sqlite3.DatabaseError as error:
+        except sql.TROUBLE as error:
             raise DamagedLog(f"the row of seq {last + 1} cannot be read: {error}") from error
         if row is None:
             raise DamagedLog(f"nothing can be read behind seq {last}: {trouble}") from trouble
@@ -124,7 +124,7 @@ def search_of(db: sqlite3.Connection, path: Path) -> SearchCreated:
     """
     try:
         row = sql.row_at(db, 1)
-    except sqlite3.DatabaseError as error:
+    except sql.TROUBLE as error:
         if not sql.is_damage(error):
             raise
         raise DamagedLog(f"{path}: the row of seq 1 cannot be read: {error}") from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import os
 import shutil
 import sqlite3
 import stat
@@ -129,7 +128,7 @@ def consult(path: Path, ask: Callable[[sqlite3.Connection], T]) -> T:
         try:
             with _opened(path, before.way) as db:
                 answer = ask(db)
-        except (sqlite3.Error, DamagedLog, FileNotFoundError) as error:
+        except (*sql.TROUBLE, DamagedLog, FileNotFoundError) as error:
             # What was torn by a writer that came or went in between is no damage.
             if _look(path).is_as(before):
                 raise _said(path, error) from error
@@ -209,7 +208,7 @@ def _said(path: Path, error: Exception) -> Exception:
             return error
         case sqlite3.Error() if sql.is_busy(error):
             return Busy(f"{path} is locked by somebody ({error}); read it again")
-        case sqlite3.Error() if sql.is_damage(error):
+        case sqlite3.Error() | UnicodeDecodeError() if sql.is_damage(error):
             return DamagedLog(f"{path} cannot be read as a log of eventhpo: {error}")
         case _:
-            return StorageFailed(f"{path} cannot be read: {error}; {os.fspath(path)} was left as it is")
+            return StorageFailed(f"{path} cannot be read: {error}")

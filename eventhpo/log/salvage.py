@@ -57,7 +57,7 @@ def _prefix(db: sqlite3.Connection) -> tuple[list[Row], str | None]:
             rows.append(row)
     except DamagedLog as error:
         return rows, str(error)
-    except sqlite3.DatabaseError as error:
+    except sql.TROUBLE as error:
         if not sql.is_damage(error):
             raise
         return rows, str(error)

@@ -203,20 +203,30 @@ def set_lease(db: sqlite3.Connection, epoch: int, holder: str | None) -> None:
 
 def vacuum_into(db: sqlite3.Connection, target: Path) -> None:
     """Copy the database into a new file."""
+    # query_only forbids the target as well; what is copied is opened read-only in any case, or is a copy.
+    db.execute("PRAGMA query_only=OFF")
     db.execute("VACUUM INTO ?", (str(target),))
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+def is_busy(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     """Whether somebody else's lock was in the way."""
     return _code(error) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
-def is_damage(error: sqlite3.Error) -> bool:
+# A message that quotes a damaged name is no UTF-8, and the Python module says only that.
+TROUBLE = (sqlite3.Error, UnicodeDecodeError)
+
+
+def is_damage(error: sqlite3.Error | UnicodeDecodeError) -> bool:
     """Whether the file is not what a log must be."""
+    if isinstance(error, UnicodeDecodeError):
+        return True
     code = _code(error)
-    return code in _DAMAGE or code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    return code in _DAMAGE or code & 0xFF in _DAMAGE_KINDS
 
 
+# A copy of a damaged row breaks the constraints that the row itself does not meet any more.
+_DAMAGE_KINDS = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT)
 _DAMAGE = (
     0,  # of the Python module: a text that is no UTF-8
     sqlite3.SQLITE_ERROR,  # our statements are right, so a table is missing
@@ -224,5 +234,5 @@ _DAMAGE = (
 )
 
 
-def _code(error: sqlite3.Error) -> int:
+def _code(error: sqlite3.Error | UnicodeDecodeError) -> int:
     return int(getattr(error, "sqlite_errorcode", 0))

@@ -108,7 +108,7 @@ def _file(db: sqlite3.Connection, path: Path) -> Check:
         wrong = _schema(sql.schema(db))
     except DamagedLog as error:
         return Check("file", False, str(error))
-    except sqlite3.DatabaseError as error:
+    except sql.TROUBLE as error:
         if not sql.is_damage(error):
             raise
         return Check("file", False, f"SQLite cannot read it: {error}")

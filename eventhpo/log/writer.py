@@ -53,7 +53,7 @@ def open_writer(
                 lease = leases.take_over(path, who)
                 undo.callback(lease.release)
             writer = _start(path, db, lease, rows, started=started, at=at)
-        except sqlite3.Error as error:
+        except sql.TROUBLE as error:
             raise _cannot_open(path, error) from error
         except OSError as error:
             raise StorageFailed(f"{path} cannot be opened for writing ({error}); it can still be read") from error
@@ -133,7 +133,7 @@ def _end(rows: list[Recorded]) -> Head:
     return Head(rows[-1].seq, rows[-1].hash)
 
 
-def _cannot_open(path: Path, error: sqlite3.Error) -> Busy | DamagedLog | StorageFailed:
+def _cannot_open(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> Busy | DamagedLog | StorageFailed:
     if sql.is_busy(error):
         who = leases.named(path)
         return Busy(

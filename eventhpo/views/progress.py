@@ -25,7 +25,7 @@ def told(row: Recorded, state: State) -> str | None:
             return _finished(state, state.trials[trial], row.event)
         case events.SearchEnding(reason=reason, detail=detail, at_once=at_once):
             because = f"{reason}: {detail}" if detail else reason
-            return f"the search ends ({because}); " + ("jobs are stopped" if at_once else "running jobs may finish")
+            return f"the search ends ({because}){_what_runs(state, at_once)}"
         case _:
             return _from_outside(row.event)
 
@@ -64,11 +64,18 @@ def _finished(state: State, trial: Trial, event: events.TrialFinished) -> str:
         output = trial.last.ended.output if trial.last is not None and trial.last.ended is not None else None
         see = f"; output: {output}" if output and event.state == "failed" else ""
         return f"trial {trial.number} {event.state}{why}{see}"
-    best = " (best so far)" if _is_best(state, trial) else ""
+    best = " (best so far)" if _is_best(state) else ""
     return f"trial {trial.number} completed: {top.value_text(state, trial)}{best}{why}"
 
 
-def _is_best(state: State, trial: Trial) -> bool:
+def _what_runs(state: State, at_once: bool) -> str:
+    """Return what becomes of the jobs that run, nothing if none does."""
+    if not any(a.live for t in state.active.values() for a in t.attempts):
+        return ""
+    return "; running jobs are stopped" if at_once else "; running jobs may finish"
+
+
+def _is_best(state: State) -> bool:
     """Whether the trial that just completed is the best completed one, at a price that does not grow."""
     return state.single and state.totals.since_best == 0 and state.totals.trials["completed"] > 0
 

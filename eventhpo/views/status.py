@@ -111,7 +111,7 @@ def status(state: State, controller: Holder | None, notes: Sequence[str] = ()) -
         search_id=state.search_id,
         name=state.search.name,
         state=search_state(state, held=controller is not None),
-        ending=_ending(state),
+        ending=ending_of(state),
         jobs_created=state.totals.jobs,
         jobs=jobs.job_counts(state),
         trials=jobs.trial_counts(state),
@@ -135,7 +135,8 @@ def search_state(state: State, *, held: bool) -> SearchState:
     return "running" if held else "interrupted"
 
 
-def _ending(state: State) -> Ending | None:
+def ending_of(state: State) -> Ending | None:
+    """Return why the search ends, None as long as it does not."""
     if state.ending is None:
         return None
     return Ending(state.ending.reason, state.ending.detail, state.ending.at_once)
@@ -237,7 +238,7 @@ def _budget_lines(found: Budget) -> Iterator[str]:
 
 def _best(state: State) -> str:
     for trial in rank.top(state, 1):
-        return f"trial {trial.number}: {top.value_text(state, trial)}  {words.params(trial.params)}"
+        return top.summary(state, trial)
     return "no trial yet"
 
 

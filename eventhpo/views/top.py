@@ -63,7 +63,9 @@ def row(state: State, trial: Trial, *, all_metrics: bool = False) -> Row:
     metrics = [] if trial.last is None else list(_metrics(state, trial.last, all_metrics))
     return Row(
         task_id=None if trial.last is None else trial.last.job_id,
-        hyper_parameters={name: words.clearml_text(value) for name, value in trial.params.items()},
+        hyper_parameters={
+            name: words.clearml_text(value) for name, value in words.ordered(state.search, trial.params).items()
+        },
         metrics={f"{m.metric}/{m.variant}": m for m in metrics},
         trial=trial.number,
         status=trial_status(trial),
@@ -84,6 +86,12 @@ def value_text(state: State, trial: Trial) -> str:
     """Return what ranks *trial*, `title/series = value` for each objective."""
     pairs = zip(state.search.objectives, rank.values(state, trial), strict=True)
     return ", ".join(f"{words.metric(o)} = {_number(v)}" for o, v in pairs)
+
+
+def summary(state: State, trial: Trial) -> str:
+    """Return *trial* with its value and parameters in one line."""
+    given = words.params(words.ordered(state.search, trial.params))
+    return f"trial {trial.number}: {value_text(state, trial)}  {given}"
 
 
 def _number(value: float | None) -> str:

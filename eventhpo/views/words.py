@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
-from eventhpo.core.spec import MINUTE, Num, Objective, Scalar
+from eventhpo.core.spec import MINUTE, Num, Objective, Scalar, Search
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST = 200  # characters of one value in a line: a line stays a line
@@ -26,13 +26,20 @@ def number(value: Num | None) -> str:
 
 
 def scalar(value: Scalar) -> str:
-    """Return *value* as a line of text shows it: numbers in full, so that they can be used again."""
-    return line(str(value)) if isinstance(value, str) else json.dumps(value)
+    """Return *value* as a line of text shows it: a float in at most six digits (JSON has them all)."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return line(value) if isinstance(value, str) else json.dumps(value)
 
 
 def params(values: Mapping[str, Scalar]) -> str:
     """Return *values* as `name=value`, separated by blanks."""
     return " ".join(f"{name}={scalar(value)}" for name, value in values.items())
+
+
+def ordered(search: Search, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return *values* in the order of the space: a log gives them back sorted by name."""
+    return {p.name: values[p.name] for p in search.space if p.name in values}
 
 
 def clearml_text(value: Scalar) -> str:

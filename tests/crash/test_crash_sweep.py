@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,13 @@ from eventhpo.testing.searches import simulate
 from replay.walk import walk
 from tests.crash.normal import deeds, difference, normal_log
 from tests.crash.scenarios import SCENARIOS, Scenario
+from tests.memory import MEMORY
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as name:
+        yield Path(name)
 
 
 def finish(path: Path, scenario: Scenario, crashes: Crashes | None = None, make: type[Controller] = Controller) -> State:
@@ -98,17 +106,17 @@ def sweep(folder: Path, scenario: Scenario, make: type[Controller] = Controller)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_search_killed_at_any_point_ends_as_if_it_had_been_left_alone(name: str, tmp_path: Path) -> None:
-    assert list(sweep(tmp_path, SCENARIOS[name]())) == []
+def test_a_search_killed_at_any_point_ends_as_if_it_had_been_left_alone(name: str, folder: Path) -> None:
+    assert list(sweep(folder, SCENARIOS[name]())) == []
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_two_and_three_kills_in_a_row_change_nothing(name: str, tmp_path: Path) -> None:
+def test_two_and_three_kills_in_a_row_change_nothing(name: str, folder: Path) -> None:
     scenario = SCENARIOS[name]()
-    alone, points = left_alone(tmp_path, scenario)
+    alone, points = left_alone(folder, scenario)
     chance = random.Random(name)
     for turn in range(8):
-        path = tmp_path / f"{turn}.db"
+        path = folder / f"{turn}.db"
         for _ in range(2 + turn % 2):
             crashed(path, scenario, chance.randint(1, max(2, points // 2)))
         finish(path, scenario)
@@ -116,10 +124,10 @@ def test_two_and_three_kills_in_a_row_change_nothing(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_each_of_these_logs_is_decided_again_alike(name: str, tmp_path: Path) -> None:
+def test_each_of_these_logs_is_decided_again_alike(name: str, folder: Path) -> None:
     scenario = SCENARIOS[name]()
-    alone, points = left_alone(tmp_path, scenario)
-    torn = tmp_path / "torn.db"
+    alone, points = left_alone(folder, scenario)
+    torn = folder / "torn.db"
     for at in (points // 3, points // 2):
         crashed(torn, scenario, max(1, at))
     finish(torn, scenario)
@@ -190,6 +198,6 @@ def _bare(event: Event) -> Event:
 
 
 @pytest.mark.parametrize("control", [EffectsFirst, Drained, RungsLost])
-def test_the_sweep_sees_a_controller_that_is_wrong(control: type[Controller], tmp_path: Path) -> None:
+def test_the_sweep_sees_a_controller_that_is_wrong(control: type[Controller], folder: Path) -> None:
     scenario = SCENARIOS["rungs, limit and late points"]()
-    assert next(sweep(tmp_path, scenario, control), None) is not None
+    assert next(sweep(folder, scenario, control), None) is not None

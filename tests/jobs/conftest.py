@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.harness import ROOT, Place, processes_with
+from eventhpo.jobs.folder import AttemptFolder
+from tests.jobs.harness import ROOT, Place, processes_with, start_of
 
 
 @pytest.fixture
@@ -17,6 +18,14 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     place = Place(tmp_path)
     yield place
-    for pid in processes_with(f"eventhpo:{place.search_id}:"):
+    for pid in [*_started(place), *processes_with(f"eventhpo:{place.search_id}:")]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def _started(place: Place) -> Iterator[int]:
+    """Each job by its ticket: one that is just becoming its command shows no environment."""
+    for path in place.jobs_folder.glob("*/started.json"):
+        ticket = AttemptFolder(path.parent).ticket()
+        if ticket is not None and ticket.pid and start_of(ticket.pid) == ticket.start:
+            yield ticket.pid

@@ -178,10 +178,20 @@ def processes_with(name: str) -> list[int]:
 
 def is_running(pid: int) -> bool:
     """Whether *pid* lives, a zombie not counted."""
+    return _stat(pid)[:1] not in ([], [b"Z"])
+
+
+def start_of(pid: int) -> int | None:
+    """Return when *pid* began, in clock ticks since boot."""
+    found = _stat(pid)
+    return int(found[19]) if found else None
+
+
+def _stat(pid: int) -> list[bytes]:
     try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] != b"Z"
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return []
 
 
 def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:

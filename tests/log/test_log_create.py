@@ -58,7 +58,7 @@ def test_a_link_names_where_the_log_and_all_that_lies_beside_it_are(path):
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path):
-    with pytest.raises(Usage, match="there is no folder .*nowhere"):
+    with pytest.raises(Usage, match=r"there is no folder .*nowhere"):
         create(tmp_path / "nowhere" / "search.db", search_created(), AT)
 
 

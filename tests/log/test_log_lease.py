@@ -177,7 +177,7 @@ def test_the_log_that_was_taken_over_is_held_by_one_again(log):
             open_at(log)
         again, rows = open_at(log, take_over=True)  # whoever insists, gets it
         assert rows[-1].epoch == 3
-        with pytest.raises(Busy, match="was taken over by .* epoch 3"):
+        with pytest.raises(Busy, match=r"was taken over by .*epoch 3"):
             writer.check_lease()
         writer.close()
         again.close()

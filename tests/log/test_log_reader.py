@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from log_samples import AT, STOP, append, head_of, killed, listing, open_at, point, process, resting
+from log_samples import AT, STOP, append, head_of, killed, listing, open_at, process, resting
 
 import eventhpo
 from eventhpo.core.events import Head

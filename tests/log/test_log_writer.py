@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
 from pathlib import Path
 
@@ -27,9 +25,9 @@ from log_samples import (
 
 from eventhpo.core import codec
 from eventhpo.core.codec import GENESIS
-from eventhpo.core.events import ControllerStarted, Head, JobQueued, MetricObserved
-from eventhpo.errors import Busy, DamagedLog, StorageFailed, Usage
-from eventhpo.log import chain, create, head
+from eventhpo.core.events import Head
+from eventhpo.errors import DamagedLog, StorageFailed, Usage
+from eventhpo.log import chain, head
 from eventhpo.log.reader import read
 
 
@@ -165,9 +163,8 @@ def test_an_interrupted_commit_leaves_the_writer_unusable(log, monkeypatch):
 )
 def test_no_client_changes_what_is_recorded(path, statement):
     before = resting(path, 1)
-    with sqlite3.connect(path, isolation_level=None) as other:
-        with pytest.raises(sqlite3.IntegrityError):
-            other.execute(statement)
+    with sqlite3.connect(path, isolation_level=None) as other, pytest.raises(sqlite3.IntegrityError):
+        other.execute(statement)
     other.close()
 
     assert read(path, verify=True).rows == before

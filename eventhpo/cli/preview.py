@@ -1,0 +1,112 @@
+"""What a search file would do, before anything is created."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from eventhpo.asking.asker import Asker
+from eventhpo.asking.fingerprint import fingerprint
+from eventhpo.asking.ranges import described, size
+from eventhpo.core.actions import Suggest
+from eventhpo.core.events import Event, PointEnqueued, Recorded, SearchCreated
+from eventhpo.core.evolve import begin, evolve
+from eventhpo.core.spec import POLICY, Limits, LocalCommand, Scalar
+from eventhpo.core.state import State
+from eventhpo.load import Loaded
+from eventhpo.views import words
+
+SUGGESTIONS = 5
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search would do: its space in words, its limits, and its first suggestions.
+
+    The suggestions are what it proposes before any job has reported.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    folder: str
+    objectives: list[str]
+    space: dict[str, str]
+    points: int | None  # None: they cannot be counted, or are more than are ever enumerated
+    sampler: str
+    pruner: str
+    seed: int
+    seed_drawn: bool
+    iterations: int | None  # the budget, None: not limited
+    limits: Limits
+    suggestions: list[dict[str, Scalar]]
+
+
+def preview(loaded: Loaded) -> Preview:
+    """Return what *loaded* would do."""
+    search = loaded.search
+    if not isinstance(search.jobs, LocalCommand):
+        raise TypeError("a search file describes jobs on this machine")
+    jobs, most = search.limits.total_max_jobs, search.max_iteration_per_job
+    return Preview(
+        name=search.name,
+        command=search.jobs.command,
+        folder=search.jobs.folder,
+        objectives=[f"{words.metric(o)} ({o.sign})" for o in search.objectives],
+        space={p.name: described(p) for p in search.space},
+        points=size(search.space),
+        sampler=search.sampler.name,
+        pruner=search.pruner.name,
+        seed=search.seed,
+        seed_drawn=loaded.drawn_seed,
+        iterations=None if jobs is None or most is None else jobs * most,
+        limits=search.limits,
+        suggestions=suggestions(loaded),
+    )
+
+
+def suggestions(loaded: Loaded) -> list[dict[str, Scalar]]:
+    """Return the first points that would be tried, those of the file's `[[trial]]` before the sampler's."""
+    created = SearchCreated(search_id="0" * 32, search=loaded.search, policy=POLICY, fingerprint=fingerprint())
+    state = begin(_row(1, created))
+    for trial in loaded.trials:
+        state = evolve(state, _row(state.head.seq + 1, PointEnqueued(params=trial)))
+    asker = Asker(state)
+    for _ in range(_count(state)):
+        for event in asker.answer(Suggest()):
+            state = evolve(state, _row(state.head.seq + 1, event))
+    return [trial.params for trial in state.trials]
+
+
+def _count(state: State) -> int:
+    limits = (SUGGESTIONS, state.space_size, state.limits.total_max_jobs)
+    return min(limit for limit in limits if limit is not None)
+
+
+def _row(seq: int, event: Event) -> Recorded:
+    return Recorded(seq, 0, 0, None, event, "0" * 32)
+
+
+def text(loaded: Loaded, found: Preview) -> Iterator[str]:
+    """Yield *found* as lines, a fact a line."""
+    yield f"search      {found.name}"
+    yield f"command     {' '.join(found.command)}  (in {found.folder})"
+    yield from (f"objective   {one}" for one in found.objectives)
+    for name, values in found.space.items():
+        yield f"space       {name}: {values}"
+    yield f"points      {'not counted' if found.points is None else found.points}"
+    drawn = " (drawn now: a run draws another)" if found.seed_drawn else ""
+    yield f"sampler     {found.sampler}, seed {found.seed}{drawn}"
+    yield f"pruner      {found.pruner}"
+    yield f"budget      {_budget(loaded, found)}"
+    for name, value in msgspec.structs.asdict(found.limits).items():
+        if value is not None:
+            yield f"limit       {name} = {value:g}"
+    for number, params in enumerate(found.suggestions):
+        yield f"suggestion  trial {number}: {words.params(params)}"
+
+
+def _budget(loaded: Loaded, found: Preview) -> str:
+    jobs, most = found.limits.total_max_jobs, loaded.search.max_iteration_per_job
+    if found.iterations is not None:
+        return f"{found.iterations} iterations: {jobs} jobs of {most}; pruning buys more jobs"
+    return "no limit by jobs" if jobs is None else f"{jobs} trials, iterations not limited"

@@ -1,0 +1,172 @@
+"""Commands that only read: status, top, events, verify. They load neither Optuna nor a terminal library."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from eventhpo.cli import following, output, values
+from eventhpo.core.codec import TYPES
+from eventhpo.core.evolve import fold
+from eventhpo.core.spec import LocalCommand
+from eventhpo.core.state import State
+from eventhpo.errors import DamagedLog, StorageFailed
+from eventhpo.log import beside, lease, reader
+from eventhpo.log.reader import Snapshot
+from eventhpo.mistakes import nearest
+from eventhpo.views import lines
+from eventhpo.views import status as view
+from eventhpo.views import top as ranking
+from eventhpo.views.status import Holder
+
+FILE = click.Path(path_type=Path)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.  [default: lines of text]")
+
+
+@click.command()
+@click.argument("log", type=FILE)
+@json_option
+def status(log: Path, as_json: bool) -> None:
+    """Say where the search recorded in LOG stands.
+
+    Its state, budget, best trial, running jobs, and what is wrong, a fact a line. The
+    chain of the log is not checked; `eventhpo verify` does that.
+    """
+    controller = _holder(log)  # before the log: a search that ends in between is not taken for interrupted
+    snapshot = reader.read(log)
+    state = fold(snapshot.rows)
+    found = view.status(state, controller, _notes(log, state, snapshot, held=controller is not None))
+    output.data(output.as_json(found) if as_json else view.text(state, found))
+    _require_whole(log, snapshot)
+
+
+def _holder(log: Path) -> Holder | None:
+    try:
+        found = lease.holder(log)
+    except OSError as error:
+        raise StorageFailed(f"{beside.lock(log)} cannot be looked at: {error.strerror}") from error
+    return None if found is None else Holder(found.host, found.pid, found.epoch)
+
+
+def _notes(log: Path, state: State, snapshot: Snapshot, *, held: bool) -> list[str]:
+    """Return what is unusual beside the log; nothing of it keeps anybody from reading."""
+    notes = []
+    if snapshot.contradiction is not None:
+        notes.append(snapshot.contradiction)
+    if snapshot.outside.head is None:
+        notes.append(f"{snapshot.outside.why}: whether the log lost its tail cannot be told")
+    if not held and beside.wal(log).exists():
+        notes.append(f"the log is not at rest as one file: copy {beside.wal(log).name} with it")
+    return notes + missing(log, state)
+
+
+def missing(log: Path, state: State) -> list[str]:
+    """Return what should lie beside the log and does not."""
+    notes = []
+    if state.epoch and not beside.lock(log).exists():
+        notes.append(f"there is no lock file {beside.lock(log).name}: whether a controller runs cannot be told")
+    local = isinstance(state.search.jobs, LocalCommand)
+    if local and any(t.attempts for t in state.trials) and not beside.jobs(log).is_dir():
+        notes.append(f"there is no job folder {beside.jobs(log).name}: outputs and checkpoints are gone")
+    return notes
+
+
+def _require_whole(log: Path, snapshot: Snapshot) -> None:
+    """Return unless the log contradicts its head file.
+
+    Raises:
+        DamagedLog: it does; what was printed is what is left.
+    """
+    if snapshot.contradiction is not None:
+        raise DamagedLog(f"{log}: {snapshot.contradiction}; what was printed is what is left of it")
+
+
+@click.command()
+@click.argument("log", type=FILE)
+@click.option("-k", type=click.IntRange(min=1), default=10, show_default=True, metavar="N", help="Rows.")
+@click.option("--all-metrics", is_flag=True, help="Every series that was reported.  [default: the objective]")
+@click.option("--only-completed", is_flag=True, help="Completed trials.  [default: running and pruned ones too]")
+@click.option("--include-failed", is_flag=True, help="Failed and aborted trials too.  [default: off]")
+@json_option
+def top(log: Path, *, k: int, all_metrics: bool, only_completed: bool, include_failed: bool, as_json: bool) -> None:
+    """List the best trials of the search recorded in LOG, best first.
+
+    With --json in the shape of ClearML's get_top_experiments_details.
+    """
+    snapshot = reader.read(log)
+    state = fold(snapshot.rows)
+    rows = ranking.rows(state, k, all_metrics=all_metrics, only_completed=only_completed, include_failed=include_failed)
+    output.data(output.as_json(rows) if as_json else ranking.table(state, rows))
+    _require_whole(log, snapshot)
+
+
+def _known_type(_ctx: click.Context, _param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in TYPES:
+            near = nearest(name, TYPES)
+            hint = f"did you mean {near}?" if near else f"there are {', '.join(TYPES)}"
+            raise click.BadParameter(f"{name} is no type of event; {hint}")
+    return names
+
+
+@click.command()
+@click.argument("log", type=FILE)
+@click.option(
+    "--type",
+    "types",
+    multiple=True,
+    callback=_known_type,
+    metavar="TYPE",
+    help="Only this type; repeatable.  [default: all]",
+)
+@click.option("--trial", type=click.IntRange(min=0), metavar="N", help="Only what concerns this trial.  [default: all]")
+@click.option(
+    "--after",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    metavar="SEQ",
+    help="Only events behind this one.",
+)
+@click.option("--follow", "-f", is_flag=True, help="Go on with new events until the search is over.  [default: off]")
+@json_option
+def events(log: Path, *, types: tuple[str, ...], trial: int | None, after: int, follow: bool, as_json: bool) -> None:
+    """List the events of the search recorded in LOG, an event a line.
+
+    With --json each line is an object: seq, at, epoch, cause, type, v, and the fields
+    of the event beside them.
+    """
+    shown = lines.as_json if as_json else lines.as_text
+    for snapshot in following.follow(log, after) if follow else [following.behind(log, after)]:
+        rows = (row for row in snapshot.rows if not types or type(row.event).__name__ in types)
+        output.data(shown(row) for row in rows if trial is None or lines.concerns(row.event, trial))
+        _require_whole(log, snapshot)
+
+
+@click.command()
+@click.argument("log", type=FILE)
+@click.option(
+    "--head", "expect", metavar="SEQ:HASH", help="A head that was written down: it must be in the log.  [default: none]"
+)
+@click.option("--decide", is_flag=True, help="Decide every decision again, with the samplers of today.  [default: off]")
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, log: Path, expect: str | None, decide: bool, as_json: bool) -> None:
+    """Check the log LOG: file, chain, decode, fold, head; the verdict is the last line.
+
+    Exit code 0 if every check is ok, 3 if the log is damaged, 1 if it is whole and a
+    check that was asked for fails.
+    """
+    from eventhpo.cli import verifying  # noqa: PLC0415  the other commands do without
+
+    found = verifying.verified(log, None if expect is None else values.head(expect), decide=decide)
+    for note in found.notes:
+        output.note(f"note: {note}")
+    try:
+        output.data(output.as_json(found) if as_json else verifying.text(found))
+    except BrokenPipeError:
+        output.drop(sys.stdout)  # the verdict is the exit code too
+    ctx.exit(found.code)

@@ -1,0 +1,117 @@
+"""All checks of a log and what they come to."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from eventhpo.core import codec
+from eventhpo.core.events import Event, Head, Recorded
+from eventhpo.core.evolve import fold
+from eventhpo.core.state import State
+from eventhpo.errors import DamagedLog
+from eventhpo.log import verify as checking
+from eventhpo.log.verify import Check
+from eventhpo.views import words
+
+Verdict: TypeAlias = Literal["ok", "failed", "damaged"]
+_CODES: dict[Verdict, int] = {"ok": 0, "failed": 1, "damaged": 3}
+_DEMANDS = ("expected", "decide")  # what somebody asked for beside the log being whole
+
+
+class Verified(msgspec.Struct, frozen=True, kw_only=True):
+    """The checks in their order and the verdict; `notes` name what is missing beside the log."""
+
+    checks: list[Check]
+    verdict: Verdict
+    head: Head
+    notes: list[str]
+
+    @property
+    def code(self) -> int:
+        """The exit code of the verdict."""
+        return _CODES[self.verdict]
+
+
+def verified(log: Path, expect: Head | None, *, decide: bool) -> Verified:
+    """Return the checks of the log at *log*: file, chain, decode, fold, head and what is asked for.
+
+    Raises:
+        Usage: there is no such file.
+    """
+    found = checking.examine(log, expect)
+    state, folded = _fold(found.rows)
+    checks = [*found.checks[:3], folded, *found.checks[3:]]
+    notes: list[str] = []
+    if decide:
+        whole = all(check.ok for check in checks if check.name not in _DEMANDS)
+        checks.append(decided(found.rows) if whole else Check("decide", False, "not looked at: the log is damaged"))
+        notes += [] if state is None else other_platform(state.fingerprint)
+    if state is not None:
+        from eventhpo.cli.reading import missing  # noqa: PLC0415  which loads this module
+
+        notes += missing(log, state)
+    return Verified(checks=checks, verdict=_verdict(checks), head=found.head, notes=notes)
+
+
+def _fold(rows: list[Recorded]) -> tuple[State | None, Check]:
+    try:
+        state = fold(rows)
+    except DamagedLog as error:
+        return None, Check("fold", False, str(error))
+    return state, Check("fold", True, f"{len(state.trials)} trials, {state.totals.jobs} jobs")
+
+
+def _verdict(checks: Iterable[Check]) -> Verdict:
+    wrong = [check for check in checks if not check.ok]
+    if any(check.name not in _DEMANDS for check in wrong):
+        return "damaged"
+    return "failed" if wrong else "ok"
+
+
+def decided(rows: Iterable[Recorded]) -> Check:
+    """Decide every decision in *rows* again; the check names the first that comes out otherwise."""
+    walk = importlib.import_module("replay.walk").walk  # the core never imports replay
+    decisions = 0
+    for checked in walk(rows):
+        if checked.divergence is not None:
+            return Check("decide", False, parted(checked.divergence))
+        decisions += checked.decision
+    return Check("decide", True, f"{words.plural(decisions, 'decision')}, all as recorded")
+
+
+def parted(divergence: Any) -> str:
+    """Return both sides of a divergence."""
+    recorded = _side(divergence.recorded, divergence.recorded_cause)
+    mine = "nothing" if divergence.decided is None else _side(divergence.decided, divergence.decided_cause)
+    return f"seq {divergence.seq}: recorded {recorded}; decided {mine}; due was {divergence.due}"
+
+
+def _side(event: Event, cause: int | None) -> str:
+    return f"{type(event).__name__} {codec.encode(event)} (cause {cause})"
+
+
+def other_platform(recorded: Mapping[str, str]) -> list[str]:
+    """Return a note that names what differs between the log's platform and this one, if anything does."""
+    fingerprint = importlib.import_module("eventhpo.asking.fingerprint").fingerprint
+    here: dict[str, str] = fingerprint()
+    parts = sorted(name for name in {*recorded, *here} if recorded.get(name) != here.get(name))
+    if not parts:
+        return []
+    return [f"decided on another platform than this one ({', '.join(parts)}), so decisions may differ by rounding"]
+
+
+def text(found: Verified) -> Iterator[str]:
+    """Yield *found* as lines, a check a line, the verdict last."""
+    for check in found.checks:
+        yield f"{check.name:<9} {'ok' if check.ok else 'WRONG':<6} {_line(check.detail)}"
+    at = f"{found.head.seq}:{found.head.hash}"
+    yield f"{'verdict':<9} {found.verdict:<6} {'verified up to' if found.verdict == 'damaged' else 'head'} {at}"
+
+
+def _line(detail: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in detail)
