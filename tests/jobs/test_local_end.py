@@ -358,6 +358,22 @@ def test_an_end_that_was_written_beats_a_runner_that_is_gone(place: Place) -> No
     assert place.ended(job).code == 7
 
 
+def test_an_end_written_between_the_look_for_it_and_the_look_at_the_lock_is_found(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.script("from pathlib import Path\nwhile not Path('go').exists():\n    pass")
+    job = place.started()
+
+    def ends_meanwhile(lock: Path) -> bool:
+        (place.folder / "go").touch()
+        return eventually(lambda: is_free(lock))
+
+    monkeypatch.setattr(watch, "is_free", ends_meanwhile)
+    seen = look(place.door(), job)
+    assert seen.ended is not None
+    assert seen.ended.how == "completed"
+
+
 def test_an_end_that_was_written_beats_every_lock(place: Place) -> None:
     place.script(DAEMON.replace("os.closerange(0, 100)", "pass"))
     job = place.started()

@@ -1,0 +1,95 @@
+"""Which part may know which: the rules that keep the core pure and the doors apart."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from eventhpo.core.events import Decision, Event, Input, Note
+
+ROOT = Path(__file__).parents[2]
+IMPURE = {"sqlite3", "clearml", "random", "secrets", "time", "socket", "os", "pathlib", "io", "subprocess", "threading"}
+DOORS = ("eventhpo.log", "eventhpo.jobs", "eventhpo.clearml")
+
+
+def modules(package: str) -> list[Path]:
+    found = sorted((ROOT / package.replace(".", "/")).rglob("*.py"))
+    assert found, f"no module in {package}"
+    return found
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the full name of everything that *path* imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def offenders(package: str, forbidden: tuple[str, ...]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules(package)
+        for name in imported(path)
+        if any(name == f or name.startswith(f + ".") for f in forbidden)
+    ]
+
+
+def test_the_core_imports_msgspec_and_nothing_else_outside_itself() -> None:
+    allowed = {"eventhpo.core", "eventhpo.errors", "msgspec"}
+    for path in modules("eventhpo.core"):
+        for name in imported(path):
+            top = name.split(".")[0]
+            known = any(name == a or name.startswith(a + ".") for a in allowed)
+            assert known or name == "eventhpo" or top in sys.stdlib_module_names, f"{path.name}: {name}"
+            assert top not in IMPURE, f"{path.name}: {name}"
+            assert name != "datetime", f"{path.name}: {name}"
+
+
+@pytest.mark.parametrize("door", DOORS[:2])
+def test_the_doors_never_import_each_other_nor_what_lies_above_them(door: str) -> None:
+    others = tuple(d for d in DOORS if d != door)
+    above = ("eventhpo.asking", "eventhpo.controller", "eventhpo.cli", "eventhpo.views", "replay", "optuna", "clearml")
+    assert offenders(door, others + above) == []
+
+
+def test_only_asking_calls_optuna() -> None:
+    for package in ("core", "log", "jobs", "views", "cli", "load", "testing", "demo"):
+        assert offenders(f"eventhpo.{package}", ("optuna",)) == []
+    for path in (ROOT / "eventhpo").glob("*.py"):
+        assert not [n for n in imported(path) if n.split(".")[0] == "optuna"], path
+
+
+def test_nothing_in_eventhpo_imports_replay() -> None:
+    assert offenders("eventhpo", ("replay",)) == []
+
+
+def test_asking_knows_no_door() -> None:
+    assert offenders("eventhpo.asking", DOORS) == []
+
+
+def test_no_pickle_is_read_but_the_one_that_this_process_wrote() -> None:
+    users = [p.name for p in modules("eventhpo") + modules("replay") if "pickle" in set(imported(p))]
+    assert users == ["cma_state.py"]
+
+
+def test_every_event_type_belongs_to_exactly_one_family() -> None:
+    families = (Input, Decision, Note)
+    for kind in get_args(Event):
+        assert sum(issubclass(kind, family) for family in families) == 1, kind
+
+
+def test_the_rule_sees_an_import_that_breaks_it(tmp_path: Path) -> None:
+    """Negative control."""
+    bad = tmp_path / "bad.py"
+    bad.write_text("def f():\n    from optuna import samplers\n")
+    assert "optuna.samplers" in set(imported(bad))
