@@ -146,6 +146,7 @@ class Controller:
         self._wait()
         if self._interrupted is not None or self._requests.any():
             return
+        self._log.check_lease()  # a poll also ends what is left of lost jobs: no more of that once we were taken over
         now = self._clock.now()
         cause = self.state.head.seq
         if isinstance(action, actions.Poll):
@@ -218,6 +219,7 @@ class Controller:
         """Record what others ask, commit it, and let them know; whether there was anything."""
         if not self._requests.any():
             return False
+        self._log.check_lease()  # they may be meant for whoever took over
         answered = []
         for event, done in self._requests.read(self.state):
             self.record(event, None)

@@ -172,7 +172,7 @@ def _reports(attempt: Attempt, seen: Seen) -> Iterator[Event]:
             others=() if index else seen.others,
             bad=() if index else seen.bad,
         )
-    if not seen.curves and seen.to != attempt.cursor:
+    if not seen.curves and (seen.to != attempt.cursor or seen.bad):
         yield ReportsRead(
             trial=trial, attempt=number, from_=attempt.cursor, to=seen.to, others=seen.others, bad=seen.bad
         )

@@ -5,7 +5,7 @@
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy is loaded: jobs run side by side, on a core each
+os.environ["OMP_NUM_THREADS"] = "1"  # before numpy is loaded: jobs run side by side, each on a core of its own
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -17,7 +17,7 @@ EPOCHS = 15
 TRAIN = 1200  # images to learn from; the other 597 validate
 SHIFTS = [(0, 0), (0, 1), (0, -1), (1, 0), (-1, 0)]
 
-# The defaults; a search replaces those that its space has, under the names General/lr, General/width, ...
+# The defaults. A search replaces those that are in its space, as General/lr, General/width, ...
 params = job.connect({"lr": 0.001, "width": 32, "activation": "relu", "batch_size": 64, "alpha": 0.0001})
 
 images, digits = load_digits(return_X_y=True)
@@ -36,11 +36,11 @@ model = MLPClassifier(
     alpha=params["alpha"],
     random_state=0,  # the same parameters give the same accuracy
 )
-accuracy = 0.0
+
 for epoch in range(1, EPOCHS + 1):
     model.partial_fit(train_images, train_digits, classes=range(10))
     accuracy = model.score(images[TRAIN:], digits[TRAIN:])
     job.report_scalar("train", "loss", value=model.loss_, iteration=epoch)
     job.report_scalar("validation", "accuracy", value=accuracy, iteration=epoch)
 
-print(f"validation accuracy after {EPOCHS} epochs: {accuracy:.4f}")
+print(f"validation accuracy after {EPOCHS} epochs: {accuracy:.4f}")  # noqa: T201

@@ -1,0 +1,1 @@
+"""The demo: its search file and its script."""
