@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from eventhpo.mistakes import nearest
+from eventhpo.core.mistakes import nearest
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
 
 import msgspec
 
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
+from eventhpo.jobs.machine import boot_id
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -22,8 +21,3 @@ class Machine(msgspec.Struct, frozen=True):
 def this_machine() -> Machine:
     """Return this process and its host."""
     return Machine(socket.gethostname(), os.getpid(), boot_id())
-
-
-def boot_id() -> str:
-    """Return what changes with each boot of this machine, empty where the system does not say."""
-    return _BOOT.read_text().strip() if _BOOT.exists() else ""

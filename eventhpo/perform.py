@@ -12,7 +12,6 @@ from eventhpo.core.events import (
     EffectFailed,
     Event,
     InheritanceClaimed,
-    Input,
     JobBound,
     JobEnded,
     JobQueued,

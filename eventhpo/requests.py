@@ -16,15 +16,15 @@ from typing import TypeAlias
 
 import msgspec
 
-from eventhpo.asking.ranges import from_job, full_name, to_job
 from eventhpo.core.events import Event, LimitsChanged, PointEnqueued, RequestRefused, StopAsked
+from eventhpo.core.mistakes import Mistake, unknown
+from eventhpo.core.ranges import from_job, full_name, to_job
 from eventhpo.core.spec import LimitChanges, Limits, Scalar, Search
 from eventhpo.core.state import State
 from eventhpo.errors import Usage
 from eventhpo.kinds import Kind, Wrong
 from eventhpo.load.search import LIMITS
 from eventhpo.log import beside
-from eventhpo.mistakes import Mistake, unknown
 
 SIZE = 65_536  # bytes; a point of a thousand parameters is 30 kB
 BATCH = 100  # requests taken at one look, so that a flood of them cannot keep a search from its jobs

@@ -16,8 +16,8 @@ from optuna.samplers import BaseSampler, RandomSampler
 from eventhpo.asking.catalogue import CATALOGUE, Nested, Role
 from eventhpo.asking.classes import CLASSES
 from eventhpo.asking.latch import latched_args
-from eventhpo.asking.ranges import from_job, full_name
 from eventhpo.asking.seeds import derived_seed
+from eventhpo.core.ranges import from_job, full_name
 from eventhpo.core.spec import Named, Parameter, Scalar
 
 

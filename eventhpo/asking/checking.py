@@ -13,9 +13,9 @@ from typing import Any
 from eventhpo.asking.catalogue import CATALOGUE, EXTRAS, Nested, Part, Role
 from eventhpo.asking.fit import fit_mistakes
 from eventhpo.asking.latch import is_auto
+from eventhpo.core.mistakes import MISSING, Mistake, path, unknown
 from eventhpo.core.spec import Named, Parameter
 from eventhpo.kinds import Wrong
-from eventhpo.mistakes import MISSING, Mistake, path, unknown
 
 _NEVER_INSIDE = {
     "GridSampler": "another sampler: inside one a grid repeats points; to fix a value, give GridSampler a list of one",

@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from eventhpo.asking.ranges import FINITE, from_job, full_name, length, to_job
+from eventhpo.core.mistakes import MISSING, Mistake, path, unknown
+from eventhpo.core.ranges import FINITE, from_job, full_name, length, to_job
 from eventhpo.core.spec import DiscreteParameterRange, Named, Parameter, Scalar
-from eventhpo.mistakes import MISSING, Mistake, path, unknown
 
 
 def fit_mistakes(named: Named, space: tuple[Parameter, ...], n_objectives: int) -> list[Mistake]:

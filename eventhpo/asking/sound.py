@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-from eventhpo.asking.ranges import bounds, grid
+from eventhpo.core.mistakes import Mistake, shown
+from eventhpo.core.ranges import bounds, grid
 from eventhpo.core.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,
@@ -14,7 +15,6 @@ from eventhpo.core.spec import (
     UniformParameterRange,
 )
 from eventhpo.kinds import EXACT
-from eventhpo.mistakes import Mistake, shown
 
 _OPTUNA_DIGITS = 26  # Optuna reckons grids in decimals of 28 digits, and a sum may take one more than its parts
 

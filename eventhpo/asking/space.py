@@ -11,7 +11,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from eventhpo.asking.ranges import (
+from eventhpo.asking.sound import mistakes
+from eventhpo.core.ranges import (
     FINITE,
     bounds,
     described,
@@ -24,7 +25,6 @@ from eventhpo.asking.ranges import (
     snap,
     to_job,
 )
-from eventhpo.asking.sound import mistakes
 from eventhpo.core.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,

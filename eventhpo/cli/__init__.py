@@ -9,8 +9,8 @@ from typing import Any, cast
 import click
 
 from eventhpo.cli import output
+from eventhpo.core.mistakes import nearest
 from eventhpo.errors import EventhpoError
-from eventhpo.mistakes import nearest
 
 # in the order of the help; reading commands must not pay for what running ones import
 _COMMANDS = {

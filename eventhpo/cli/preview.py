@@ -8,10 +8,10 @@ import msgspec
 
 from eventhpo.asking.asker import Asker
 from eventhpo.asking.fingerprint import fingerprint
-from eventhpo.asking.ranges import described, size
 from eventhpo.core.actions import Suggest
 from eventhpo.core.events import Event, PointEnqueued, Recorded, SearchCreated
 from eventhpo.core.evolve import begin, evolve
+from eventhpo.core.ranges import described, size
 from eventhpo.core.spec import POLICY, Limits, LocalCommand, Scalar
 from eventhpo.core.state import State
 from eventhpo.load import Loaded

@@ -10,12 +10,12 @@ import click
 from eventhpo.cli import following, output, values
 from eventhpo.core.codec import TYPES
 from eventhpo.core.evolve import fold
+from eventhpo.core.mistakes import nearest
 from eventhpo.core.spec import LocalCommand
 from eventhpo.core.state import State
 from eventhpo.errors import DamagedLog, StorageFailed
 from eventhpo.log import beside, lease, reader
 from eventhpo.log.reader import Snapshot
-from eventhpo.mistakes import nearest
 from eventhpo.views import lines
 from eventhpo.views import status as view
 from eventhpo.views import top as ranking

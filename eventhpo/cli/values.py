@@ -5,8 +5,8 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable
 
-from eventhpo.asking.ranges import from_job, full_name
 from eventhpo.core.events import Head
+from eventhpo.core.ranges import from_job, full_name
 from eventhpo.core.spec import LimitChanges, Parameter, Scalar, Search
 from eventhpo.errors import Usage
 from eventhpo.kinds import Wrong

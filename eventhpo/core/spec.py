@@ -130,16 +130,16 @@ class LimitChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """New values for some limits; None lifts a limit that may be None, UNSET leaves it."""
 
     num_concurrent_workers: int | msgspec.UnsetType = msgspec.UNSET
-    total_max_jobs: int | None | msgspec.UnsetType = msgspec.UNSET
+    total_max_jobs: int | msgspec.UnsetType | None = msgspec.UNSET
     pool_period_min: float | msgspec.UnsetType = msgspec.UNSET
-    time_limit_per_job: float | None | msgspec.UnsetType = msgspec.UNSET
-    compute_time_limit: float | None | msgspec.UnsetType = msgspec.UNSET
-    wall_time_limit: float | None | msgspec.UnsetType = msgspec.UNSET
+    time_limit_per_job: float | msgspec.UnsetType | None = msgspec.UNSET
+    compute_time_limit: float | msgspec.UnsetType | None = msgspec.UNSET
+    wall_time_limit: float | msgspec.UnsetType | None = msgspec.UNSET
     max_failures_per_trial: int | msgspec.UnsetType = msgspec.UNSET
     max_lost_per_trial: int | msgspec.UnsetType = msgspec.UNSET
-    max_failed_trials: int | None | msgspec.UnsetType = msgspec.UNSET
-    target_value: float | None | msgspec.UnsetType = msgspec.UNSET
-    patience: int | None | msgspec.UnsetType = msgspec.UNSET
+    max_failed_trials: int | msgspec.UnsetType | None = msgspec.UNSET
+    target_value: float | msgspec.UnsetType | None = msgspec.UNSET
+    patience: int | msgspec.UnsetType | None = msgspec.UNSET
 
     def given(self) -> dict[str, int | float | None]:
         """Return the limits that are set here, by name."""

@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from eventhpo.core.mistakes import path
 from eventhpo.core.spec import LocalCommand, Named, Objective, Parameter, Search
-from eventhpo.mistakes import path
 
 _SAME = ("name", "max_iteration_per_job", "min_iteration_per_job", "nan_policy")
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from eventhpo.core.mistakes import Mistake
 from eventhpo.errors import Usage
-from eventhpo.mistakes import Mistake
 
 
 class SearchFileMistaken(Usage):

@@ -9,14 +9,14 @@ from typing import Any, Literal, cast
 
 from eventhpo.asking.checking import check_pruner, check_sampler
 from eventhpo.asking.fit import normalised
-from eventhpo.asking.ranges import full_name
 from eventhpo.asking.seeds import SEEDS
+from eventhpo.core.mistakes import MISSING, Mistake
+from eventhpo.core.ranges import full_name
 from eventhpo.core.spec import Limits, LocalCommand, Named, Objective, Parameter, Scalar, Search
 from eventhpo.kinds import Kind, Wrong, choice, integer, number, text
 from eventhpo.load.file import SearchFileMistaken, parse, read_text
 from eventhpo.load.space import read_space, read_trials
 from eventhpo.load.table import Table
-from eventhpo.mistakes import MISSING, Mistake
 
 SIGNS = ("max", "min", "max_global", "min_global")
 _LONGEST = 1e9  # minutes, 1,900 years: in microseconds it is still a 64-bit number

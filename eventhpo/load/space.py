@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from eventhpo.asking.ranges import from_job, full_name, to_job
 from eventhpo.asking.sound import mistakes
+from eventhpo.core.mistakes import MISSING, Mistake, path, unknown
+from eventhpo.core.ranges import from_job, full_name, to_job
 from eventhpo.core.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,
@@ -16,7 +17,6 @@ from eventhpo.core.spec import (
 )
 from eventhpo.kinds import Kind, Wrong, array, boolean, integer, number
 from eventhpo.load.table import Table
-from eventhpo.mistakes import MISSING, Mistake, path, unknown
 
 TYPES = ("UniformParameterRange", "LogUniformParameterRange", "UniformIntegerParameterRange", "DiscreteParameterRange")
 _LARGEST = 2**63 - 1  # what a log's integers hold

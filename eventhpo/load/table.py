@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, overload
 
+from eventhpo.core.mistakes import MISSING, Mistake, path, unknown
 from eventhpo.kinds import Kind, Wrong
-from eventhpo.mistakes import MISSING, Mistake, path, unknown
 
 T = TypeVar("T")
 

@@ -116,9 +116,7 @@ def decisions(rows: Sequence[Recorded]) -> list[object]:
 
 @often
 @given(searches(workers=st.just(1)), seeds)
-def test_with_one_worker_neither_the_cut_into_polls_nor_a_slow_stop_changes_a_decision(
-    what: Search, seed: int
-) -> None:
+def test_with_one_worker_neither_the_cut_into_polls_nor_a_slow_stop_changes_a_decision(what: Search, seed: int) -> None:
     from msgspec.structs import replace
 
     timeless = replace(what, limits=replace(what.limits, time_limit_per_job=None, compute_time_limit=None))

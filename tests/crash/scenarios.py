@@ -229,7 +229,9 @@ SCENARIOS: dict[str, Make] = {
         asks=((20, StopAsked(scope="search", why="a person", request="r1")),),
     ),
     "a run stopped with its jobs": lambda: Scenario(
-        search(space=SMALL, num_concurrent_workers=3, max_iteration_per_job=9, total_max_jobs=6, time_limit_per_job=2.0),
+        search(
+            space=SMALL, num_concurrent_workers=3, max_iteration_per_job=9, total_max_jobs=6, time_limit_per_job=2.0
+        ),
         hanging,
         asks=(
             (20, StopAsked(scope="run", jobs="abort", why="a person", request="r1")),

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from eventhpo.asking.ranges import from_job
+from eventhpo.core.ranges import from_job
 from eventhpo.core.spec import DiscreteParameterRange, LocalCommand, LogUniformParameterRange, Parameter, Search
 from eventhpo.load import load
 

@@ -50,7 +50,7 @@ min_value = 0.0
 max_value = 1.0
 """
 
-JOB = '''
+JOB = """
 import json, os, select, sys
 key, x = os.environ["EVENTHPO_KEY"], json.load(open(os.environ["EVENTHPO_PARAMS"]))["General/x"]
 
@@ -62,8 +62,9 @@ def line(path, text):
 line("ledger", key)
 for i in range(1, 7):
     select.select([], [], [], {pace})
-    line(os.environ["EVENTHPO_REPORTS"], json.dumps({{"title": "validation", "series": "loss", "iteration": i, "value": x + 1 / i}}))
-'''
+    point = {{"title": "validation", "series": "loss", "iteration": i, "value": x + 1 / i}}
+    line(os.environ["EVENTHPO_REPORTS"], json.dumps(point))
+"""
 
 VICTIMS = ("controller", "runner", "job", "controller and runner", "controller and job", "runner and job")
 

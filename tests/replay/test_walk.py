@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -79,9 +79,7 @@ def test_an_altered_suggestion_is_found_at_its_row(rows: Rows, n: int) -> None:
 
 @pytest.mark.parametrize("kind", [JobPruned, JobsContinued, BudgetUpdated, JobCreated, TrialFinished, TrialSuggested])
 @pytest.mark.parametrize("n", [0, 2, -1])
-def test_a_missing_decision_is_found_at_the_row_that_stands_in_its_place(
-    rows: Rows, kind: type[Event], n: int
-) -> None:
+def test_a_missing_decision_is_found_at_the_row_that_stands_in_its_place(rows: Rows, kind: type[Event], n: int) -> None:
     at = nth(rows, kind, n)
     found = first(renumbered(rows[:at] + rows[at + 1 :], at + 1))
     assert found.seq == at + 1
@@ -154,5 +152,3 @@ def test_a_fresh_process_with_another_hash_seed_and_time_zone_decides_alike(name
             [sys.executable, "-c", AGAIN, str(path)], env=env, capture_output=True, text=True, check=True
         )
         assert done.stdout.split(maxsplit=1) == [str(here), "[]\n"]
-
-

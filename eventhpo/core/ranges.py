@@ -20,6 +20,7 @@ from functools import lru_cache
 from itertools import product
 from typing import assert_never
 
+from eventhpo.core.mistakes import shown
 from eventhpo.core.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,
@@ -28,7 +29,6 @@ from eventhpo.core.spec import (
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
-from eventhpo.mistakes import shown
 
 FINITE = 100_000  # points of a space that is still enumerated; a larger one counts as infinite
 DEFAULT_SECTION = "General"  # where ClearML puts a parameter that names no section

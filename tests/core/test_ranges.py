@@ -12,10 +12,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from eventhpo.asking import ranges
 from eventhpo.asking import space as spaces
 from eventhpo.asking.named import build_sampler
-from eventhpo.core import points as counting
 from eventhpo.core.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,
@@ -256,9 +254,3 @@ def test_the_number_of_points_is_the_number_of_different_points(p: Parameter) ->
     assert all(a != b or type(a) is not type(b) for a, b in itertools.pairwise(found))
     for value in found:
         assert_in_range(p, value)
-
-
-@settings(deadline=None)
-@given(p=parameters())
-def test_the_core_counts_as_many_values_as_a_sampler_can_suggest(p: Parameter) -> None:
-    assert counting.count(p) == ranges.length(p)
