@@ -86,6 +86,11 @@ def compute_used(state: State) -> int:
     return state.totals.compute + sum(compute_time(a, state.jobs_clock) for a in running)
 
 
+def wall_used(state: State) -> int:
+    """Return microseconds from the first start of a controller to the last tick, pauses included."""
+    return 0 if state.first_clock is None else max(0, state.clock - state.first_clock)
+
+
 def minutes(value: float) -> int:
     """Return a limit in minutes as microseconds."""
     return round(value * MINUTE)

@@ -52,13 +52,12 @@ def _at_once(state: State) -> SearchEnding | None:
     limits = state.limits
     if state.stop_asked is not None:
         return _ends("stop", at_once=True)
-    if limits.compute_time_limit is not None and budget.compute_used(state) >= budget.minutes(
-        limits.compute_time_limit
-    ):
+    compute = limits.compute_time_limit
+    if compute is not None and budget.compute_used(state) >= budget.minutes(compute):
         return _ends("compute_time_limit", at_once=True)
-    if limits.wall_time_limit is not None and state.first_clock is not None and state.clock:
-        if state.clock - state.first_clock >= budget.minutes(limits.wall_time_limit):
-            return _ends("wall_time_limit", at_once=True)
+    wall = limits.wall_time_limit
+    if wall is not None and budget.wall_used(state) >= budget.minutes(wall):
+        return _ends("wall_time_limit", at_once=True)
     return None
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-Scalar: TypeAlias = None | bool | int | float | str
+Scalar: TypeAlias = bool | int | float | str | None
 Num: TypeAlias = float | Literal["nan", "inf", "-inf"]
 
 POLICY = 1  # number of the decision logic; a change of any rule gets the next one

@@ -73,7 +73,8 @@ class ScriptedRequests:
             yield event, lambda: None
 
     def _due(self, state: State) -> list[Event]:
-        return [e for steps, e in self._asks if state.steps >= steps and getattr(e, "request", "") not in state.requests]
+        due = (event for steps, event in self._asks if state.steps >= steps)
+        return [event for event in due if getattr(event, "request", "") not in state.requests]
 
 
 def simulate(

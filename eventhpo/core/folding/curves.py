@@ -1,0 +1,119 @@
+"""What reports and verdicts do to the state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from eventhpo.core.curve import Curve, inherit
+from eventhpo.core.events import (
+    Event,
+    InheritanceClaimed,
+    JobPruned,
+    JobsContinued,
+    MetricObserved,
+    OtherSeries,
+    Recorded,
+    ReportsRead,
+    Verdict,
+)
+from eventhpo.core.state import Attempt, State
+
+
+def _observed(state: State, row: Recorded, event: MetricObserved) -> None:
+    attempt = state.attempt(event.trial, event.attempt)
+    names = [(o.title, o.series) for o in state.search.objectives]
+    curve = attempt.curves[names.index((event.title, event.series))]
+    most = state.search.max_iteration_per_job
+    for iteration in curve.add(zip(event.iterations, map(float, event.values), strict=True)):
+        if most is not None and iteration >= most:
+            _limit_reached(attempt, curve, row.seq, beyond=iteration > most)
+    _reports(state, attempt, event)
+
+
+def _limit_reached(attempt: Attempt, curve: Curve, seq: int, *, beyond: bool) -> None:
+    if beyond:
+        curve.end_at(len(curve.iterations) - 1)
+    if attempt.ended is not None:
+        return
+    if attempt.fate is None:
+        attempt.fate = "limit"
+    if beyond:
+        attempt.beyond = True
+        attempt.stop = attempt.stop or seq
+
+
+def _reports_read(state: State, row: Recorded, event: ReportsRead) -> None:
+    _reports(state, state.attempt(event.trial, event.attempt), event)
+
+
+def _reports(state: State, attempt: Attempt, event: MetricObserved | ReportsRead) -> None:
+    attempt.cursor = event.to
+    attempt.bad += len(event.bad)
+    state.poll_failure = None
+    for new in event.others:
+        old = attempt.others.get((new.title, new.series), new)
+        attempt.others[new.title, new.series] = OtherSeries(
+            title=new.title,
+            series=new.series,
+            iteration=new.iteration,
+            last=new.last,
+            min=min(old.min, new.min, key=_low),
+            max=max(old.max, new.max, key=_high),
+        )
+
+
+def _low(x: float | str) -> float:
+    return float("inf") if x == "nan" else float(x)
+
+
+def _high(x: float | str) -> float:
+    return float("-inf") if x == "nan" else float(x)
+
+
+def _inherits(state: State, row: Recorded, event: InheritanceClaimed) -> None:
+    attempt = state.attempt(event.trial, event.attempt)
+    if not event.attempt or any(c.reported for c in attempt.curves):
+        return
+    before = state.attempt(event.trial, event.attempt - 1)
+    attempt.curves = [inherit(curve, event.iteration) for curve in before.curves]
+    attempt.judged = min(before.judged, len(attempt.curves[0].iterations))
+    last = attempt.curves[0].iterations[attempt.judged - 1] if attempt.judged else None
+    attempt.attrs = [a for a in before.attrs if last is not None and a.iteration <= last]
+    attempt.inherited = attempt.highest or 0
+
+
+def _continued(state: State, row: Recorded, event: JobsContinued) -> None:
+    for verdict in event.verdicts:
+        _judge(state, verdict)
+    _latch(state, event.latched)
+
+
+def _pruned(state: State, row: Recorded, event: JobPruned) -> None:
+    attempt = _judge(state, event)
+    attempt.fate = "pruned"
+    attempt.curves[0].end_at(event.judged)
+    if attempt.stop is None and attempt.ended is None:
+        attempt.stop = row.seq
+    _latch(state, event.latched)
+
+
+def _judge(state: State, verdict: Verdict | JobPruned) -> Attempt:
+    attempt = state.attempt(verdict.trial, verdict.attempt)
+    attempt.judged = verdict.judged
+    attempt.attrs.extend(verdict.attrs)
+    return attempt
+
+
+def _latch(state: State, latched: int | None) -> None:
+    if latched is not None:
+        state.latched = latched
+
+
+FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {
+    MetricObserved: _observed,
+    ReportsRead: _reports_read,
+    InheritanceClaimed: _inherits,
+    JobsContinued: _continued,
+    JobPruned: _pruned,
+}

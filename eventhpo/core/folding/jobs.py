@@ -1,0 +1,128 @@
+"""What the life of a job does to the state: receipts, ends, failures, time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from eventhpo.core import due
+from eventhpo.core.events import (
+    ClockTicked,
+    EffectFailed,
+    Event,
+    JobBound,
+    JobEnded,
+    JobQueued,
+    JobReturned,
+    JobStarted,
+    JobStopSent,
+    Recorded,
+)
+from eventhpo.core.state import Attempt, Failure, State
+
+
+def settle(attempt: Attempt, fate: Any, seq: int) -> None:
+    """Have it stopped, and let *fate* be its outcome unless that is settled already."""
+    if attempt.stop is None:
+        attempt.stop = seq
+    if attempt.fate is None:
+        attempt.fate = fate
+        attempt.closed = fate == "aborted"
+
+
+def _bound(state: State, row: Recorded, event: JobBound) -> None:
+    attempt = state.attempt(event.trial, event.attempt)
+    attempt.job_id = event.job_id
+    attempt.provenance = event.provenance
+    attempt.failures.pop("draft", None)
+    script, now = event.provenance.script, event.provenance.script_hash
+    if script is not None and now is not None:
+        if state.scripts.setdefault(script, now) != now and script not in state.changed_scripts:
+            state.changed_scripts.append(script)
+        state.scripts[script] = now
+
+
+def _queued(state: State, row: Recorded, event: JobQueued) -> None:
+    attempt = state.attempt(event.trial, event.attempt)
+    attempt.queued = True
+    attempt.failures.pop("launch", None)
+
+
+def _started(state: State, row: Recorded, event: JobStarted) -> None:
+    attempt = state.attempt(event.trial, event.attempt)
+    attempt.started_at = event.started_at
+    attempt.failures.pop("launch", None)
+
+
+def _stop_sent(state: State, row: Recorded, event: JobStopSent) -> None:
+    attempt = state.attempt(event.trial, event.attempt)
+    attempt.stop_sent = True
+    attempt.failures.pop("stop", None)
+
+
+def _job_ended(state: State, row: Recorded, event: JobEnded) -> None:
+    attempt = state.attempt(event.trial, event.attempt)
+    if attempt.ended is not None:
+        attempt.returned, attempt.gone = False, True
+        return
+    attempt.ended = event
+    attempt.failures.clear()
+    if attempt.started_at is None:
+        attempt.started_at = event.started_at
+    if attempt.fate is None and event.how != "completed":
+        attempt.closed = True
+
+
+def _returned(state: State, row: Recorded, event: JobReturned) -> None:
+    attempt = state.attempt(event.trial, event.attempt)
+    attempt.returned = True
+    attempt.stop, attempt.stop_sent = row.seq, False
+
+
+def _effect_failed(state: State, row: Recorded, event: EffectFailed) -> None:
+    failure = Failure(
+        count=event.count,
+        since=event.clock,
+        until=event.clock + due.back_off(event.count),
+        error=event.error,
+        in_doubt=event.in_doubt,
+    )
+    if event.trial is None or event.attempt is None:
+        state.poll_failure = failure
+        return
+    attempt = state.attempt(event.trial, event.attempt)
+    before = attempt.failures.get(event.effect)
+    failure.in_doubt = event.in_doubt or (before is not None and before.in_doubt)  # until it succeeds
+    attempt.failures[event.effect] = failure
+    if event.in_doubt and event.effect == "launch":
+        attempt.in_doubt = True
+
+
+def _ticked(state: State, row: Recorded, event: ClockTicked) -> None:
+    for item in list(due.dues(state)):
+        if not due.reached(item, event.clock, event.jobs_clock):
+            continue
+        if item.failure is not None:
+            item.failure.until = None
+        if item.attempt is not None:
+            _time_is_up(item.attempt, row.seq)
+    state.clock, state.jobs_clock = event.clock, event.jobs_clock
+
+
+def _time_is_up(attempt: Attempt, seq: int) -> None:
+    settle(attempt, "time", seq)
+    if attempt.fate == "time":
+        for curve in attempt.curves:
+            curve.end_at(len(curve.iterations))
+
+
+FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {
+    JobBound: _bound,
+    JobQueued: _queued,
+    JobStarted: _started,
+    JobStopSent: _stop_sent,
+    JobEnded: _job_ended,
+    JobReturned: _returned,
+    EffectFailed: _effect_failed,
+    ClockTicked: _ticked,
+}
