@@ -24,6 +24,7 @@ from eventhpo.log import beside, chain, lease, reader, sql
 from eventhpo.log.lease import Holder
 from eventhpo.log.writer import open_writer
 from eventhpo.machine import this_machine
+from eventhpo.recorded import state_of
 from eventhpo.requests import SUFFIX, Request, accepted, encode
 
 PATIENCE = 30.0  # seconds; a live controller looks once a second, a launch may keep it for five
@@ -38,7 +39,7 @@ def ask(path: Path, request: Request, *, patience: float = PATIENCE) -> Recorded
         Busy: a controller holds the log and does not answer within *patience* seconds.
         DamagedLog, StorageFailed: the log cannot be read or written.
     """
-    accepted(fold(reader.read(path).rows), request, None)  # what cannot be leaves no trace
+    accepted(state_of(path), request, None)  # what cannot be leaves no trace
     request_id = secrets.token_hex(16)
     deadline = time.monotonic() + patience
     while True:

@@ -185,7 +185,7 @@ class Controller:
     def _observe(self, answer: Polled, now: int, cause: int) -> None:
         self._offset = answer.clock - now
         self._behind = any(seen.more for seen in answer.seen)
-        for event in list(observations(self.state, answer)):
+        for event in list(observations(self.state, answer, now)):
             self.record(event, cause)
         self._tick(now, answer.clock, cause)
 

@@ -137,10 +137,14 @@ def poll(state: State, action: actions.Poll, jobs: Jobs) -> Polled | Refused:
     return jobs.poll(items, state.search.objectives)
 
 
-def observations(state: State, polled: Polled) -> Iterator[Event]:
-    """Yield the events of a poll, by trial number: start, claim, points, end of each job."""
+def observations(state: State, polled: Polled, clock: int) -> Iterator[Event]:
+    """Yield the events of a poll, by trial number: start, claim, points, end of each job; or that it failed."""
     for seen in sorted(polled.seen, key=lambda s: (s.trial, s.attempt)):
-        yield from _of_one(state.attempt(seen.trial, seen.attempt), seen)
+        attempt = state.attempt(seen.trial, seen.attempt)
+        if seen.refused is not None:
+            yield receipt(attempt, "poll", seen.refused, clock)
+        else:
+            yield from _of_one(attempt, seen)
 
 
 def _of_one(attempt: Attempt, seen: Seen) -> Iterator[Event]:

@@ -145,6 +145,6 @@ def _same(a: Event, b: Event) -> bool:
 
 def _names(event: Event) -> tuple[int, int] | None:
     if isinstance(event, EffectFailed) and event.effect == "poll":
-        return None
+        return None  # it stands in a poll, and in no stage
     trial, attempt = getattr(event, "trial", None), getattr(event, "attempt", None)
     return None if trial is None or attempt is None or not isinstance(event, Input) else (trial, attempt)

@@ -13,11 +13,11 @@ import click
 
 from eventhpo.cli import output, values
 from eventhpo.core.events import PointEnqueued, SearchReopened
-from eventhpo.core.evolve import fold
 from eventhpo.core.spec import LimitChanges, Limits
 from eventhpo.core.state import State
 from eventhpo.errors import Usage
-from eventhpo.log import lease, reader
+from eventhpo.log import lease
+from eventhpo.recorded import state_of
 from eventhpo.views import words
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def resume(
     finished search without new limits is left as it is.
     """
     changes = values.limits(limits)
-    state = fold(reader.read(log).rows)
+    state = state_of(log)
     _tell_of_a_changed_file(state)
     if state.finished is not None and not reopen and not (changes.given() and state.finished.state == "finished"):
         ctx.exit(_over(log, state, changes))
@@ -206,7 +206,7 @@ def enqueue(log: Path, point: tuple[str, ...]) -> None:
     from eventhpo.ask import ask  # noqa: PLC0415
     from eventhpo.requests import EnqueueRequest  # noqa: PLC0415
 
-    state = fold(reader.read(log).rows)
+    state = state_of(log)
     row = ask(log, EnqueueRequest(params=values.point(state.search, point)))
     if isinstance(row.event, PointEnqueued):
         output.data([f"enqueued: {words.params(row.event.params)} (event {row.seq})"])

@@ -10,10 +10,11 @@ from eventhpo.cli import drive, output, progress
 from eventhpo.cli.progress import Tell
 from eventhpo.controller import Controller
 from eventhpo.core.events import StopAsked
-from eventhpo.core.evolve import evolve, fold
+from eventhpo.core.evolve import evolve
 from eventhpo.core.state import State
 from eventhpo.errors import Busy, Usage
 from eventhpo.log import lease, reader
+from eventhpo.recorded import state_of
 from eventhpo.requests import StopRequest
 
 _PAUSE = 0.1
@@ -27,7 +28,7 @@ def stop(log: Path, *, take_over: bool, quiet: bool) -> int:
         Busy: a controller holds it and does not answer. DamagedLog, StorageFailed,
         Usage: as `drive.drive`.
     """
-    state = fold(reader.read(log).rows)
+    state = state_of(log)
     if state.finished is not None:
         output.note(f"the search is {state.finished.state} already")
         return _over(log, state)

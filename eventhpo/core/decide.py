@@ -196,7 +196,7 @@ def _carry_on(state: State) -> actions.Action | None:
 
 
 def _poll(state: State) -> actions.Action | None:
-    watched = _names(a for a in attempts(state) if a.watched)
+    watched = _names(a for a in attempts(state) if a.watched and not blocked(a, "poll"))
     if state.poll_failure is not None and state.poll_failure.until is not None:
         return actions.Wait()
     if watched:

@@ -122,6 +122,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     ended: Ended | None = None
     alive: bool = False
     more: bool = False  # there is more to read at once
+    refused: Refused | None = None  # this job could not be looked at; nothing else of it is told
 
 
 class Polled(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,15 +12,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec import structs
+
 from eventhpo.core.spec import Objective
 from eventhpo.jobs.folder import AttemptFolder, Exit, Ticket, is_free
 from eventhpo.jobs.machine import boot_id, clock
-from eventhpo.jobs.protocol import Ended, Job, Seen, Started
+from eventhpo.jobs.protocol import Ended, Job, Refused, Seen, Started
 from eventhpo.jobs.reports import Batch, read
 from eventhpo.jobs.sweep import Lost, sweep
 
 PROBE = 0.5  # seconds between two looks at a running job's lock: 10 ms for 1,000 jobs, so not in every poll
 LEAK = 30.0  # seconds of sweeping before an attempt ends although something of it is left
+UNREADABLE = 5  # failed looks behind a job's end before it ends without its last reports
 LATE = 15.0  # seconds behind its grace period in which a runner that lives has ended everything
 
 
@@ -59,10 +62,10 @@ class Watch:
 
     def seen(self, jobs: Sequence[tuple[Job, AttemptFolder]], objectives: Sequence[Objective]) -> tuple[Seen, ...]:
         """Return what each job did behind its cursor."""
-        looks = [self._look(job, folder) for job, folder in jobs]
-        self._sweep([look for look in looks if look.gone])
+        looks = [self._look_or_refuse(job, folder) for job, folder in jobs]
+        self._sweep([look for look in looks if isinstance(look, Look) and look.gone])
         self._forget({job.job_id for job, _ in jobs})
-        return tuple(self._tell(look, objectives) for look in looks)
+        return tuple(self._tell_or_refuse(look, objectives) if isinstance(look, Look) else look for look in looks)
 
     def _forget(self, watched: set[str]) -> None:
         """Drop what is kept of jobs that nobody asks for any more."""
@@ -70,6 +73,21 @@ class Watch:
             del self._probed[job_id]
         for job_id in self._sweeping.keys() - watched:
             del self._sweeping[job_id]
+
+    def _look_or_refuse(self, job: Job, folder: AttemptFolder) -> Look | Seen:
+        try:
+            return self._look(job, folder)
+        except OSError as error:
+            return refused(job, error)
+
+    def _tell_or_refuse(self, look: Look, objectives: Sequence[Objective]) -> Seen:
+        try:
+            return self._tell(look, objectives)
+        except OSError as error:
+            if look.exit is None or look.job.failures < UNREADABLE:
+                return refused(look.job, error)
+            ended = structs.replace(_by_exit(look, look.exit), how="failed", why=f"its reports cannot be read: {error}")
+            return Seen(trial=look.job.trial, attempt=look.job.attempt, to=look.job.cursor, ended=ended)
 
     def _look(self, job: Job, folder: AttemptFolder) -> Look:
         look = Look(job, folder, exit=folder.exit())
@@ -146,6 +164,11 @@ class Watch:
             why=state.why + left,
             output=look.folder.printed(),
         )
+
+
+def refused(job: Job, error: OSError) -> Seen:
+    """Return that *job* could not be looked at; the others are told all the same."""
+    return Seen(trial=job.trial, attempt=job.attempt, to=job.cursor, refused=Refused(error=f"{job.key}: {error}"))
 
 
 def never_started(folder: AttemptFolder, ticket: Ticket | None) -> Ended | None:

@@ -232,6 +232,9 @@ class SimulatedJobs:
         if self.ledger.find("launch", job_id=job.job_id) is None:
             return None
         script = self._scripts(job.trial, job.attempt, job.params)
+        if job.failures < script.refusals.get("poll", 0) and job.cursor:
+            refused = Refused(error="poll refused by the script")
+            return Seen(trial=job.trial, attempt=job.attempt, to=job.cursor, refused=refused)
         if job.lost:
             return self._seen_lost(job, script, objectives)
         stop = self.ledger.find("stop", job_id=job.job_id)

@@ -230,7 +230,7 @@ def _budget_lines(found: Budget) -> Iterator[str]:
     of = "no limit" if one.limit is None else f"of {one.limit}"
     yield f"iterations  {one.used} used, {one.reserved} reserved, {of}"
     if found.trials.limit is not None:
-        yield f"trials left {max(0, found.trials.limit - found.trials.used)} of {found.trials.limit}"
+        yield f"left        {max(0, found.trials.limit - found.trials.used)} of {found.trials.limit} trials"
     time = found.compute_time
     of = "no limit" if time.limit is None else f"of {time.limit:g}"
     yield f"compute     {time.used:.2f} minutes used, {of}"

@@ -103,7 +103,7 @@ def table(state: State, found: Sequence[Row]) -> list[str]:
     objectives = [words.metric(o) for o in state.search.objectives]
     others = sorted({name for r in found for name in r.metrics if name not in objectives})
     names = [p.name for p in state.search.space]
-    head = ["rank", "trial", "status", *objectives, *others, *names]
+    head = ["rank", "trial", "status", *map(words.line, (*objectives, *others, *names))]
     lines = [
         [str(place), str(r.trial), r.status, *_values(state, r), *_others(r, others), *_parameters(state, r.trial)]
         for place, r in enumerate(found, 1)

@@ -149,6 +149,8 @@ class Place:
         if self.log.exists():
             eventually(lambda: lease.holder(self.log) is None, "the lease to be free")
             self.call("stop", "search.db", "--quiet")
+            result = invoke("verify", self.log, "--decide")  # whatever a test did to it
+            assert result.exit_code == 0, result.output
 
 
 def ended(child: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -204,7 +206,7 @@ def scripted(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
 
 def small(**more: Any) -> Search:
     space = (
-        LogUniformParameterRange(name="General/lr", min_value=-3, max_value=0),
+        LogUniformParameterRange(name="General/lr", min_value=-3.0, max_value=0.0),
         DiscreteParameterRange(name="General/kind", values=("a", "b", "1")),
     )
     return search(**({"space": space, "max_failures_per_trial": 1} | more))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +25,7 @@ from eventhpo.core.events import (
     TrialSuggested,
 )
 from eventhpo.log import beside, lease
-from tests.cli.harness import Place, ended, frozen, invoke
+from tests.cli.harness import COMMAND, Place, ended, frozen, invoke
 from tests.waiting import eventually
 
 
@@ -50,8 +53,33 @@ def test_run_ends_with_the_best_trial_and_where_the_log_is(place):
 
 def test_progress_is_a_line_for_each_decision_that_says_something_new(place):
     done = place.run()
-    decided = [row for row in place.rows() if type(row.event).__name__ in ("JobCreated", "TrialFinished", "SearchEnding")]
+    decided = [
+        row for row in place.rows() if type(row.event).__name__ in ("JobCreated", "TrialFinished", "SearchEnding")
+    ]
     assert len(done.stderr.splitlines()) == len(decided)
+
+
+def test_a_terminal_gets_a_table_that_is_gone_at_the_end(place):
+    pytest.importorskip("rich")
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        [*COMMAND, "run", "search.toml", "--log", "search.db"],
+        cwd=place.folder,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    place.children.append(child)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux ends a terminal that nobody has open any more with EIO
+        while chunk := os.read(ours, 65_536):
+            shown += chunk
+    os.close(ours)
+    assert child.wait(60) == 0
+    assert b"trial 3 completed" in shown
+    assert b"\x1b[" in shown
+    assert b"slot" in shown
 
 
 def test_quiet_says_nothing_of_progress(place):
@@ -78,7 +106,7 @@ def test_run_refuses_what_is_left_of_another_search(place):
 
 
 def test_a_search_file_with_mistakes_names_them_all_and_creates_nothing(place):
-    place.describe(more='patients = 3\nwall_time_limit = -1')
+    place.describe(more="patients = 3\nwall_time_limit = -1")
     done = place.run()
     assert done.returncode == 2
     assert "patients" in done.stderr
@@ -133,7 +161,7 @@ def test_a_search_whose_first_jobs_all_fail_ends_with_the_last_lines_of_the_outp
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=lambda x: str(x)
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=str
 )
 def test_a_signal_ends_the_run_its_jobs_go_on_and_resume_adopts_them(place, number, code):
     child = place.running()
@@ -530,7 +558,7 @@ def test_the_same_command_is_reached_as_a_module_and_by_its_name(place):
 
 
 def _with_ours() -> dict[str, str]:
-    return {**os.environ, "PATH": os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])}
+    return {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
 
 
 def test_nobody_holds_the_log_after_a_command_that_only_appends(place):

@@ -25,7 +25,7 @@ from tests.core.random_searches import cuts, scripts, searches
 from tests.memory import MEMORY
 
 seeds = st.integers(0, 2**16)
-often = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+often = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
 def log_of(what: Search, jobs: Scripts, cut: Cut) -> Sequence[Recorded]:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -129,17 +129,19 @@ class Killed:
                     os.kill(chance.choice(alive[victim]), signal.SIGKILL)
         self.kills[victims] += 1
 
-    def run(self, kills: int, seed: int = 0, longest: float = 1.2) -> Found:
-        """Kill somebody at random moments, *kills* times or until the search is over; then let it end."""
+    def run(
+        self, kills: int, seed: int = 0, *, victims: Sequence[str] = VICTIMS, every: tuple[float, float] = (0.0, 1.2)
+    ) -> Found:
+        """Kill one of *victims* each so many seconds, *kills* times or until the search is over; then let it end."""
         chance, pause = random.Random(seed), threading.Event()
         controller = self.start()
         for _ in range(kills):
-            pause.wait(chance.uniform(0.0, longest))
+            pause.wait(chance.uniform(*every))
             if controller.poll() is not None:
                 if self.finished():
                     break
                 controller = self.start()
-            self.kill(controller, chance.choice(VICTIMS), chance)
+            self.kill(controller, chance.choice(victims), chance)
         while not self.finished():
             if controller.wait() not in (0, 1, -signal.SIGKILL):
                 raise AssertionError((self.folder / "stderr.log").read_text())
@@ -199,19 +201,26 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--jobs", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pace", type=float, default=0.05, help="seconds between two reports of a job")
+    parser.add_argument("--every", type=float, help="seconds between two kills (else at random)")
+    parser.add_argument("--victims", nargs="+", default=VICTIMS)
+    parser.add_argument("--one-search", action="store_true", help="end with the first search")
     args = parser.parse_args()
+    every = (0.0, 1.2) if args.every is None else (args.every, args.every)
     kills, starts, jobs, faults = 0, 0, 0, []
-    while kills < args.kills:
+    over = False
+    while kills < args.kills and not over:
+        over = args.one_search
         with tempfile.TemporaryDirectory() as name:
-            search = Killed(Path(name).resolve(), jobs=args.jobs)
-            found = search.run(args.kills - kills, args.seed + kills)
+            search = Killed(Path(name).resolve(), jobs=args.jobs, pace=args.pace)
+            found = search.run(args.kills - kills, args.seed + kills, victims=args.victims, every=every)
             checked = search.command("verify", "search.db", "--decide")
         kills += found.kills.total()
         starts, jobs = starts + found.starts, jobs + len(found.intents)
         faults += found.faults + ([] if checked.returncode == 0 else [checked.stdout])
         sys.stdout.write(f"{kills} kills, {starts} starts, {jobs} intents, {len(faults)} faults\n")
         sys.stdout.flush()
-    sys.stdout.write("\n".join([*faults, ""]))
+    sys.stdout.write("\n".join([*faults, f"state {found.state.finished}", f"trials {found.state.totals.trials}", ""]))
 
 
 if __name__ == "__main__":

@@ -29,16 +29,9 @@ def test_without_a_pruner_and_with_one_worker_a_killed_search_tries_and_finds_th
         folder = tmp_path / name
         folder.mkdir()
         search = Killed(folder, jobs=6, workers=1, pruner="NopPruner", pace=0.1)
-        if kills:
-            search.kill = only_controller(search)  # type: ignore[method-assign]
-        state = search.run(kills, seed=3).state
+        state = search.run(kills, seed=3, victims=["controller"]).state
         found.append([(t.params, t.finished and t.finished.values) for t in state.trials])
     assert found[0] == found[1]
-
-
-def only_controller(search: Killed):  # type: ignore[no-untyped-def]
-    kill = Killed.kill.__get__(search)
-    return lambda controller, victims, chance: kill(controller, "controller", chance)
 
 
 def test_the_comparison_sees_a_job_that_ran_twice_and_a_report_that_is_missing(tmp_path: Path) -> None:

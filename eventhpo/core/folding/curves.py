@@ -50,6 +50,7 @@ def _reports_read(state: State, row: Recorded, event: ReportsRead) -> None:
 def _reports(state: State, attempt: Attempt, event: MetricObserved | ReportsRead) -> None:
     attempt.cursor = event.to
     attempt.bad += len(event.bad)
+    attempt.failures.pop("poll", None)
     state.poll_failure = None
     for new in event.others:
         old = attempt.others.get((new.title, new.series), new)
