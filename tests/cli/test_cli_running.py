@@ -9,6 +9,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -504,28 +505,31 @@ def test_a_full_disk_ends_the_run_with_5_and_the_search_can_be_resumed(place):
     once_each(place)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
-def test_a_folder_that_cannot_be_written_is_said_before_anything_is_created(place):
-    place.folder.chmod(0o500)
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    folder.chmod(0o500)
     try:
+        if os.access(folder, os.W_OK):
+            pytest.skip("nothing is read-only for this user")
+        yield
+    finally:
+        folder.chmod(0o700)
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_anything_is_created(place):
+    with read_only(place.folder):
         done = place.run()
         assert done.returncode == 2
         assert "cannot be written" in done.stderr
-    finally:
-        place.folder.chmod(0o700)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
 def test_a_resting_log_in_a_folder_that_cannot_be_written_is_read(place):
     place.run()
-    place.folder.chmod(0o500)
-    try:
+    with read_only(place.folder):
         for words in (("status",), ("top",), ("events",), ("verify",)):
             assert invoke(*words, place.log).exit_code == 0
         assert invoke("enqueue", place.log, "lr=0.1").exit_code == 2
         assert place.call("resume", "search.db", "--total-max-jobs", "9").returncode == 5
-    finally:
-        place.folder.chmod(0o700)
 
 
 # ---------------------------------------------------------------- check
