@@ -219,9 +219,10 @@ class Controller:
         return self._interrupted is not None or self._requests.any()
 
     def _next_due(self) -> int | None:
-        """Return when something is due next, by our clock."""
+        """Return when something is due next, by our clock; never at once, since the door's clock is a guess."""
         times = (d.at if d.clock == "ours" else d.at - self._offset for d in due.dues(self.state))
-        return min(times, default=None)
+        soon = self._clock.now() + round(self._jobs.shortest_wait * 1e6)
+        return min((max(at, soon) for at in times), default=None)
 
     # ------------------------------------------------------------ recording
 
