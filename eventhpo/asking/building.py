@@ -55,6 +55,7 @@ def quiet() -> Iterator[None]:
         warnings.simplefilter("ignore", ExperimentalWarning)
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, where a curve holds NaN: pruners allow for it
         warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", UserWarning)  # WilcoxonPruner's, at each point behind the best trial's last
         yield
 
 

@@ -50,8 +50,9 @@ class _Questions:
     def _curve(self, attempt: Attempt) -> Iterator[tuple[Verdict, bool]]:
         """Yield a verdict for each point without one, and whether it prunes."""
         curve = attempt.curves[0]
-        frozen = self._view.open_curve(attempt.trial)
+        self._view.open_curve(attempt.trial)
         for position in range(attempt.judged, curve.in_time):
+            frozen = self._view.get_trial(attempt.trial)
             show_point(self._state, attempt, frozen, position)
             iteration = curve.iterations[position]
             prune = self._asked(iteration) and self._ask(frozen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -14,9 +14,8 @@ from eventhpo.asking.named import build_sampler
 from eventhpo.asking.seeds import derived_seed
 from eventhpo.asking.space import from_job, points, to_job
 from eventhpo.asking.view import StateView
-from eventhpo.core import points as counting
 from eventhpo.core.events import TrialSuggested
-from eventhpo.core.spec import Scalar
+from eventhpo.core.spec import DiscreteParameterRange, Parameter, Scalar
 from eventhpo.core.state import State
 
 TRIES = 50  # before a finite space is enumerated, or an infinite one accepts a duplicate
@@ -133,6 +132,15 @@ def _enumerated(state: State, kept: dict[str, Any]) -> TrialSuggested:
 
 
 def _proposable(state: State) -> Iterator[dict[str, Scalar]]:
-    for point in points(state.search.space):
-        if counting.proposable(state.search, job_params(state, point)):
-            yield point
+    """Yield each point that the sampler can propose: a grid, and fixed values, may lie in a range without a step."""
+    sampler = state.search.sampler
+    only: dict[str, Sequence[Scalar]] = {}
+    if sampler.name == "GridSampler":
+        only = sampler.args["search_space"]
+    elif sampler.name == "PartialFixedSampler":
+        only = {name: [value] for name, value in sampler.args["fixed_params"].items()}
+    return points(tuple(_listed(p, only[p.name]) if p.name in only else p for p in state.search.space))
+
+
+def _listed(p: Parameter, values: Sequence[Scalar]) -> Parameter:
+    return DiscreteParameterRange(name=p.name, values=tuple(from_job(p, value) for value in values))

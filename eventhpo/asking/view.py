@@ -42,7 +42,7 @@ class Shown:
             value=None,
             datetime_start=ALWAYS,
             datetime_complete=None,
-            params=dict(trial.point),
+            params={name: trial.point[name] for name in distributions},
             distributions=distributions,
             user_attrs={},
             system_attrs=restored(trial.attrs),
@@ -74,7 +74,8 @@ class StateView(BaseStorage):
         """Show the state as it is now, and forget the question before."""
         self.scratch, self.written, self.written_study = {}, [], {}
         for trial in self._state.trials[len(self._shown) :]:
-            shown = Shown(trial, {n: self.distributions[n] for n in trial.point})
+            # In the order of the space: some samplers go by it, and a log gives tables back sorted.
+            shown = Shown(trial, {n: d for n, d in self.distributions.items() if n in trial.point})
             self._shown.append(shown)
             self._trials.append(shown.frozen)
             self._running.add(trial.number)
@@ -100,7 +101,7 @@ class StateView(BaseStorage):
         for position in range(shown.judged, attempt.judged):
             show_point(self._state, attempt, frozen, position)
         for attr in attempt.attrs[shown.attrs :]:
-            frozen._system_attrs[attr.name] = restored_value(attr.value)
+            frozen._system_attrs.update(restored({attr.name: attr.value}))
         shown.judged, shown.attrs = attempt.judged, len(attempt.attrs)
 
     def _show_outcome(self, trial: Trial, frozen: FrozenTrial) -> None:
@@ -144,6 +145,15 @@ class StateView(BaseStorage):
         frozen.intermediate_values = dict(frozen.intermediate_values)
         frozen._system_attrs = dict(frozen._system_attrs)
         self.scratch[number] = frozen
+        return frozen
+
+    def _rewrite(self, trial_id: int) -> FrozenTrial:
+        """Put a copy of a trial in its place and return it: a list that Optuna got before keeps the old one.
+
+        SuccessiveHalvingPruner counts on it: it writes a trial's rung, and adds that
+        value once more to those of the list that it asked for before.
+        """
+        frozen = self.scratch[trial_id] = copy.copy(self._get(trial_id))
         return frozen
 
     def _get(self, trial_id: int) -> FrozenTrial:
@@ -207,15 +217,14 @@ class StateView(BaseStorage):
     def set_trial_param(
         self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
     ) -> None:
-        frozen = self.scratch[trial_id]
+        frozen = self._rewrite(trial_id)
         frozen.params = {**frozen.params, param_name: distribution.to_external_repr(param_value_internal)}
         frozen.distributions = {**frozen.distributions, param_name: distribution}
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         self.written.append((trial_id, key, value))
-        if trial_id not in self.scratch:
-            self.open_curve(trial_id)
-        self.scratch[trial_id]._system_attrs[key] = value
+        frozen = self._rewrite(trial_id)
+        frozen._system_attrs = {**frozen._system_attrs, key: value}
 
     def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
         self.written_study[key] = value

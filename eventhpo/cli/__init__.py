@@ -58,7 +58,6 @@ class _Commands(click.Group):
             output.note(f"Error: {error}")
             ctx.exit(error.code)
         except BrokenPipeError:
-            output.drop(sys.stdout)
             ctx.exit(0)  # who asked has seen enough
         except KeyboardInterrupt as stop:
             ctx.exit(stop.args[0] if stop.args else 130)

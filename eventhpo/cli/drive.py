@@ -123,7 +123,7 @@ def drive(
             first(controller)
             signals.guard(controller)
             rest = controller.run()
-        if rest.why == "finished":
+        if rest.why == "finished" or controller.state.finished is not None:
             return Outcome(controller.state, None)
         return Outcome(controller.state, signals.code, signals.first.name if signals.first else "")
 
@@ -170,8 +170,6 @@ def conclude_search(log: Path, state: State) -> int:
             output.note(text)
     with contextlib.suppress(BrokenPipeError):
         output.data(ended(log, state))
-        return int(failed)
-    output.drop(sys.stdout)
     return int(failed)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,16 +11,28 @@ from shlex import quote
 import click
 import msgspec
 
+from eventhpo.errors import StorageFailed
+
 
 def data(lines: Iterable[str]) -> None:
     """Write *lines* to stdout and flush once.
 
     Raises:
         BrokenPipeError: nobody reads any more; `main` ends the command quietly.
+        StorageFailed: it is a file, and the disk refused.
     """
-    for text in lines:
-        sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    if sys.stdout is None:  # closed by whoever called us: `>&-`
+        return
+    try:
+        for text in lines:
+            sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        drop(sys.stdout)
+        raise
+    except OSError as error:
+        drop(sys.stdout)
+        raise StorageFailed(f"stdout cannot be written: {error.strerror}") from error
 
 
 def as_json(value: object) -> list[str]:
@@ -38,9 +51,7 @@ def note(text: str) -> None:
 def drop(stream: object) -> None:
     """Let nothing written to *stream* fail any more, also not when the interpreter ends."""
     try:
-        with open("/dev/null", "wb") as nowhere:  # noqa: PTH123  its descriptor takes the stream's place
-            import os  # noqa: PLC0415  only here
-
+        with Path(os.devnull).open("wb") as nowhere:  # its descriptor takes the stream's place
             os.dup2(nowhere.fileno(), stream.fileno())  # type: ignore[attr-defined]
     except (OSError, ValueError, AttributeError):
         pass  # no real stream: a test's

@@ -28,10 +28,10 @@ def limit(state: State) -> int | None:
     return state.search.max_iteration_per_job * state.limits.total_max_jobs
 
 
-def fits(state: State) -> bool:
-    """Whether one more job's reservation fits."""
+def fits(state: State, jobs: int = 1) -> bool:
+    """Whether the reservations of so many more jobs fit."""
     most = limit(state)
-    return most is None or state.totals.charged + reserved(state) + reservation(state) <= most
+    return most is None or state.totals.charged + reserved(state) + jobs * reservation(state) <= most
 
 
 def trials_left(state: State) -> bool:

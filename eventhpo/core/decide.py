@@ -159,9 +159,14 @@ def _retry(state: State) -> actions.Action | None:
     if _ends_at_once(state):
         return None
     for trial in unfinished(state):
-        if outcome.retry_due(state, trial) and not any(a.returned for a in trial.attempts):
+        if outcome.retry_due(state, trial) and not _waits(trial):
             return _create(state, trial)
     return None
+
+
+def _waits(trial: Trial) -> bool:
+    """Whether *trial*'s retry waits for the second end of an attempt that was lost."""
+    return any(a.returned for a in trial.attempts)
 
 
 def _create(state: State, trial: Trial) -> actions.Action | None:
@@ -182,7 +187,8 @@ def _suggest(state: State) -> actions.Action | None:
             return _create(state, trial)
     if state.ending is not None or free_slot(state) is None:
         return None
-    room = budget.fits(state) and budget.trials_left(state)
+    waiting = sum(1 for t in unfinished(state) if _waits(t) and outcome.retry_due(state, t))
+    room = budget.fits(state, 1 + waiting) and budget.trials_left(state)  # a retry goes first, also one that waits
     return actions.Suggest() if room and (state.waiting or ending.points_left(state)) else None
 
 

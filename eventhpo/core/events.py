@@ -37,7 +37,7 @@ class Attr(msgspec.Struct, frozen=True, array_like=True):
     value: Any
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Go on: the first `judged` points of an attempt's curve are seen, to `iteration`."""
 
     trial: int
@@ -101,27 +101,27 @@ class ControllerStarted(Input, frozen=True, kw_only=True):
     took_over: bool = False
 
 
-class LimitsChanged(Input, frozen=True, kw_only=True, omit_defaults=True):
+class LimitsChanged(Input, frozen=True, kw_only=True):
     """Somebody set new limits; a finished search goes on with them."""
 
     changes: LimitChanges
     request: str | None = None
 
 
-class SearchReopened(Input, frozen=True, kw_only=True, omit_defaults=True):
+class SearchReopened(Input, frozen=True, kw_only=True):
     """A stopped search goes on."""
 
     request: str | None = None
 
 
-class PointEnqueued(Input, frozen=True, kw_only=True, omit_defaults=True):
+class PointEnqueued(Input, frozen=True, kw_only=True):
     """A point of somebody's own, tried before the sampler's; what it leaves out is sampled."""
 
     params: dict[str, Scalar]
     request: str | None = None
 
 
-class StopAsked(Input, frozen=True, kw_only=True, omit_defaults=True):
+class StopAsked(Input, frozen=True, kw_only=True):
     """End the search, or only this run; `jobs` says what becomes of those that run."""
 
     scope: Literal["search", "run"]
@@ -137,7 +137,7 @@ class RequestRefused(Note, frozen=True, kw_only=True):
     why: str
 
 
-class JobBound(Input, frozen=True, kw_only=True, omit_defaults=True):
+class JobBound(Input, frozen=True, kw_only=True):
     """The intent has its job: receipt of a draft."""
 
     trial: int
@@ -202,7 +202,7 @@ class InheritanceClaimed(Input, frozen=True, kw_only=True):
     iteration: int
 
 
-class JobEnded(Input, frozen=True, kw_only=True, omit_defaults=True):
+class JobEnded(Input, frozen=True, kw_only=True):
     """The attempt is over (or lost), and how; times are the door's clock."""
 
     trial: int
@@ -223,7 +223,7 @@ class JobReturned(Input, frozen=True, kw_only=True):
     attempt: int
 
 
-class EffectFailed(Input, frozen=True, kw_only=True, omit_defaults=True):
+class EffectFailed(Input, frozen=True, kw_only=True):
     """An effect did not take place, or nobody knows (`in_doubt`); its `count`-th failure in a row."""
 
     effect: Literal["draft", "launch", "stop", "cancel", "poll"]
@@ -245,7 +245,7 @@ class ClockTicked(Input, frozen=True, kw_only=True):
 # ---------------------------------------------------------------- decisions
 
 
-class TrialSuggested(Decision, frozen=True, kw_only=True, omit_defaults=True):
+class TrialSuggested(Decision, frozen=True, kw_only=True):
     """A new trial; `params` is what its job gets, `point` what the sampler knows it by if that differs."""
 
     trial: int
@@ -268,14 +268,14 @@ class JobCreated(Decision, frozen=True, kw_only=True):
     slot: int
 
 
-class JobsContinued(Decision, frozen=True, kw_only=True, omit_defaults=True):
+class JobsContinued(Decision, frozen=True, kw_only=True):
     """Go-on verdicts in the order of judging, up to the next prune or the last point."""
 
     verdicts: tuple[Verdict, ...]
     latched: int | None = None
 
 
-class JobPruned(Decision, frozen=True, kw_only=True, omit_defaults=True):
+class JobPruned(Decision, frozen=True, kw_only=True):
     """The attempt is pruned at its `judged`-th point."""
 
     trial: int
@@ -298,7 +298,7 @@ class BudgetUpdated(Decision, frozen=True, kw_only=True):
     reserved: int
 
 
-class TrialFinished(Decision, frozen=True, kw_only=True, omit_defaults=True):
+class TrialFinished(Decision, frozen=True, kw_only=True):
     """The trial has its outcome; `values` is what the sampler is told."""
 
     trial: int
@@ -312,7 +312,7 @@ EndReason: TypeAlias = Literal[
 ]
 
 
-class SearchEnding(Decision, frozen=True, kw_only=True, omit_defaults=True):
+class SearchEnding(Decision, frozen=True, kw_only=True):
     """No new trial from here on; `at_once` also ends what runs."""
 
     reason: EndReason

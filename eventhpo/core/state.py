@@ -206,6 +206,12 @@ class State(msgspec.Struct):
         """Return an attempt by its numbers."""
         return self.trials[trial].attempts[number]
 
+    def let_go(self, trial: int) -> None:
+        """Keep *trial* no longer among the active ones if it is finished and no attempt of it is watched."""
+        found = self.trials[trial]
+        if found.finished is not None and not any(a.watched for a in found.attempts):
+            self.active.pop(trial, None)
+
     def point_key(self, params: dict[str, Scalar]) -> tuple[Scalar, ...]:
         """Return what makes two points the same: their values in the order of the space."""
         return tuple(point_part(params.get(p.name)) for p in self.search.space)

@@ -95,9 +95,8 @@ class Place:
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
         """Start the command in the folder."""
-        child = subprocess.Popen(
-            [*COMMAND, *words], cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options
-        )
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+        child: subprocess.Popen[str] = subprocess.Popen([*COMMAND, *words], cwd=self.folder, text=True, **options)
         self.children.append(child)
         return child
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -304,6 +305,21 @@ def test_a_reader_that_has_seen_enough_ends_the_command_quietly(log, words):
     _, err = child.communicate(timeout=60)
     assert err == ""
     assert child.returncode == 0
+
+
+def test_data_that_cannot_be_written_is_a_storage_error(log):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*COMMAND, "top", str(log)], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 5
+    assert done.stderr.startswith("Error: stdout cannot be written")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_stdout_that_is_closed_is_no_error(log):
+    done = subprocess.run(
+        ["sh", "-c", f"{' '.join(COMMAND)} status {log} >&-"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # ---------------------------------------------------------------- verify

@@ -83,6 +83,16 @@ def test_a_terminal_gets_a_table_that_is_gone_at_the_end(place):
     assert b"slot" in shown
 
 
+def test_a_search_goes_on_when_nobody_reads_its_progress(place):
+    """As `eventhpo run ... 2>&1 | head -1` leaves it."""
+    read_end, write_end = os.pipe()
+    child = place.start("run", "search.toml", "--log", "search.db", stdout=write_end, stderr=write_end)
+    os.close(read_end)
+    os.close(write_end)
+    assert child.wait(60) == 0
+    assert place.status()["state"] == "finished"
+
+
 def test_quiet_says_nothing_of_progress(place):
     done = place.run("--quiet")
     assert done.returncode == 0

@@ -128,12 +128,6 @@ def test_with_several_objectives_any_of_them_reaches_the_limit(first: int) -> No
 # ---------------------------------------------------------------- late points
 
 
-def overrun(path: Path, n: int = 3) -> Log:
-    """Return a search of one job that is pruned at its second point and reports *n* more."""
-    return one(path, Script(points=line(0.5, 2.0, 0.1, 0.2, 0.3), overrun=n), cut=2, total_max_jobs=None, patience=None,
-               max_failed_trials=None, wall_time_limit=0.2)  # fmt: skip
-
-
 def test_everything_reported_is_recorded_also_behind_a_prune(tmp_path: Path) -> None:
     log = one(tmp_path, Script(points=line(0.5, 2.0, 0.1, 0.2), hangs=True, overrun=2), total_max_jobs=1)
     told = [(i, v) for e in log.of(MetricObserved, 0) for i, v in zip(e.iterations, e.values, strict=True)]
@@ -352,9 +346,7 @@ def test_the_iteration_limit_reached_behind_the_tick_changes_nothing() -> None:
 
 
 def test_with_several_objectives_points_of_each_behind_the_tick_are_late() -> None:
-    hand = timed(objectives=(LOSS, ACCURACY), min_iteration_per_job=None) if False else Hand(
-        search(objectives=(LOSS, ACCURACY), time_limit_per_job=2.0)
-    )
+    hand = Hand(search(objectives=(LOSS, ACCURACY), time_limit_per_job=2.0))
     hand.later(jobs=2.0)
     hand.poll(observed(0, 0, line(0.5)), observed(0, 0, line(0.6), objective=1), hand.tick())
     hand.poll(
@@ -368,11 +360,10 @@ def test_with_several_objectives_points_of_each_behind_the_tick_are_late() -> No
 def test_the_time_limit_counts_from_the_start_of_the_job_by_the_clock_of_the_door() -> None:
     hand = Hand(search(time_limit_per_job=2.0))
     hand.later(ours=500.0, jobs=1.99)
-    hand.record(hand.tick(), hand.rows[-1].seq)
-    assert hand.state.attempt(0, 0).fate is None
+    assert hand.poll(hand.tick()) == []
     hand.later(jobs=0.01)
-    hand.record(hand.tick(), hand.rows[-1].seq)
-    assert hand.state.attempt(0, 0).fate == "time"
+    assert hand.poll(hand.tick()) == ["Stop 0.0"]
+    hand.log()
 
 
 # ---------------------------------------------------------------- several objectives

@@ -64,6 +64,7 @@ def _job_ended(state: State, row: Recorded, event: JobEnded) -> None:
     attempt = state.attempt(event.trial, event.attempt)
     if attempt.ended is not None:
         attempt.returned, attempt.gone = False, True
+        state.let_go(event.trial)
         return
     attempt.ended = event
     attempt.failures.clear()

@@ -81,8 +81,7 @@ def _trial_finished(state: State, row: Recorded, event: TrialFinished) -> None:
     if event.state == "completed" and event.values is not None:
         _completed(state, trial, [float(v) for v in event.values])
     state.reached = state.reached or reached_by(state, event)
-    if not any(a.watched for a in trial.attempts):
-        del state.active[event.trial]
+    state.let_go(event.trial)
 
 
 def _completed(state: State, trial: Trial, values: list[float]) -> None:
