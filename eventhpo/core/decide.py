@@ -118,7 +118,7 @@ def _outcome(state: State, trial: Trial) -> TrialFinished | None:
     if outcome.retry_due(state, trial):
         if _ends_at_once(state):
             return outcome.finish(state, trial)
-        if not budget.fits(state) and not state.totals.reservations:
+        if _no_room_ever(state):
             why = outcome.end_of(state, trial.last).why
             return TrialFinished(trial=trial.number, state="failed", why=f"no budget for another attempt after: {why}")
         return None
@@ -128,9 +128,14 @@ def _outcome(state: State, trial: Trial) -> TrialFinished | None:
 def _never_run(state: State, trial: Trial) -> TrialFinished | None:
     if _ends_at_once(state):
         return TrialFinished(trial=trial.number, state="aborted", why="the search ended before it had a job")
-    if not budget.fits(state) and not state.totals.reservations:
+    if _no_room_ever(state):
         return TrialFinished(trial=trial.number, state="aborted", why="no budget for a job")
     return None
+
+
+def _no_room_ever(state: State) -> bool:
+    """Whether no job fits and nothing runs, not even a lost job that is back."""
+    return not budget.fits(state) and not any(a.live for a in attempts(state))
 
 
 def _end(state: State) -> actions.Action | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
 import pytest
@@ -16,20 +15,18 @@ from eventhpo.core.events import (
     InheritanceClaimed,
     JobCreated,
     JobEnded,
-    JobPruned,
     JobReturned,
-    JobStarted,
     LimitsChanged,
-    PointEnqueued,
-    SearchEnding,
+    MetricObserved,
+    ReportsRead,
     SearchFinished,
     StopAsked,
     TrialFinished,
     TrialSuggested,
 )
-from eventhpo.core.spec import MINUTE, LimitChanges, Named, Objective
-from eventhpo.testing.searches import LOSS, search
-from eventhpo.testing.simulated import SECOND, START, Script
+from eventhpo.core.spec import MINUTE, LimitChanges
+from eventhpo.testing.searches import search
+from eventhpo.testing.simulated import SECOND, Script
 from tests.core.rules import OVER_ONE, Hand, Log, by_attempt, each, ended, line, observed, run
 from tests.crash.scenarios import SCENARIOS
 
@@ -288,12 +285,23 @@ def test_a_retry_of_a_lost_job_that_is_back_waits_with_its_failure_for_its_secon
     hand.poll(observed(0, 0, line(0.5, 0.4, 0.3)), ended(0, how="lost"))
     hand.poll(JobReturned(trial=0, attempt=0))
     assert hand.said == ["Stop 0.0"]
-    assert "TrialFinished 0 failed" not in hand.poll(observed(1, 0, line(0.5, 0.4)), ended(1))
-    assert hand.poll(ended(0, how="stopped")) == [
-        "TrialFinished 0 failed",
+    assert hand.poll(observed(1, 0, line(0.5, 0.4)), ended(1))[1:] == [
+        "BudgetUpdated 1.0",
+        "TrialFinished 1 completed",
         "SearchEnding budget",
-        "SearchFinished budget",
     ]
+    assert hand.poll(ended(0, how="stopped")) == ["TrialFinished 0 failed", "SearchFinished budget"]
+    hand.log()
+
+
+def test_new_limits_let_a_retry_go_that_waits_for_the_second_end_of_its_predecessor() -> None:
+    hand = Hand(search(max_iteration_per_job=4, total_max_jobs=1))
+    hand.poll(observed(0, 0, line(0.5, 0.4, 0.3)), then=False)
+    hand.carry_on()
+    hand.poll(ended(0, how="lost"), JobReturned(trial=0, attempt=0))
+    assert hand.said == ["BudgetUpdated 0.0", "SearchEnding budget", "Stop 0.0"]
+    hand.record(LimitsChanged(changes=LimitChanges(total_max_jobs=2)), None)
+    assert hand.poll(ended(0, how="stopped")) == ["JobCreated 0.1 slot 0", "Draft 0.1", "Launch 0.1"]
     hand.log()
 
 
@@ -368,14 +376,20 @@ def test_an_end_that_knows_the_start_gives_it_where_no_start_was_seen() -> None:
 
 
 def test_the_compute_limit_adds_up_ended_and_running_jobs_by_the_clock_of_the_door() -> None:
-    """Two jobs in one minute each is two minutes; our clock has no say."""
+    """One minute that is over, then two jobs side by side; our clock has no say."""
     hand = Hand(search(num_concurrent_workers=2, compute_time_limit=3.0))
     start = hand.jobs_clock
     hand.later(ours=900.0, jobs=1.0)
-    assert hand.poll(observed(0, 0, line(0.5)), ended(0, finished_at=start + MINUTE), hand.tick())[-1] == "Launch 2.0"
-    hand.later(jobs=0.5)
-    assert hand.poll(hand.tick()) == []  # 1 + 1.5 + 0.5 are used up: one more row of the two that run
-    assert budget.compute_used(hand.state) == 3 * MINUTE
+    hand.poll(observed(0, 0, line(0.5)), ended(0, finished_at=start + MINUTE), hand.tick())
+    assert hand.said[-1] == "Launch 2.0"
+    hand.later(jobs=0.4)
+    assert hand.poll(hand.tick()) == []
+    assert budget.compute_used(hand.state) == round((1 + 1.4 + 0.4) * MINUTE)
+    (due,) = dues(hand.state)
+    assert (due.clock, due.at) == ("jobs", start + round(1.5 * MINUTE))
+    hand.later(jobs=0.1)
+    assert hand.poll(hand.tick()) == ["SearchEnding compute_time_limit", "Stop 1.0 2.0"]
+    hand.log()
 
 
 def test_wall_time_is_by_our_clock_from_the_first_start_pauses_included() -> None:
@@ -404,7 +418,7 @@ def test_a_back_off_is_over_by_our_clock_only() -> None:
     hand.log()
 
 
-TIMED = ["time limit", "compute limit", "wall limit", "refused effects", "a run stopped with its jobs"]
+TIMED = ["time limit", "compute limit", "wall limit", "refused effects"]
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
@@ -419,17 +433,22 @@ def test_a_tick_is_appended_only_when_something_is_due(name: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", TIMED)
-def test_what_was_due_before_a_poll_began_has_its_tick_behind_it(name: str, tmp_path: Path) -> None:
-    """The simulated clock goes by rows: a poll begins at the row that is its cause."""
+def test_what_was_due_when_a_poll_began_has_its_tick_behind_the_observations_of_that_poll(
+    name: str, tmp_path: Path
+) -> None:
+    """Simulated time stands still while a poll looks, so its first row shows when it began."""
     log = scenario(name, tmp_path)
+    seen = 0
     for row in log.rows:
-        polled = row.cause is not None and row.cause == row.seq - 1 and not isinstance(row.event, Decision)
-        if polled and row.seq < len(log.rows):
-            rows = [r for r in log.rows[row.seq - 1 :] if r.cause == row.cause]
-            last = rows[-1]
-            before = log.after(last.seq) if not isinstance(last.event, ClockTicked) else None
-            began = row.at - SECOND
-            assert before is None or not any(reached(d, began - SECOND, began - SECOND) for d in dues(before))
+        if row.cause != row.seq - 1 or not isinstance(row.event, MetricObserved | ReportsRead):
+            continue
+        last = [r for r in log.rows[row.seq - 1 :] if r.cause == row.cause][-1]
+        if isinstance(last.event, ClockTicked):
+            seen += 1
+            assert (last.event.clock, last.event.jobs_clock) == (row.at, row.at)
+        else:
+            assert not any(reached(item, row.at, row.at) for item in dues(log.after(last.seq)))
+    assert seen or name != "refused effects"
 
 
 def scenario(name: str, tmp_path: Path) -> Log:

@@ -9,15 +9,13 @@ import pytest
 from optuna.trial import TrialState
 
 from eventhpo.asking.checking import check_pruner
-from eventhpo.core import actions, budget, rank
+from eventhpo.core import rank
 from eventhpo.core.curve import Curve
 from eventhpo.core.events import (
     BudgetUpdated,
-    ClockTicked,
     JobEnded,
     JobPruned,
     JobsContinued,
-    JobStarted,
     MetricObserved,
     StopAsked,
     TrialFinished,

@@ -66,10 +66,10 @@ def test_what_is_recorded_has_its_seq_and_hash_before_it_is_written(log):
 def test_the_hash_of_a_row_is_the_documented_one():
     row = chain.row_of(STOP, GENESIS, 1_700_000_000_000_000, 3, None)
 
-    assert row[6] == '{"scope":"run","why":"enough"}'
-    assert row[7] == "3812c751a739cba0e2f1547f8995fe2f"
+    assert row[6] == '{"scope":"run","jobs":"abort","why":"enough","request":null}'
+    assert row[7] == "4fc9ca9210c45e895f33de18740846c0"
     caused = chain.row_of(STOP, Head(7, row[7]), 1_700_000_000_000_001, 3, 5)
-    assert caused[7] == "a0b0e1a20d2408188412728db1c17cf2"
+    assert caused[7] == "b93d5322b69da0ca11a0b3d675bac461"
 
 
 @pytest.mark.parametrize("cause", [0, -1, 3, 99])
