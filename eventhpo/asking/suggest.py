@@ -87,7 +87,8 @@ def _ask(
 def _suggest_one(trial: optuna.trial.Trial, name: str, d: BaseDistribution) -> Scalar:
     match d:
         case FloatDistribution():
-            return trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
+            # Some crossovers give numpy's floats, which JSON does not know.
+            return float(trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log))
         case IntDistribution():
             return trial.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
         case CategoricalDistribution():

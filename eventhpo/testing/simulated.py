@@ -33,7 +33,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     points: tuple[tuple[int, float] | tuple[int, float, int], ...] = ()
-    how: Literal["completed", "failed", "lost"] = "completed"
+    how: Literal["completed", "failed", "lost", "stopped"] = "completed"
     hangs: bool = False
     ends_apart: bool = False  # its end comes one poll after its last point
     overrun: int = 0

@@ -147,7 +147,7 @@ class Oracle:
         self, trial: int, number: int, given: dict[str, Scalar] | None, kept: dict[str, Any]
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Ask a fresh sampler on a copy of the storage; return the point, and what it wrote on trial and study."""
-        storage = copy.deepcopy(self.storage)
+        storage = _copied(self.storage)
         for key, value in kept.items():
             storage.set_study_system_attr(self.study_id, key, value)
         before = dict(self.storage.get_study_system_attrs(self.study_id))
@@ -267,6 +267,17 @@ class Oracle:
             del self.taken[event.trial]
 
 
+def _copied(storage: Storage) -> Storage:
+    """Return a storage of its own; the trials in it are shared, as each change puts a new one in its place."""
+    other = copy.copy(storage)
+    other._trial_id_to_study_id_and_number = dict(storage._trial_id_to_study_id_and_number)
+    other._prev_waiting_trial_number = dict(storage._prev_waiting_trial_number)
+    other._studies = {number: copy.copy(study) for number, study in storage._studies.items()}
+    for study in other._studies.values():
+        study.trials = list(study.trials)
+    return other
+
+
 def plain(value: Any) -> str:
     """Return *value* as text that is equal where it is equal to the bit, NaN included."""
     return msgspec.json.encode(_named(value), order="deterministic").decode()
@@ -301,12 +312,17 @@ def shown(storage: BaseStorage) -> list[dict[str, Any]]:
     ]
 
 
-def differences(rows: Iterable[Recorded], **how: Any) -> Iterator[Oracle]:
-    """Yield the oracle after each row."""
-    oracle: Oracle | None = None
-    for row in rows:
-        if oracle is None:
-            oracle = Oracle(row, **how)
-        else:
-            oracle.feed(row)
-        yield oracle
+def fed(rows: Iterable[Recorded], make: type[Oracle] = Oracle, **how: Any) -> Iterator[tuple[Recorded, Oracle]]:
+    """Yield each row and the oracle after it."""
+    left = iter(rows)
+    first = next(left)
+    oracle = make(first, **how)
+    yield first, oracle
+    for row in left:
+        oracle.feed(row)
+        yield row, oracle
+
+
+def verdict_of(rows: Iterable[Recorded], make: type[Oracle] = Oracle, **how: Any) -> Oracle:
+    """Return the oracle after all *rows*."""
+    return list(fed(rows, make, **how))[-1][1]

@@ -313,7 +313,7 @@ def jobless(*, running: bool) -> Hand:
     workers = 2 if running else 1
     hand = Hand(search(max_iteration_per_job=4, total_max_jobs=9, num_concurrent_workers=workers))
     hand.poll(observed(0, 0, line(0.5)), ended(0), then=False)
-    while not hand.state.trials[-1].number == workers:
+    while hand.state.trials[-1].number != workers:
         hand.step(hand.action())
     assert hand.state.trials[-1].attempts == []
     return hand

@@ -1,0 +1,183 @@
+"""Verdicts are what Optuna's pruners say at every point, asked once each, one pruner for the whole search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import optuna
+import pytest
+from optuna.pruners import BasePruner
+
+from eventhpo.asking.building import build_pruner
+from eventhpo.asking.latch import is_auto
+from eventhpo.core.events import JobPruned, JobsContinued, MetricObserved, Recorded
+from eventhpo.core.evolve import fold
+from eventhpo.core.spec import Named, Scalar
+from eventhpo.testing.simulated import Script
+from replay.walk import walk
+from tests.asking import samples
+from tests.asking.oracle import Oracle, verdict_of
+from tests.crash.scenarios import Scenario
+
+Rows = list[Recorded]
+
+
+def prunes(rows: Rows) -> int:
+    return sum(isinstance(row.event, JobPruned) for row in rows)
+
+
+def latches(rows: Rows) -> list[int]:
+    found = (row.event.latched for row in rows if isinstance(row.event, JobsContinued | JobPruned))
+    return [latched for latched in found if latched is not None]
+
+
+@pytest.mark.parametrize("name", samples.PRUNERS)
+@pytest.mark.parametrize(
+    "more",
+    [{"seed": 21}, {"seed": 22, "objectives": (samples.ACCURACY,), "min_iteration_per_job": 2}],
+    ids=["least", "best value, from the second"],
+)
+def test_every_verdict_is_optunas_on_a_storage_of_its_own(name: str, more: dict[str, Any], tmp_path: Path) -> None:
+    rows = samples.log_of(tmp_path, samples.scenario(samples.RANDOM, samples.PRUNERS[name], jobs=16, **more))
+    oracle = verdict_of(rows, ask_samplers=False)
+    assert oracle.wrong == []
+    assert oracle.asked > 40
+    assert prunes(rows) > 0
+
+
+# ---------------------------------------------------------------- "auto", settled once
+
+AUTO = ["halving by itself", "hyperband by itself"]
+
+
+def longer(what: Scenario, times: int) -> Scenario:
+    """Return *what* with each iteration that many times as far, so that a hundredth of it is more than one."""
+
+    def script(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+        found = what.scripts(trial, attempt, params)
+        # Later curves are longer: a pruner that guessed anew would guess more.
+        points = tuple((i * times * (1 + trial // 6), value) for i, value, *_ in found.points)
+        return msgspec.structs.replace(found, points=points, resumes_from=None, returns=())
+
+    return msgspec.structs.replace(what, scripts=script)
+
+
+def long_search(name: str) -> Scenario:
+    # A limit would cut all curves to one length.
+    what = samples.scenario(
+        samples.RANDOM, samples.PRUNERS[name], seed=23, max_iteration_per_job=None, total_max_jobs=40
+    )
+    return longer(what, 100)
+
+
+class GuessedAnew(BasePruner):
+    """Asks a new pruner each time, so that "auto" is guessed from all complete trials so far."""
+
+    def __init__(self, named: Named) -> None:
+        self.named = named
+
+    def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+        return build_pruner(self.named).prune(study, trial)
+
+
+@pytest.mark.parametrize("name", AUTO)
+def test_auto_is_what_one_long_lived_pruner_of_optunas_settles_on(name: str, tmp_path: Path) -> None:
+    rows = samples.log_of(tmp_path, long_search(name))
+    oracle = verdict_of(rows, ask_samplers=False)
+    assert oracle.wrong == []
+    settled: Any = oracle.study.pruner
+    key = "_min_resource" if name == AUTO[0] else "_max_resource"
+    assert latches(rows) == [getattr(settled, key)] == [fold(rows).latched]
+    assert latches(rows)[0] > 1
+    assert prunes(rows) > 3
+    assert [c.divergence for c in walk(rows) if c.divergence] == []
+
+
+@pytest.mark.parametrize("name", AUTO)
+def test_a_pruner_that_guesses_anew_each_time_differs(name: str, tmp_path: Path) -> None:
+    rows = samples.log_of(tmp_path, long_search(name))
+    anew = verdict_of(rows, ask_samplers=False, pruner=GuessedAnew(samples.PRUNERS[name]))
+    assert anew.wrong != []
+
+
+def test_a_resource_that_is_given_is_never_latched(tmp_path: Path) -> None:
+    assert not is_auto(samples.HALVING)
+    assert latches(samples.log_of(tmp_path, samples.scenario(samples.RANDOM, samples.HALVING))) == []
+
+
+# ---------------------------------------------------------------- controls: what must be noticed
+
+
+class Twice(Oracle):
+    """Asks at each step twice and goes by the second answer."""
+
+    def _should_prune(self, trial: optuna.trial.Trial) -> bool:
+        super()._should_prune(trial)
+        return super()._should_prune(trial)
+
+
+@pytest.mark.parametrize(("name", "differs"), [("halving", True), ("hyperband", True), ("median", False)])
+def test_a_rung_pruner_that_is_asked_twice_a_step_differs(name: str, differs: bool, tmp_path: Path) -> None:
+    rows = samples.log_of(tmp_path, samples.scenario(samples.RANDOM, samples.PRUNERS[name], seed=21, jobs=16))
+    assert bool(verdict_of(rows, Twice, ask_samplers=False).wrong) == differs
+
+
+def without_attrs(row: Recorded) -> Recorded:
+    match row.event:
+        case JobPruned():
+            return msgspec.structs.replace(row, event=msgspec.structs.replace(row.event, attrs=()))
+        case JobsContinued(verdicts=verdicts):
+            bare = tuple(msgspec.structs.replace(v, attrs=()) for v in verdicts)
+            return msgspec.structs.replace(row, event=msgspec.structs.replace(row.event, verdicts=bare))
+    return row
+
+
+def test_a_rung_that_was_lost_is_found_where_it_was_and_changes_what_comes_after(tmp_path: Path) -> None:
+    rows = samples.log_of(tmp_path, samples.scenario(samples.RANDOM, samples.HALVING, seed=21, jobs=16))
+    at = [n for n, row in enumerate(rows) if without_attrs(row) != row]
+    found = [c.divergence.seq for c in walk([*rows[: at[0]], without_attrs(rows[at[0]]), *rows[at[0] + 1 :]]) if c.divergence]
+    assert found[0] == rows[at[0]].seq
+    assert len(found) > 1
+    # A verdict turns too, and not only the attributes beside it.
+    all_bare = list(map(without_attrs, rows))
+    turned = [
+        c.divergence
+        for c in walk(all_bare)
+        if c.divergence and c.divergence.decided is not None and type(c.divergence.decided) is not type(c.divergence.recorded)
+    ]
+    assert turned
+
+
+def test_a_value_of_a_judged_point_that_was_changed_is_a_divergence(tmp_path: Path) -> None:
+    rows = samples.log_of(tmp_path, samples.scenario(samples.RANDOM, samples.HALVING, seed=21, jobs=16))
+
+    def raised(row: Recorded) -> Recorded:
+        assert isinstance(row.event, MetricObserved)
+        values = tuple(99.0 for _ in row.event.values)
+        return msgspec.structs.replace(row, event=msgspec.structs.replace(row.event, values=values))
+
+    at = next(n for n, row in enumerate(rows) if isinstance(row.event, MetricObserved))
+    assert any(c.divergence for c in walk([*rows[:at], raised(rows[at]), *rows[at + 1 :]]))
+
+
+# ---------------------------------------------------------------- how polls cut a curve
+
+
+def test_verdicts_of_one_worker_do_not_depend_on_how_polls_cut_a_curve(tmp_path: Path) -> None:
+    what = samples.scenario(samples.RANDOM, samples.HALVING, seed=24, jobs=16, num_concurrent_workers=1)
+
+    def script(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+        points = what.scripts(trial, 0, params).points
+        return Script(points=points, hangs=True, overrun=2)
+
+    def judged(cut: Callable[[int, int, int], int]) -> list[tuple[int, int, bool]]:
+        rows = samples.log_of(tmp_path, msgspec.structs.replace(what, scripts=script, cut=cut))
+        attempts = [t.last for t in fold(rows).trials]
+        return [(a.trial, a.judged, a.fate == "pruned") for a in attempts if a is not None]
+
+    one, many = judged(lambda trial, attempt, cursor: 1), judged(lambda trial, attempt, cursor: 5)
+    assert one == many
+    assert any(pruned for _, _, pruned in one)
