@@ -24,6 +24,9 @@ _COMMANDS = {
     "top": "eventhpo.cli.reading",
     "events": "eventhpo.cli.reading",
     "verify": "eventhpo.cli.reading",
+    "backup": "eventhpo.cli.keeping",
+    "seal": "eventhpo.cli.keeping",
+    "salvage": "eventhpo.cli.keeping",
 }
 
 

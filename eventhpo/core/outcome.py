@@ -68,11 +68,13 @@ def _by_its_job(state: State, attempt: Attempt, has_value: bool) -> End:
 
 
 def _no_value(state: State, attempt: Attempt) -> str:
-    pairs = zip(state.search.objectives, told_values(state, attempt), strict=True)
-    missing = ", ".join(f"{o.title}/{o.series}" for o, value in pairs if value is None)
-    late = " in time" if any(c.iterations for c in attempt.curves) else ""
-    others = ", ".join(f"{title}/{series}" for title, series in sorted(attempt.others))
-    return f"reported no {missing}{late}; it did report {others or 'nothing'}"
+    """Return which objectives have no value, and what was reported in their place."""
+    triples = list(zip(state.search.objectives, attempt.curves, told_values(state, attempt), strict=True))
+    missing = ", ".join(f"{o.title}/{o.series}" for o, _, value in triples if value is None)
+    late = " in time" if any(c.iterations for _, c, value in triples if value is None) else ""
+    found = [f"{o.title}/{o.series}" for o, _, value in triples if value is not None]
+    found += [f"{title}/{series}" for title, series in sorted(attempt.others)]
+    return f"reported no {missing}{late}; it did report {', '.join(found) or 'nothing'}"
 
 
 def retry_due(state: State, trial: Trial) -> bool:

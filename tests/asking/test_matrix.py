@@ -1,0 +1,100 @@
+"""Each sampler and pruner: a kept view and a new one, a killed search and one left alone, this process and another."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from eventhpo.asking.asker import Asker, decided
+from eventhpo.asking.catalogue import CATALOGUE
+from eventhpo.core.codec import encode
+from eventhpo.core.evolve import fold
+from eventhpo.log.reader import read
+from replay.walk import walk
+from tests.asking import samples
+from tests.crash.scenarios import Scenario
+from tests.crash.test_crash_sweep import crashed, finish, left_alone, parted
+from tests.memory import MEMORY
+
+SEARCHES: dict[str, Callable[[], Scenario]] = {
+    name: (lambda name=name: samples.made(name)) for name in samples.SAMPLERS  # type: ignore[misc]
+} | {
+    name: (lambda named=named: samples.scenario(pruner=named, seed=31, asks=samples.ABORT))  # type: ignore[misc]
+    for name, named in samples.PRUNERS.items()
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as name:
+        yield Path(name)
+
+
+def test_every_supported_sampler_pruner_crossover_and_mutation_is_here() -> None:
+    whole = str(samples.PRUNERS) + "".join(str(samples.SAMPLERS[name]()) for name in with_packages())
+    for role, parts in CATALOGUE.items():
+        for name in parts:
+            assert f"'{name}'" in whole or name == "GPSampler", f"no search here has the {role} {name}"
+
+
+def with_packages() -> list[str]:
+    return [name for name in samples.SAMPLERS if name != "gaussian process"]
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_kept_view_answers_as_one_made_anew_and_so_does_a_search_that_was_killed(name: str, folder: Path) -> None:
+    scenario = SEARCHES[name]()
+    alone, points = left_alone(folder, scenario)
+    rows = list(read(alone).rows)
+
+    asker, count = None, 0
+    for state, question, row in samples.questions(rows):
+        asker = asker or Asker(state)
+        kept, anew = asker.answer(question), decided(state, question)
+        assert list(map(encode, kept)) == list(map(encode, anew)), row.seq
+        assert encode(kept[0]) == encode(row.event), row.seq
+        if count % 25 == 0:
+            folded = decided(fold(rows[: row.seq - 1]), question)
+            assert list(map(encode, folded)) == list(map(encode, kept)), row.seq
+        count += 1
+    assert count > 15
+
+    at = random.Random(name).randint(points // 4, points * 3 // 4)
+    torn = folder / "torn.db"
+    assert crashed(torn, scenario, at)
+    finish(torn, scenario)
+    assert parted(alone, torn) is None
+
+
+AGAIN = """
+import sys
+from pathlib import Path
+from eventhpo.log.reader import read
+from replay.walk import walk
+for path in sys.argv[1:]:
+    checks = list(walk(read(Path(path)).rows))
+    print(sum(c.decision for c in checks), [c.divergence.seq for c in checks if c.divergence])
+"""
+
+
+@pytest.mark.parametrize("seed", ["1", "4242"])
+def test_another_process_with_another_hash_seed_decides_alike(seed: str, folder: Path) -> None:
+    names = ["tpe in groups, told of what runs", "cma-es with margin", "nsga3, two objectives", "halton", "grid"]
+    names += ["hyperband by itself", "wilcoxon", "fixed, over cma-es", "brute force"]
+    logs = []
+    for name in names:
+        logs.append(folder / f"{len(logs)}.db")
+        finish(logs[-1], SEARCHES[name]())
+    here = [(sum(c.decision for c in walk(read(log).rows)), []) for log in logs]  # type: ignore[var-annotated]
+    env = os.environ | {"PYTHONHASHSEED": seed, "TZ": "Asia/Kathmandu"}
+    done = subprocess.run(
+        [sys.executable, "-c", AGAIN, *map(str, logs)], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [f"{decisions} {diverging}" for decisions, diverging in here]
