@@ -196,6 +196,7 @@ class Controller:
 
     def _poll_failed(self, answer: Refused, now: int, cause: int) -> None:
         before = self.state.poll_failure
+        self._behind = False  # what is unread waits for the back-off: no hot loop
         self.record(
             EffectFailed(
                 effect="poll",

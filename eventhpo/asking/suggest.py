@@ -113,14 +113,19 @@ def _suggested(
 ) -> TrialSuggested:
     return TrialSuggested(
         trial=len(state.trials),
-        params=params,
+        params=_as_logged(params),
         tries=tries,
         enumerated=enumerated,
         duplicate=duplicate,
-        point=None if proposal.point == params else proposal.point,
+        point=None if proposal.point == params else _as_logged(proposal.point),
         attrs=proposal.attrs,
         study_attrs=proposal.study_attrs,
     )
+
+
+def _as_logged(table: dict[str, Scalar]) -> dict[str, Scalar]:
+    """Return *table* in the order in which a log gives it back: a job gets the same, before a restart and after."""
+    return dict(sorted(table.items()))
 
 
 def _enumerated(state: State, kept: dict[str, Any]) -> TrialSuggested:

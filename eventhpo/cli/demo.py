@@ -75,4 +75,4 @@ def summary(log: Path, state: State) -> Iterator[str]:
     yield "to try on it:"
     yield f"  {output.command('top', log, '-k', '3', '--json')}"
     yield f"  {output.command('events', log, '--type', 'JobPruned')}"
-    yield f"  {output.command('resume', log, '--total-max-jobs', '36')}"
+    yield f"  {output.command('resume', log, '--total-max-jobs', '24')}"

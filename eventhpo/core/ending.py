@@ -10,7 +10,7 @@ from eventhpo.core.state import Reached, State
 def reached_by(state: State, event: TrialFinished) -> Reached | None:
     """Return the reason to end that the trial just finished brings about, if any."""
     if event.state == "failed":
-        return _failures(state)
+        return _all_failed(state)
     if event.state != "completed" or event.values is None or not state.single:
         return None
     return _target(state, float(event.values[0])) or _patience(state)
@@ -30,11 +30,15 @@ def _patience(state: State) -> Reached | None:
     return Reached("patience", f"no gain in {state.totals.since_best} completed trials")
 
 
-def _failures(state: State) -> Reached | None:
+def _too_many_failures(state: State) -> Reached | None:
+    failed, most = state.totals.trials["failed"], state.limits.max_failed_trials
+    if most is None or failed < most:
+        return None
+    return Reached("failures", f"{failed} trials failed (max_failed_trials = {most})")
+
+
+def _all_failed(state: State) -> Reached | None:
     counts = state.totals.trials
-    most = state.limits.max_failed_trials
-    if most is not None and counts["failed"] >= most:
-        return Reached("failures", f"{counts['failed']} trials failed (max_failed_trials = {most})")
     others = counts["completed"] + counts["pruned"]
     if not others and counts["failed"] >= max(3, state.limits.num_concurrent_workers):
         return Reached("failures", f"the first {counts['failed']} trials all failed")
@@ -44,7 +48,8 @@ def _failures(state: State) -> Reached | None:
 def search_ending(state: State) -> SearchEnding | None:
     """Return the end that is due now; one at once may follow one that lets jobs finish."""
     if state.ending is not None and state.ending.at_once:
-        return None
+        stopped_meanwhile = state.stop_asked is not None and state.ending.reason != "stop"
+        return _ends("stop", at_once=True) if stopped_meanwhile else None
     return _at_once(state) or (_softly(state) if state.ending is None else None)
 
 
@@ -62,8 +67,9 @@ def _at_once(state: State) -> SearchEnding | None:
 
 
 def _softly(state: State) -> SearchEnding | None:
-    if state.reached is not None:
-        return _ends(state.reached.reason, at_once=False, detail=state.reached.detail)
+    reached = state.reached or _too_many_failures(state)
+    if reached is not None:
+        return _ends(reached.reason, at_once=False, detail=reached.detail)
     if budget.used_up(state):
         return _ends("budget", at_once=False)
     if not state.waiting and not points_left(state) and not _open(state):

@@ -224,7 +224,7 @@ class JobReturned(Input, frozen=True, kw_only=True):
 
 
 class EffectFailed(Input, frozen=True, kw_only=True):
-    """An effect did not take place, or nobody knows (`in_doubt`); its `count`-th failure in a row."""
+    """An effect did not take place, or nobody knows (`in_doubt`); its `count`-th failure since it last worked."""
 
     effect: Literal["draft", "launch", "stop", "cancel", "poll"]
     count: int

@@ -103,6 +103,11 @@ class Attempt(msgspec.Struct):
         """How many objective points of it are in the log."""
         return sum(c.reported for c in self.curves)
 
+    def end_curves(self) -> None:
+        """Make all that it reports from here on late; an earlier cut stays."""
+        for curve in self.curves:
+            curve.end_at(len(curve.iterations))
+
 
 class Trial(msgspec.Struct):
     """A point of the space and all that was tried with it."""

@@ -43,4 +43,4 @@ for epoch in range(1, EPOCHS + 1):
     job.report_scalar("train", "loss", value=model.loss_, iteration=epoch)
     job.report_scalar("validation", "accuracy", value=accuracy, iteration=epoch)
 
-print(f"validation accuracy after {EPOCHS} epochs: {accuracy:.4f}")  # noqa: T201
+print(f"validation accuracy after {EPOCHS} epochs: {accuracy:.4f}")

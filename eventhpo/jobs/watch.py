@@ -156,11 +156,11 @@ class Watch:
         """Return the end of an attempt that left no word: at its last sign, or now if it ran until now."""
         state = self._sweeping[look.job.job_id]
         at = look.ticket.at if look.ticket is not None and look.ticket.at else None
-        end = clock() if state.found else max(look.folder.last_sign(), at or 0)
+        end = clock() if state.found else max(look.folder.last_sign(), at or 0) or clock()
         return Ended(
             how="lost",
             started_at=at,
-            finished_at=end if at is not None else None,
+            finished_at=end if at is not None or look.job.started else None,
             why=state.why + left,
             output=look.folder.printed(),
         )

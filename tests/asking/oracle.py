@@ -174,7 +174,9 @@ class Oracle:
         self.attempts[trial, attempt] = Attempt()
         self.newest[trial] = attempt
         if attempt:
-            self._replace(trial, {}, {key for _, written in self.attempts[trial, attempt - 1].written for key in written})
+            self._replace(
+                trial, {}, {key for _, written in self.attempts[trial, attempt - 1].written for key in written}
+            )
         self._open(trial)
 
     def _open(self, trial: int) -> None:

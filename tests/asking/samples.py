@@ -58,7 +58,7 @@ def scripts(seed: int, objectives: int = 1) -> Scripts:
 
     def script(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
         found = wild(trial, attempt, params)
-        shift = sum(v for v in params.values() if isinstance(v, int | float)) / 8
+        shift = sum(v * k for k, v in enumerate(params.values()) if isinstance(v, int | float)) / 8
         points: list[Any] = []
         for iteration, value, *_ in found.points:
             points.append((iteration, round(value + shift, 2)))

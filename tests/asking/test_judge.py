@@ -37,7 +37,7 @@ def latches(rows: Rows) -> list[int]:
 @pytest.mark.parametrize("name", samples.PRUNERS)
 @pytest.mark.parametrize(
     "more",
-    [{"seed": 21}, {"seed": 22, "objectives": (samples.ACCURACY,), "min_iteration_per_job": 2}],
+    [{"seed": 21}, {"seed": 28, "objectives": (samples.ACCURACY,), "min_iteration_per_job": 2}],
     ids=["least", "best value, from the second"],
 )
 def test_every_verdict_is_optunas_on_a_storage_of_its_own(name: str, more: dict[str, Any], tmp_path: Path) -> None:
@@ -45,7 +45,8 @@ def test_every_verdict_is_optunas_on_a_storage_of_its_own(name: str, more: dict[
     oracle = verdict_of(rows, ask_samplers=False)
     assert oracle.wrong == []
     assert oracle.asked > 30
-    assert prunes(rows) > 0
+    never = "patience" in name and "objectives" in more  # the best so far gets no worse: nothing to lose patience with
+    assert (prunes(rows) > 0) != never
 
 
 # ---------------------------------------------------------------- "auto", settled once
@@ -68,7 +69,7 @@ def longer(what: Scenario, times: int) -> Scenario:
 def long_search(name: str) -> Scenario:
     # A limit would cut all curves to one length.
     what = samples.scenario(
-        samples.RANDOM, samples.PRUNERS[name], seed=23, max_iteration_per_job=None, total_max_jobs=40
+        samples.RANDOM, samples.PRUNERS[name], seed=29, max_iteration_per_job=None, total_max_jobs=40
     )
     return longer(what, 100)
 
@@ -138,7 +139,9 @@ def without_attrs(row: Recorded) -> Recorded:
 def test_a_rung_that_was_lost_is_found_where_it_was_and_changes_what_comes_after(tmp_path: Path) -> None:
     rows = samples.log_of(tmp_path, samples.scenario(samples.RANDOM, samples.HALVING, seed=21, jobs=16))
     at = [n for n, row in enumerate(rows) if without_attrs(row) != row]
-    found = [c.divergence.seq for c in walk([*rows[: at[0]], without_attrs(rows[at[0]]), *rows[at[0] + 1 :]]) if c.divergence]
+    found = [
+        c.divergence.seq for c in walk([*rows[: at[0]], without_attrs(rows[at[0]]), *rows[at[0] + 1 :]]) if c.divergence
+    ]
     assert found[0] == rows[at[0]].seq
     assert len(found) > 1
     # A verdict turns too, and not only the attributes beside it.
@@ -146,7 +149,9 @@ def test_a_rung_that_was_lost_is_found_where_it_was_and_changes_what_comes_after
     turned = [
         c.divergence
         for c in walk(all_bare)
-        if c.divergence and c.divergence.decided is not None and type(c.divergence.decided) is not type(c.divergence.recorded)
+        if c.divergence
+        and c.divergence.decided is not None
+        and type(c.divergence.decided) is not type(c.divergence.recorded)
     ]
     assert turned
 
@@ -159,7 +164,8 @@ def test_a_value_of_a_judged_point_that_was_changed_is_a_divergence(tmp_path: Pa
         values = tuple(99.0 for _ in row.event.values)
         return msgspec.structs.replace(row, event=msgspec.structs.replace(row.event, values=values))
 
-    at = next(n for n, row in enumerate(rows) if isinstance(row.event, MetricObserved))
+    judged = next(v for r in rows if isinstance(r.event, JobsContinued) for v in r.event.verdicts if v.attrs)
+    at = next(n for n, r in enumerate(rows) if isinstance(r.event, MetricObserved) and r.event.trial == judged.trial)
     assert any(c.divergence for c in walk([*rows[:at], raised(rows[at]), *rows[at + 1 :]]))
 
 

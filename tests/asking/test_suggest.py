@@ -22,10 +22,11 @@ from eventhpo.core.spec import (
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
+from eventhpo.testing.simulated import Script
 from replay.walk import walk
 from tests.asking import samples
 from tests.asking.oracle import Oracle, verdict_of
-from tests.crash.scenarios import Scenario, plain
+from tests.crash.scenarios import Scenario, curve
 
 Rows = list[Recorded]
 X = UniformParameterRange(name="General/x", min_value=0.0, max_value=1.0)
@@ -41,15 +42,24 @@ def keys(rows: Rows) -> list[tuple[Scalar, ...]]:
     return [tuple(event.params.values()) for event in suggested(rows)]
 
 
+def ending(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    return Script(points=curve(sum(v for v in params.values() if isinstance(v, int | float)), 4))
+
+
 def quiet(sampler: Named, space: tuple[Parameter, ...], **more: Any) -> Scenario:
     """Return a search whose jobs simply end, without any limit but its space unless *more* has one."""
     what = samples.scenario(
         sampler,
         space=space,
-        **{"max_iteration_per_job": None, "total_max_jobs": None, "time_limit_per_job": None, "num_concurrent_workers": 2}
+        **{
+            "max_iteration_per_job": None,
+            "total_max_jobs": None,
+            "time_limit_per_job": None,
+            "num_concurrent_workers": 2,
+        }
         | more,
     )
-    return Scenario(what.search, plain, inputs=what.inputs, asks=what.asks)
+    return Scenario(what.search, ending, inputs=what.inputs, asks=what.asks)
 
 
 def decided_again(rows: Rows) -> None:
@@ -109,10 +119,10 @@ def test_no_two_trials_share_what_chance_gives_them(tmp_path: Path) -> None:
     ids=lambda s: s.name,
 )
 def test_a_finite_space_is_tried_once_over_and_ends_the_search(sampler: Named, tmp_path: Path) -> None:
-    space = (STEPPED, COUNT)
+    space = (UniformParameterRange(name="General/x", min_value=0.1, max_value=0.4, step_size=0.1), COUNT)
     rows = samples.log_of(tmp_path, quiet(sampler, space))
     every = [tuple(to_job(p, point[p.name]) for p in sorted(space, key=lambda p: p.name)) for point in points(space)]
-    assert len(every) == 40
+    assert len(every) == 20
     assert sorted(keys(rows)) == sorted(every)  # type: ignore[type-var]
     state = fold(rows)
     assert state.finished is not None
@@ -148,25 +158,28 @@ def test_an_infinite_space_accepts_the_duplicate_after_fifty_tries(tmp_path: Pat
 
 def test_a_space_too_large_to_be_listed_counts_as_infinite(tmp_path: Path) -> None:
     large = UniformIntegerParameterRange(name="General/big", min_value=0, max_value=FINITE)
-    fixed = Named(
-        "PartialFixedSampler", {"fixed_params": {"General/x": 0.1}, "base_sampler": {"name": "RandomSampler"}}
-    )
-    # Of 8 points of x one is proposed, of 100,001 of the other all: as many as are proposed count.
-    for sampler, most in ((samples.RANDOM, 3), (fixed, 3)):
-        state = fold(samples.log_of(tmp_path, quiet(sampler, (STEPPED, large), total_max_jobs=most)))
-        assert state.space_size is None
+    fixed = Named("PartialFixedSampler", {"fixed_params": {"big": 5}, "base_sampler": {"name": "RandomSampler"}})
+    state = fold(samples.log_of(tmp_path, quiet(samples.RANDOM, (COUNT, large), total_max_jobs=3)))
+    assert state.space_size is None
+    state = fold(samples.log_of(tmp_path, quiet(fixed, (COUNT, large))))
+    assert state.space_size == len(state.trials) == 5  # what is proposed counts
 
 
 def test_a_trial_that_was_aborted_leaves_its_point_free(tmp_path: Path) -> None:
     rows = samples.log_of(
         tmp_path,
         samples.scenario(
-            samples.RANDOM, space=(COUNT,), asks=samples.ABORT, max_iteration_per_job=None, total_max_jobs=None
+            samples.RANDOM,
+            space=(COUNT,),
+            asks=[(20, samples.ABORT[0][1])],
+            max_iteration_per_job=None,
+            total_max_jobs=None,
         ),
     )
     state = fold(rows)
     aborted = [t.params for t in state.trials if t.finished is not None and t.finished.state == "aborted"]
-    assert aborted == [] or all(sum(t.params == p for t in state.trials) == 2 for p in aborted)
+    assert aborted
+    assert all(sum(t.params == point for t in state.trials) == 2 for point in aborted)
     assert state.finished is not None
     assert state.finished.reason == "space"
     decided_again(rows)
@@ -195,8 +208,7 @@ def test_a_grid_in_ranges_without_a_step_never_repeats_and_ends(
 
 def test_a_point_of_a_grid_whose_trial_was_aborted_is_tried_again(tmp_path: Path) -> None:
     grid = Named("GridSampler", {"search_space": {"x": [0.75, 0.25, 0.5, 0.125], "Args/n": [5, 3]}})
-    what = quiet(grid, (X, COUNT), asks=tuple((at, event) for at, (_, event) in zip((20,), samples.ABORT, strict=True)))
-    rows = samples.log_of(tmp_path, what)
+    rows = samples.log_of(tmp_path, quiet(grid, (X, COUNT), asks=[(20, samples.ABORT[0][1])]))
     ended = [row.event for row in rows if isinstance(row.event, TrialFinished)]
     aborted = sum(event.state == "aborted" for event in ended)
     assert aborted > 0

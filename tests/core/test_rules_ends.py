@@ -262,14 +262,6 @@ def test_a_job_aborted_by_a_person_aborts_its_trial_and_is_not_retried(tmp_path:
     assert log.state.totals.trials["completed"] == 0
 
 
-def test_the_point_of_a_job_aborted_by_a_person_is_tried_and_not_suggested_again(tmp_path: Path) -> None:
-    """Only what the search stopped itself is free again: a person who aborts a point has seen enough of it."""
-    jobs = each(Script(points=line(0.5), how="stopped"), Script(points=line(0.5)))
-    log = run(tmp_path / "s.db", search(space=FOUR, total_max_jobs=None), jobs)
-    assert sorted(str(e.params["General/x"]) for e in log.of(TrialSuggested)) == ["1", "2", "3", "4"]
-    assert log.one(SearchFinished).reason == "space"
-
-
 def test_a_launch_that_failed_for_good_is_a_failure_is_charged_nothing_and_retried() -> None:
     hand = Hand(search(max_failures_per_trial=1, max_iteration_per_job=4, total_max_jobs=2))
     hand.poll(observed(0, 0, line(0.5)), ended(0), then=False)

@@ -78,6 +78,8 @@ def _inherits(state: State, row: Recorded, event: InheritanceClaimed) -> None:
         return
     before = state.attempt(event.trial, event.attempt - 1)
     attempt.curves = [inherit(curve, event.iteration) for curve in before.curves]
+    if attempt.fate is not None:  # settled before the claim was read
+        attempt.end_curves()
     attempt.judged = min(before.judged, len(attempt.curves[0].iterations))
     last = attempt.curves[0].iterations[attempt.judged - 1] if attempt.judged else None
     attempt.attrs = [a for a in before.attrs if last is not None and a.iteration <= last]

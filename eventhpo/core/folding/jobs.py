@@ -22,12 +22,23 @@ from eventhpo.core.state import Attempt, Failure, State
 
 
 def settle(attempt: Attempt, fate: Any, seq: int) -> None:
-    """Have it stopped, and let *fate* be its outcome unless that is settled already."""
+    """Have it stopped, and let *fate* be its outcome, all further points late, unless that is settled already.
+
+    Late, because no charge may depend on how fast the stop takes effect.
+    """
     if attempt.stop is None:
         attempt.stop = seq
     if attempt.fate is None:
         attempt.fate = fate
         attempt.closed = fate == "aborted"
+        attempt.end_curves()
+
+
+def _answered(state: State, row: Recorded, attempt: Attempt) -> None:
+    """Count failures of polls anew, if *row* was seen by one and is no receipt of an effect."""
+    if row.cause not in (attempt.seq, attempt.stop):
+        state.poll_failure = None
+        attempt.failures.pop("poll", None)
 
 
 def _bound(state: State, row: Recorded, event: JobBound) -> None:
@@ -52,6 +63,7 @@ def _started(state: State, row: Recorded, event: JobStarted) -> None:
     attempt = state.attempt(event.trial, event.attempt)
     attempt.started_at = event.started_at
     attempt.failures.pop("launch", None)
+    _answered(state, row, attempt)
 
 
 def _stop_sent(state: State, row: Recorded, event: JobStopSent) -> None:
@@ -62,11 +74,13 @@ def _stop_sent(state: State, row: Recorded, event: JobStopSent) -> None:
 
 def _job_ended(state: State, row: Recorded, event: JobEnded) -> None:
     attempt = state.attempt(event.trial, event.attempt)
+    _answered(state, row, attempt)
     if attempt.ended is not None:
         attempt.returned, attempt.gone = False, True
         state.let_go(event.trial)
         return
     attempt.ended = event
+    attempt.end_curves()  # a lost one may come back: what it reports then was charged to nobody
     attempt.failures.clear()
     if attempt.started_at is None:
         attempt.started_at = event.started_at
@@ -76,6 +90,7 @@ def _job_ended(state: State, row: Recorded, event: JobEnded) -> None:
 
 def _returned(state: State, row: Recorded, event: JobReturned) -> None:
     attempt = state.attempt(event.trial, event.attempt)
+    _answered(state, row, attempt)
     attempt.returned = True
     attempt.stop, attempt.stop_sent = row.seq, False
 
@@ -95,6 +110,8 @@ def _effect_failed(state: State, row: Recorded, event: EffectFailed) -> None:
     before = attempt.failures.get(event.effect)
     failure.in_doubt = event.in_doubt or (before is not None and before.in_doubt)  # until it succeeds
     attempt.failures[event.effect] = failure
+    if event.effect == "poll":
+        state.poll_failure = None  # the poll itself worked
     if event.in_doubt and event.effect == "launch":
         attempt.in_doubt = True
 
@@ -106,15 +123,8 @@ def _ticked(state: State, row: Recorded, event: ClockTicked) -> None:
         if item.failure is not None:
             item.failure.until = None
         if item.attempt is not None:
-            _time_is_up(item.attempt, row.seq)
+            settle(item.attempt, "time", row.seq)
     state.clock, state.jobs_clock = event.clock, event.jobs_clock
-
-
-def _time_is_up(attempt: Attempt, seq: int) -> None:
-    settle(attempt, "time", seq)
-    if attempt.fate == "time":
-        for curve in attempt.curves:
-            curve.end_at(len(curve.iterations))
 
 
 FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {

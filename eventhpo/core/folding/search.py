@@ -33,8 +33,9 @@ def _controller(state: State, row: Recorded, event: ControllerStarted) -> None:
 
 def _limits(state: State, row: Recorded, event: LimitsChanged) -> None:
     state.limits = event.changes.on(state.limits)
+    state.reached = None  # looked at again when the next trial finishes
     if state.ending is not None and state.ending.reason != "stop":
-        state.ending = state.finished = state.reached = None
+        state.ending = state.finished = None
 
 
 def _reopened(state: State, row: Recorded, event: SearchReopened) -> None:

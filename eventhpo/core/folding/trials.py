@@ -76,17 +76,12 @@ def _trial_finished(state: State, row: Recorded, event: TrialFinished) -> None:
     trial.finished = event
     totals = state.totals
     totals.trials[event.state] += 1
-    if event.state == "aborted" and _stopped_by_the_search(trial):
+    if event.state == "aborted":
         _free(state, trial)
     if event.state == "completed" and event.values is not None:
         _completed(state, trial, [float(v) for v in event.values])
     state.reached = state.reached or reached_by(state, event)
     state.let_go(event.trial)
-
-
-def _stopped_by_the_search(trial: Trial) -> bool:
-    """Whether nobody but the search wanted *trial* aborted: a point that a person gave up stays taken."""
-    return trial.last is None or trial.last.fate == "aborted"
 
 
 def _completed(state: State, trial: Trial, values: list[float]) -> None:
