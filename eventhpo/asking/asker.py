@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import optuna
-
 from eventhpo.asking.judge import judge
 from eventhpo.asking.named import quiet
 from eventhpo.asking.suggest import suggest
@@ -22,7 +20,6 @@ class Asker:
     """
 
     def __init__(self, state: State) -> None:
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._state = state
         self._view = StateView(state)
 

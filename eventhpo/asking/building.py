@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
+import optuna
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, RandomSampler
@@ -50,13 +51,19 @@ def quiet() -> Iterator[None]:
     """Keep Optuna from warning that a feature is experimental or an argument on its way out.
 
     Whoever wrote the search chose them, and is told once by the docs, not at each decision.
+    What Optuna logs is held back too: an exhausted grid says so in each of its fifty tries.
     """
+    verbosity = optuna.logging.get_verbosity()  # it may be somebody else's, who uses Optuna beside us
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, where a curve holds NaN: pruners allow for it
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", UserWarning)  # WilcoxonPruner's, at each point behind the best trial's last
-        yield
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        try:
+            yield
+        finally:
+            optuna.logging.set_verbosity(verbosity)
 
 
 class _Samplers:

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import optuna
+from optuna.samplers._tpe.sampler import default_gamma, default_gamma_multiobjective
 
 from eventhpo.asking.building import quiet
 from eventhpo.asking.catalogue import CATALOGUE, Nested, Role
@@ -42,6 +43,8 @@ _PLACES: dict[str, _Places] = {
 # What no instance keeps: the seed goes into generators, the others have no effect or only write a line of log.
 _NOT_KEPT = {"seed", "consider_prior", "restart_strategy", "inc_popsize", "warn_asynchronous_seeding"}
 _STRATEGIES = ("elite_population_selection_strategy", "child_generation_strategy", "after_trial_strategy")
+# Where none is given, TPESampler keeps the one that it needed first; so used, it still has no gamma of its user's.
+_OWN_GAMMAS = (default_gamma, default_gamma_multiobjective)
 _TABLES = ("x0", "fixed_params", "search_space")
 _ENQUEUE = "nothing: trials of another study are no argument; enqueue their points with enqueue_trial"
 
@@ -124,6 +127,8 @@ def _refused(role: Role, name: str, instance: object) -> list[Mistake]:
 
 
 def _is_default(name: str, key: str, value: object) -> bool:
+    if key == "gamma" and value in _OWN_GAMMAS:
+        return True
     default = _kept(_default(name), key)
     return type(value) is type(default) if key in _STRATEGIES else value is default
 

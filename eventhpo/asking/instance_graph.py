@@ -22,7 +22,7 @@ _SEEDED = {"QMCSampler": {"_seed"}, "GridSampler": {"_all_grids"}}
 _REMEMBERED = {
     "IntersectionSearchSpace": {"_cached_trial_number", "_search_space", "_study_id"},
     "_GroupDecomposedSearchSpace": {"_search_space", "_study_id"},
-    "TPESampler": {"_search_space_group"},
+    "TPESampler": {"_search_space_group", "_gamma"},
     "GPSampler": {"_gprs_cache_list", "_constraints_gprs_cache_list"},
 }
 
@@ -69,7 +69,7 @@ class _Comparison:
                     yield from _below(_field(built, k), self.of(*pair))
             else:
                 yield Difference((), given, built)
-        elif type(built).__module__.startswith("optuna.") and hasattr(built, "__dict__") and not callable_alone(built):
+        elif type(built).__module__.startswith("optuna.") and hasattr(built, "__dict__") and not _callable(built):
             yield from self._attributes(given, built)
         elif not _equal(given, built):
             yield Difference((), given, built)
@@ -116,7 +116,7 @@ class _Comparison:
             return value
 
 
-def callable_alone(value: object) -> bool:
+def _callable(value: object) -> bool:
     """Whether *value* is a function or a class, which only is what it is."""
     return isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__"))
 

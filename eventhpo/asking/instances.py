@@ -29,7 +29,7 @@ from eventhpo.asking.fit import normalised
 from eventhpo.asking.instance_args import arguments, called, is_optunas
 from eventhpo.asking.instance_graph import Difference, differences
 from eventhpo.asking.instance_seed import seed_of
-from eventhpo.core.mistakes import Mistake, path
+from eventhpo.core.mistakes import Mistake, path, shown
 from eventhpo.core.spec import Named, Parameter
 from eventhpo.errors import Usage
 
@@ -153,8 +153,14 @@ def _through_json(named: Named) -> Named:
 
 
 def _differs(one: Difference) -> Mistake:
-    expected = f"what the constructor makes of the arguments, {one.built!r}: make a new instance, and change none of it"
-    return Mistake(path(*one.keys), one.given, expected)
+    expected = (
+        f"{shown(_simple(one.built))}, as the constructor leaves it: make a new instance, and change nothing in it"
+    )
+    return Mistake(path(*one.keys), _simple(one.given), expected)
+
+
+def _simple(value: object) -> object:
+    return value if value is None or isinstance(value, bool | int | float | str | list | dict) else called(value)
 
 
 def _refuse(role: str, mistakes: Iterable[Mistake]) -> None:

@@ -211,6 +211,11 @@ class State(msgspec.Struct):
         """Return an attempt by its numbers."""
         return self.trials[trial].attempts[number]
 
+    def poll_worked(self, attempt: Attempt) -> None:
+        """Count the failures of polls anew: this one read something of *attempt*."""
+        self.poll_failure = None
+        attempt.failures.pop("poll", None)
+
     def let_go(self, trial: int) -> None:
         """Keep *trial* no longer among the active ones if it is finished and no attempt of it is watched."""
         found = self.trials[trial]

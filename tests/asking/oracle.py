@@ -174,9 +174,8 @@ class Oracle:
         self.attempts[trial, attempt] = Attempt()
         self.newest[trial] = attempt
         if attempt:
-            self._replace(
-                trial, {}, {key for _, written in self.attempts[trial, attempt - 1].written for key in written}
-            )
+            before = self.attempts[trial, attempt - 1]
+            self._replace(trial, {}, {key for _, written in before.written for key in written})
         self._open(trial)
 
     def _open(self, trial: int) -> None:

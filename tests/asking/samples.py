@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +85,7 @@ def scenario(
     space = tuple(space)
     assert check_sampler(sampler, space, len(objectives)) == []
     assert check_pruner(pruner, len(objectives)) == []
-    given = {
+    given: dict[str, Any] = {
         "max_iteration_per_job": 7,
         "time_limit_per_job": 0.6,
         "max_failures_per_trial": 1,
@@ -101,7 +100,7 @@ def scenario(
         sampler=normalised(sampler, space),
         pruner=pruner,
         seed=seed + 1000,
-        **given | more,  # type: ignore[arg-type]
+        **given | more,
     )
     return Scenario(what, scripts(seed, len(objectives)), cuts(seed), inputs, asks)
 
@@ -134,7 +133,7 @@ def _nsga2(**args: Any) -> Scenario:
     return scenario(Named("NSGAIISampler", {"population_size": 3} | args), MEDIAN, seed=4)
 
 
-SAMPLERS = {
+SAMPLERS: dict[str, Callable[..., Scenario]] = {
     "random": lambda: scenario(RANDOM, HALVING, inputs=PARTIAL, asks=ABORT),
     "tpe": lambda: scenario(pruner=HALVING, inputs=PARTIAL, asks=ABORT),
     "tpe, one by one": lambda: scenario(
@@ -235,7 +234,9 @@ PRUNERS = {
         "PatientPruner",
         {"patience": 0, "min_delta": 0.1, "wrapped_pruner": {"name": "MedianPruner", "n_startup_trials": 1}},
     ),
-    "patience over rungs": Named("PatientPruner", {"patience": 0, "wrapped_pruner": {"name": HALVING.name} | HALVING.args}),
+    "patience over rungs": Named(
+        "PatientPruner", {"patience": 0, "wrapped_pruner": {"name": HALVING.name} | HALVING.args}
+    ),
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,12 +24,14 @@ from tests.crash.scenarios import Scenario
 from tests.crash.test_crash_sweep import crashed, finish, left_alone, parted
 from tests.memory import MEMORY
 
-SEARCHES: dict[str, Callable[[], Scenario]] = {
-    name: (lambda name=name: samples.made(name)) for name in samples.SAMPLERS  # type: ignore[misc]
-} | {
-    name: (lambda named=named: samples.scenario(samples.RANDOM, named, seed=31, jobs=9, asks=samples.ABORT))  # type: ignore[misc]
-    for name, named in samples.PRUNERS.items()
-}  # fmt: skip
+
+def of_pruner(name: str) -> Scenario:
+    return samples.scenario(samples.RANDOM, samples.PRUNERS[name], seed=31, jobs=9, asks=samples.ABORT)
+
+
+SEARCHES: dict[str, Callable[[], Scenario]] = {name: partial(samples.made, name) for name in samples.SAMPLERS} | {
+    name: partial(of_pruner, name) for name in samples.PRUNERS
+}
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +50,8 @@ def ending(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
 
 def quiet(sampler: Named, space: tuple[Parameter, ...], **more: Any) -> Scenario:
     """Return a search whose jobs simply end, without any limit but its space unless *more* has one."""
-    what = samples.scenario(
-        sampler,
-        space=space,
-        **{
-            "max_iteration_per_job": None,
-            "total_max_jobs": None,
-            "time_limit_per_job": None,
-            "num_concurrent_workers": 2,
-        }
-        | more,
-    )
+    limits = dict.fromkeys(("max_iteration_per_job", "total_max_jobs", "time_limit_per_job"))
+    what = samples.scenario(sampler, space=space, **limits | {"num_concurrent_workers": 2} | more)
     return Scenario(what.search, ending, inputs=what.inputs, asks=what.asks)
 
 
@@ -119,11 +112,13 @@ def test_no_two_trials_share_what_chance_gives_them(tmp_path: Path) -> None:
     ids=lambda s: s.name,
 )
 def test_a_finite_space_is_tried_once_over_and_ends_the_search(sampler: Named, tmp_path: Path) -> None:
-    space = (UniformParameterRange(name="General/x", min_value=0.1, max_value=0.4, step_size=0.1), COUNT)
+    x = UniformParameterRange(name="General/x", min_value=0.1, max_value=0.4, step_size=0.1)
+    space = (x, COUNT)
     rows = samples.log_of(tmp_path, quiet(sampler, space))
-    every = [tuple(to_job(p, point[p.name]) for p in sorted(space, key=lambda p: p.name)) for point in points(space)]
-    assert len(every) == 20
-    assert sorted(keys(rows)) == sorted(every)  # type: ignore[type-var]
+    every = [(point["Args/n"], to_job(x, point["General/x"])) for point in points(space)]
+    assert len(set(every)) == 20
+    assert len(keys(rows)) == 20
+    assert set(keys(rows)) == set(every)
     state = fold(rows)
     assert state.finished is not None
     assert state.finished.reason == "space"
@@ -217,13 +212,33 @@ def test_a_point_of_a_grid_whose_trial_was_aborted_is_tried_again(tmp_path: Path
     decided_again(rows)
 
 
+def test_a_grid_that_repeats_itself_says_nothing_of_it(tmp_path: Path) -> None:
+    """It is asked fifty times, and would write as many lines; nor is the verbosity of others changed."""
+    said: list[logging.LogRecord] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record)
+
+    before, listener = optuna.logging.get_verbosity(), Listener()
+    grid = Named("GridSampler", {"search_space": {"x": [0.75, 0.25, 0.5, 0.125], "Args/n": [5, 3]}})
+    logging.getLogger("optuna").addHandler(listener)
+    try:
+        rows = samples.log_of(tmp_path, quiet(grid, (X, COUNT), asks=[(20, samples.ABORT[0][1])]))
+    finally:
+        logging.getLogger("optuna").removeHandler(listener)
+    assert any(event.enumerated for event in suggested(rows))
+    assert said == []
+    assert optuna.logging.get_verbosity() == before
+
+
 @pytest.mark.parametrize("qmc", [{}, {"scramble": True}, {"qmc_type": "halton"}])
 def test_a_sequence_keeps_its_counter_over_refused_tries(qmc: dict[str, Any], tmp_path: Path) -> None:
     rows = samples.log_of(tmp_path, quiet(Named("QMCSampler", qmc), (STEPPED, COUNT), total_max_jobs=30))
     events = [event for event in suggested(rows) if event.study_attrs]
     counters = [next(iter(event.study_attrs.values())) for event in events]
     assert any(event.tries > 1 for event in events)
-    steps = [b - a for a, b in zip(counters, counters[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(counters)]
     assert steps == [event.tries for event in events[1:]]  # each try goes one further, accepted or not
     decided_again(rows)
 

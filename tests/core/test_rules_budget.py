@@ -27,7 +27,7 @@ from eventhpo.core.events import (
 from eventhpo.core.spec import MINUTE, LimitChanges
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import SECOND, Script
-from tests.core.rules import OVER_ONE, Hand, Log, by_attempt, each, ended, line, observed, run
+from tests.core.rules import OVER_ONE, Hand, Log, by_attempt, each, ended, line, observed, run, shown
 from tests.crash.scenarios import SCENARIOS
 
 # ---------------------------------------------------------------- the charge of an attempt
@@ -157,6 +157,46 @@ def test_late_iterations_are_shown_beside_the_charge_and_decide_nothing(overrun:
         return found
 
     assert decided(overrun) == decided(2)
+
+
+@pytest.mark.parametrize("scope", ["search", "run"])
+def test_what_an_aborted_job_reports_until_it_is_gone_is_late_and_charged_to_nobody(scope: str) -> None:
+    """A stop that takes effect slowly must not cost the next jobs their budget."""
+    hand = Hand(search(max_iteration_per_job=9, total_max_jobs=3))
+    hand.poll(observed(0, 0, line(0.5, 0.4)))
+    hand.record(StopAsked(scope="search" if scope == "search" else "run"), None)
+    hand.carry_on()
+    if scope == "run":
+        hand.start()
+    hand.poll(observed(0, 0, line(0.3, 0.2, start=3), start=2), ended(0, how="stopped"))
+    found = hand.log().of(BudgetUpdated, 0)[0]
+    assert (found.iterations, found.late) == (2, 2)
+    assert hand.log().one(TrialFinished, 0).state == "aborted"
+
+
+@pytest.mark.parametrize("overrun", [0, 2, 5])
+def test_how_long_an_aborted_job_goes_on_changes_no_later_decision(overrun: int, tmp_path: Path) -> None:
+    def job(trial: int, attempt: int, params: object) -> Script:
+        return Script(points=line(*[0.5] * (3 if trial else 9)), overrun=overrun, ends_apart=True)
+
+    what, stop = search(max_iteration_per_job=9, total_max_jobs=3), StopAsked(scope="run", request="r")
+    path = tmp_path / "s.db"
+    run(path, what, job, asks=((10, stop),))
+    log = run(path, what, job, asks=((10, stop),))  # the next controller carries on
+    assert log.one(SearchFinished).reason == "budget"
+    assert [e.iterations for e in log.of(BudgetUpdated)] == [6, 3, 3, 3, 3, 3]
+
+
+def test_what_a_lost_job_reports_behind_its_loss_is_inherited_by_nobody_and_paid_once() -> None:
+    hand = Hand(search(max_iteration_per_job=9, total_max_jobs=3, num_concurrent_workers=2))
+    hand.poll(observed(0, 0, line(0.5, 0.4)), ended(0, how="lost"))
+    assert hand.said[1] == "JobCreated 0.1 slot 0"
+    hand.poll(JobReturned(trial=0, attempt=0), observed(0, 0, ((7, 0.3),), start=2))
+    hand.poll(InheritanceClaimed(trial=0, attempt=1, iteration=7), observed(0, 1, ((8, 0.2),)))
+    hand.poll(ended(0, 1))
+    log = hand.log()
+    assert [(e.attempt, e.iterations) for e in log.of(BudgetUpdated, 0)] == [(0, 2), (1, 6)]
+    assert shown(log.state)[0].intermediate_values == {1: 0.5, 2: 0.4, 8: 0.2}
 
 
 def test_an_attempt_that_never_started_is_charged_nothing() -> None:

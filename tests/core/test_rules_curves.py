@@ -13,6 +13,7 @@ from eventhpo.core import rank
 from eventhpo.core.curve import Curve
 from eventhpo.core.events import (
     BudgetUpdated,
+    InheritanceClaimed,
     JobEnded,
     JobPruned,
     JobsContinued,
@@ -353,6 +354,20 @@ def test_with_several_objectives_points_of_each_behind_the_tick_are_late() -> No
         ended(0, how="stopped"),
     )
     assert hand.log().of(TrialFinished)[0].values == (0.5, 0.6)
+
+
+def test_points_behind_the_tick_are_late_also_where_a_retry_says_only_then_what_it_inherits() -> None:
+    """It completes with what it inherited."""
+    hand = Hand(search(pruner=OVER_ONE, time_limit_per_job=2.0, max_iteration_per_job=9))
+    hand.poll(observed(0, 0, line(0.5, 0.4)), ended(0, how="failed"))
+    hand.later(jobs=2.0)
+    assert hand.poll(hand.tick()) == ["Stop 0.1"]
+    claim = InheritanceClaimed(trial=0, attempt=1, iteration=2)
+    hand.poll(claim, observed(0, 1, line(0.1, 3.0, start=3)), ended(0, 1, how="stopped"))
+    log = hand.log()
+    assert log.one(TrialFinished, 0).values == (0.4,)
+    assert log.verdicts(0) == [("go on", 2, 2)]
+    assert [(e.iterations, e.late) for e in log.of(BudgetUpdated, 0)] == [(2, 0), (1, 2)]
 
 
 def test_the_time_limit_counts_from_the_start_of_the_job_by_the_clock_of_the_door() -> None:

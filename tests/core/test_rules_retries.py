@@ -354,11 +354,12 @@ def test_a_claim_behind_a_point_or_of_a_first_attempt_inherits_nothing(late: str
 
 
 def test_late_points_are_not_inherited() -> None:
-    hand = one(pruner=OVER_ONE, max_iteration_per_job=4)
-    hand.poll(ended(0, how="lost"))
-    hand.poll(returned(0), observed(0, 0, line(0.5, 0.4, 0.3, 0.2, 0.1, 0.0)))  # beyond the limit, as nobody stops it
-    hand.poll(claim(6))
-    assert hand.log().state.attempt(0, 1).curves[0].iterations == [1, 2, 3, 4]
+    """What a job reports behind its loss is late: its charge is frozen, and a retry would inherit what nobody paid."""
+    hand = one(pruner=OVER_ONE, max_iteration_per_job=6)
+    hand.poll(observed(0, 0, line(0.5, 0.4)), ended(0, how="lost"))
+    hand.poll(returned(0), observed(0, 0, line(0.3, 0.2, start=3), start=2))
+    hand.poll(claim(4))
+    assert hand.log().state.attempt(0, 1).curves[0].iterations == [1, 2]
 
 
 def test_a_search_with_checkpoints_charges_no_iteration_twice(tmp_path: Path) -> None:

@@ -12,16 +12,20 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from eventhpo.controller import Controller
 from eventhpo.core import actions
 from eventhpo.core.events import Event, JobPruned, JobsContinued
 from eventhpo.core.evolve import evolve
+from eventhpo.core.spec import Search
 from eventhpo.core.state import State
 from eventhpo.log.reader import read
 from eventhpo.testing.crashes import CRASHED, Crashes
 from eventhpo.testing.searches import simulate
 from replay.walk import walk
+from tests.core.random_searches import cuts, scripts, searches
 from tests.crash.normal import deeds, difference, normal_log
 from tests.crash.scenarios import SCENARIOS, Scenario
 from tests.memory import MEMORY
@@ -203,3 +207,22 @@ def _bare(event: Event) -> Event:
 def test_the_sweep_sees_a_controller_that_is_wrong(control: type[Controller], folder: Path) -> None:
     scenario = SCENARIOS["rungs, limit and late points"]()
     assert next(sweep(folder, scenario, control), None) is not None
+
+
+# ---------------------------------------------------------------- searches drawn at random
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(searches(), st.integers(0, 2**16), st.lists(st.floats(0, 1), min_size=1, max_size=3))
+def test_a_search_drawn_at_random_and_killed_at_random_ends_as_if_it_had_been_left_alone(
+    what: Search, seed: int, moments: list[float]
+) -> None:
+    scenario = Scenario(what, scripts(seed), cuts(seed))
+    with tempfile.TemporaryDirectory(dir=MEMORY) as name:
+        alone, points = left_alone(Path(name), scenario)
+        path = Path(name) / "killed.db"
+        for moment in moments:
+            crashed(path, scenario, 1 + int(moment * points))
+        finish(path, scenario)
+        assert parted(alone, path) is None
+        assert [c.divergence for c in walk(read(path).rows) if c.divergence] == []

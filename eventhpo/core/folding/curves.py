@@ -50,8 +50,7 @@ def _reports_read(state: State, row: Recorded, event: ReportsRead) -> None:
 def _reports(state: State, attempt: Attempt, event: MetricObserved | ReportsRead) -> None:
     attempt.cursor = event.to
     attempt.bad += len(event.bad)
-    attempt.failures.pop("poll", None)
-    state.poll_failure = None
+    state.poll_worked(attempt)
     for new in event.others:
         old = attempt.others.get((new.title, new.series), new)
         attempt.others[new.title, new.series] = OtherSeries(
@@ -74,6 +73,7 @@ def _high(x: float | str) -> float:
 
 def _inherits(state: State, row: Recorded, event: InheritanceClaimed) -> None:
     attempt = state.attempt(event.trial, event.attempt)
+    state.poll_worked(attempt)
     if not event.attempt or any(c.reported for c in attempt.curves):
         return
     before = state.attempt(event.trial, event.attempt - 1)

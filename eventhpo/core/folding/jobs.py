@@ -37,8 +37,7 @@ def settle(attempt: Attempt, fate: Any, seq: int) -> None:
 def _answered(state: State, row: Recorded, attempt: Attempt) -> None:
     """Count failures of polls anew, if *row* was seen by one and is no receipt of an effect."""
     if row.cause not in (attempt.seq, attempt.stop):
-        state.poll_failure = None
-        attempt.failures.pop("poll", None)
+        state.poll_worked(attempt)
 
 
 def _bound(state: State, row: Recorded, event: JobBound) -> None:

@@ -1,0 +1,184 @@
+"""A digest of any graph of Python objects: equal in every process, generators left out.
+
+Objects are taken apart as `copy.deepcopy` takes them apart, so that what a copy
+would hold is what counts. Nothing is unpickled, and no address, no id and no
+text that an object makes of itself goes into it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import random
+import sys
+import types
+from enum import Enum
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from optuna.samplers._lazy_random_state import LazyRandomState
+
+GENERATORS = (
+    LazyRandomState,
+    np.random.RandomState,
+    np.random.Generator,
+    np.random.BitGenerator,
+    random.Random,
+)
+_ATOMS = (type(None), bool, int, float, complex, str, bytes)
+_NAMED = types.BuiltinFunctionType | types.ModuleType
+_DEPTH = 200  # levels of a graph that is still walked; Python itself ends at 1,000 frames
+
+
+class Undigestible(ValueError):
+    """Something cannot be recognised again; the text says what, and where it is held."""
+
+
+def digest(root: object) -> str:
+    """Return a hash of what *root* holds, down to numbers and text; two equal graphs have equal ones.
+
+    Raises:
+        Undigestible: It holds an open file, a lock, a function without a source or the like.
+    """
+    walk = _Walk()
+    walk.add(root, ())
+    return walk.hash.hexdigest()
+
+
+def name_of(named: Any) -> str:
+    """Return the module and qualified name of a class or function."""
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def parts(value: Any) -> list[tuple[str, Any]]:
+    """Return what *value* holds, each with where; empty for what holds nothing of its own.
+
+    Raises:
+        Undigestible: It cannot be taken apart.
+    """
+    if type(value) in _ATOMS or isinstance(value, type | Enum | np.generic | _NAMED):
+        return []
+    match value:
+        case types.FunctionType():
+            return _bound(value)
+        case types.MethodType():
+            return [("", value.__func__), (".__self__", value.__self__)]
+        case np.ndarray():
+            return [(f"[{k}]", one) for k, one in enumerate(value.ravel().tolist())] if value.dtype.hasobject else []
+    if type(value) in (list, tuple):
+        return [(f"[{k}]", one) for k, one in enumerate(value)]
+    if type(value) in (set, frozenset):
+        return [("{}", one) for one in value]
+    if type(value) is dict:
+        return [(f"[{key!r}]", one) for item in value.items() for key, one in _pair(item)]
+    return _reduced(value)
+
+
+def known_by_version(module: str | None) -> bool:
+    """Whether a module is Python's, numpy's or Optuna's own: its source is what its version says."""
+    top = (module or "").partition(".")[0]
+    return top in ("optuna", "numpy") or top in sys.stdlib_module_names
+
+
+def _bound(function: types.FunctionType) -> list[tuple[str, Any]]:
+    """Return what a function carries beside its source: defaults, and variables from around it."""
+    if known_by_version(function.__module__):
+        return []
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    held = [(f".{name}", cell.cell_contents) for name, cell in cells if cell != types.CellType()]
+    return [*held, (".defaults", function.__defaults__), (".kwdefaults", function.__kwdefaults__)]
+
+
+def _pair(item: tuple[Any, Any]) -> list[tuple[Any, Any]]:
+    where = item[0] if isinstance(item[0], str | int) else "..."
+    return [(where, item[0]), (where, item[1])]
+
+
+def _reduced(value: Any) -> list[tuple[str, Any]]:
+    try:
+        found = value.__reduce_ex__(4)
+    except Exception as error:  # whatever the user's own code raises
+        raise Undigestible(f"it holds a {name_of(type(value))}, which cannot be taken apart") from error
+    if isinstance(found, str):
+        return [("", found)]
+    make, args, state, items, pairs = (*found, None, None, None)[:5]
+    held: list[tuple[str, Any]] = [("", make), *(("", one) for one in args)]
+    for table in state if isinstance(state, tuple) and len(state) == 2 else (state,):
+        if isinstance(table, dict):
+            held += [(f".{key}", one) for key, one in table.items()]
+        elif table is not None:
+            held.append(("", table))
+    held += [(f"[{k}]", one) for k, one in enumerate(items or ())]
+    return held + [(f"[{key!r}]", one) for item in pairs or () for key, one in _pair(item)]
+
+
+class _Walk:
+    def __init__(self) -> None:
+        self.hash = blake2b(digest_size=16)
+        self._seen: dict[int, tuple[int, object]] = {}  # holds what was seen, so that no later object gets its id
+
+    def add(self, value: Any, path: tuple[str, ...]) -> None:
+        if len(path) > _DEPTH:
+            raise Undigestible(f"{_where(path[:3])} goes deeper than {_DEPTH} levels")
+        if (text := _leaf(value, path)) is not None:
+            self._put(text)
+            return
+        if id(value) in self._seen:
+            self._put(f"again {self._seen[id(value)][0]}")
+            return
+        self._seen[id(value)] = (len(self._seen), value)
+        try:
+            held = parts(value)
+        except Undigestible as error:
+            raise Undigestible(f"{_where(path)}: {error}" if path else str(error)) from None
+        self._put(f"{name_of(type(value))} {len(held)} {_own(value, path)}")
+        if isinstance(value, set | frozenset):
+            held = sorted(held, key=lambda pair: digest(pair[1]))
+        for key, one in held:
+            self._put(key)
+            self.add(one, (*path, key))
+
+    def _put(self, text: str) -> None:
+        raw = text.encode("utf-8", "surrogatepass")
+        self.hash.update(len(raw).to_bytes(8, "big") + raw)
+
+
+def _leaf(value: Any, path: tuple[str, ...]) -> str | None:
+    """Return a text for what has no parts; None for what has some."""
+    kind = name_of(type(value))
+    match value:
+        case _ if isinstance(value, GENERATORS):
+            return f"generator {kind}"
+        case Enum():
+            return f"{kind} {value.name}"
+        case np.generic():
+            return f"{kind} {value.dtype.str} {value.tobytes().hex()}"
+        case np.ndarray() if not value.dtype.hasobject:
+            return f"{kind} {value.dtype.str} {value.shape} {value.tobytes().hex()}"
+        case float() if type(value) is float:
+            return f"{kind} {value.hex()}"
+        case _ if type(value) in _ATOMS:
+            return f"{kind} {value!r}"
+        case type() | types.BuiltinFunctionType():
+            return f"named {getattr(value, '__module__', None)}.{value.__qualname__}"
+        case types.ModuleType():
+            return f"module {value.__name__}"
+    return None
+
+
+def _own(value: Any, path: tuple[str, ...]) -> str:
+    """Return what stands for *value* beside its parts: a function's name and source, an array's shape."""
+    if isinstance(value, np.ndarray):
+        return str(value.shape)
+    if not isinstance(value, types.FunctionType):
+        return ""
+    if known_by_version(value.__module__):
+        return name_of(value)
+    try:
+        return f"{name_of(value)} {inspect.getsource(value)}"
+    except (OSError, TypeError):
+        raise Undigestible(f"{_where(path)} is the function {value.__qualname__}, whose source is gone") from None
+
+
+def _where(path: tuple[str, ...]) -> str:
+    return "".join(path).lstrip(".") or "it"
