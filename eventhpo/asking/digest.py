@@ -126,7 +126,8 @@ class _Walk:
         if id(value) in self._seen:
             self._put(f"again {self._seen[id(value)][0]}")
             return
-        self._seen[id(value)] = (len(self._seen), value)
+        if not isinstance(value, tuple | frozenset):  # equal ones may be one object, and need not be in each process
+            self._seen[id(value)] = (len(self._seen), value)
         try:
             held = parts(value)
         except Undigestible as error:

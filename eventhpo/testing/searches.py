@@ -90,8 +90,9 @@ def simulate(
 ) -> State:
     """Run *what* to its rest on the log at *path*, which is made or carried on; return the state.
 
-    *inputs* stand behind the first event of a log that is made here; *asks* are asked of the live controller once its log has so many steps,
-    each with a `request` id of its own. The ledger of the simulated world stands beside the log.
+    *inputs* stand behind the first event of a log that is made here; *asks* are asked
+    of the live controller once its log has so many steps, each with a `request` id of
+    its own. The ledger of the simulated world stands beside the log.
     """
     crashes = crashes or Crashes()
     if not path.exists():

@@ -13,7 +13,7 @@ from optuna.pruners import BasePruner
 
 from eventhpo.asking.building import build_pruner
 from eventhpo.asking.latch import is_auto
-from eventhpo.core.events import JobPruned, JobsContinued, MetricObserved, Recorded
+from eventhpo.core.events import JobEnded, JobPruned, JobsContinued, MetricObserved, Recorded
 from eventhpo.core.evolve import fold
 from eventhpo.core.spec import Named, Scalar
 from eventhpo.testing.simulated import Script
@@ -47,6 +47,25 @@ def test_every_verdict_is_optunas_on_a_storage_of_its_own(name: str, more: dict[
     assert oracle.asked > 30
     never = "patience" in name and "objectives" in more  # the best so far gets no worse: nothing to lose patience with
     assert (prunes(rows) > 0) != never
+
+
+def test_a_prune_at_the_limit_or_behind_the_end_is_recorded_as_too_late_and_prunes_nothing(tmp_path: Path) -> None:
+    late = 0
+    for seed in (21, 22):
+        what = samples.scenario(samples.RANDOM, samples.HALVING, seed=seed, jobs=16, max_iteration_per_job=4)
+        ended: set[tuple[int, int]] = set()
+        for row in samples.log_of(tmp_path, what):
+            match row.event:
+                case JobEnded(trial=trial, attempt=attempt):
+                    ended.add((trial, attempt))
+                case JobPruned(trial=trial, attempt=attempt, iteration=iteration):
+                    assert iteration < 4
+                    assert (trial, attempt) not in ended
+                case JobsContinued(verdicts=verdicts):
+                    for verdict in (v for v in verdicts if v.too_late):
+                        assert verdict.iteration >= 4 or (verdict.trial, verdict.attempt) in ended
+                        late += verdict.iteration >= 4 and (verdict.trial, verdict.attempt) not in ended
+    assert late > 0
 
 
 # ---------------------------------------------------------------- "auto", settled once

@@ -7,7 +7,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def of_pruner(name: str) -> Scenario:
     return samples.scenario(samples.RANDOM, samples.PRUNERS[name], seed=31, jobs=9, asks=samples.ABORT)
 
 
-SEARCHES: dict[str, Callable[[], Scenario]] = {name: partial(samples.made, name) for name in samples.SAMPLERS} | {
+SEARCHES: Mapping[str, Callable[[], Scenario]] = {name: partial(samples.made, name) for name in samples.SAMPLERS} | {
     name: partial(of_pruner, name) for name in samples.PRUNERS
 }
 

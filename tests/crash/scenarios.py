@@ -71,9 +71,8 @@ def lost(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
 
 def refused(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
     """Every effect of some trials fails before it works; some take place unseen; one never works."""
-    refusals = {0: {"draft": 2}, 1: {"draft": 1}, 2: {"launch": 2}, 3: {"launch": 1}, 4: {"stop": 2, "poll": 1}}.get(
-        trial, {}
-    )
+    wrong = {0: {"draft": 2}, 1: {"draft": 1}, 2: {"launch": 2}, 3: {"launch": 1}, 4: {"stop": 2, "poll": 1}}
+    refusals = wrong.get(trial, {})
     if trial == 5 and attempt == 0:
         return Script(refusals={"launch": 9}, launch_fails_at=2)
     return Script(

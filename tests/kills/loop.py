@@ -124,6 +124,7 @@ class Killed:
         for victim in victims.split(" and "):
             if victim == "controller":
                 controller.kill()
+                controller.wait()
             elif alive[victim]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(chance.choice(alive[victim]), signal.SIGKILL)
@@ -135,12 +136,12 @@ class Killed:
         """Kill one of *victims* each so many seconds, *kills* times or until the search is over; then let it end."""
         chance, pause = random.Random(seed), threading.Event()
         controller = self.start()
-        for _ in range(kills):
-            pause.wait(chance.uniform(*every))
+        while self.kills.total() < kills:
             if controller.poll() is not None:
                 if self.finished():
                     break
                 controller = self.start()
+            pause.wait(chance.uniform(*every))
             self.kill(controller, chance.choice(victims), chance)
         while not self.finished():
             if controller.wait() not in (0, 1, -signal.SIGKILL):
