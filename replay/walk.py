@@ -15,24 +15,43 @@ from eventhpo.asking.asker import Asker
 from eventhpo.core import actions, codec
 from eventhpo.core.decide import next_action
 from eventhpo.core.events import (
+    AbortRequested,
     ClockTicked,
     ControllerStarted,
     Decision,
+    DrivenByHand,
     EffectFailed,
     Event,
     Input,
+    JobRequested,
+    LaunchRequested,
     LimitsChanged,
     Note,
+    OptimizerTaskSet,
     PointEnqueued,
     Recorded,
     SearchReopened,
     StopAsked,
+    TrialsImported,
 )
 from eventhpo.core.evolve import begin, evolve
 from eventhpo.core.state import State
 from eventhpo.errors import DamagedLog
 
-_ANYWHERE = (ControllerStarted, LimitsChanged, PointEnqueued, SearchReopened, StopAsked, Note)
+_ANYWHERE = (
+    AbortRequested,
+    ControllerStarted,
+    DrivenByHand,
+    JobRequested,
+    LaunchRequested,
+    LimitsChanged,
+    Note,
+    OptimizerTaskSet,
+    PointEnqueued,
+    SearchReopened,
+    StopAsked,
+    TrialsImported,
+)
 
 
 class Divergence(msgspec.Struct, frozen=True):

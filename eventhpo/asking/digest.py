@@ -176,9 +176,14 @@ def _own(value: Any, path: tuple[str, ...]) -> str:
     if known_by_version(value.__module__):
         return name_of(value)
     try:
-        return f"{name_of(value)} {inspect.getsource(value)}"
+        return f"{name_of(value)} {_column(value)} {inspect.getsource(value)}"
     except (OSError, TypeError):
         raise Undigestible(f"{_where(path)} is the function {value.__qualname__}, whose source is gone") from None
+
+
+def _column(function: types.FunctionType) -> int:
+    """Return where in its line a function without a name ends: the source of several in one line is that line."""
+    return 0 if function.__name__ != "<lambda>" else max(one[3] or 0 for one in function.__code__.co_positions())
 
 
 def _where(path: tuple[str, ...]) -> str:

@@ -114,6 +114,7 @@ def _suggested(
     return TrialSuggested(
         trial=len(state.trials),
         params=_as_logged(params),
+        request=state.asked[0].request if state.asked else None,
         tries=tries,
         enumerated=enumerated,
         duplicate=duplicate,

@@ -84,6 +84,9 @@ class StateView(BaseStorage):
 
     def _catch_up(self, trial: Trial, shown: Shown) -> None:
         attempt = trial.last
+        if trial.imported is not None:
+            points = zip(trial.imported.iterations, map(float, trial.imported.reported), strict=True)
+            shown.frozen.intermediate_values = dict(points)
         if attempt is not None:
             self._show_attempt(trial, attempt, shown)
         if trial.finished is not None or (attempt is not None and attempt.fate == "pruned"):

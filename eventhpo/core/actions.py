@@ -60,9 +60,9 @@ class Wait(msgspec.Struct, frozen=True):
 
 
 class Rest(msgspec.Struct, frozen=True):
-    """This controller is done: the search is, or the run is to end."""
+    """Nothing is left to do here: the search is over, the run is to end, or a caller must ask for more."""
 
-    why: Literal["finished", "run stopped"]
+    why: Literal["finished", "run stopped", "by hand"]
 
 
 Effect: TypeAlias = Draft | Launch | Stop | Cancel

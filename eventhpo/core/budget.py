@@ -37,7 +37,7 @@ def fits(state: State, jobs: int = 1) -> bool:
 def trials_left(state: State) -> bool:
     """Whether the number of trials allows one more (only where iterations are not limited)."""
     jobs = state.limits.total_max_jobs
-    return state.search.max_iteration_per_job is not None or jobs is None or len(state.trials) < jobs
+    return state.search.max_iteration_per_job is not None or jobs is None or len(state.trials) - state.imported < jobs
 
 
 def used_up(state: State) -> bool:

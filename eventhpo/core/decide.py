@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from eventhpo.core import actions, budget, ending, outcome
-from eventhpo.core.events import BudgetUpdated, JobCreated, TrialFinished
+from eventhpo.core import actions, budget, ending, outcome, points
+from eventhpo.core.events import BudgetUpdated, JobCreated, RequestLapsed, TrialFinished, TrialSuggested
 from eventhpo.core.state import Attempt, Effect, State, Trial
 
 
@@ -154,6 +154,17 @@ def _stop(state: State) -> actions.Action | None:
     return actions.Stop(bound) if bound else None
 
 
+def _lapse(state: State) -> actions.Action | None:
+    """Answer a request for a job that comes when nothing new is started any more."""
+    if not state.asked or (state.ending is None and state.run_stop is None):
+        return None
+    return _lapsed(state, "the search is ending" if state.ending is not None else "the run was stopped")
+
+
+def _lapsed(state: State, why: str) -> actions.Action:
+    return actions.Decide(RequestLapsed(request=state.asked[0].request, why=why))
+
+
 def _end_run(state: State) -> actions.Action | None:
     if state.finished is not None:
         return actions.Rest("finished")
@@ -190,11 +201,37 @@ def _suggest(state: State) -> actions.Action | None:
     for trial in unfinished(state):
         if trial.last is None:
             return _create(state, trial)
-    if state.ending is not None or free_slot(state) is None:
-        return None
+    lacking = _lacking(state)
+    if state.asked:
+        return _lapsed(state, lacking) if lacking is not None else _answer(state)
+    return actions.Suggest() if lacking is None and state.ending is None and not state.by_hand else None
+
+
+def _lacking(state: State) -> str | None:
+    """Return what a new trial lacks now, None if there is room for one."""
+    if free_slot(state) is None:
+        return "no slot is free"
     waiting = sum(1 for t in unfinished(state) if _waits(t) and outcome.retry_due(state, t))
-    room = budget.fits(state, 1 + waiting) and budget.trials_left(state)  # a retry goes first, also one that waits
-    return actions.Suggest() if room and (state.waiting or ending.points_left(state)) else None
+    if not (budget.fits(state, 1 + waiting) and budget.trials_left(state)):  # a retry goes first, also one that waits
+        return "no budget is left"
+    named = bool(state.asked) and state.asked[0].params is not None
+    return None if named or state.waiting or ending.points_left(state) else "no point is left"
+
+
+def _answer(state: State) -> actions.Action:
+    """Take up the oldest request of a caller: the next suggestion, or a trial of the caller's own parameters."""
+    request = state.asked[0]
+    if request.params is None:
+        return actions.Suggest()
+    return actions.Decide(
+        TrialSuggested(
+            trial=len(state.trials),
+            params=request.params,
+            source="caller",
+            request=request.request,
+            point=points.known(state.search.space, request.params),
+        )
+    )
 
 
 def _carry_on(state: State) -> actions.Action | None:
@@ -202,8 +239,18 @@ def _carry_on(state: State) -> actions.Action | None:
     drafts = _names(a for a in wanted if a.job_id is None and not blocked(a, "draft"))
     if drafts:
         return actions.Draft(drafts)
-    launches = _names(a for a in wanted if a.job_id is not None and not a.launched and not blocked(a, "launch"))
+    launches = _names(
+        a
+        for a in wanted
+        if a.job_id is not None and not a.launched and not blocked(a, "launch") and not _held(state, a)
+    )
     return actions.Launch(launches) if launches else None
+
+
+def _held(state: State, attempt: Attempt) -> bool:
+    """Whether a caller made this job by hand and has not asked for its launch."""
+    by_caller = state.by_hand and attempt.number == 0 and state.trials[attempt.trial].request is not None
+    return by_caller and not attempt.released
 
 
 def _poll(state: State) -> actions.Action | None:
@@ -212,8 +259,9 @@ def _poll(state: State) -> actions.Action | None:
         return actions.Wait()
     if watched:
         return actions.Poll(watched)
-    waits = any(f.until is not None for a in attempts(state) for f in a.failures.values())
-    return actions.Wait() if waits else None
+    if any(f.until is not None for a in attempts(state) for f in a.failures.values()):
+        return actions.Wait()
+    return actions.Rest("by hand") if state.by_hand else None
 
 
 def _names(found: Iterable[Attempt]) -> actions.Attempts:
@@ -226,6 +274,7 @@ _RULES: tuple[Callable[[State], actions.Action | None], ...] = (
     _finish,
     _end,
     _stop,
+    _lapse,
     _end_run,
     _retry,
     _suggest,

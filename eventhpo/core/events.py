@@ -78,6 +78,28 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     python: str | None = None
 
 
+class ImportedTrial(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished trial of another study: `values` is what it was told, the curve what it reported."""
+
+    number: int
+    params: dict[str, Scalar]
+    point: dict[str, Scalar]
+    state: Literal["completed", "pruned"]
+    values: tuple[Num, ...] | None = None
+    iterations: tuple[int, ...] = ()
+    reported: tuple[Num, ...] = ()
+
+
+class JobExtras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a caller wants of one job beside its parameters, as a ClearmlJob takes it."""
+
+    base_task_id: str | None = None
+    task_overrides: dict[str, Any] = {}
+    tags: tuple[str, ...] = ()
+    parent: str | None = None
+    further: dict[str, Any] = {}
+
+
 # ---------------------------------------------------------------- inputs
 
 
@@ -119,6 +141,49 @@ class PointEnqueued(Input, frozen=True, kw_only=True):
 
     params: dict[str, Scalar]
     request: str | None = None
+
+
+class JobRequested(Input, frozen=True, kw_only=True):
+    """A caller asks for one job: of the next suggestion, or of `params`."""
+
+    request: str
+    params: dict[str, Scalar] | None = None
+    extras: JobExtras = JobExtras()
+
+
+class LaunchRequested(Input, frozen=True, kw_only=True):
+    """A caller asks that a job which was made by hand be launched."""
+
+    trial: int
+    attempt: int
+
+
+class AbortRequested(Input, frozen=True, kw_only=True):
+    """A person or a caller ends one job."""
+
+    trial: int
+    attempt: int
+    why: str = ""
+
+
+class DrivenByHand(Input, frozen=True, kw_only=True):
+    """From here on a suggestion is due only after a request; or, `by_hand` false, as the loop has it."""
+
+    by_hand: bool = True
+
+
+class OptimizerTaskSet(Input, frozen=True, kw_only=True):
+    """The task under which jobs are made from here on."""
+
+    task_id: str
+    name: str = ""
+
+
+class TrialsImported(Input, frozen=True, kw_only=True):
+    """Finished trials of another study; the sampler sees them, no budget is charged."""
+
+    study: str
+    trials: tuple[ImportedTrial, ...]
 
 
 class StopAsked(Input, frozen=True, kw_only=True):
@@ -250,13 +315,21 @@ class TrialSuggested(Decision, frozen=True, kw_only=True):
 
     trial: int
     params: dict[str, Scalar]
-    source: Literal["sampler", "user"] = "sampler"
+    source: Literal["sampler", "user", "caller"] = "sampler"
+    request: str | None = None
     tries: int = 1
     enumerated: bool = False
     duplicate: bool = False
     point: dict[str, Scalar] | None = None
     attrs: dict[str, Any] = {}
     study_attrs: dict[str, Any] = {}
+
+
+class RequestLapsed(Decision, frozen=True, kw_only=True):
+    """A caller's request for a job comes to nothing, and why."""
+
+    request: str
+    why: str
 
 
 class JobCreated(Decision, frozen=True, kw_only=True):
@@ -337,6 +410,12 @@ Event: TypeAlias = (
     | LimitsChanged
     | SearchReopened
     | PointEnqueued
+    | JobRequested
+    | LaunchRequested
+    | AbortRequested
+    | DrivenByHand
+    | OptimizerTaskSet
+    | TrialsImported
     | StopAsked
     | JobBound
     | JobQueued
@@ -350,6 +429,7 @@ Event: TypeAlias = (
     | EffectFailed
     | ClockTicked
     | TrialSuggested
+    | RequestLapsed
     | JobCreated
     | JobsContinued
     | JobPruned

@@ -7,7 +7,7 @@ from typing import Any
 
 from eventhpo.core import points
 from eventhpo.core.events import ControllerStarted, Event, Head, Input, Recorded, SearchCreated
-from eventhpo.core.folding import curves, jobs, search, trials
+from eventhpo.core.folding import callers, curves, jobs, search, trials
 from eventhpo.core.state import State
 from eventhpo.errors import DamagedLog
 
@@ -75,6 +75,7 @@ def _created(state: State, row: Recorded, event: SearchCreated) -> None:
 _FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {
     SearchCreated: _created,
     **search.FOLD,
+    **callers.FOLD,
     **trials.FOLD,
     **jobs.FOLD,
     **curves.FOLD,

@@ -22,13 +22,6 @@ class End(msgspec.Struct, frozen=True):
     why: str = ""
 
 
-def completes(attempt: Attempt) -> bool:
-    """Whether an ended attempt counts as having run to its end, so that its points are judged."""
-    if attempt.fate == "limit":
-        return True
-    return attempt.ended is not None and attempt.ended.how == "completed" and attempt.fate is None
-
-
 def told_values(state: State, attempt: Attempt) -> list[float | None]:
     """Return each objective's value over the points that are not late, None where there is none."""
     pairs = zip(state.search.objectives, attempt.curves, strict=True)

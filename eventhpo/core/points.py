@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from eventhpo.core.ranges import FINITE, length
-from eventhpo.core.spec import Scalar, Search
+from eventhpo.core.ranges import FINITE, from_job, length
+from eventhpo.core.spec import Parameter, Scalar, Search
 
 
 def size(search: Search) -> int | None:
@@ -31,3 +31,15 @@ def proposable(search: Search, params: Mapping[str, Scalar]) -> bool:
     if search.sampler.name == "PartialFixedSampler":
         return all(params.get(name) == value for name, value in args["fixed_params"].items())
     return True
+
+
+def known(space: tuple[Parameter, ...], params: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """Return what a sampler can know of *params*: the point values of those that lie in *space*."""
+    point = {}
+    for p in space:
+        if p.name in params:
+            try:
+                point[p.name] = from_job(p, params[p.name])
+            except ValueError:
+                continue  # a caller may try what the space does not hold; it is no part of the point then
+    return point

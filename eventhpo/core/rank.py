@@ -37,6 +37,8 @@ def top(
 
 
 def _listed(trial: Trial, only_completed: bool, include_failed: bool) -> bool:
+    if trial.source == "imported":
+        return False  # it has no job here
     state = "running" if trial.finished is None else trial.finished.state
     if only_completed:
         return state == "completed"

@@ -176,6 +176,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     pruner: Named
     seed: int
     jobs: JobSpec
+    base_task_id: str | None = None
     max_iteration_per_job: int | None = None
     min_iteration_per_job: int | None = None
     nan_policy: Literal["fail", "worst"] = "fail"

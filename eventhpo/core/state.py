@@ -16,7 +16,11 @@ from eventhpo.core.curve import Curve
 from eventhpo.core.events import (
     Attr,
     Head,
+    ImportedTrial,
     JobEnded,
+    JobExtras,
+    JobRequested,
+    OptimizerTaskSet,
     OtherSeries,
     Provenance,
     SearchEnding,
@@ -63,10 +67,10 @@ class Attempt(msgspec.Struct):
     others: dict[tuple[str, str], OtherSeries] = {}
     bad: int = 0  # reports that could not be read
     fate: Fate | None = None  # settled before its end
-    beyond: bool = False  # a point beyond the iteration limit was seen
     closed: bool = False  # its unjudged points stay unjudged
     stop: int | None = None  # seq of what wants it stopped
     stop_sent: bool = False
+    released: bool = False  # made by hand, and its launch was asked for
     failures: dict[Effect, Failure] = {}
     in_doubt: bool = False  # a launch of it may have taken place unseen
     inherited: int = 0  # last iteration that it took over from its predecessor
@@ -116,10 +120,13 @@ class Trial(msgspec.Struct):
     seq: int
     params: dict[str, Scalar]
     point: dict[str, Scalar]  # as the sampler knows it
-    source: Literal["sampler", "user"]
+    source: Literal["sampler", "user", "caller", "imported"]
     attrs: dict[str, Any]  # what the sampler wrote
     attempts: list[Attempt] = []
     finished: TrialFinished | None = None
+    request: str | None = None  # of the caller who asked for it
+    extras: JobExtras | None = None  # what that caller wants of its job
+    imported: ImportedTrial | None = None
 
     @property
     def last(self) -> Attempt | None:
@@ -188,6 +195,11 @@ class State(msgspec.Struct):
     active: dict[int, Trial] = {}  # unfinished, or with an attempt to be watched
     taken: dict[tuple[Scalar, ...], int] = {}  # how many trials hold a point
     waiting: list[Waiting] = []
+    by_hand: bool = False
+    asked: list[JobRequested] = []  # callers' requests for a job that were not answered yet
+    lapsed: dict[str, str] = {}  # why the newest requests came to nothing
+    imported: int = 0
+    optimizer_task: OptimizerTaskSet | None = None
     study_attrs: dict[str, Any] = {}
     latched: int | None = None
     totals: Totals = msgspec.field(default_factory=Totals)

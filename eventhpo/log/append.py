@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from eventhpo.core import codec
 from eventhpo.core.events import Event, Head, Recorded
 from eventhpo.errors import Busy, StorageFailed
 from eventhpo.log import chain, head, seal, sql
@@ -50,6 +51,9 @@ class Writer:
     def record(self, event: Event, cause: int | None, at: int) -> Recorded:
         """Give *event* its seq and hash and keep it for the next `commit`.
 
+        The row that comes back holds the event as it is read from a log: what is folded
+        now is what is folded after a restart.
+
         Raises:
             ValueError: the event cannot be recorded, or its cause does not lie before it.
         """
@@ -57,7 +61,7 @@ class Writer:
         row = chain.row_of(event, self.head, at, self.epoch, cause)
         self._kept.append(row)
         self.head = Head(row[0], row[7])
-        return Recorded(row[0], at, self.epoch, cause, event, row[7])
+        return Recorded(row[0], at, self.epoch, cause, codec.decode(row[4], row[5], row[6]), row[7])
 
     def commit(self) -> None:
         """Append all that is kept in one transaction, or none of it.

@@ -39,15 +39,22 @@ from optuna.samplers._lazy_random_state import LazyRandomState
 from optuna.samplers.nsgaii import PolynomialMutation, SBXCrossover, UNDXCrossover
 
 from eventhpo.asking.building import build_pruner, build_sampler, quiet
-from eventhpo.asking.catalogue import CATALOGUE
+from eventhpo.asking.catalogue import CATALOGUE, Role
 from eventhpo.asking.classes import CLASSES
 from eventhpo.asking.instance_args import at
 from eventhpo.asking.instance_graph import differences
 from eventhpo.asking.instance_seed import seed_of
 from eventhpo.asking.instances import Refused, pruner_data, pruner_of, sampler_data, sampler_of
 from eventhpo.core.spec import Named
-from tests.asking.test_named import GRID, SPACE
+from tests.asking.test_named import GRID as _GRID
+from tests.asking.test_named import SPACE
 
+# What Optuna warns of when a user makes an instance is that user's; `test_reading_...` looks at ours.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning"),
+    pytest.mark.filterwarnings("ignore:.*has been deprecated:FutureWarning"),
+]
+GRID: Any = _GRID
 POINT = {"lr": 0.01, "General/width": np.int64(8), "General/drop": np.float64(0.1)}
 GP = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="GPSampler needs torch")
 _NSGA: dict[str, Any] = {
@@ -147,20 +154,20 @@ TOGETHER = {
 
 def made(name: str, args: dict[str, Any]) -> Any:
     kind = next(classes[name] for classes in CLASSES.values() if name in classes)
-    given = {key: value() if callable(value) and value is not None else value for key, value in args.items()}
+    given = {key: value() if callable(value) else value for key, value in args.items()}
     with quiet():
-        return kind(**(NEEDED_OF(name) | given))
+        return kind(**(needed(name) | given))
 
 
-def NEEDED_OF(name: str) -> dict[str, Any]:  # noqa: N802
+def needed(name: str) -> dict[str, Any]:
     return {key: value() if isinstance(value, type) else value for key, value in NEEDED.get(name, {}).items()}
 
 
-def cases(role: str, *names: str) -> Iterator[Any]:
+def cases(role: Role) -> Iterator[Any]:
     """Yield (name, arguments) for the defaults and for each argument changed alone."""
-    for name, part in CATALOGUE[role].items():  # type: ignore[index]
+    for name, part in CATALOGUE[role].items():
         marks = [GP] if name == "GPSampler" else []
-        yield pytest.param(name, {}, id=f"{name}", marks=marks)
+        yield pytest.param(name, {}, id=name, marks=marks)
         for key in part.args:
             args = TOGETHER.get((name, key), {}) | {key: OTHERS[name][key]}
             yield pytest.param(name, args, id=f"{name}-{key}", marks=marks)
@@ -183,18 +190,18 @@ def refusal(ask: Callable[[], object]) -> str:
 # ---------------------------------------------------------------- there and back
 
 
-@pytest.mark.parametrize(("name", "args"), cases("sampler"))
+@pytest.mark.parametrize(("name", "args"), list(cases("sampler")))
 def test_a_sampler_built_from_the_data_of_an_instance_holds_the_same(name: str, args: dict[str, Any]) -> None:
     instance = made(name, args)
     given = sampler_data(instance, SPACE)
     assert list(differences(instance, rebuilt(given.named), SPACE)) == []
     assert given.warning is None
-    # All arguments are recorded, and once more there and back they are the same.
     assert given.named.args.keys() == CATALOGUE["sampler"][name].args.keys()
-    assert sampler_data(build_sampler(given.named, space=(), seed=1, search_seed=1), ()).named == given.named or args
+    if name not in ("GridSampler", "PartialFixedSampler") and "x0" not in args:  # a built one holds point values
+        assert sampler_data(rebuilt(given.named), SPACE).named == given.named
 
 
-@pytest.mark.parametrize(("name", "args"), cases("pruner"))
+@pytest.mark.parametrize(("name", "args"), list(cases("pruner")))
 def test_a_pruner_built_from_the_data_of_an_instance_holds_the_same(name: str, args: dict[str, Any]) -> None:
     instance = made(name, args)
     named = pruner_data(instance)
@@ -222,20 +229,13 @@ def test_each_argument_of_the_catalogue_is_changed_here() -> None:
             assert OTHERS.get(name, {}).keys() == part.args.keys(), name
 
 
-def test_the_comparison_sees_each_argument() -> None:
+@pytest.mark.parametrize(("name", "args"), [one for one in (*cases("sampler"), *cases("pruner")) if one.values[1]])
+def test_the_comparison_sees_each_argument(name: str, args: dict[str, Any]) -> None:
     """Negative control: an instance with an argument changed differs from one without."""
-    seen = 0
-    for role in ("sampler", "pruner"):
-        for case in cases(role):
-            name, args = case.values
-            if name == "GPSampler" or not args:
-                continue
-            with quiet():
-                default = made(name, {key: value for key, value in args.items() if (name, key) not in TOGETHER})
-                other = made(name, TOGETHER.get((name, list(args)[-1]), {}))
-            assert list(differences(default, other, SPACE)) or (name, list(args)[-1]) in TOGETHER, args
-            seen += 1
-    assert seen > 60
+    *others, key = args
+    without = made(name, {other: args[other] for other in others})
+    found = {one.keys[0] for one in differences(made(name, args), without, SPACE)}
+    assert key in found
 
 
 def test_all_arguments_at_once_are_built_again_the_same() -> None:
@@ -278,9 +278,11 @@ def test_one_parameter_under_two_names_is_refused() -> None:
 
 def test_reading_an_instance_warns_of_nothing_and_leaves_it_as_it_was() -> None:
     sampler = TPESampler()
+    patchwork = NSGAIISampler(crossover=SBXCrossover(), mutation=PolynomialMutation())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         sampler_of(sampler, SPACE)
+        sampler_of(patchwork, SPACE)
         pruner_of(MedianPruner())
     assert sampler._rng._rng is None
     assert sampler._random_sampler._rng._rng is None
@@ -312,7 +314,7 @@ def test_a_name_a_table_and_nothing_are_samplers_and_pruners_too() -> None:
         ({"name": "TPESampler", "n_startups": 3}, 'did you mean "n_startup_trials"'),
         ({"name": "TPESampler", "gamma": len}, "a function is no data"),
     ],
-    ids=str,
+    ids=range(10),
 )
 def test_anything_else_is_refused_with_what_to_write(given: object, said: str) -> None:
     assert said in refusal(lambda: sampler_of(given, SPACE))
@@ -371,7 +373,7 @@ REFUSED: dict[str, tuple[Callable[[], BaseSampler], str]] = {
     'fixed_params."General/lr"': (lambda: PartialFixedSampler({"lr": 0.03}, RandomSampler()), "in steps of"),
     'fixed_params."General/x"': (lambda: PartialFixedSampler({"x": 0.03}, RandomSampler()), "a parameter of the space"),
     'search_space."General/lr"': (
-        lambda: GridSampler({k: v for k, v in GRID.items() if k != "General/lr"}),  # type: ignore[misc]
+        lambda: GridSampler({k: v for k, v in GRID.items() if k != "General/lr"}),
         "a grid names every parameter",
     ),
     "population_size": (lambda: NSGAIISampler(population_size=4.5), "a whole number"),  # type: ignore[arg-type]
@@ -487,7 +489,7 @@ def test_an_attribute_that_no_constructor_sets_is_refused_by_its_name() -> None:
 
 def test_a_changed_argument_is_recorded_as_it_is_now() -> None:
     sampler = NSGAIISampler()
-    sampler._child_generation_strategy._crossover_prob = 0.25
+    vars(sampler._child_generation_strategy)["_crossover_prob"] = 0.25
     assert sampler_data(sampler, SPACE).named.args["crossover_prob"] == 0.25
 
 
@@ -610,7 +612,7 @@ def test_a_grid_brings_a_hash_without_a_warning() -> None:
     assert given.seed != sampler_data(GridSampler(GRID, seed=5), SPACE).seed
 
 
-@pytest.mark.parametrize("seed", [[1, 2, 3], np.array([7])], ids=["list", "array"])
+@pytest.mark.parametrize("seed", [[1, 2, 3], np.array([7, 8])], ids=["list", "array"])
 def test_a_seed_that_is_no_whole_number_is_hashed_with_a_warning(seed: Any) -> None:
     found = seed_of(RandomSampler(seed))
     assert found.warning is not None

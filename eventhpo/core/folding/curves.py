@@ -39,7 +39,6 @@ def _limit_reached(attempt: Attempt, curve: Curve, seq: int, *, beyond: bool) ->
     if attempt.fate is None:
         attempt.fate = "limit"
     if beyond:
-        attempt.beyond = True
         attempt.stop = attempt.stop or seq
 
 

@@ -17,21 +17,38 @@ def _suggested(state: State, row: Recorded, event: TrialSuggested) -> None:
         raise LookupError(f"trial {event.trial} cannot follow {len(state.trials)} trials")
     point = event.params if event.point is None else event.point
     trial = Trial(
-        number=event.trial, seq=row.seq, params=event.params, point=point, source=event.source, attrs=event.attrs
+        number=event.trial,
+        seq=row.seq,
+        params=event.params,
+        point=point,
+        source=event.source,
+        attrs=event.attrs,
+        request=event.request,
     )
     state.trials.append(trial)
     state.active[trial.number] = trial
-    _take(state, trial)
+    take(state, trial)
     if event.source == "user":
         state.waiting.pop(0)
+    if event.request is not None:
+        request = state.asked.pop(0)
+        assert request.request == event.request
+        trial.extras = request.extras
     state.study_attrs.update(event.study_attrs)
 
 
-def _take(state: State, trial: Trial) -> None:
+def take(state: State, trial: Trial) -> None:
+    """Have *trial* hold its point, so that another one there is a duplicate."""
     key = state.point_key(trial.params)
     state.taken[key] = state.taken.get(key, 0) + 1
-    if state.taken[key] == 1 and points.proposable(state.search, trial.params):
+    if state.taken[key] == 1 and _counts(state, trial):
         state.totals.tried += 1
+
+
+def _counts(state: State, trial: Trial) -> bool:
+    """Whether the point is one of those that the sampler can propose."""
+    whole = all(p.name in trial.point for p in state.search.space)
+    return whole and points.proposable(state.search, trial.params)
 
 
 def _free(state: State, trial: Trial) -> None:
@@ -39,7 +56,7 @@ def _free(state: State, trial: Trial) -> None:
     state.taken[key] -= 1
     if not state.taken[key]:
         del state.taken[key]
-        if points.proposable(state.search, trial.params):
+        if _counts(state, trial):
             state.totals.tried -= 1
 
 
