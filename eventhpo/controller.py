@@ -6,6 +6,7 @@ carries on.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -103,6 +104,7 @@ class Controller:
         tell: Callable[[Recorded, State], None] = lambda row, state: None,
     ) -> None:
         self.state = state
+        self.guard = threading.RLock()  # held while an event is folded: who reads the state from another thread takes it
         self._log = log
         self._jobs = jobs
         self._clock = clock
@@ -127,18 +129,23 @@ class Controller:
             Busy: the log was taken over. StorageFailed: it cannot be written.
         """
         while True:
-            if self._interrupted is not None:
-                stop, self._interrupted = self._interrupted, None
-                self.record(stop, None)
-            action = next_action(self.state)
+            action = self.next()
             if not isinstance(action, actions.Rest):
-                self._step(action)
+                self.do(action)
                 continue
             self.commit()
             if not self._take_requests():
                 return action
 
-    def _step(self, action: actions.Action) -> None:
+    def next(self) -> actions.Action:
+        """Return what comes next; an interruption is recorded first."""
+        if self._interrupted is not None:
+            stop, self._interrupted = self._interrupted, None
+            self.record(stop, None)
+        return next_action(self.state)
+
+    def do(self, action: actions.Action) -> None:
+        """Carry out *action*, which `next` has just returned, and record what comes of it."""
         match action:
             case actions.Decide(event=event):
                 self.record(event, self.state.last_input)
@@ -229,9 +236,10 @@ class Controller:
 
     def record(self, event: Event, cause: int | None) -> None:
         """Give *event* its place behind the others and fold it; `commit` writes it."""
-        row = self._log.record(event, cause, self._clock.now())
-        self.state = evolve(self.state, row)
-        self._untold.append(row)
+        with self.guard:
+            row = self._log.record(event, cause, self._clock.now())
+            self.state = evolve(self.state, row)
+            self._untold.append(row)
 
     def commit(self) -> None:
         """Write what was recorded, then tell of it."""

@@ -171,14 +171,14 @@ class Drained(Controller):
         self.rest: list[tuple[int, int]] = []
         return super().run()
 
-    def _step(self, action: actions.Action) -> None:
+    def do(self, action: actions.Action) -> None:
         if isinstance(action, actions.Draft | actions.Launch) and self.rest:
             watched = actions.Poll(tuple(n for n in _bound(self.state)))
             if watched.attempts:
                 self.rest = []
-                super()._step(watched)
+                super().do(watched)
                 return
-        super()._step(action)
+        super().do(action)
 
 
 def _bound(state: State) -> list[tuple[int, int]]:

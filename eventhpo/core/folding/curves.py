@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from eventhpo.core.curve import Curve, inherit
@@ -70,12 +70,17 @@ def _high(x: float | str) -> float:
     return float("-inf") if x == "nan" else float(x)
 
 
+def _predecessor(attempts: Sequence[Attempt]) -> Attempt:
+    """Return the newest attempt that reported anything: one that died before it did has no checkpoint of its own."""
+    return next((a for a in reversed(attempts) if a.reported or a.inherited), attempts[-1])
+
+
 def _inherits(state: State, row: Recorded, event: InheritanceClaimed) -> None:
     attempt = state.attempt(event.trial, event.attempt)
     state.poll_worked(attempt)
     if not event.attempt or any(c.reported for c in attempt.curves):
         return
-    before = state.attempt(event.trial, event.attempt - 1)
+    before = _predecessor(state.trials[event.trial].attempts[: event.attempt])
     attempt.curves = [inherit(curve, event.iteration) for curve in before.curves]
     if attempt.fate is not None:  # settled before the claim was read
         attempt.end_curves()

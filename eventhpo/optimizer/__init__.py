@@ -1,0 +1,1 @@
+"""ClearML's `OptimizerOptuna`, on the event log."""

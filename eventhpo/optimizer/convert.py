@@ -1,0 +1,233 @@
+"""What users of ClearML and Optuna hand over, as the data that a log records; what cannot be, is refused by name."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from clearml.automation import parameters as clearml_parameters
+
+from eventhpo.asking.instances import pruner_of, sampler_of
+from eventhpo.asking.sound import mistakes
+from eventhpo.core import spec
+from eventhpo.core.mistakes import nearest
+from eventhpo.core.ranges import full_name
+from eventhpo.errors import Usage
+
+# arguments of a study that have another home here, and where
+_REFUSED = {
+    "storage": "the log is the storage: give its path as log=",
+    "load_if_exists": "a log that exists is carried on",
+    "direction": "the objective says its direction (Objective(order=...))",
+    "directions": "the objectives say their directions (order=...)",
+}
+
+
+class Study(msgspec.Struct, frozen=True):
+    """What `optuna_kwargs` may say: the arguments of a study that are honoured."""
+
+    sampler: object = None
+    pruner: object = None
+    seed: int | None = None
+    study_name: str | None = None
+
+
+def study_of(kwargs: Mapping[str, Any], known: Sequence[str]) -> Study:
+    """Return what the further keyword arguments ask for.
+
+    Raises:
+        Usage: one is not known, or has another home; the text lists the known ones.
+    """
+    for name in kwargs:
+        if name in _REFUSED:
+            raise Usage(f"{name}= is not taken: {_REFUSED[name]}")
+        if name not in Study.__struct_fields__:
+            names = sorted({*known, *Study.__struct_fields__})
+            near = nearest(name, names)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise Usage(f"{name}= is no argument of OptimizerOptuna{hint} Known: {', '.join(names)}")
+    return Study(**kwargs)
+
+
+def objectives_of(given: Any) -> tuple[spec.Objective, ...]:
+    """Return the objectives of an `Objective` or `MultiObjective` of ClearML.
+
+    Raises:
+        Usage: it is neither.
+    """
+    parts = getattr(given, "objectives", None) or [given]
+    for part in parts:
+        if not all(hasattr(part, name) for name in ("title", "series", "sign", "extremum")):
+            raise Usage(
+                f"objective_metric is {given!r}; expected an Objective or a MultiObjective of clearml.automation"
+            )
+    return tuple(spec.Objective(str(p.title), str(p.series), _sign(p)) for p in parts)
+
+
+def _sign(part: Any) -> Any:
+    return ("max" if part.sign > 0 else "min") + ("_global" if part.extremum else "")
+
+
+def space_of(given: Sequence[Any]) -> tuple[spec.Parameter, ...]:
+    """Return the space of ClearML's parameters.
+
+    Raises:
+        Usage: one is of another class, or cannot be sampled; the text names the parameter.
+    """
+    space = tuple(_parameter(p) for p in given)
+    if not space:
+        raise Usage("hyper_parameters is empty: a search needs at least one parameter")
+    wrong = [f"{p.name}: {one}" for p in space for one in mistakes(p)]
+    names = [p.name for p in space]
+    wrong += [f"{name}: given twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    if wrong:
+        raise Usage("\n".join(wrong))
+    return space
+
+
+def _parameter(given: Any) -> spec.Parameter:
+    fields = {k: _plain(v) for k, v in vars(given).items()} if hasattr(given, "__dict__") else {}
+    match type(given):
+        case clearml_parameters.LogUniformParameterRange:
+            return spec.LogUniformParameterRange(base=float(fields["base"]), **_range(fields, float))
+        case clearml_parameters.UniformParameterRange:
+            return spec.UniformParameterRange(**_range(fields, float))
+        case clearml_parameters.UniformIntegerParameterRange:
+            return spec.UniformIntegerParameterRange(**_range(fields, int))
+        case clearml_parameters.DiscreteParameterRange:
+            return spec.DiscreteParameterRange(name=_name(fields), values=tuple(_values(given)))
+    name = getattr(given, "name", None)
+    what = f"{name!r}, a {type(given).__name__}," if name else f"{given!r}"
+    raise Usage(
+        f"hyper_parameters: {what} cannot be expressed; there are UniformParameterRange, LogUniformParameterRange, "
+        "UniformIntegerParameterRange and DiscreteParameterRange"
+    )
+
+
+def _name(fields: Mapping[str, Any]) -> str:
+    return full_name(str(fields["name"]))
+
+
+def _range(fields: Mapping[str, Any], kind: type[int] | type[float]) -> dict[str, Any]:
+    step = fields["step_size"]
+    return {
+        "name": _name(fields),
+        "min_value": _number(fields, "min_value", kind),
+        "max_value": _number(fields, "max_value", kind),
+        "step_size": step if step is None else _number(fields, "step_size", kind),
+        "include_max_value": bool(fields["include_max"]),
+    }
+
+
+def _number(fields: Mapping[str, Any], key: str, kind: type[int] | type[float]) -> int | float:
+    value = fields[key]
+    if isinstance(value, bool) or not isinstance(value, int | float) or (kind is int and value != int(value)):
+        raise Usage(f"{_name(fields)}: {key} is {value!r}, expected {'a whole number' if kind is int else 'a number'}")
+    return kind(value)
+
+
+def _values(given: Any) -> list[spec.Scalar]:
+    values = [_plain(v) for v in given.values]
+    for value in values:
+        if value is not None and not isinstance(value, bool | int | float | str):
+            raise Usage(
+                f"{given.name}: the value {value!r} is a {type(value).__name__}; "
+                "expected text, numbers, true, false or None"
+            )
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """Return a numpy scalar as Python's, anything else as it is."""
+    return (
+        value.item() if hasattr(value, "item") and hasattr(value, "dtype") and not getattr(value, "ndim", 0) else value
+    )
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A search as the class was asked for it, and what to tell its user."""
+
+    search: spec.Search
+    seed_given: bool
+    warnings: tuple[str, ...] = ()
+
+
+def search_of(
+    *,
+    name: str,
+    base_task_id: str,
+    parameters: Sequence[Any],
+    objective: Any,
+    limits: spec.Limits,
+    sampler: object,
+    pruner: object,
+    seed: int | None,
+    jobs: spec.JobSpec,
+    max_iteration_per_job: int | None,
+    min_iteration_per_job: int | None,
+    nan_policy: str,
+) -> Asked:
+    """Return the search that these arguments describe; a seed that nobody gave is drawn.
+
+    Raises:
+        Usage: something cannot be expressed, or is out of range.
+    """
+    space, objectives = space_of(parameters), objectives_of(objective)
+    given = sampler_of(sampler, space, len(objectives))
+    warnings = [given.warning] if given.warning else []
+    if len(objectives) > 1 and pruner is not None:
+        warnings.append("with several objectives nothing is pruned: the pruner is not used")
+        pruner = None
+    if nan_policy not in ("fail", "worst"):
+        raise Usage(f'nan_policy is {nan_policy!r}, expected "fail" or "worst"')
+    chosen = seed if seed is not None else given.seed
+    found = spec.Search(
+        name=name,
+        objectives=objectives,
+        space=space,
+        limits=limits,
+        sampler=given.named,
+        pruner=pruner_of(pruner, len(objectives)),
+        seed=chosen if chosen is not None else secrets.randbelow(2**32),
+        jobs=jobs,
+        base_task_id=base_task_id,
+        max_iteration_per_job=max_iteration_per_job,
+        min_iteration_per_job=min_iteration_per_job,
+        nan_policy="worst" if nan_policy == "worst" else "fail",
+    )
+    return Asked(found, chosen is not None and not given.warning, tuple(warnings))
+
+
+def parted(recorded: spec.Search, now: Asked) -> list[str]:
+    """Return where a recorded search and today's arguments differ, both sides of each; limits may change."""
+    new = now.search
+    keys = ["space", "objectives", "sampler", "pruner", "base_task_id", "max_iteration_per_job"]
+    keys += ["min_iteration_per_job", "nan_policy", "jobs"] + (["seed"] if now.seed_given else [])
+    lines = []
+    for key in keys:
+        old_value, new_value = getattr(recorded, key), getattr(new, key)
+        if old_value != new_value:
+            lines += _sides(key, old_value, new_value)
+    return lines
+
+
+def _sides(key: str, old: object, new: object) -> list[str]:
+    if key == "space" and isinstance(old, tuple) and isinstance(new, tuple):
+        olds, news = ({p.name: p for p in side} for side in (old, new))
+        names = [n for n in dict.fromkeys([*olds, *news]) if olds.get(n) != news.get(n)]
+        if names:
+            return [f"{n}: recorded {_text(olds.get(n))}, now {_text(news.get(n))}" for n in names]
+        return [f"space: recorded in the order {', '.join(olds)}, now {', '.join(news)}"]
+    return [f"{key}: recorded {_text(old)}, now {_text(new)}"]
+
+
+def _text(value: object) -> str:
+    return "nothing" if value is None else msgspec.json.encode(value).decode()
+
+
+def limit_changes(recorded: spec.Limits, now: spec.Limits) -> spec.LimitChanges:
+    """Return the limits that are others now."""
+    names = spec.Limits.__struct_fields__
+    return spec.LimitChanges(**{n: getattr(now, n) for n in names if getattr(now, n) != getattr(recorded, n)})

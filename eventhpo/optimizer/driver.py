@@ -1,0 +1,235 @@
+"""One search, driven by one thread at a time and asked by any.
+
+Whoever has the turn drives the controller. Another thread's wish goes into an inbox
+that the controller reads where it would poll; the thread waits until the log answers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from eventhpo.clock import SystemClock
+from eventhpo.controller import Controller, Requests, opened
+from eventhpo.core import actions
+from eventhpo.core.events import DrivenByHand, Event, Recorded, StopAsked
+from eventhpo.core.state import State
+from eventhpo.errors import Busy
+from eventhpo.jobs.protocol import Jobs
+from eventhpo.machine import this_machine
+
+T = TypeVar("T")
+Build = Callable[[State], Event | None]
+
+PAUSES = (actions.Poll, actions.Wait, actions.Rest)  # where nothing is left to decide
+
+
+class Inbox:
+    """Wishes of other threads beside what others ask through files."""
+
+    def __init__(self, files: Requests) -> None:
+        self._files = files
+        self._wishes: deque[Build] = deque()
+
+    def put(self, build: Build) -> None:
+        """Have the controller record what *build* makes of its state, if anything."""
+        self._wishes.append(build)
+
+    def any(self) -> bool:
+        """Whether a wish or a request is waiting."""
+        return bool(self._wishes) or self._files.any()
+
+    def read(self, state: State) -> Iterator[tuple[Event, Callable[[], None]]]:
+        """Yield what is asked for, wishes first."""
+        while self._wishes:
+            event = self._wishes.popleft()(state)
+            if event is not None:
+                yield event, lambda: None
+        yield from self._files.read(state)
+
+
+class Driver:
+    """Opens the log when it is first needed, and lets go of it when the search rests."""
+
+    def __init__(
+        self,
+        path: Path,
+        jobs_for: Callable[[State], Jobs],
+        *,
+        files: Requests,
+        take_over: bool,
+        prepare: Callable[[Controller], None],
+        tell: Callable[[Recorded, State], None],
+    ) -> None:
+        self._path = path
+        self._jobs_for = jobs_for
+        self._take_over = take_over
+        self._prepare = prepare
+        self._tell = tell
+        self._turn = threading.RLock()
+        self._news = threading.Condition()
+        self._inbox = Inbox(files)
+        self._clock = SystemClock()
+        self._held = contextlib.ExitStack()
+        self._controller: Controller | None = None
+        self._last: State | None = None
+
+    # ------------------------------------------------------------ reading
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[State | None]:
+        """Give the state to read, from any thread; None before there is one."""
+        controller = self._controller
+        if controller is None:
+            yield self._last
+            return
+        with controller.guard:
+            yield controller.state
+
+    # ------------------------------------------------------------ driving
+
+    @contextlib.contextmanager
+    def driving(self) -> Iterator[Controller]:
+        """Have the turn, with the log open.
+
+        Raises:
+            Busy, DamagedLog, StorageFailed, Usage: as `eventhpo.controller.opened`.
+        """
+        with self._turn:
+            try:
+                yield self._open()
+            except BaseException as error:
+                if not isinstance(error, GeneratorExit):
+                    self._drop(error)
+                raise
+
+    def _open(self) -> Controller:
+        if self._controller is None:
+            held = opened(
+                self._path,
+                self._jobs_for,
+                self._clock,
+                this_machine(),
+                take_over=self._take_over,
+                requests=self._inbox,
+                tell=self._told,
+            )
+            controller = self._held.enter_context(held)
+            self._prepare(controller)
+            controller.commit()
+            self._controller, self._last = controller, controller.state
+        return self._controller
+
+    def _told(self, row: Recorded, state: State) -> None:
+        self._tell(row, state)
+        with self._news:
+            self._news.notify_all()
+
+    def close(self) -> None:
+        """Let go of the log; what was read of it stays readable."""
+        with self._turn:
+            self._controller = None
+            self._held.close()
+        with self._news:
+            self._news.notify_all()
+
+    def _drop(self, error: BaseException) -> None:
+        """Let go of the log after *error*, without a clean end: its next controller finds out what was done."""
+        self._controller = None
+        with contextlib.suppress(type(error)):  # it is raised to the caller by whoever called this
+            self._held.__exit__(type(error), error, error.__traceback__)
+        self._held = contextlib.ExitStack()
+        with self._news:
+            self._news.notify_all()
+
+    def interrupt(self, stop: StopAsked) -> None:
+        """End the run that is under way, from any thread; without one nothing happens."""
+        controller = self._controller
+        if controller is not None:
+            controller.interrupt(stop)
+
+    def mode(self, *, by_hand: bool) -> None:
+        """Have suggestions come by themselves or, *by_hand*, after a request only; the turn is ours."""
+        controller = self._open()
+        if controller.state.by_hand != by_hand:
+            controller.record(DrivenByHand(by_hand=by_hand), None)
+
+    def advance(self, stop: Callable[[actions.Action], bool] = lambda action: False) -> actions.Action:
+        """Do what is due until there is nothing but to wait, or *stop* says so; return what comes next."""
+        controller = self._open()
+        while True:
+            action = controller.next()
+            if isinstance(action, PAUSES) or stop(action):
+                controller.commit()
+                return action
+            controller.do(action)
+
+    def until(self, answer: Callable[[State], object]) -> None:
+        """Do what is due until *answer* finds something; waits only for the back-off of what failed."""
+        controller = self._open()
+        while answer(controller.state) is None:
+            action = self.advance(lambda _: answer(controller.state) is not None)
+            if answer(controller.state) is not None or isinstance(action, actions.Rest):
+                return
+            controller.do(action)
+
+    def stop_now(self) -> None:
+        """Carry out the stops that are due, and nothing else."""
+        controller = self._open()
+        while isinstance(action := controller.next(), actions.Stop | actions.Cancel):
+            controller.do(action)
+        controller.commit()
+
+    def mine_to_take(self) -> bool:
+        """Whether no other thread drives now."""
+        taken = self._turn.acquire(blocking=False)
+        if taken:
+            self._turn.release()
+        return taken
+
+    # ------------------------------------------------------------ asking
+
+    @property
+    def mine(self) -> bool:
+        """Whether this thread has the turn."""
+        return self._turn._is_owned()  # type: ignore[attr-defined,no-any-return]
+
+    def ask(self, build: Build, answer: Callable[[State], T | None], act: Callable[[], None]) -> T | None:
+        """Have what *build* makes of the state recorded, and return what *answer* finds in the state then.
+
+        Where nobody drives, this thread does: *act* carries on as far as the wish needs.
+        Else the driving thread takes it up, and this one waits until the answer is there
+        or the driver lets go.
+        """
+        if self._turn.acquire(blocking=False):
+            try:
+                with self.driving() as controller:
+                    event = build(controller.state)
+                    if event is not None:
+                        controller.record(event, None)
+                        controller.commit()
+                        act()
+                    return answer(controller.state)
+            finally:
+                self._turn.release()
+        self._inbox.put(build)
+        self._clock.wake()
+        return self._await(answer)
+
+    def _await(self, answer: Callable[[State], T | None]) -> T | None:
+        while True:
+            with self._news:
+                with self.reading() as state:
+                    found = None if state is None else answer(state)
+                if found is not None or self._controller is None:
+                    return found
+                self._news.wait(1.0)
+
+
+def busy_hint(error: Busy, path: Path) -> Busy:
+    """Return *error* with the way on for a script: the same log, taken over."""
+    return Busy(f"{error}; if that one is frozen, pass take_over=True for {path}")

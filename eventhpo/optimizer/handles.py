@@ -1,0 +1,233 @@
+"""Jobs and tasks as the class hands them out: they answer from the log, and ask nothing of a server."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clearml.automation.job import ClearmlJob
+
+from eventhpo.core.spec import Scalar
+from eventhpo.core.state import Attempt, State
+from eventhpo.views import words
+from eventhpo.views.top import Metric, row
+
+if TYPE_CHECKING:
+    from eventhpo.optimizer.optimizer import Optimizer
+
+TAIL = 65_536  # bytes of a job's output that are shown
+
+
+def clearml_status(state: State, attempt: Attempt) -> str:
+    """Return the status that ClearML would show; what was stopped at a limit or pruned is `stopped`."""
+    if attempt.ended is None:
+        return "in_progress" if attempt.started_at is not None else "queued" if attempt.queued else "created"
+    if attempt.ended.how == "completed":
+        return "completed"
+    return "stopped" if attempt.ended.how in ("stopped", "cancelled") else "failed"
+
+
+class TaskView:
+    """What can be said of a job's task without a server: a light stand-in for `clearml.Task`."""
+
+    def __init__(self, optimizer: Optimizer, trial: int, attempt: int) -> None:
+        self._optimizer = optimizer
+        self._names = (trial, attempt)
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        return self._optimizer._of(self._names, lambda state, a: str(a.job_id))
+
+    @property
+    def name(self) -> str:
+        """The task's name, by the naming scheme."""
+        return self._optimizer._of(
+            self._names, lambda state, a: self._optimizer._job_name(state.trials[a.trial].params)
+        )
+
+    @property
+    def status(self) -> str:
+        """The task's status in ClearML's words."""
+        return self._optimizer._of(self._names, clearml_status)
+
+    @property
+    def parent(self) -> str | None:
+        """The optimizer's task, else the base task."""
+        return self._optimizer._parent()
+
+    def get_status(self) -> str:
+        """Return the status."""
+        return self.status
+
+    def get_parameters(self) -> dict[str, str]:
+        """Return the parameters as strings, keyed `Section/name`."""
+        return self._optimizer._of(self._names, texts)
+
+    def get_last_scalar_metrics(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Return `{title: {series: {last, min, max}}}` of everything that was reported."""
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for metric in self._optimizer._of(self._names, metrics):
+            values = {"last": float(metric.value), "min": float(metric.min_value), "max": float(metric.max_value)}
+            found.setdefault(metric.metric, {})[metric.variant] = values
+        return found
+
+    def get_last_iteration(self) -> int:
+        """Return the highest iteration of the objective, 0 before there is one."""
+        return self._optimizer._of(self._names, lambda state, a: a.highest or 0)
+
+    def __repr__(self) -> str:
+        return f"<task {self.id}: {self.status}>"
+
+
+def texts(state: State, attempt: Attempt) -> dict[str, str]:
+    """Return the attempt's parameters as ClearML writes them."""
+    params = words.ordered(state.search, state.trials[attempt.trial].params)
+    return {name: words.clearml_text(value) for name, value in params.items()}
+
+
+def metrics(state: State, attempt: Attempt) -> list[Metric]:
+    """Return everything that the attempt's trial reported last."""
+    return list(row(state, state.trials[attempt.trial], all_metrics=True).metrics.values())
+
+
+class Job(ClearmlJob):  # type: ignore[misc]
+    """One attempt of a trial as a `ClearmlJob`; it answers from the log.
+
+    `launch` and `abort` may be called from any thread: they become requests to the
+    one writer, and come back when the log has answered.
+    """
+
+    def __init__(self, optimizer: Optimizer, trial: int, attempt: int) -> None:  # the parent's would clone a task
+        self._optimizer = optimizer
+        self._names = (trial, attempt)
+        self._is_cached_task = False
+        self.task = TaskView(optimizer, trial, attempt)
+        self.task_started = False
+        self.task_parameter_override: Mapping[str, Scalar] = optimizer._of(
+            self._names, lambda state, a: dict(state.trials[a.trial].params)
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Job) and (self._optimizer, self._names) == (other._optimizer, other._names)
+
+    def __hash__(self) -> int:
+        return hash((id(self._optimizer), self._names))
+
+    def task_id(self) -> str:
+        """Return the job's id."""
+        return self.task.id
+
+    def launch(self, queue_name: str | None = None) -> bool:
+        """Have the job started if it is not; whether it was launched."""
+        return self._optimizer._launch(self._names)
+
+    def abort(self) -> None:
+        """Have the job ended; one that is over stays as it is."""
+        self._optimizer._abort(self._names)
+
+    def status(self, force: bool = False) -> str:
+        """Return the status in ClearML's words."""
+        return self.task.status
+
+    def status_message(self) -> str:
+        """Return why the job ended, empty as long as it runs."""
+        return self._optimizer._of(self._names, lambda state, a: a.ended.why if a.ended is not None else "")
+
+    def get_metric(self, title: str, series: str) -> tuple[float, float, float]:
+        """Return (min, max, last) of a series.
+
+        Raises:
+            KeyError: it was not reported.
+        """
+        for metric in self._optimizer._of(self._names, metrics):
+            if (metric.metric, metric.variant) == (title, series):
+                return float(metric.min_value), float(metric.max_value), float(metric.value)
+        raise KeyError(f"{title}/{series} was not reported by {self.task_id()}")
+
+    def elapsed(self) -> float:
+        """Return the seconds since its start, until its end; -1 if it has not started."""
+
+        def seconds(state: State, a: Attempt) -> float:
+            if a.started_at is None:
+                return -1.0
+            over = a.ended.finished_at if a.ended is not None and a.ended.finished_at is not None else None
+            return ((over if over is not None else time.time_ns() // 1000) - a.started_at) / 1e6
+
+        return self._optimizer._of(self._names, seconds)
+
+    def iterations(self) -> int:
+        """Return the last iteration of the objective, -1 if the job has not started."""
+        return self._optimizer._of(self._names, lambda state, a: -1 if a.started_at is None else a.highest or 0)
+
+    def started(self) -> bool:
+        """Whether the job runs or has run."""
+        return self._optimizer._of(self._names, lambda state, a: a.started_at is not None)
+
+    def is_running(self) -> bool:
+        """Whether the job runs now."""
+        return self.status() == "in_progress"
+
+    def is_pending(self) -> bool:
+        """Whether the job waits for its start."""
+        return self.status() in ("created", "queued")
+
+    def is_stopped(self, aborted_nonresponsive_as_running: bool = False) -> bool:
+        """Whether the job is over, in whatever way."""
+        return self._optimizer._of(self._names, lambda state, a: a.ended is not None)
+
+    def is_completed(self) -> bool:
+        """Whether the job ended by itself, and well."""
+        return self.status() == "completed"
+
+    def is_failed(self) -> bool:
+        """Whether the job failed or was lost."""
+        return self.status() == "failed"
+
+    def is_aborted(self) -> bool:
+        """Whether the job was stopped: pruned, at a limit, or by somebody."""
+        return self.status() == "stopped"
+
+    def wait(
+        self, timeout: float | None = None, pool_period: float = 30.0, aborted_nonresponsive_as_running: bool = False
+    ) -> bool:
+        """Wait up to *timeout* minutes for the end; whether it came. Somebody else must drive the search."""
+        end = None if timeout is None else time.monotonic() + timeout * 60
+        pause = threading.Event()
+        while not self.is_stopped():
+            left = pool_period if end is None else min(pool_period, end - time.monotonic())
+            if left <= 0:
+                return False
+            pause.wait(min(left, 0.1))
+        return True
+
+    def get_console_output(self, number_of_reports: int = 1) -> Sequence[str]:
+        """Return the end of what the job printed, as one text; empty before it ended."""
+        output = self._optimizer._of(self._names, lambda state, a: None if a.ended is None else a.ended.output)
+        if output is None or not Path(output).is_file():
+            return []
+        with Path(output).open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - TAIL))
+            return [file.read().decode("utf-8", "replace")]
+
+    def worker(self) -> str | None:
+        """Return the host, None before the job has started."""
+        return self._optimizer._of(
+            self._names,
+            lambda state, a: a.provenance.host if a.started_at is not None and a.provenance is not None else None,
+        )
+
+    def delete(self) -> bool:
+        """Return False: a job that is in the log stays in it; `abort` ends it."""
+        return False
+
+    def is_cached_task(self) -> bool:
+        """Return False: every job here is a run of its own."""
+        return False
+
+    @classmethod
+    def update_status_batch(cls, jobs: Sequence[Any]) -> None:
+        """Do nothing: what the log says is always up to date."""

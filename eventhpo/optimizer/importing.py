@@ -1,0 +1,51 @@
+"""The finished trials of an Optuna study, as one input of a new search."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from eventhpo.core import points
+from eventhpo.core.events import ImportedTrial, TrialsImported
+from eventhpo.core.ranges import full_name
+from eventhpo.core.spec import Scalar, Search, to_num
+from eventhpo.errors import Usage
+
+
+def imported(study: Any, search: Search) -> TrialsImported:
+    """Return the completed and pruned trials of *study*, of any storage, in its order.
+
+    Raises:
+        Usage: it is no study, or its directions are not those of the search.
+    """
+    try:
+        name, trials, directions = study.study_name, study.get_trials(deepcopy=False), study.directions
+    except AttributeError as error:
+        raise Usage(f"continue_previous_study is {study!r}; expected an optuna.Study") from error
+    ours = ["MAXIMIZE" if o.maximize else "MINIMIZE" for o in search.objectives]
+    theirs = [d.name for d in directions]
+    if ours != theirs:
+        raise Usage(f"continue_previous_study has the directions {theirs}, the objective {ours}")
+    done = (t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED))
+    return TrialsImported(study=str(name), trials=tuple(_trial(t, search) for t in done))
+
+
+def _trial(trial: FrozenTrial, search: Search) -> ImportedTrial:
+    params = {full_name(name): _scalar(value) for name, value in sorted(trial.params.items())}
+    steps = sorted(trial.intermediate_values)
+    completed = trial.state == TrialState.COMPLETE
+    return ImportedTrial(
+        number=trial.number,
+        params=params,
+        point=points.known(search.space, params),
+        state="completed" if completed else "pruned",
+        values=tuple(to_num(float(v)) for v in trial.values) if completed and trial.values is not None else None,
+        iterations=tuple(int(s) for s in steps),
+        reported=tuple(to_num(float(trial.intermediate_values[s])) for s in steps),
+    )
+
+
+def _scalar(value: Any) -> Scalar:
+    plain = value.item() if hasattr(value, "item") else value
+    return plain if plain is None or isinstance(plain, bool | int | float | str) else str(plain)

@@ -1,0 +1,63 @@
+"""The class's arguments, checked before anything else looks at them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from eventhpo.core.spec import Limits
+from eventhpo.errors import Usage
+from eventhpo.kinds import Wrong
+from eventhpo.optimizer.doors import LocalJobs
+from eventhpo.requests import limit_kind
+
+
+def known_arguments(constructor: Callable[..., None]) -> list[str]:
+    """Return the names of the arguments that *constructor* spells out."""
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return [n for n, p in inspect.signature(constructor).parameters.items() if n != "self" and p.kind not in kinds]
+
+
+def checked(limits: Limits) -> Limits:
+    """Return *limits*.
+
+    Raises:
+        Usage: naming every one that is out of range, the value found and what was expected.
+    """
+    wrong = []
+    for name in limits.__struct_fields__:
+        value, kind = getattr(limits, name), limit_kind(name)
+        try:
+            kind.read(value)
+        except Wrong:
+            wrong.append(f"{name} is {value!r}, expected {kind.expected}")
+    if wrong:
+        raise Usage("\n".join(wrong))
+    return limits
+
+
+def one_of(first: str, a: object, second: str, b: object) -> object:
+    """Return the one of two arguments for the same thing that was given.
+
+    Raises:
+        Usage: both were.
+    """
+    if a is not None and b is not None:
+        raise Usage(f"{first}= and {second}= are the same thing: give one of them")
+    return a if a is not None else b
+
+
+def door_of(jobs: Any) -> LocalJobs:
+    """Return where the jobs run.
+
+    Raises:
+        Usage: it is no door, or that of ClearML, which is not there yet.
+    """
+    if isinstance(jobs, LocalJobs):
+        return jobs
+    if jobs is None:
+        raise Usage(
+            "jobs on a ClearML server are not there yet: pass jobs=LocalJobs(command=[...]) to run them on this machine"
+        )
+    raise Usage(f"jobs is {jobs!r}; expected LocalJobs(command=[...])")

@@ -1,0 +1,184 @@
+"""What the class answers without asking anybody: from the log, from any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from clearml.automation.job import ClearmlJob
+from clearml.automation.optimization import Budget, SearchStrategy
+
+from eventhpo.core import budget, rank
+from eventhpo.core.spec import MINUTE, Scalar
+from eventhpo.core.state import Attempt, State
+from eventhpo.optimizer.convert import Asked
+from eventhpo.optimizer.driver import Driver
+from eventhpo.optimizer.handles import Job, TaskView, clearml_status
+from eventhpo.views import top
+
+T = TypeVar("T")
+Names = tuple[int, int]  # (trial, attempt)
+
+
+class Reading(SearchStrategy):  # type: ignore[misc]
+    """The methods that read; before the log is opened they are empty."""
+
+    _asked: Asked
+    _driver: Driver | None
+    _base_task_id: str
+    _base_task_name: str
+    _job_parent_id: str | None
+    _naming_function: Any
+    total_max_jobs: int | None
+    compute_time_limit: float | None
+
+    def _read(self, look: Callable[[State], T]) -> T | None:
+        """Return what *look* finds in the state, None before there is one."""
+        if self._driver is None:
+            return None
+        with self._driver.reading() as state:
+            return None if state is None else look(state)
+
+    def _of(self, names: Names, look: Callable[[State, Attempt], T]) -> T:
+        """Return what *look* finds of one attempt."""
+        assert self._driver is not None
+        with self._driver.reading() as state:
+            assert state is not None
+            return look(state, state.attempt(*names))
+
+    def get_running_jobs(self) -> Sequence[ClearmlJob]:
+        """Return the jobs that wait or run, in order of creation; none that is over."""
+        found = self._read(lambda s: [(a.trial, a.number) for a in attempts(s) if a.ended is None and a.launched]) or []
+        return [Job(self, *names) for names in found]
+
+    def get_created_jobs_ids(self) -> Mapping[str, dict[str, Scalar]]:
+        """Return `{task_id: {parameter: value}}` of every attempt of every run, in order of creation."""
+
+        def look(state: State) -> dict[str, dict[str, Scalar]]:
+            return {a.job_id: dict(state.trials[a.trial].params) for a in attempts(state) if a.job_id is not None}
+
+        return self._read(look) or {}
+
+    def get_created_jobs_tasks(self) -> Mapping[str, ClearmlJob]:
+        """Return `{task_id: job}` of every attempt of every run, in order of creation."""
+        found = self._read(lambda s: [(a.job_id, a.trial, a.number) for a in attempts(s) if a.job_id is not None]) or []
+        return {task_id: Job(self, trial, number) for task_id, trial, number in found}
+
+    def get_objective_metric(self) -> tuple[str, str] | list[tuple[str, str]]:
+        """Return (title, series) of the objective, a list of them for several objectives."""
+        found = [(o.title, o.series) for o in self._asked.search.objectives]
+        return found[0] if len(found) == 1 else found
+
+    def get_top_experiments(
+        self, top_k: int, *, only_completed: bool = False, include_failed: bool = False
+    ) -> Sequence[Any]:
+        """Return the tasks of the best *top_k* trials, the best first."""
+        return [TaskView(self, *names) for names in self._best(top_k, only_completed, include_failed)]
+
+    def get_top_experiments_details(
+        self,
+        top_k: int,
+        all_metrics: bool = False,
+        all_hyper_parameters: bool = False,
+        only_completed: bool = False,
+        *,
+        include_failed: bool = False,
+    ) -> Sequence[dict[str, Any]]:
+        """Return task id, hyper-parameters and metrics of the best *top_k* trials, the best first."""
+        return [
+            {"task_id": r.task_id, "hyper_parameters": r.hyper_parameters, "metrics": _metrics(r)}
+            for r in self._rows(top_k, all_metrics, only_completed, include_failed)
+        ]
+
+    def get_top_experiments_id_metrics_pair(
+        self, top_k: int, all_metrics: bool = False, only_completed: bool = False, *, include_failed: bool = False
+    ) -> Sequence[tuple[str, dict[str, Any]]]:
+        """Return (task id, metrics) of the best *top_k* trials, the best first."""
+        found = self._rows(top_k, all_metrics, only_completed, include_failed)
+        return [(str(r.task_id), _metrics(r)) for r in found]
+
+    def _rows(self, k: int, all_metrics: bool, only_completed: bool, include_failed: bool) -> list[top.Row]:
+        def look(state: State) -> list[top.Row]:
+            names = _best(state, k, only_completed, include_failed)
+            return [top.row(state, state.trials[trial], all_metrics=all_metrics) for trial, _ in names]
+
+        return self._read(look) or []
+
+    def _best(self, k: int, only_completed: bool, include_failed: bool) -> list[Names]:
+        return self._read(lambda s: _best(s, k, only_completed, include_failed)) or []
+
+    @property
+    def budget(self) -> Budget:
+        """What was used of jobs, iterations and compute time (minutes), by task, in ClearML's class."""
+        found = Budget(
+            jobs_limit=self.total_max_jobs,
+            iterations_limit=self._read(budget.limit),
+            compute_time_limit=self.compute_time_limit or None,
+        )
+        for task_id, iterations, minutes in self._read(_used) or []:
+            found.jobs.update(task_id, 1.0)
+            found.iterations.update(task_id, iterations)
+            found.compute_time.update(task_id, minutes)
+        return found
+
+    @property
+    def compute_time(self) -> float:
+        """Minutes that all jobs ran."""
+        return self._read(lambda s: budget.compute_used(s) / MINUTE) or 0.0
+
+    def _job_name(self, params: Mapping[str, Scalar]) -> str:
+        if callable(self._naming_function):
+            return str(self._naming_function(self._base_task_name, dict(params)))
+        listed = " ".join(f"{name}={params[name]}" for name in sorted(params))
+        return self._base_task_name if self._naming_function is False else f"{self._base_task_name}: {listed}"
+
+    def _parent(self) -> str | None:
+        return self._job_parent_id or self._base_task_id
+
+    def _get_child_tasks(
+        self,
+        parent_task_id: str | None = None,
+        status: str | Sequence[str] | None = None,
+        order_by: str | None = None,
+        additional_filters: Mapping[str, Any] | None = None,
+    ) -> Sequence[TaskView]:
+        """Return the tasks of this search, those of a status if one is given; the log has no other."""
+        wanted = None if status is None else {status} if isinstance(status, str) else set(status)
+
+        def look(state: State) -> list[Names]:
+            found = (a for a in attempts(state) if a.job_id is not None)
+            return [(a.trial, a.number) for a in found if wanted is None or clearml_status(state, a) in wanted]
+
+        return [TaskView(self, *names) for names in self._read(look) or []]
+
+    def _get_child_tasks_ids(self, *args: Any, **kwargs: Any) -> Sequence[str]:
+        """Return the ids of `_get_child_tasks`."""
+        return [task.id for task in self._get_child_tasks(*args, **kwargs)]
+
+
+def attempts(state: State) -> list[Attempt]:
+    """Return every attempt in order of creation."""
+    return sorted((a for t in state.trials for a in t.attempts), key=lambda a: a.seq)
+
+
+def _best(state: State, k: int, only_completed: bool, include_failed: bool) -> list[Names]:
+    found = rank.top(state, only_completed=only_completed, include_failed=include_failed)
+    named = [(t.number, len(t.attempts) - 1) for t in found if t.last is not None and t.last.job_id is not None]
+    return named[:k]
+
+
+def _used(state: State) -> list[tuple[str, float, float]]:
+    found = []
+    for a in attempts(state):
+        if a.job_id is not None and a.launched:
+            charge = a.charge if a.charge is not None else budget.charge(state, a)
+            found.append((a.job_id, float(charge), budget.compute_time(a, state.jobs_clock) / MINUTE))
+    return found
+
+
+def _metrics(found: top.Row) -> dict[str, Any]:
+    """Return the metrics of a row as plain tables, their numbers floats."""
+    numbers = ("value", "min_value", "max_value")
+    plain = {name: msgspec.structs.asdict(metric) for name, metric in found.metrics.items()}
+    return {name: {k: float(v) if k in numbers else v for k, v in table.items()} for name, table in plain.items()}
