@@ -264,7 +264,7 @@ class Optimizer(Reading):
             action = driver.advance(_suggests)
             if isinstance(action, actions.Rest) and action.why != "by hand":
                 return False
-            if not monitored and (polled or _suggests(action)):
+            if not monitored and (polled or _suggests(action) or isinstance(action, actions.Rest)):
                 monitored = True
                 self._monitor_all()
                 continue
