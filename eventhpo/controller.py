@@ -104,7 +104,7 @@ class Controller:
         tell: Callable[[Recorded, State], None] = lambda row, state: None,
     ) -> None:
         self.state = state
-        self.guard = threading.RLock()  # held while an event is folded: who reads the state from another thread takes it
+        self.guard = threading.RLock()  # held while an event is folded; other threads take it to read the state
         self._log = log
         self._jobs = jobs
         self._clock = clock

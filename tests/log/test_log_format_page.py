@@ -70,7 +70,9 @@ def test_every_event_stands_in_the_table_of_its_family_with_each_of_its_fields(f
         assert _fields(table[name]) == _of(kind), name
 
 
-@pytest.mark.parametrize("part", ["Verdict", "Attr", "OtherSeries", "BadLine", "Provenance", "ImportedTrial", "JobExtras"])
+@pytest.mark.parametrize(
+    "part", ["Verdict", "Attr", "OtherSeries", "BadLine", "Provenance", "ImportedTrial", "JobExtras"]
+)
 def test_every_part_of_an_event_stands_in_its_table(part):
     section = TEXT.split("### Parts of events\n")[1]
     (row,) = re.findall(rf"^\| `{part}` (\|.*)$", section, re.MULTILINE)
