@@ -1,21 +1,19 @@
 """Hyper-parameter search that cannot be lost and can always explain itself."""
 
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # typing's own costs a training script, which imports eventhpo.job, an import
 if TYPE_CHECKING:
     from eventhpo.optimizer.doors import LocalJobs
     from eventhpo.optimizer.optimizer import OptimizerOptuna
 
 __all__ = ["LocalJobs", "OptimizerOptuna"]
 
-# loaded when they are asked for: a training script imports eventhpo.job, and must not wait for ClearML
 _HOMES = {"LocalJobs": "eventhpo.optimizer.doors", "OptimizerOptuna": "eventhpo.optimizer.optimizer"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    """Load the class when it is asked for: nobody else is to wait for ClearML and Optuna."""
     if name not in _HOMES:
         raise AttributeError(f"module 'eventhpo' has no attribute {name!r}")
+    import importlib  # noqa: PLC0415  likewise
+
     return getattr(importlib.import_module(_HOMES[name]), name)
