@@ -241,6 +241,11 @@ class Controller:
             self.state = evolve(self.state, row)
             self._untold.append(row)
 
+    @property
+    def settled(self) -> bool:
+        """Whether all that was recorded is written."""
+        return not self._log.pending
+
     def commit(self) -> None:
         """Write what was recorded, then tell of it."""
         self._log.commit()

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,6 +20,7 @@ import msgspec
 from eventhpo.core.events import Event, LimitsChanged, PointEnqueued, RequestRefused, StopAsked
 from eventhpo.core.mistakes import Mistake, unknown
 from eventhpo.core.ranges import from_job, full_name, to_job
+from eventhpo.core.space import job_names, read_sets, single_ranges
 from eventhpo.core.spec import LimitChanges, Limits, Scalar, Search
 from eventhpo.core.state import State
 from eventhpo.errors import Usage
@@ -123,22 +125,29 @@ def point(search: Search, params: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Return *params* by full names, with values as jobs get them.
 
     Raises:
-        Usage: naming every parameter that is unknown, given twice, or out of its range.
+        Usage: naming every parameter that is unknown, given twice, or out of its range,
+            and values that no set of a `ParameterSet` holds together.
     """
-    known = {p.name: p for p in search.space}
+    known = {p.name: p for p in single_ranges(search.space)}
+    names = job_names(search.space)
     found: dict[str, Scalar] = {}
     wrong: list[Mistake] = []
     for name, value in params.items():
         full = full_name(name)
-        if full not in known:
-            wrong.append(unknown(name, full, known, "a parameter of the space"))
+        if full not in names:
+            wrong.append(unknown(name, full, names, "a parameter of the space"))
         elif full in found:
             wrong.append(Mistake(name, value, f"each parameter once: this is {full} again"))
+        elif full not in known:
+            found[full] = value
         else:
             try:
                 found[full] = to_job(known[full], from_job(known[full], value))
             except (ValueError, OverflowError) as error:
                 wrong.append(Mistake(name, value, str(error)))
+    read, misfits = read_sets(search.space, found)
+    wrong += [replace(one, place=one.place or "the point") for one in misfits]
+    found |= read
     if not wrong:
         wrong += _left_out(search, found)
     if wrong:

@@ -19,6 +19,7 @@ from eventhpo.asking.classes import CLASSES
 from eventhpo.asking.latch import latched_args
 from eventhpo.asking.seeds import derived_seed
 from eventhpo.core.ranges import from_job, full_name
+from eventhpo.core.space import single_ranges
 from eventhpo.core.spec import Named, Parameter, Scalar
 
 
@@ -70,7 +71,7 @@ class _Samplers:
     """What building a sampler needs beyond its arguments."""
 
     def __init__(self, space: tuple[Parameter, ...], search_seed: int) -> None:
-        self.space = {p.name: p for p in space}
+        self.space = {p.name: p for p in single_ranges(space)}
         self.search_seed = search_seed
 
     def build(self, name: str, args: Mapping[str, Any], seed: int) -> BaseSampler:

@@ -8,18 +8,19 @@ from typing import Any
 
 from eventhpo.core.mistakes import MISSING, Mistake, path, unknown
 from eventhpo.core.ranges import FINITE, from_job, full_name, length, to_job
-from eventhpo.core.spec import DiscreteParameterRange, Named, Parameter, Scalar
+from eventhpo.core.space import dimensions, job_names, parameter_sets, single_ranges
+from eventhpo.core.spec import DiscreteParameterRange, Named, Parameter, ParameterSet, Range, Scalar
 
 
 def fit_mistakes(named: Named, space: tuple[Parameter, ...], n_objectives: int) -> list[Mistake]:
     """Return what keeps one sampler, its nested ones aside, from sampling *space*; its arguments are typed right."""
     match named.name:
         case "BruteForceSampler":
-            return [_too_fine(p) for p in space if (length(p) or FINITE + 1) > FINITE]
+            return [_too_fine(p) for p in space if _is_too_fine(p)]
         case "CmaEsSampler":
             return _cma(named.args, space, n_objectives)
         case "GridSampler":
-            return _grid(named.args["search_space"], space)
+            return _no_grid(space) or _grid(named.args["search_space"], single_ranges(space))
         case "NSGAIIISampler":
             return _reference_points(named.args.get("reference_points"), n_objectives)
         case "PartialFixedSampler":
@@ -33,7 +34,7 @@ def normalised(named: Named, space: tuple[Parameter, ...]) -> Named:
 
     So a value in its arguments equals the value that a trial is recorded with.
     """
-    known = {p.name: p for p in space}
+    known = {p.name: p for p in single_ranges(space)}
     args = dict(named.args)
     for key in ("fixed_params", "x0"):
         if args.get(key) is not None:
@@ -48,7 +49,7 @@ def normalised(named: Named, space: tuple[Parameter, ...]) -> Named:
     return Named(named.name, args)
 
 
-def _canonical(p: Parameter, value: Scalar) -> Scalar:
+def _canonical(p: Range, value: Scalar) -> Scalar:
     return to_job(p, from_job(p, value))
 
 
@@ -61,14 +62,14 @@ def _by_full_name(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def _values(keys: tuple[str, ...], table: Mapping[str, Scalar], space: tuple[Parameter, ...]) -> list[Mistake]:
     found = _names(keys, table, space)
-    known = {p.name: p for p in space}
+    known = {p.name: p for p in single_ranges(space)}
     for name, value in table.items():
         if (p := known.get(full_name(name))) is not None:
             found += _value(path(*keys, name), p, value)
     return found
 
 
-def _value(place: str, p: Parameter, value: Scalar) -> list[Mistake]:
+def _value(place: str, p: Range, value: Scalar) -> list[Mistake]:
     try:
         from_job(p, value)
     except ValueError as wrong:
@@ -77,11 +78,13 @@ def _value(place: str, p: Parameter, value: Scalar) -> list[Mistake]:
 
 
 def _names(keys: tuple[str, ...], table: Mapping[str, object], space: tuple[Parameter, ...]) -> list[Mistake]:
-    known = [p.name for p in space]
+    known = [p.name for p in single_ranges(space)]
     found, seen = [], set()
     for name in table:
         full = full_name(name)
-        if full not in known:
+        if full not in known and full in job_names(space):
+            found.append(Mistake(path(*keys, name), table[name], "nothing: write the value into its ParameterSet"))
+        elif full not in known:
             found.append(unknown(path(*keys, name), full, known, "a parameter of the space"))
         elif full in seen:
             found.append(Mistake(path(*keys, name), name, f"each parameter once: this is {full} again"))
@@ -89,7 +92,12 @@ def _names(keys: tuple[str, ...], table: Mapping[str, object], space: tuple[Para
     return found
 
 
-def _grid(table: Mapping[str, Any], space: tuple[Parameter, ...]) -> list[Mistake]:
+def _no_grid(space: tuple[Parameter, ...]) -> list[Mistake]:
+    what = "one that can leave parameters out, as BruteForceSampler, for {}: a grid has all of them in every point"
+    return [Mistake("name", "GridSampler", what.format(path("space", p.name))) for p in parameter_sets(space)]
+
+
+def _grid(table: Mapping[str, Any], space: tuple[Range, ...]) -> list[Mistake]:
     keys = ("search_space",)
     found = _names(keys, table, space)
     given = _by_full_name(table)
@@ -108,7 +116,7 @@ def _grid(table: Mapping[str, Any], space: tuple[Parameter, ...]) -> list[Mistak
     return found
 
 
-def _grid_values(keys: tuple[str, ...], p: Parameter, values: object) -> list[Mistake]:
+def _grid_values(keys: tuple[str, ...], p: Range, values: object) -> list[Mistake]:
     if not isinstance(values, list | tuple) or not values:
         return [Mistake(path(*keys), values, f"a list of values, each {_of(p)}")]
     found: list[Mistake] = []
@@ -124,15 +132,20 @@ def _grid_values(keys: tuple[str, ...], p: Parameter, values: object) -> list[Mi
     return found
 
 
-def _of(p: Parameter) -> str:
+def _of(p: Range) -> str:
     return "one of its values" if isinstance(p, DiscreteParameterRange) else "in its range"
 
 
 # ---------------------------------------------------------------- single samplers
 
 
+def _is_too_fine(p: Parameter) -> bool:
+    return any((length(one) or FINITE + 1) > FINITE for one in dimensions((p,)).values())
+
+
 def _too_fine(p: Parameter) -> Mistake:
-    what = f"a sampler that need not list all values, or a step_size for {path('space', p.name)}"
+    where = path("space", p.name) if not isinstance(p, ParameterSet) else f"each range in {path('space', p.name)}"
+    what = f"a sampler that need not list all values, or a step_size for {where}"
     return Mistake("name", "BruteForceSampler", f"{what} that leaves at most {FINITE}")
 
 
@@ -142,10 +155,14 @@ def _cma(args: Mapping[str, Any], space: tuple[Parameter, ...], n_objectives: in
         found.append(
             Mistake("name", "CmaEsSampler", "one that takes several objectives, as TPESampler or NSGAIISampler")
         )
-    numeric = [p.name for p in space if not isinstance(p, DiscreteParameterRange) and length(p) != 1]
+    numeric = [p.name for p in single_ranges(space) if _is_numeric(p)]
     if args.get("use_separable_cma") and len(numeric) < 2:
         found.append(Mistake("use_separable_cma", True, "false, as fewer than two parameters are ranges of numbers"))
-    if (x0 := args.get("x0")) is not None:
+    x0 = args.get("x0")
+    if x0 is not None and any(_is_numeric(r) for p in parameter_sets(space) for one in p.sets for r in one.ranges):
+        # Trials that all took one set have its ranges in common, and Optuna would look for them in x0.
+        found.append(Mistake("x0", x0, "none: a ParameterSet holds ranges of numbers, which x0 cannot name"))
+    elif x0 is not None:
         found += _values(("x0",), x0, space)
         given = _by_full_name(x0)
         found += [
@@ -154,6 +171,10 @@ def _cma(args: Mapping[str, Any], space: tuple[Parameter, ...], n_objectives: in
             if name not in given
         ]
     return found
+
+
+def _is_numeric(p: Range) -> bool:
+    return not isinstance(p, DiscreteParameterRange) and length(p) != 1
 
 
 def _reference_points(points: list[list[float]] | None, n_objectives: int) -> list[Mistake]:

@@ -16,7 +16,8 @@ from optuna.samplers._lazy_random_state import LazyRandomState
 
 from eventhpo.asking.instance_args import argument_at, plain
 from eventhpo.core.ranges import from_job, full_name
-from eventhpo.core.spec import Parameter
+from eventhpo.core.space import single_ranges
+from eventhpo.core.spec import Parameter, Range
 
 _SEEDED = {"QMCSampler": {"_seed"}, "GridSampler": {"_all_grids"}}
 _REMEMBERED = {
@@ -41,11 +42,11 @@ def differences(given: object, built: object, space: tuple[Parameter, ...]) -> I
     Values of parameters in *given* are job values under any of their names, those in
     *built* point values under full names, as the constructor gets them.
     """
-    yield from _Comparison({p.name: p for p in space}).of(given, built)
+    yield from _Comparison({p.name: p for p in single_ranges(space)}).of(given, built)
 
 
 class _Comparison:
-    def __init__(self, known: dict[str, Parameter]) -> None:
+    def __init__(self, known: dict[str, Range]) -> None:
         self._written: dict[tuple[str, str], Callable[[Any], Any]] = {
             ("PartialFixedSampler", "_fixed_params"): self._point,
             ("CmaEsSampler", "_x0"): self._point,

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-from eventhpo.core.mistakes import Mistake, shown
+from eventhpo.core.mistakes import Mistake, path, shown
 from eventhpo.core.ranges import bounds, grid
+from eventhpo.core.space import inside, key_of, names_of, set_names
 from eventhpo.core.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,
     Parameter,
+    ParameterChoice,
+    ParameterSet,
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
@@ -21,6 +24,8 @@ _OPTUNA_DIGITS = 26  # Optuna reckons grids in decimals of 28 digits, and a sum 
 
 def mistakes(p: Parameter) -> list[Mistake]:
     """Return what is wrong with *p* in itself, by the names of its fields; empty if it is sound."""
+    if isinstance(p, ParameterSet):
+        return _set_mistakes(p)
     if isinstance(p, DiscreteParameterRange):
         return _value_mistakes(p)
     found = _order_mistakes(p)
@@ -103,3 +108,58 @@ def _value_mistakes(p: DiscreteParameterRange) -> list[Mistake]:
             first = p.values[p.values.index(value)]
             found.append(Mistake(f"values[{k}]", value, f"a value that differs from {shown(first)}, named before"))
     return found
+
+
+# ---------------------------------------------------------------- sets
+
+
+def name_mistakes(space: tuple[Parameter, ...]) -> list[Mistake]:
+    """Return where two parameters of *space* have a name in common; places start with the parameter's own name.
+
+    What a `ParameterSet` calls its choice, and what a job gets of its sets, are names alike.
+    """
+    found: list[Mistake] = []
+    owner: dict[str, str] = {}
+    for p in space:
+        for name, place in _claims(p):
+            if name in owner:
+                found.append(Mistake(place, name, f"a name of its own: {path(owner[name])} has it already"))
+            owner.setdefault(name, p.name)
+    return found
+
+
+def _claims(p: Parameter) -> list[tuple[str, str]]:
+    """Return each name that *p* needs for itself, and where it stands."""
+    own = [(p.name, path(p.name))]
+    if not isinstance(p, ParameterSet):
+        return own
+    ranges = [(name, path(p.name, "sets", k, r.name)) for k in range(len(p.sets)) for name, r in inside(p, k).items()]
+    first = {name: k for k, one in reversed(list(enumerate(p.sets))) for name in names_of(one)}
+    return own + ranges + [(name, path(p.name, "sets", first[name], name)) for name in set_names(p)]
+
+
+def _set_mistakes(p: ParameterSet) -> list[Mistake]:
+    if not p.sets:
+        return [Mistake("sets", [], "at least one set")]
+    found = [one.within("sets", k) for k, chosen in enumerate(p.sets) for one in _choice_mistakes(chosen)]
+    names = set_names(p)
+    seen: dict[object, list[int]] = {}
+    for k, one in enumerate(p.sets):
+        before = seen.setdefault((key_of(names, one.values), tuple(r.name for r in one.ranges)), [])
+        before.append(k)
+        if (first := next((n for n in before[:-1] if p.sets[n].ranges == one.ranges), None)) is not None:
+            what = f"a set that differs from {path('sets', first)}"
+            found.append(Mistake(path("sets", k), sorted(names_of(one)), what))
+    return found
+
+
+def _choice_mistakes(chosen: ParameterChoice) -> list[Mistake]:
+    names = names_of(chosen)
+    if not names:
+        return [Mistake("", {}, "a value or a range for at least one parameter")]
+    found = [one.within(r.name) for r in chosen.ranges for one in mistakes(r)]
+    for name, value in chosen.values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            found.append(Mistake(path(name), value, "a finite number"))
+    twice = {name for name in names if names.count(name) > 1}
+    return found + [Mistake(path(name), name, "each parameter once in a set") for name in sorted(twice)]

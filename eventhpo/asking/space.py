@@ -12,23 +12,13 @@ from optuna.distributions import (
 )
 
 from eventhpo.asking.sound import mistakes
-from eventhpo.core.ranges import (
-    FINITE,
-    bounds,
-    described,
-    from_job,
-    full_name,
-    grid,
-    integers,
-    points,
-    size,
-    snap,
-    to_job,
-)
+from eventhpo.core.ranges import FINITE, bounds, from_job, full_name, grid, integers, snap, to_job
+from eventhpo.core.space import described, dimensions, job_params, points, size
 from eventhpo.core.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,
     Parameter,
+    Range,
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
@@ -40,6 +30,7 @@ __all__ = [
     "distributions",
     "from_job",
     "full_name",
+    "job_params",
     "mistakes",
     "points",
     "size",
@@ -48,7 +39,7 @@ __all__ = [
 ]
 
 
-def distribution(p: Parameter) -> BaseDistribution:
+def distribution(p: Range) -> BaseDistribution:
     """Return Optuna's distribution of the point values of *p*; it holds no value that *p* does not.
 
     Raises:
@@ -72,5 +63,5 @@ def distribution(p: Parameter) -> BaseDistribution:
 
 
 def distributions(space: tuple[Parameter, ...]) -> dict[str, BaseDistribution]:
-    """Return the distribution of each parameter of *space*, in its order."""
-    return {p.name: distribution(p) for p in space}
+    """Return the distribution of all that a point may name, in the order in which a sampler is asked."""
+    return {name: distribution(p) for name, p in dimensions(space).items()}

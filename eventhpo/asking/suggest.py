@@ -12,10 +12,11 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from eventhpo.asking import attributes, cma_state
 from eventhpo.asking.named import build_sampler
 from eventhpo.asking.seeds import derived_seed
-from eventhpo.asking.space import from_job, points, to_job
+from eventhpo.asking.space import from_job, job_params, points
 from eventhpo.asking.view import StateView
 from eventhpo.core.events import TrialSuggested
-from eventhpo.core.spec import DiscreteParameterRange, Parameter, Scalar
+from eventhpo.core.space import asked, fitting, parameter_sets, set_point, single_ranges
+from eventhpo.core.spec import DiscreteParameterRange, Parameter, ParameterSet, Scalar
 from eventhpo.core.state import State
 
 TRIES = 50  # before a finite space is enumerated, or an infinite one accepts a duplicate
@@ -42,24 +43,46 @@ def suggest(state: State, view: StateView) -> TrialSuggested:
     proposal = None
     for number in range(1, TRIES + 1):
         proposal = _ask(state, view, number, None, kept)
-        params = job_params(state, proposal.point)
+        params = job_params(state.search.space, proposal.point)
         if state.point_key(params) not in state.taken:
             return _suggested(state, proposal, params, number)
         kept = attributes.kept_over_tries(proposal.study_attrs)
     assert proposal is not None
     if state.space_size is None:
-        return _suggested(state, proposal, job_params(state, proposal.point), TRIES, duplicate=True)
+        return _suggested(state, proposal, job_params(state.search.space, proposal.point), TRIES, duplicate=True)
     return _enumerated(state, kept)
 
 
 def _for_user(state: State, view: StateView) -> TrialSuggested:
-    given = state.waiting[0].params
-    fixed = {p.name: from_job(p, given[p.name]) for p in state.search.space if p.name in given}
+    fixed = _fixed(state)
     proposal = _ask(state, view, 1, fixed, {})
-    params = job_params(state, proposal.point)
+    tries = 1
+    if not (choices := _choices(state, proposal.point)).items() <= proposal.point.items():
+        kept = attributes.kept_over_tries(proposal.study_attrs)
+        tries, proposal = 2, _ask(state, view, 2, fixed | choices, kept)
+    params = job_params(state.search.space, proposal.point)
     duplicate = state.point_key(params) in state.taken
-    event = _suggested(state, proposal, params, 1, duplicate=duplicate)
+    event = _suggested(state, proposal, params, tries, duplicate=duplicate)
     return msgspec.structs.replace(event, source="user")
+
+
+def _fixed(state: State) -> dict[str, Scalar]:
+    """Return what a user's point fixes, as the sampler knows it; which set it means only if no other fits."""
+    given, space = state.waiting[0].params, state.search.space
+    fixed = {p.name: from_job(p, given[p.name]) for p in single_ranges(space) if p.name in given}
+    for p in parameter_sets(space):
+        fits = fitting(p, given)
+        if len(fits) == 1:
+            fixed[p.name] = fits[0]
+        for k in fits:
+            fixed |= set_point(p, k, given)
+    return fixed
+
+
+def _choices(state: State, point: dict[str, Scalar]) -> dict[str, Scalar]:
+    """Return the choice of each `ParameterSet` in *point*, or the first that fits a user's point if that does not."""
+    fits = {p.name: fitting(p, state.waiting[0].params) for p in parameter_sets(state.search.space)}
+    return {name: point[name] if point[name] in found else found[0] for name, found in fits.items()}
 
 
 def _ask(
@@ -79,7 +102,7 @@ def _ask(
     study = optuna.Study(search.name, view, sampler=sampler, pruner=optuna.pruners.NopPruner())
     trial_id = view.open_trial(fixed)
     trial = optuna.trial.Trial(study, trial_id)
-    point = {name: _suggest_one(trial, name, d) for name, d in view.distributions.items()}
+    point = asked(search.space, lambda name: _suggest_one(trial, name, view.distributions[name]))
     attrs = {name: value for written, name, value in view.written if written == trial_id and name != "fixed_params"}
     return Proposal(point, attributes.to_log(cma_state.to_data(attrs)), attributes.to_log(view.written_study))
 
@@ -95,11 +118,6 @@ def _suggest_one(trial: optuna.trial.Trial, name: str, d: BaseDistribution) -> S
             value: Scalar = trial.suggest_categorical(name, d.choices)
             return value
     raise TypeError(f"{name} has a distribution that is not known here: {d!r}")
-
-
-def job_params(state: State, point: dict[str, Scalar]) -> dict[str, Scalar]:
-    """Return what the job of a point gets."""
-    return {p.name: to_job(p, point[p.name]) for p in state.search.space}
 
 
 def _suggested(
@@ -131,11 +149,11 @@ def _as_logged(table: dict[str, Scalar]) -> dict[str, Scalar]:
 
 def _enumerated(state: State, kept: dict[str, Any]) -> TrialSuggested:
     """Return an untried point of a finite space, picked by the seed."""
-    untried = [p for p in _proposable(state) if state.point_key(job_params(state, p)) not in state.taken]
+    untried = [p for p in _proposable(state) if state.point_key(job_params(state.search.space, p)) not in state.taken]
     pick = derived_seed(state.search.seed, "enumerate", len(state.trials), 0) % len(untried)
     point = untried[pick]
     proposal = Proposal(point, {}, attributes.to_log(kept))
-    return _suggested(state, proposal, job_params(state, point), TRIES, enumerated=True)
+    return _suggested(state, proposal, job_params(state.search.space, point), TRIES, enumerated=True)
 
 
 def _proposable(state: State) -> Iterator[dict[str, Scalar]]:
@@ -150,4 +168,5 @@ def _proposable(state: State) -> Iterator[dict[str, Scalar]]:
 
 
 def _listed(p: Parameter, values: Sequence[Scalar]) -> Parameter:
+    assert not isinstance(p, ParameterSet)  # `fit_mistakes` refuses to fix what stands in one
     return DiscreteParameterRange(name=p.name, values=tuple(from_job(p, value) for value in values))

@@ -21,7 +21,7 @@ from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from eventhpo.asking import cma_state
-from eventhpo.asking.space import distribution
+from eventhpo.asking.space import distributions
 from eventhpo.core.curve import extend_meaning
 from eventhpo.core.state import Attempt, State, Trial
 
@@ -60,7 +60,7 @@ class StateView(BaseStorage):
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self.distributions = {p.name: distribution(p) for p in state.search.space}
+        self.distributions = distributions(state.search.space)
         self._shown: list[Shown] = []
         self._trials: list[FrozenTrial] = []
         self._running: set[int] = set()

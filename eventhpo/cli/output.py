@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from shlex import quote
+from shutil import which
 
 import click
 import msgspec
@@ -58,5 +59,12 @@ def drop(stream: object) -> None:
 
 
 def command(name: str, log: Path, *options: str) -> str:
-    """Return a command line to copy."""
-    return " ".join(["eventhpo", name, quote(str(log)), *options])
+    """Return a command line to copy: of the program by the name that it was called by."""
+    return " ".join([program(), name, quote(str(log)), *options])
+
+
+def program() -> str:
+    """Return how this command was called: a path, such as `.venv/bin/eventhpo`, where it is not on PATH."""
+    called = Path(sys.argv[0])
+    by_path = called.name == "eventhpo" and which("eventhpo") != str(called)
+    return quote(str(called)) if by_path else "eventhpo"

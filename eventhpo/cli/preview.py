@@ -11,8 +11,8 @@ from eventhpo.asking.fingerprint import fingerprint
 from eventhpo.core.actions import Suggest
 from eventhpo.core.events import Event, PointEnqueued, Recorded, SearchCreated
 from eventhpo.core.evolve import begin, evolve
-from eventhpo.core.ranges import described, size
-from eventhpo.core.spec import POLICY, Limits, LocalCommand, Scalar
+from eventhpo.core.space import described, described_sets, size
+from eventhpo.core.spec import POLICY, Limits, LocalCommand, Parameter, ParameterSet, Scalar
 from eventhpo.core.state import State
 from eventhpo.load import Loaded
 from eventhpo.views import words
@@ -52,7 +52,7 @@ def preview(loaded: Loaded) -> Preview:
         command=search.jobs.command,
         folder=search.jobs.folder,
         objectives=[f"{words.metric(o)} ({o.sign})" for o in search.objectives],
-        space={p.name: described(p) for p in search.space},
+        space={name: text for p in search.space for name, text in _in_words(p)},
         points=size(search.space),
         sampler=search.sampler.name,
         pruner=search.pruner.name,
@@ -62,6 +62,12 @@ def preview(loaded: Loaded) -> Preview:
         limits=search.limits,
         suggestions=suggestions(loaded),
     )
+
+
+def _in_words(p: Parameter) -> Iterator[tuple[str, str]]:
+    yield p.name, described(p)
+    if isinstance(p, ParameterSet):
+        yield from ((f"{p.name}[{k}]", text) for k, text in enumerate(described_sets(p)))
 
 
 def suggestions(loaded: Loaded) -> list[dict[str, Scalar]]:

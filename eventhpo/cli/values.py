@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from eventhpo.core.events import Head
 from eventhpo.core.ranges import from_job, full_name
-from eventhpo.core.spec import LimitChanges, Parameter, Scalar, Search
+from eventhpo.core.space import fitting, job_names, parameter_sets, set_names, single_ranges
+from eventhpo.core.spec import LimitChanges, Scalar, Search
 from eventhpo.errors import Usage
 from eventhpo.kinds import Wrong
 
@@ -29,31 +30,33 @@ def point(search: Search, words: Iterable[str]) -> dict[str, Scalar]:
     Raises:
         Usage: a word without a `=`, or a name that stands there twice.
     """
-    known = {p.name: p for p in search.space}
     found: dict[str, Scalar] = {}
     for word in words:
         name, equals, text = word.partition("=")
         if not equals or not name:
-            raise Usage(f"{word}: expected Section/name=value, as {search.space[0].name}=...")
+            raise Usage(f"{word}: expected Section/name=value, as {job_names(search.space)[0]}=...")
         full = full_name(name)
         if full in found:
             raise Usage(f"{full} stands there twice")
-        found[full] = _of(known.get(full), text)
+        found[full] = _of(search, full, text)
     return found
 
 
-def _of(parameter: Parameter | None, text: str) -> Scalar:
-    """Return the value that *text* is for *parameter*: "1" of a list of texts needs no quotes."""
+def _of(search: Search, name: str, text: str) -> Scalar:
+    """Return the value that *text* is for the parameter *name*: "1" of a list of texts needs no quotes."""
     value = scalar(text)
-    if parameter is None:
-        return value
-    for candidate in (value, text):
-        try:
-            from_job(parameter, candidate)
-        except (ValueError, OverflowError):
-            continue
-        return candidate
-    return value
+    return next((candidate for candidate in (value, text) if _is_value(search, name, candidate)), value)
+
+
+def _is_value(search: Search, name: str, value: Scalar) -> bool:
+    for p in single_ranges(search.space):
+        if p.name == name:
+            try:
+                from_job(p, value)
+            except (ValueError, OverflowError):
+                return False
+            return True
+    return any(name in set_names(p) and fitting(p, {name: value}) for p in parameter_sets(search.space))
 
 
 def limits(given: dict[str, str | None]) -> LimitChanges:

@@ -8,6 +8,7 @@ from typing import Any
 from eventhpo.core import points
 from eventhpo.core.events import ControllerStarted, Event, Head, Input, Recorded, SearchCreated
 from eventhpo.core.folding import callers, curves, jobs, search, trials
+from eventhpo.core.space import job_names
 from eventhpo.core.state import State
 from eventhpo.errors import DamagedLog
 
@@ -42,6 +43,7 @@ def begin(row: Recorded) -> State:
         head=Head(row.seq, row.hash),
         last_input=row.seq,
         steps=1,
+        job_names=job_names(event.search.space),
         space_size=points.size(event.search),
     )
 

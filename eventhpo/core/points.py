@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from eventhpo.core.ranges import FINITE, from_job, length
-from eventhpo.core.spec import Parameter, Scalar, Search
+from eventhpo.core.ranges import FINITE, from_job
+from eventhpo.core.space import fitting, length, names_of, set_point
+from eventhpo.core.spec import Parameter, ParameterSet, Scalar, Search
 
 
 def size(search: Search) -> int | None:
@@ -34,12 +35,24 @@ def proposable(search: Search, params: Mapping[str, Scalar]) -> bool:
 
 
 def known(space: tuple[Parameter, ...], params: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Return what a sampler can know of *params*: the point values of those that lie in *space*."""
-    point = {}
+    """Return what a sampler can know of *params*: the point values of those that lie in *space*.
+
+    Of a `ParameterSet` that is the first set which they name wholly, or nothing.
+    """
+    point: dict[str, Scalar] = {}
     for p in space:
-        if p.name in params:
+        if isinstance(p, ParameterSet):
+            point |= _known_set(p, params)
+        elif p.name in params:
             try:
                 point[p.name] = from_job(p, params[p.name])
             except ValueError:
                 continue  # a caller may try what the space does not hold; it is no part of the point then
     return point
+
+
+def _known_set(p: ParameterSet, params: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    k = next(iter(fitting(p, params)), None)
+    if k is None or any(name not in params for name in names_of(p.sets[k])):
+        return {}
+    return {p.name: k} | set_point(p, k, params)

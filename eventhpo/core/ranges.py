@@ -1,4 +1,4 @@
-"""The space in numbers: which values a parameter has, by what a sampler and by what a job knows them.
+"""A range in numbers: which values a parameter has, by what a sampler and by what a job knows them.
 
 A *point value* is what Optuna knows a value by, a *job value* what the job gets.
 They differ in one case only: a `LogUniformParameterRange` with a step is a grid of
@@ -14,17 +14,15 @@ Nothing here imports Optuna: reading a search file must not cost what that costs
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from decimal import Context, Decimal
 from functools import lru_cache
-from itertools import product
 from typing import assert_never
 
 from eventhpo.core.mistakes import shown
 from eventhpo.core.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,
-    Parameter,
+    Range,
     Scalar,
     UniformIntegerParameterRange,
     UniformParameterRange,
@@ -110,7 +108,7 @@ def _from_exponent(p: UniformParameterRange | LogUniformParameterRange, x: float
 # ---------------------------------------------------------------- point values and job values
 
 
-def snap(p: Parameter, suggested: Scalar) -> Scalar:
+def snap(p: Range, suggested: Scalar) -> Scalar:
     """Return the point value that a sampler's *suggested* value stands for: that of the grid, without noise."""
     match p:
         case UniformParameterRange() | LogUniformParameterRange():
@@ -124,7 +122,7 @@ def snap(p: Parameter, suggested: Scalar) -> Scalar:
             assert_never(p)
 
 
-def to_job(p: Parameter, point_value: Scalar) -> Scalar:
+def to_job(p: Range, point_value: Scalar) -> Scalar:
     """Return what the job gets for *point_value*; never out of range, in the type of the range."""
     value = snap(p, point_value)
     if isinstance(p, LogUniformParameterRange) and p.step_size is not None:
@@ -132,7 +130,7 @@ def to_job(p: Parameter, point_value: Scalar) -> Scalar:
     return value
 
 
-def from_job(p: Parameter, value: Scalar) -> Scalar:
+def from_job(p: Range, value: Scalar) -> Scalar:
     """Return the point value of a job's *value*.
 
     Raises:
@@ -185,7 +183,7 @@ def _as_float(value: Scalar) -> float:
     return float(value)
 
 
-def described(p: Parameter) -> str:
+def described(p: Range) -> str:
     """Return the values of *p* in words."""
     match p:
         case DiscreteParameterRange():
@@ -203,10 +201,10 @@ def described(p: Parameter) -> str:
             assert_never(p)
 
 
-# ---------------------------------------------------------------- how many points, and which
+# ---------------------------------------------------------------- how many values, and which
 
 
-def length(p: Parameter) -> int | None:
+def length(p: Range) -> int | None:
     """Return how many values *p* has; None if it is a range without a step."""
     match p:
         case DiscreteParameterRange():
@@ -222,29 +220,12 @@ def length(p: Parameter) -> int | None:
             assert_never(p)
 
 
-def size(space: tuple[Parameter, ...]) -> int | None:
-    """Return how many points *space* has; None if it has more than `FINITE` or no end of them."""
-    total = 1
-    for p in space:
-        values = length(p)
-        if values is None or values > FINITE:
-            return None
-        total *= values
-    return total if total <= FINITE else None
-
-
-def points(space: tuple[Parameter, ...]) -> Iterator[dict[str, Scalar]]:
-    """Yield every point of *space* once, as point values; the last parameter turns fastest.
+def listed(p: Range) -> list[Scalar]:
+    """Return the point values of *p*, in its order.
 
     Raises:
-        ValueError: The space is infinite.
+        ValueError: They are without end.
     """
-    names = [p.name for p in space]
-    for values in product(*(_values(p) for p in space)):
-        yield dict(zip(names, values, strict=True))
-
-
-def _values(p: Parameter) -> list[Scalar]:
     match p:
         case DiscreteParameterRange():
             return list(p.values)

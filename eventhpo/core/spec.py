@@ -90,9 +90,25 @@ class DiscreteParameterRange(_Parameter, frozen=True, kw_only=True):
     values: tuple[Scalar, ...]
 
 
-Parameter: TypeAlias = (
+Range: TypeAlias = (
     UniformParameterRange | LogUniformParameterRange | UniformIntegerParameterRange | DiscreteParameterRange
 )
+
+
+class ParameterChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One set of a `ParameterSet`: what a job of it gets, as it stands or out of a range."""
+
+    values: dict[str, Scalar] = {}
+    ranges: tuple[Range, ...] = ()
+
+
+class ParameterSet(_Parameter, frozen=True, kw_only=True):
+    """One of several sets of parameters; `name` is the choice's own, no job gets it."""
+
+    sets: tuple[ParameterChoice, ...]
+
+
+Parameter: TypeAlias = Range | ParameterSet
 
 
 class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

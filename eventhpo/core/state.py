@@ -27,6 +27,7 @@ from eventhpo.core.events import (
     SearchFinished,
     TrialFinished,
 )
+from eventhpo.core.space import Key, key_of
 from eventhpo.core.spec import Limits, Scalar, Search
 
 Fate: TypeAlias = Literal["pruned", "limit", "time", "aborted"]
@@ -193,7 +194,7 @@ class State(msgspec.Struct):
     jobs_clock: int = 0  # the door's at the last tick
     trials: list[Trial] = []
     active: dict[int, Trial] = {}  # unfinished, or with an attempt to be watched
-    taken: dict[tuple[Scalar, ...], int] = {}  # how many trials hold a point
+    taken: dict[Key, int] = {}  # how many trials hold a point
     waiting: list[Waiting] = []
     by_hand: bool = False
     asked: list[JobRequested] = []  # callers' requests for a job that were not answered yet
@@ -212,6 +213,7 @@ class State(msgspec.Struct):
     requests: set[str] = set()
     scripts: dict[str, str] = {}  # newest hash by script
     changed_scripts: list[str] = []  # that were not the same for all attempts
+    job_names: tuple[str, ...] = ()  # all that a job may get, in the order of the space
     space_size: int | None = None  # points that the sampler can propose, if they can be counted
 
     @property
@@ -234,11 +236,6 @@ class State(msgspec.Struct):
         if found.finished is not None and not any(a.watched for a in found.attempts):
             self.active.pop(trial, None)
 
-    def point_key(self, params: dict[str, Scalar]) -> tuple[Scalar, ...]:
-        """Return what makes two points the same: their values in the order of the space."""
-        return tuple(point_part(params.get(p.name)) for p in self.search.space)
-
-
-def point_part(value: Scalar) -> Scalar:
-    """Return *value* so that True and 1 are two values, as they are for a script."""
-    return f"bool:{value}" if isinstance(value, bool) else value
+    def point_key(self, params: dict[str, Scalar]) -> Key:
+        """Return what makes two points the same: what their jobs get, in the order of the space."""
+        return key_of(self.job_names, params)

@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 
 from eventhpo.core.mistakes import path
-from eventhpo.core.spec import LocalCommand, Named, Objective, Parameter, Search
+from eventhpo.core.space import dimensions
+from eventhpo.core.spec import LocalCommand, Named, Objective, Parameter, ParameterSet, Range, Search
 
 _SAME = ("name", "max_iteration_per_job", "min_iteration_per_job", "nan_policy")
 
@@ -21,7 +22,7 @@ def differences(recorded: Search, now: Search, *, drawn_seed: bool = False) -> l
     if drawn_seed:
         old.pop("seed"), new.pop("seed")
     found = [key for key in dict.fromkeys([*old, *new]) if not _equal(old.get(key, ()), new.get(key, ()))]
-    names, other = [[p.name for p in one.space] for one in (recorded, now)]
+    names, other = [list(dimensions(one.space)) for one in (recorded, now)]
     if names != other and sorted(names) == sorted(other):
         found.append("space (the order of its parameters)")
     return found
@@ -52,8 +53,20 @@ def _objective(objective: Objective, place: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _parameter(p: Parameter) -> dict[str, Any]:
+    if not isinstance(p, ParameterSet):
+        return _range(("space", p.name), p)
+    flat: dict[str, Any] = {path("space", p.name, "type"): "ParameterSet"}
+    for k, chosen in enumerate(p.sets):
+        keys = ("space", p.name, "sets", k)
+        flat |= {path(*keys, name): value for name, value in chosen.values.items()}
+        for one in chosen.ranges:
+            flat |= _range((*keys, one.name), one)
+    return flat
+
+
+def _range(keys: tuple[str | int, ...], p: Range) -> dict[str, Any]:
     fields = {"type": type(p).__name__} | _fields(p)
-    return {path("space", p.name, key): value for key, value in fields.items() if key != "name"}
+    return {path(*keys, key): value for key, value in fields.items() if key != "name"}
 
 
 def _named(key: str, named: Named) -> dict[str, Any]:

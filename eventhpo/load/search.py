@@ -11,11 +11,11 @@ from eventhpo.asking.checking import check_pruner, check_sampler
 from eventhpo.asking.fit import normalised
 from eventhpo.asking.seeds import SEEDS
 from eventhpo.core.mistakes import MISSING, Mistake
-from eventhpo.core.ranges import full_name
+from eventhpo.core.space import conditional_names
 from eventhpo.core.spec import Limits, LocalCommand, Named, Objective, Parameter, Scalar, Search
 from eventhpo.kinds import Kind, Wrong, choice, integer, number, text
 from eventhpo.load.file import SearchFileMistaken, parse, read_text
-from eventhpo.load.space import read_space, read_trials
+from eventhpo.load.space import declared_names, read_space, read_trials
 from eventhpo.load.table import Table
 
 SIGNS = ("max", "min", "max_global", "min_global")
@@ -79,10 +79,11 @@ class _Reader:
         nan_policy = self.top.take("nan_policy", choice("fail", "worst"), "fail")
         objectives = self._objectives()
         self._single_objective_limits(limits, len(objectives))
-        space, declared = self._space()
+        space, declared, sound = self._space()
+        self._in_every_job(command or [], space)
         sampler = self._named("sampler", "TPESampler")
         pruner = self._named("pruner", "MedianPruner" if len(objectives) < 2 else "NopPruner")
-        self._fit(sampler, pruner, space, declared, max(len(objectives), 1))
+        self._fit(sampler, pruner, space, sound, max(len(objectives), 1))
         whole = sampler is not None and sampler.name == "GridSampler"
         trials = read_trials(self.top.raw("trial"), space, declared, whole=whole, found=self.found)
         self.top.done("a key of a search file")
@@ -155,10 +156,18 @@ class _Reader:
             if n_objectives > 1 and value is not None:
                 self.top.wrong(value, "nothing: with several objectives no value is the best", key)
 
-    def _space(self) -> tuple[tuple[Parameter, ...], set[str]]:
+    def _space(self) -> tuple[tuple[Parameter, ...], set[str], bool]:
+        """Return the parameters that are sound, the names of all that jobs get, and whether all are sound."""
         tables = self.top.raw("space")
         space = read_space(tables, self.found)
-        return space, {full_name(name) for name in tables} if isinstance(tables, dict) else set()
+        return space, declared_names(tables), not isinstance(tables, dict) or len(space) == len(tables)
+
+    def _in_every_job(self, command: list[str], space: tuple[Parameter, ...]) -> None:
+        for k, word in enumerate(command):
+            for name in sorted(conditional_names(space)):
+                if f"{{{name}}}" in word:
+                    what = f"only names that every job gets: some sets have no {name}, so read it from EVENTHPO_PARAMS"
+                    self.top.wrong(word, what, "command", k)
 
     def _named(self, key: str, default: str) -> Named | None:
         values = self.top.table(key, f'a table with the name of a {key}, as name = "{default}"')
@@ -174,12 +183,12 @@ class _Reader:
         sampler: Named | None,
         pruner: Named | None,
         space: tuple[Parameter, ...],
-        declared: set[str],
+        sound: bool,
         n_objectives: int,
     ) -> None:
         if sampler is not None:
             mistakes = check_sampler(sampler, space, n_objectives)
-            if len(space) < len(declared):  # what a broken parameter would have allowed is unknown
+            if not sound:  # what a broken parameter would have allowed is unknown
                 mistakes = [one for one in mistakes if not _about_values(one)]
             self.found += [one.within("sampler") for one in mistakes]
         if pruner is not None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from clearml.automation import parameters as clearml_parameters
 
 from eventhpo.asking.instances import pruner_of, sampler_of
-from eventhpo.asking.sound import mistakes
+from eventhpo.asking.seeds import SEEDS
+from eventhpo.asking.sound import mistakes, name_mistakes
 from eventhpo.core import spec
 from eventhpo.core.mistakes import nearest
 from eventhpo.core.ranges import full_name
 from eventhpo.errors import Usage
+from eventhpo.kinds import Wrong, integer
 
 # arguments of a study that have another home here, and where
 _REFUSED = {
@@ -30,7 +32,6 @@ class Study(msgspec.Struct, frozen=True):
 
     sampler: object = None
     pruner: object = None
-    seed: int | None = None
     study_name: str | None = None
 
 
@@ -46,7 +47,7 @@ def study_of(kwargs: Mapping[str, Any], known: Sequence[str]) -> Study:
         if name not in Study.__struct_fields__:
             names = sorted({*known, *Study.__struct_fields__})
             near = nearest(name, names)
-            hint = f"; did you mean {near!r}?" if near else ""
+            hint = f"; did you mean {near!r}?" if near else "."
             raise Usage(f"{name}= is no argument of OptimizerOptuna{hint} Known: {', '.join(names)}")
     return Study(**kwargs)
 
@@ -63,31 +64,60 @@ def objectives_of(given: Any) -> tuple[spec.Objective, ...]:
             raise Usage(
                 f"objective_metric is {given!r}; expected an Objective or a MultiObjective of clearml.automation"
             )
-    return tuple(spec.Objective(str(p.title), str(p.series), _sign(p)) for p in parts)
+    found = tuple(spec.Objective(str(p.title), str(p.series), _sign(p)) for p in parts)
+    metrics = [(o.title, o.series) for o in found]
+    for title, series in metrics:
+        if metrics.count((title, series)) > 1:
+            raise Usage(f"objective_metric names {title}/{series} twice; expected each metric once")
+    return found
 
 
 def _sign(part: Any) -> Any:
     return ("max" if part.sign > 0 else "min") + ("_global" if part.extremum else "")
 
 
-def space_of(given: Sequence[Any]) -> tuple[spec.Parameter, ...]:
+def space_of(given: Any) -> tuple[spec.Parameter, ...]:
     """Return the space of ClearML's parameters.
 
     Raises:
         Usage: one is of another class, or cannot be sampled; the text names the parameter.
     """
-    space = tuple(_parameter(p) for p in given)
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise Usage(f"hyper_parameters is {given!r}; expected a list of parameters of clearml.automation")
+    space = tuple(_parameter(p, k) for k, p in enumerate(given))
     if not space:
         raise Usage("hyper_parameters is empty: a search needs at least one parameter")
     wrong = [f"{p.name}: {one}" for p in space for one in mistakes(p)]
-    names = [p.name for p in space]
-    wrong += [f"{name}: given twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    wrong += map(str, name_mistakes(space))
     if wrong:
         raise Usage("\n".join(wrong))
     return space
 
 
-def _parameter(given: Any) -> spec.Parameter:
+def _parameter(given: Any, k: int) -> spec.Parameter:
+    if type(given) is clearml_parameters.ParameterSet:
+        name = str(given.name or f"set{k}")  # ClearML gives it none; of the log it is a part, so it must last
+        return spec.ParameterSet(name=name, sets=tuple(_set(name, n, one) for n, one in enumerate(given.values)))
+    return _one_range(given)
+
+
+def _set(choice: str, n: int, given: Mapping[str, Any]) -> spec.ParameterChoice:
+    """Return the *n*-th set; a range in it goes by its own name and not by its key, as in ClearML's class."""
+    values: dict[str, spec.Scalar] = {}
+    ranges: dict[str, spec.Range] = {}
+    for key, value in given.items():
+        found = _one_range(value) if isinstance(value, clearml_parameters.Parameter) else None
+        name = full_name(str(key)) if found is None else found.name
+        if name in values or name in ranges:
+            raise Usage(f"{choice}[{n}]: {name} is there twice; expected each parameter once in a set")
+        if found is None:
+            values[name] = _scalar(name, value)
+        else:
+            ranges[name] = found
+    return spec.ParameterChoice(values=values, ranges=tuple(ranges.values()))
+
+
+def _one_range(given: Any) -> spec.Range:
     fields = {k: _plain(v) for k, v in vars(given).items()} if hasattr(given, "__dict__") else {}
     match type(given):
         case clearml_parameters.LogUniformParameterRange:
@@ -97,12 +127,17 @@ def _parameter(given: Any) -> spec.Parameter:
         case clearml_parameters.UniformIntegerParameterRange:
             return spec.UniformIntegerParameterRange(**_range(fields, int))
         case clearml_parameters.DiscreteParameterRange:
-            return spec.DiscreteParameterRange(name=_name(fields), values=tuple(_values(given)))
-    name = getattr(given, "name", None)
-    what = f"{name!r}, a {type(given).__name__}," if name else f"{given!r}"
+            name = _name(fields)
+            return spec.DiscreteParameterRange(name=name, values=tuple(_scalar(name, v) for v in given.values))
+        case clearml_parameters.ParameterSet:
+            raise Usage(
+                "hyper_parameters: a ParameterSet inside a ParameterSet cannot be expressed; write its sets out"
+            )
+    own = getattr(given, "name", None)
+    what = f"{own!r}, a {type(given).__name__}," if own else f"{given!r}"
     raise Usage(
         f"hyper_parameters: {what} cannot be expressed; there are UniformParameterRange, LogUniformParameterRange, "
-        "UniformIntegerParameterRange and DiscreteParameterRange"
+        "UniformIntegerParameterRange, DiscreteParameterRange and ParameterSet"
     )
 
 
@@ -128,15 +163,14 @@ def _number(fields: Mapping[str, Any], key: str, kind: type[int] | type[float]) 
     return kind(value)
 
 
-def _values(given: Any) -> list[spec.Scalar]:
-    values = [_plain(v) for v in given.values]
-    for value in values:
-        if value is not None and not isinstance(value, bool | int | float | str):
-            raise Usage(
-                f"{given.name}: the value {value!r} is a {type(value).__name__}; "
-                "expected text, numbers, true, false or None"
-            )
-    return values
+def _scalar(name: str, given: Any) -> spec.Scalar:
+    value = _plain(given)
+    if value is not None and not isinstance(value, bool | int | float | str):
+        raise Usage(
+            f"{name}: the value {value!r} is a {type(value).__name__}; expected text, numbers, true, false or None"
+        )
+    plain: spec.Scalar = value
+    return plain
 
 
 def _plain(value: Any) -> Any:
@@ -158,7 +192,7 @@ def search_of(
     *,
     name: str,
     base_task_id: str,
-    parameters: Sequence[Any],
+    parameters: Any,
     objective: Any,
     limits: spec.Limits,
     sampler: object,
@@ -175,13 +209,15 @@ def search_of(
         Usage: something cannot be expressed, or is out of range.
     """
     space, objectives = space_of(parameters), objectives_of(objective)
+    _require(limits, objectives, max_iteration_per_job, min_iteration_per_job, seed)
     given = sampler_of(sampler, space, len(objectives))
     warnings = [given.warning] if given.warning else []
+    ends = ("total_max_jobs", "compute_time_limit", "wall_time_limit", "target_value", "patience", "max_failed_trials")
+    if all(getattr(limits, name) is None for name in ends):
+        warnings.append("this search has no limit: it runs until it is stopped, or its space is used up")
     if len(objectives) > 1 and pruner is not None:
         warnings.append("with several objectives nothing is pruned: the pruner is not used")
         pruner = None
-    if nan_policy not in ("fail", "worst"):
-        raise Usage(f'nan_policy is {nan_policy!r}, expected "fail" or "worst"')
     chosen = seed if seed is not None else given.seed
     found = spec.Search(
         name=name,
@@ -190,7 +226,7 @@ def search_of(
         limits=limits,
         sampler=given.named,
         pruner=pruner_of(pruner, len(objectives)),
-        seed=chosen if chosen is not None else secrets.randbelow(2**32),
+        seed=chosen if chosen is not None else secrets.randbelow(SEEDS),
         jobs=jobs,
         base_task_id=base_task_id,
         max_iteration_per_job=max_iteration_per_job,
@@ -198,6 +234,38 @@ def search_of(
         nan_policy="worst" if nan_policy == "worst" else "fail",
     )
     return Asked(found, chosen is not None and not given.warning, tuple(warnings))
+
+
+def _require(
+    limits: spec.Limits, objectives: Sequence[spec.Objective], most: object, least: object, seed: object
+) -> None:
+    """Return if these fit together, as the loader of a search file has it.
+
+    Raises:
+        Usage: naming every one that does not.
+    """
+    kinds = {
+        "max_iteration_per_job": (most, integer(least=1)),
+        "min_iteration_per_job": (least, integer(least=0)),
+        "seed": (seed, integer(least=0, most=SEEDS - 1)),
+    }
+    wrong = []
+    for name, (value, kind) in kinds.items():
+        try:
+            if value is not None:
+                kind.read(value)
+        except Wrong:
+            wrong.append(f"{name} is {value!r}, expected {kind.expected}, or None")
+    if not wrong and isinstance(most, int) and isinstance(least, int) and least > most:
+        wrong.append(f"min_iteration_per_job is {least}, expected at most max_iteration_per_job, which is {most}")
+    alone = ("target_value", "patience") if len(objectives) > 1 else ()
+    for name in alone:
+        if getattr(limits, name) is not None:
+            wrong.append(
+                f"{name} is {getattr(limits, name)!r}, expected None: with several objectives no value is the best"
+            )
+    if wrong:
+        raise Usage("\n".join(wrong))
 
 
 def parted(recorded: spec.Search, now: Asked) -> list[str]:

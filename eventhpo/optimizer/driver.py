@@ -25,6 +25,7 @@ from eventhpo.machine import this_machine
 T = TypeVar("T")
 Build = Callable[[State], Event | None]
 
+PAUSE = 0.1  # seconds; what another thread did is told at once, that it let go of the turn is not
 PAUSES = (actions.Poll, actions.Wait, actions.Rest)  # where nothing is left to decide
 
 
@@ -38,6 +39,14 @@ class Inbox:
     def put(self, build: Build) -> None:
         """Have the controller record what *build* makes of its state, if anything."""
         self._wishes.append(build)
+
+    def withdraw(self, build: Build) -> bool:
+        """Take a wish back; whether it was still waiting."""
+        try:
+            self._wishes.remove(build)
+        except ValueError:
+            return False
+        return True
 
     def any(self) -> bool:
         """Whether a wish or a request is waiting."""
@@ -77,6 +86,7 @@ class Driver:
         self._held = contextlib.ExitStack()
         self._controller: Controller | None = None
         self._last: State | None = None
+        self._closings = 0  # how often the log was let go of
 
     # ------------------------------------------------------------ reading
 
@@ -118,7 +128,10 @@ class Driver:
                 requests=self._inbox,
                 tell=self._told,
             )
-            controller = self._held.enter_context(held)
+            try:
+                controller = self._held.enter_context(held)
+            except Busy as error:
+                raise busy_hint(error, self._path) from error
             self._prepare(controller)
             controller.commit()
             self._controller, self._last = controller, controller.state
@@ -134,8 +147,7 @@ class Driver:
         with self._turn:
             self._controller = None
             self._held.close()
-        with self._news:
-            self._news.notify_all()
+        self._told_of_closing()
 
     def _drop(self, error: BaseException) -> None:
         """Let go of the log after *error*, without a clean end: its next controller finds out what was done."""
@@ -143,13 +155,17 @@ class Driver:
         with contextlib.suppress(type(error)):  # it is raised to the caller by whoever called this
             self._held.__exit__(type(error), error, error.__traceback__)
         self._held = contextlib.ExitStack()
+        self._told_of_closing()
+
+    def _told_of_closing(self) -> None:
         with self._news:
+            self._closings += 1
             self._news.notify_all()
 
     def interrupt(self, stop: StopAsked) -> None:
-        """End the run that is under way, from any thread; without one nothing happens."""
+        """End the run that is under way, from any thread; without one, or once it is ending, nothing happens."""
         controller = self._controller
-        if controller is not None:
+        if controller is not None and controller.state.run_stop is None:
             controller.interrupt(stop)
 
     def mode(self, *, by_hand: bool) -> None:
@@ -184,12 +200,15 @@ class Driver:
             controller.do(action)
         controller.commit()
 
-    def mine_to_take(self) -> bool:
-        """Whether no other thread drives now."""
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Have the turn if nobody else has it now; whether it was had."""
         taken = self._turn.acquire(blocking=False)
-        if taken:
-            self._turn.release()
-        return taken
+        try:
+            yield taken
+        finally:
+            if taken:
+                self._turn.release()
 
     # ------------------------------------------------------------ asking
 
@@ -198,36 +217,54 @@ class Driver:
         """Whether this thread has the turn."""
         return self._turn._is_owned()  # type: ignore[attr-defined,no-any-return]
 
-    def ask(self, build: Build, answer: Callable[[State], T | None], act: Callable[[], None]) -> T | None:
+    def ask(
+        self, build: Build, answer: Callable[[State], T | None], act: Callable[[], None], *, by_hand: bool = False
+    ) -> T | None:
         """Have what *build* makes of the state recorded, and return what *answer* finds in the state then.
 
-        Where nobody drives, this thread does: *act* carries on as far as the wish needs.
-        Else the driving thread takes it up, and this one waits until the answer is there
-        or the driver lets go.
+        Where nobody drives, this thread does, *by_hand* if the wish is for a job: *act*
+        carries on as far as the wish needs.
+        Else the driving thread takes it up, and this one waits until the answer is there;
+        if the driver lets go of the log before that, the wish is taken back.
         """
-        if self._turn.acquire(blocking=False):
-            try:
-                with self.driving() as controller:
-                    event = build(controller.state)
-                    if event is not None:
-                        controller.record(event, None)
-                        controller.commit()
-                        act()
-                    return answer(controller.state)
-            finally:
-                self._turn.release()
+        with self.turn() as mine:
+            if mine:
+                return self._answer_now(build, answer, act, by_hand)
+        closings = self._closings
         self._inbox.put(build)
         self._clock.wake()
-        return self._await(answer)
-
-    def _await(self, answer: Callable[[State], T | None]) -> T | None:
         while True:
             with self._news:
-                with self.reading() as state:
-                    found = None if state is None else answer(state)
-                if found is not None or self._controller is None:
+                found = self._written(answer)
+                if found is not None or self._closings != closings:
+                    self._inbox.withdraw(build)
                     return found
-                self._news.wait(1.0)
+                self._news.wait(PAUSE)
+            with self.turn() as mine:
+                if mine:  # nobody reads the inbox any more
+                    waiting = self._inbox.withdraw(build)
+                    return self._answer_now(build if waiting else lambda state: None, answer, act, by_hand)
+
+    def _answer_now(
+        self, build: Build, answer: Callable[[State], T | None], act: Callable[[], None], by_hand: bool
+    ) -> T | None:
+        with self.driving() as controller:
+            if by_hand:
+                self.mode(by_hand=True)
+            event = build(controller.state)
+            if event is not None:
+                controller.record(event, None)
+                controller.commit()
+            act()
+            controller.commit()
+            return answer(controller.state)
+
+    def _written(self, answer: Callable[[State], T | None]) -> T | None:
+        """Return what *answer* finds in the state, None as long as some of that may still be lost."""
+        controller = self._controller
+        with self.reading() as state:
+            lost = controller is not None and not controller.settled
+            return None if state is None or lost else answer(state)
 
 
 def busy_hint(error: Busy, path: Path) -> Busy:

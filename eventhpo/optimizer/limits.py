@@ -8,7 +8,8 @@ from typing import Any
 
 from eventhpo.core.spec import Limits
 from eventhpo.errors import Usage
-from eventhpo.kinds import Wrong
+from eventhpo.kinds import Kind, Wrong, choice, text
+from eventhpo.optimizer.convert import _plain
 from eventhpo.optimizer.doors import LocalJobs
 from eventhpo.requests import limit_kind
 
@@ -19,22 +20,32 @@ def known_arguments(constructor: Callable[..., None]) -> list[str]:
     return [n for n, p in inspect.signature(constructor).parameters.items() if n != "self" and p.kind not in kinds]
 
 
-def checked(limits: Limits) -> Limits:
-    """Return *limits*.
+# what is no limit that may change, and what it may be
+_KINDS: dict[str, Kind[str]] = {
+    "base_task_id": text(),
+    "nan_policy": choice("fail", "worst"),
+    "on_stop": choice("abort", "leave"),
+}
+
+
+def checked(limits: Limits, **others: object) -> Limits:
+    """Return *limits*, numpy's numbers as Python's, if they and *others* are what they may be.
 
     Raises:
         Usage: naming every one that is out of range, the value found and what was expected.
     """
+    given = {name: getattr(limits, name) for name in limits.__struct_fields__}
+    read: dict[str, Any] = {}
     wrong = []
-    for name in limits.__struct_fields__:
-        value, kind = getattr(limits, name), limit_kind(name)
+    for name, value in (given | others).items():
+        kind: Kind[Any] = limit_kind(name) if name in given else _KINDS[name]
         try:
-            kind.read(value)
+            read[name] = kind.read(_plain(value))
         except Wrong:
             wrong.append(f"{name} is {value!r}, expected {kind.expected}")
     if wrong:
         raise Usage("\n".join(wrong))
-    return limits
+    return Limits(**{name: read[name] for name in given})
 
 
 def one_of(first: str, a: object, second: str, b: object) -> object:

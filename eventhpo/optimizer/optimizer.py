@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Event as Flag
+from threading import Lock
 from typing import Any, Literal
 
 from clearml.automation.job import ClearmlJob
@@ -18,12 +19,12 @@ from eventhpo.core import actions
 from eventhpo.core.events import (
     AbortRequested,
     Event,
+    JobCreated,
     JobExtras,
     JobRequested,
     LaunchRequested,
     LimitsChanged,
     OptimizerTaskSet,
-    PointEnqueued,
     Recorded,
     SearchCreated,
     StopAsked,
@@ -39,7 +40,7 @@ from eventhpo.optimizer.doors import LocalJobs
 from eventhpo.optimizer.driver import Driver
 from eventhpo.optimizer.handles import Job
 from eventhpo.optimizer.reading import Names, Reading, attempts
-from eventhpo.requests import FileRequests, point
+from eventhpo.requests import EnqueueRequest, FileRequests, accepted, point
 
 logger = logging.getLogger("eventhpo.optimizer")
 
@@ -114,7 +115,10 @@ class Optimizer(Reading):
                 max_failed_trials=max_failed_trials,
                 target_value=target_value,
                 patience=patience,
-            )
+            ),
+            base_task_id=base_task_id,
+            nan_policy=nan_policy,
+            on_stop=on_stop,
         )
         self._door = limits.door_of(jobs)
         self._asked = convert.search_of(
@@ -125,14 +129,12 @@ class Optimizer(Reading):
             limits=self._limits,
             sampler=limits.one_of("optuna_sampler", optuna_sampler, "sampler", study.sampler),
             pruner=limits.one_of("optuna_pruner", optuna_pruner, "pruner", study.pruner),
-            seed=seed if seed is not None else study.seed,
+            seed=convert._plain(seed),
             jobs=self._door.spec(),
-            max_iteration_per_job=max_iteration_per_job,
-            min_iteration_per_job=min_iteration_per_job,
+            max_iteration_per_job=convert._plain(max_iteration_per_job),
+            min_iteration_per_job=convert._plain(min_iteration_per_job),
             nan_policy=nan_policy,
         )
-        if on_stop not in ("abort", "leave"):
-            raise Usage(f'on_stop is {on_stop!r}, expected "abort" or "leave"')
         self._on_stop: Literal["abort", "leave"] = on_stop
         self._previous = continue_previous_study
         self._log = None if log is None else Path(log)
@@ -141,6 +143,7 @@ class Optimizer(Reading):
         self._stop_event = Flag()
         self._in_step = False
         self._driver: Driver | None = None
+        self._opening = Lock()
         self._optimizer_task: Any = None
         self._job_parent_id: str | None = None
         self._job_project_id: str | None = None
@@ -158,17 +161,18 @@ class Optimizer(Reading):
         return self._log
 
     def _opened(self) -> Driver:
-        if self._driver is None:
-            self._create()
-            self._driver = Driver(
-                self.log,
-                lambda state: self._door.open(self.log, state),
-                files=FileRequests(self.log),
-                take_over=self._take_over,
-                prepare=self._prepare,
-                tell=self._told,
-            )
-        return self._driver
+        with self._opening:
+            if self._driver is None:
+                self._create()
+                self._driver = Driver(
+                    self.log,
+                    lambda state: self._door.open(self.log, state),
+                    files=FileRequests(self.log),
+                    take_over=self._take_over,
+                    prepare=self._prepare,
+                    tell=self._told,
+                )
+            return self._driver
 
     def _create(self) -> None:
         for warning in self._asked.warnings:
@@ -213,14 +217,14 @@ class Optimizer(Reading):
             StorageFailed: the log cannot be written.
         """
         try:
-            if self._makes_jobs_itself:
+            if self._has_steps_of_its_own:
                 while self.process_step():
                     pass
             else:
                 with self._opened().driving() as controller:
                     self._opened().mode(by_hand=False)
-                    if not self._stop_event.is_set():
-                        controller.run()
+                    self._end_if_asked()
+                    controller.run()
             self._close()
         finally:
             self._stop_event.clear()
@@ -231,12 +235,26 @@ class Optimizer(Reading):
         Running jobs are ended, or left with `on_stop="leave"`.
         """
         self._stop_event.set()
-        if self._driver is not None:
+        self._end_if_asked()
+
+    def _end_if_asked(self) -> None:
+        if self._stop_event.is_set() and self._driver is not None:
             self._driver.interrupt(StopAsked(scope="run", jobs=self._on_stop, why="stop()"))
 
     def _close(self) -> None:
         if self._driver is not None:
             self._driver.close()
+
+    @property
+    def _has_steps_of_its_own(self) -> bool:
+        """Whether a subclass has a say in each step."""
+        mine = ("process_step", "create_job", "monitor_job", "update_budget_per_job")
+        return any(getattr(type(self), name) is not getattr(Optimizer, name) for name in mine)
+
+    @property
+    def _within_step(self) -> bool:
+        """Whether this thread is in the middle of `process_step`."""
+        return self._in_step and self._driver is not None and self._driver.mine
 
     @property
     def _makes_jobs_itself(self) -> bool:
@@ -248,18 +266,25 @@ class Optimizer(Reading):
         driver = self._opened()
         with driver.driving() as controller:
             driver.mode(by_hand=self._makes_jobs_itself)
+            self._end_if_asked()
             self._in_step = True
             try:
                 going = self._step(driver, controller)
             finally:
                 self._in_step = False
-            going = going and not self._stop_event.is_set()
+            if self._stop_event.is_set():
+                going = False
+                self._end_if_asked()  # a stop that came during the wait
+                driver.advance()
         if not going:
             self._close()
+            self._stop_event.clear()  # it ended this run; the next step begins another
         return going
 
     def _step(self, driver: Driver, controller: Controller) -> bool:
         polled = monitored = False
+        if self._makes_jobs_itself:
+            self._launch_drafts()
         while True:
             action = driver.advance(_suggests)
             if isinstance(action, actions.Rest) and action.why != "by hand":
@@ -281,8 +306,14 @@ class Optimizer(Reading):
 
     def _monitor_all(self) -> None:
         for job in self.get_running_jobs():
-            if not self.monitor_job(job) and not job.is_stopped():
+            if not self.monitor_job(job) and self._of(job._names, lambda state, a: a.ended is None and a.stop is None):
                 job.abort()
+
+    def _launch_drafts(self) -> None:
+        """Launch what a subclass made and left in an earlier step, or in a process that was killed."""
+        left = self._read(lambda s: [(a.trial, a.number) for a in attempts(s) if a.ended is None and not a.launched])
+        for names in left or []:
+            self._launch(names)
 
     def _make_jobs(self) -> bool:
         """Have the subclass make a job for a free slot; whether it did."""
@@ -292,7 +323,7 @@ class Optimizer(Reading):
 
     def create_job(self) -> Job | None:
         """Make the next job, not launched; None if no slot, budget or suggestion is left, or `stop` was asked."""
-        if self._in_step and not self._makes_jobs_itself:
+        if self._within_step and not self._makes_jobs_itself:
             return self._create_due()
         return self._request(JobRequested(request=secrets.token_hex(16)))
 
@@ -300,15 +331,11 @@ class Optimizer(Reading):
         """Make the job of the suggestion that is due; inside a step that is no request."""
         driver = self._opened()
         with driver.driving() as controller:
-            before = len(controller.state.trials)
-            for _ in range(2):  # the suggestion, then its job
-                action = driver.advance(_suggests)
-                if not _suggests(action):
-                    break
+            while _suggests(action := driver.advance(_suggests)):
                 controller.do(action)
-            state = controller.state
-            made = len(state.trials) > before and bool(state.trials[-1].attempts)
-            return Job(self, state.trials[-1].number, 0) if made else None
+                if isinstance(action, actions.Decide) and isinstance(action.event, JobCreated):
+                    return Job(self, action.event.trial, action.event.attempt)
+        return None
 
     def helper_create_job(
         self,
@@ -335,11 +362,6 @@ class Optimizer(Reading):
             return None
         driver = self._opened()
 
-        def build(state: State) -> Event | None:
-            if not self._in_step and driver.mine:
-                driver.mode(by_hand=True)
-            return request
-
         def answer(state: State) -> Names | str | None:
             if request.request in state.lapsed:
                 return state.lapsed[request.request]
@@ -347,7 +369,7 @@ class Optimizer(Reading):
             bound = found and found[0].attempts and found[0].attempts[0].job_id is not None
             return (found[0].number, 0) if bound else None
 
-        found = driver.ask(build, answer, lambda: driver.until(answer))
+        found = driver.ask(lambda state: request, answer, lambda: driver.until(answer), by_hand=not self._within_step)
         if isinstance(found, str):
             logger.info("no job was made: %s", found)
         return Job(self, *found) if isinstance(found, tuple) else None
@@ -356,14 +378,20 @@ class Optimizer(Reading):
         """Whether the job waits or runs; called by hand, it is looked at first."""
         names = self._names_of(job)
         driver = self._opened()
-        if not self._in_step and driver.mine_to_take():
+        if not self._within_step:
+            self._look_by_hand(driver)
+        return self._of(names, lambda state, a: a.ended is None and a.stop is None)
+
+    def _look_by_hand(self, driver: Driver) -> None:
+        with driver.turn() as mine:
+            if not mine:
+                return
             with driver.driving() as controller:
                 driver.mode(by_hand=True)
                 action = driver.advance()
                 if isinstance(action, actions.Poll):
                     controller.do(action)
                     driver.advance()
-        return self._of(names, lambda state, a: a.ended is None and a.stop is None)
 
     def update_budget_per_job(self, job: Any) -> bool:
         """Whether the job is to be aborted: the log says so, and keeps the budget."""
@@ -382,11 +410,26 @@ class Optimizer(Reading):
         """Have a point of one's own tried next; what it leaves out is sampled.
 
         Raises:
-            Usage: it does not fit the space.
+            Usage: it does not fit the space, or the search is over.
         """
-        event = PointEnqueued(params=point(self._asked.search, {k: convert._plain(v) for k, v in params.items()}))
-        driver = self._opened()
-        driver.ask(lambda state: event, lambda state: True, lambda: None)
+        request = EnqueueRequest(params=point(self._asked.search, {k: convert._plain(v) for k, v in params.items()}))
+        request_id = secrets.token_hex(16)
+        refused: list[Usage] = []
+
+        def build(state: State) -> Event | None:
+            try:
+                return accepted(state, request, request_id)
+            except Usage as error:  # raised here, it would end whoever drives
+                refused.append(error)
+                return None
+
+        def answer(state: State) -> bool | None:
+            return request_id in state.requests or bool(refused) or None
+
+        while not self._opened().ask(build, answer, lambda: None):
+            pass  # whoever drove let go of the log before it read this
+        if refused:
+            raise refused[0]
 
     def _launch(self, names: Names) -> bool:
         driver = self._opened()
@@ -407,13 +450,19 @@ class Optimizer(Reading):
         return bool(driver.ask(build, answer, act))
 
     def _abort(self, names: Names) -> None:
+        if self._of(names, lambda state, a: a.ended is not None or a.stop is not None):
+            return
         driver = self._opened()
 
         def build(state: State) -> Event | None:
             over = state.attempt(*names).ended is not None
             return None if over else AbortRequested(trial=names[0], attempt=names[1], why="abort()")
 
-        driver.ask(build, lambda state: state.attempt(*names).stop is not None or None, driver.stop_now)
+        def answer(state: State) -> bool | None:
+            attempt = state.attempt(*names)
+            return attempt.ended is not None or attempt.stop is not None or None
+
+        driver.ask(build, answer, driver.stop_now)
 
     # ------------------------------------------------------------ settings, before the start
 
@@ -449,7 +498,7 @@ def _suggests(action: actions.Action) -> bool:
     if not isinstance(action, actions.Decide):
         return False
     event = action.event
-    return isinstance(event, TrialSuggested) or (getattr(event, "attempt", None) == 0 and hasattr(event, "key"))
+    return isinstance(event, TrialSuggested) or (isinstance(event, JobCreated) and event.attempt == 0)
 
 
 Optimizer.__qualname__ = Optimizer.__name__  # another name than ClearML's: its controller finds classes by name

@@ -129,7 +129,7 @@ class Reading(SearchStrategy):  # type: ignore[misc]
 
     def _job_name(self, params: Mapping[str, Scalar]) -> str:
         if callable(self._naming_function):
-            return str(self._naming_function(self._base_task_name, dict(params)))
+            return str(self._naming_function(self._base_task_name, dict(params)) or self._base_task_name)
         listed = " ".join(f"{name}={params[name]}" for name in sorted(params))
         return self._base_task_name if self._naming_function is False else f"{self._base_task_name}: {listed}"
 
@@ -164,8 +164,8 @@ def attempts(state: State) -> list[Attempt]:
 
 def _best(state: State, k: int, only_completed: bool, include_failed: bool) -> list[Names]:
     found = rank.top(state, only_completed=only_completed, include_failed=include_failed)
-    named = [(t.number, len(t.attempts) - 1) for t in found if t.last is not None and t.last.job_id is not None]
-    return named[:k]
+    jobs = [t.last for t in found if t.last is not None and t.last.job_id is not None]
+    return [(a.trial, a.number) for a in jobs if a.launched or include_failed][:k]
 
 
 def _used(state: State) -> list[tuple[str, float, float]]:

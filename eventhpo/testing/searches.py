@@ -7,9 +7,9 @@ from pathlib import Path
 
 from eventhpo.asking.fingerprint import fingerprint
 from eventhpo.controller import Controller, opened
-from eventhpo.core.events import Event, SearchCreated
+from eventhpo.core.events import AbortRequested, DrivenByHand, Event, LaunchRequested, SearchCreated
 from eventhpo.core.spec import POLICY, Limits, Named, Objective, Parameter, Search, Simulated, UniformParameterRange
-from eventhpo.core.state import State
+from eventhpo.core.state import Attempt, State
 from eventhpo.log.create import create
 from eventhpo.machine import Machine
 from eventhpo.testing.crashes import Crashes, CrashingLog
@@ -73,8 +73,26 @@ class ScriptedRequests:
             yield event, lambda: None
 
     def _due(self, state: State) -> list[Event]:
-        due = (event for steps, event in self._asks if state.steps >= steps)
-        return [event for event in due if getattr(event, "request", "") not in state.requests]
+        return [event for steps, event in self._asks if state.steps >= steps and _open(state, event)]
+
+
+def _open(state: State, event: Event) -> bool:
+    """Whether *event* can be asked now and has not been: by its id, else by what it does."""
+    match event:
+        case LaunchRequested(trial=trial, attempt=number):
+            attempt = _attempt(state, trial, number)
+            return attempt is not None and not attempt.released
+        case AbortRequested(trial=trial, attempt=number):
+            attempt = _attempt(state, trial, number)
+            return attempt is not None and attempt.ended is None and attempt.stop is None
+        case DrivenByHand(by_hand=by_hand):
+            return state.by_hand != by_hand
+    return getattr(event, "request", "") not in state.requests
+
+
+def _attempt(state: State, trial: int, number: int) -> Attempt | None:
+    there = trial < len(state.trials) and number < len(state.trials[trial].attempts)
+    return state.attempt(trial, number) if there else None
 
 
 def simulate(
@@ -92,7 +110,7 @@ def simulate(
 
     *inputs* stand behind the first event of a log that is made here; *asks* are asked
     of the live controller once its log has so many steps, each with a `request` id of
-    its own. The ledger of the simulated world stands beside the log.
+    its own if its type has one. The ledger of the simulated world stands beside the log.
     """
     crashes = crashes or Crashes()
     if not path.exists():

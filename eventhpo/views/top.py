@@ -8,6 +8,7 @@ import msgspec
 
 from eventhpo.core import rank
 from eventhpo.core.curve import spread
+from eventhpo.core.space import job_names
 from eventhpo.core.spec import Num, to_num
 from eventhpo.core.state import Attempt, State, Trial
 from eventhpo.views import words
@@ -102,7 +103,7 @@ def table(state: State, found: Sequence[Row]) -> list[str]:
     """Return *found* as the lines of an aligned table, a headline first."""
     objectives = [words.metric(o) for o in state.search.objectives]
     others = sorted({name for r in found for name in r.metrics if name not in objectives})
-    names = [p.name for p in state.search.space]
+    names = job_names(state.search.space)
     head = ["rank", "trial", "status", *map(words.line, (*objectives, *others, *names))]
     lines = [
         [str(place), str(r.trial), r.status, *_values(state, r), *_others(r, others), *_parameters(state, r.trial)]
@@ -121,7 +122,7 @@ def _others(found: Row, names: Sequence[str]) -> list[str]:
 
 def _parameters(state: State, trial: int) -> list[str]:
     given = state.trials[trial].params
-    return [words.scalar(given.get(p.name)) for p in state.search.space]
+    return [words.scalar(given[name]) if name in given else "-" for name in job_names(state.search.space)]
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:

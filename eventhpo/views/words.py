@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from eventhpo.core.space import job_names
 from eventhpo.core.spec import MINUTE, Num, Objective, Scalar, Search
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -38,8 +39,8 @@ def params(values: Mapping[str, Scalar]) -> str:
 
 
 def ordered(search: Search, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Return *values* in the order of the space: a log gives them back sorted by name."""
-    return {p.name: values[p.name] for p in search.space if p.name in values}
+    """Return *values* in the order of the space, others behind: a log gives them back sorted by name."""
+    return {name: values[name] for name in job_names(search.space) if name in values} | dict(values)
 
 
 def clearml_text(value: Scalar) -> str:

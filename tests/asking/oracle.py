@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import optuna
+from optuna.distributions import FloatDistribution
 from optuna.pruners import BasePruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import BaseStorage, InMemoryStorage
@@ -35,7 +36,7 @@ from eventhpo.core.events import (
     TrialSuggested,
     Verdict,
 )
-from eventhpo.core.spec import Scalar, Search
+from eventhpo.core.spec import ParameterChoice, ParameterSet, Scalar, Search
 
 TRIES = 50
 DIRECTION = {True: optuna.study.StudyDirection.MAXIMIZE, False: optuna.study.StudyDirection.MINIMIZE}
@@ -75,7 +76,7 @@ class Oracle:
         self.newest: dict[int, int] = {}
         self.trials: dict[int, optuna.trial.Trial] = {}
         self.enqueued: list[dict[str, Scalar]] = []
-        self.taken: dict[int, tuple[Scalar, ...]] = {}
+        self.taken: dict[int, tuple[Any, ...]] = {}
         self.wrong: list[str] = []
         self.asked = self.suggested = 0
 
@@ -113,8 +114,8 @@ class Oracle:
             self._ask_sampler(event, point, given)
         template = optuna.trial.create_trial(
             state=TrialState.RUNNING,
-            params={name: point[name] for name in self.distributions},
-            distributions=self.distributions,
+            params={name: point[name] for name in self.distributions if name in point},
+            distributions={name: d for name, d in self.distributions.items() if name in point},
             system_attrs=cma_state.from_data(event.attrs),
         )
         self.storage.create_new_trial(self.study_id, template)
@@ -122,16 +123,32 @@ class Oracle:
             self.storage.set_study_system_attr(self.study_id, key, value)
         self.taken[event.trial] = self._key(point)
 
-    def _key(self, point: dict[str, Scalar]) -> tuple[Scalar, ...]:
-        return tuple(to_job(p, point[p.name]) for p in self.search.space)
+    def _key(self, point: dict[str, Scalar]) -> tuple[Any, ...]:
+        """Return what the job of *point* gets, in an order of its own."""
+        params: dict[str, Scalar] = {}
+        for p in self.search.space:
+            if isinstance(p, ParameterSet):
+                chosen = p.sets[int(str(point[p.name]))]
+                params |= chosen.values
+                params |= {r.name: to_job(r, point[f"{p.name}[{point[p.name]}].{r.name}"]) for r in chosen.ranges}
+            else:
+                params[p.name] = to_job(p, point[p.name])
+        return tuple((name, type(value) is bool, value) for name, value in sorted(params.items()))
 
     def _ask_sampler(self, event: TrialSuggested, point: dict[str, Scalar], given: dict[str, Scalar] | None) -> None:
         self.suggested += 1
         kept: dict[str, Any] = {}
+        choices: dict[str, Any] = {}
         for number in range(1, event.tries + 1):
-            found, attrs, study_attrs = self.ask(event.trial, number, given, kept)
+            found, attrs, study_attrs = self.ask(
+                event.trial, number, given, kept, self._settled(choices, given) if given else {}
+            )
             again = self._key(found) in self.taken.values()
-            if number < event.tries and not again:
+            if given is not None and event.tries == 2 and number == 1:
+                choices = {name: found[name] for name in self._fits(given)}
+                if self._settled(choices, given) == choices:
+                    self.wrong.append(f"trial {event.trial}: asked twice, but {choices} fits {given}")
+            elif number < event.tries and not again:
                 self.wrong.append(f"trial {event.trial}: try {number} was refused without a reason: {found}")
             kept = {key: value for key, value in study_attrs.items() if key.startswith("qmc:")}
         if event.enumerated:
@@ -144,7 +161,12 @@ class Oracle:
             self.wrong.append(f"trial {event.trial}: recorded {recorded}, but Optuna says {mine}")
 
     def ask(
-        self, trial: int, number: int, given: dict[str, Scalar] | None, kept: dict[str, Any]
+        self,
+        trial: int,
+        number: int,
+        given: dict[str, Scalar] | None,
+        kept: dict[str, Any],
+        choices: dict[str, Any] | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """Ask a fresh sampler on a copy of the storage; return the point, and what it wrote on trial and study."""
         storage = _copied(self.storage)
@@ -159,14 +181,53 @@ class Oracle:
         )
         study = self._study(sampler, NopPruner(), storage)
         if given is not None:
-            known = {p.name: p for p in self.search.space}
-            study.enqueue_trial({name: from_job(known[name], value) for name, value in given.items()})
-        asked = study.ask(self.distributions)
+            study.enqueue_trial(self._fixed(given, choices or {}))
+        if not any(isinstance(p, ParameterSet) for p in self.search.space):
+            asked = study.ask(self.distributions)
+        else:
+            asked = study.ask()
+            for p in self.search.space:  # one after the other, as a script that Optuna knows nothing of
+                asked._suggest(p.name, self.distributions[p.name])
+                if isinstance(p, ParameterSet):
+                    start = f"{p.name}[{asked.params[p.name]}]."
+                    for name in [n for n in self.distributions if n.startswith(start)]:
+                        asked._suggest(name, self.distributions[name])
         frozen = storage.get_trial(asked._trial_id)
         attrs = {key: value for key, value in frozen.system_attrs.items() if key != "fixed_params"}
         after = storage.get_study_system_attrs(self.study_id)
         new = {key: value for key, value in after.items() if key not in before or before[key] != value}
-        return asked.params, attributes.to_log(cma_state.to_data(attrs)), attributes.to_log(new)
+        params = {  # BruteForceSampler takes 1.0 for 1
+            name: float(value) if isinstance(self.distributions[name], FloatDistribution) else value
+            for name, value in asked.params.items()
+        }
+        return params, attributes.to_log(cma_state.to_data(attrs)), attributes.to_log(new)
+
+    def _fits(self, given: dict[str, Scalar]) -> dict[str, list[int]]:
+        """Return by choice the sets that hold all that is given; those that hold nothing else, if there are any."""
+        fits = {}
+        for p in self.search.space:
+            if isinstance(p, ParameterSet):
+                names = {name for one in p.sets for name in (*one.values, *(r.name for r in one.ranges))}
+                mine = {name: value for name, value in given.items() if name in names}
+                held = [k for k, one in enumerate(p.sets) if all(_in_set(one, *item) for item in mine.items())]
+                sizes = {k: len(p.sets[k].values) + len(p.sets[k].ranges) for k in held}
+                fits[p.name] = [k for k in held if mine and sizes[k] == len(mine)] or held
+        return fits
+
+    def _settled(self, choices: dict[str, Any], given: dict[str, Scalar]) -> dict[str, Any]:
+        fits = self._fits(given)
+        return {name: k if k in fits[name] else fits[name][0] for name, k in choices.items()}
+
+    def _fixed(self, given: dict[str, Scalar], choices: dict[str, Any]) -> dict[str, Any]:
+        fits = self._fits(given)
+        fixed: dict[str, Any] = {name: found[0] for name, found in fits.items() if len(found) == 1}
+        for p in self.search.space:
+            if isinstance(p, ParameterSet):
+                inside = [(k, r) for k in fits[p.name] for r in p.sets[k].ranges if r.name in given]
+                fixed |= {f"{p.name}[{k}].{r.name}": from_job(r, given[r.name]) for k, r in inside}
+            elif p.name in given:
+                fixed[p.name] = from_job(p, given[p.name])
+        return fixed | choices
 
     # ------------------------------------------------------------ curves
 
@@ -266,6 +327,19 @@ class Oracle:
             self.storage.set_trial_state_values(event.trial, TrialState.FAIL)
         if event.state == "aborted":
             del self.taken[event.trial]
+
+
+def _in_set(one: ParameterChoice, name: str, value: Scalar) -> bool:
+    if name in one.values:
+        return (type(value) is bool, value) == (type(one.values[name]) is bool, one.values[name])
+    for r in one.ranges:
+        if r.name == name:
+            try:
+                from_job(r, value)
+            except ValueError:
+                return False
+            return True
+    return False
 
 
 def _copied(storage: Storage) -> Storage:

@@ -22,6 +22,8 @@ from eventhpo.core.spec import (
     Named,
     Objective,
     Parameter,
+    ParameterChoice,
+    ParameterSet,
     Scalar,
     UniformIntegerParameterRange,
     UniformParameterRange,
@@ -45,6 +47,34 @@ KIND = DiscreteParameterRange(name="General/kind", values=("a", "nan", True, 3))
 SPACE: tuple[Parameter, ...] = (WIDTH, SCALE, LR, DROP, RATE, KIND)
 LISTED: tuple[Parameter, ...] = (WIDTH, LR, DROP, KIND)
 NUMBERS: tuple[Parameter, ...] = (WIDTH, SCALE, RATE)
+SETS = ParameterSet(
+    name="optimizer",
+    sets=(
+        ParameterChoice(
+            values={"General/optimizer": "sgd", "General/nesterov": False},
+            ranges=(LR, UniformParameterRange(name="General/beta", min_value=0.0, max_value=0.99)),
+        ),
+        ParameterChoice(
+            values={"General/optimizer": "sgd", "General/nesterov": True},
+            ranges=(UniformParameterRange(name="General/beta", min_value=0.5, max_value=0.9, step_size=0.1),),
+        ),
+        ParameterChoice(values={"General/optimizer": "adam"}, ranges=(LR,)),
+        ParameterChoice(values={"General/optimizer": "none"}),
+    ),
+)
+WITH_SETS: tuple[Parameter, ...] = (WIDTH, SETS, SCALE)
+LISTED_SETS: tuple[Parameter, ...] = (
+    DROP,
+    ParameterSet(
+        name="optimizer",
+        sets=(
+            ParameterChoice(values={"General/optimizer": "sgd"}, ranges=(LR, KIND)),
+            ParameterChoice(
+                values={"General/kind": "a"}, ranges=(DiscreteParameterRange(name="General/b", values=(1, 2)),)
+            ),
+        ),
+    ),
+)
 GRID = {"Net/width": [64, 4], "General/lr": [1.0, 0.001], "Args/drop": [0.3, 0.1], "General/kind": ["nan", True]}
 ACCURACY = Objective("validation", "accuracy", "max_global")
 LOSS_BEST = Objective("validation", "loss", "min_global")
@@ -117,6 +147,17 @@ USERS = (
     PointEnqueued(params={"Net/width": 8, "General/lr": 10.0**-2.5, "Args/drop": 0.3, "General/kind": "nan"}),
 )
 PARTIAL = (PointEnqueued(params={"General/lr": 0.01, "General/kind": True}), PointEnqueued(params={"Net/width": 12}))
+OF_SETS = tuple(
+    PointEnqueued(params=params)
+    for params in (
+        {"General/optimizer": "sgd", "General/beta": 0.7},
+        {"General/optimizer": "sgd", "General/beta": 0.7, "Net/width": 8},
+        {"General/lr": 10.0**-2.5},
+        {"General/nesterov": True, "Args/a": 0.5},
+        {"Net/width": 12},
+        {"General/optimizer": "adam", "General/lr": 0.01, "Net/width": 12, "Args/a": 0.25},
+    )
+)
 ABORT = ((60, StopAsked(scope="run", jobs="abort", request="r1")),)
 
 HALVING = Named("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2})
@@ -125,8 +166,8 @@ FIXED = {"fixed_params": {"Net/width": 8, "Args/a": 0.25}}
 RANDOM = Named("RandomSampler")
 
 
-def _cma(**args: Any) -> Scenario:
-    return scenario(Named("CmaEsSampler", {"n_startup_trials": 2, "popsize": 4} | args), MEDIAN, space=NUMBERS, jobs=22)
+def _cma(space: tuple[Parameter, ...] = NUMBERS, **args: Any) -> Scenario:
+    return scenario(Named("CmaEsSampler", {"n_startup_trials": 2, "popsize": 4} | args), MEDIAN, space=space, jobs=22)
 
 
 def _nsga2(**args: Any) -> Scenario:
@@ -197,6 +238,31 @@ SAMPLERS: dict[str, Callable[..., Scenario]] = {
         x0={"Net/width": 16, "Args/a": 0.1, "Args/rate": 0.5},
         sigma0=0.3,
         independent_sampler={"name": "TPESampler", "n_startup_trials": 2},
+    ),
+    "sets, random": lambda: scenario(RANDOM, HALVING, space=WITH_SETS, inputs=OF_SETS, asks=ABORT),
+    "sets, tpe": lambda: scenario(pruner=MEDIAN, space=WITH_SETS, inputs=OF_SETS, asks=ABORT, seed=1, jobs=18),
+    "sets, tpe in groups": lambda: scenario(
+        Named("TPESampler", {"n_startup_trials": 2, "group": True, "multivariate": True, "constant_liar": True}),
+        space=WITH_SETS,
+        inputs=OF_SETS[:1],
+        seed=2,
+    ),
+    "sets, tpe, one by one": lambda: scenario(
+        Named("TPESampler", {"n_startup_trials": 2, "multivariate": False}), HALVING, space=(SETS,), seed=3
+    ),
+    "sets, sobol": lambda: scenario(Named("QMCSampler"), MEDIAN, space=WITH_SETS, inputs=OF_SETS[1:], seed=5),
+    "sets, nsga2": lambda: scenario(
+        Named("NSGAIISampler", {"population_size": 3}), MEDIAN, space=WITH_SETS, inputs=OF_SETS, seed=4, jobs=18
+    ),
+    "sets, nsga3, two objectives": lambda: scenario(
+        Named("NSGAIIISampler", {"population_size": 3}), space=WITH_SETS, objectives=TWO, seed=8
+    ),
+    "sets, brute force": lambda: scenario(Named("BruteForceSampler"), HALVING, space=LISTED_SETS, seed=3),
+    "sets, cma-es": lambda: _cma(space=(*NUMBERS, SETS)),
+    "sets, a fixed value": lambda: scenario(
+        Named("PartialFixedSampler", FIXED | {"base_sampler": {"name": "TPESampler", "n_startup_trials": 2}}),
+        MEDIAN,
+        space=WITH_SETS,
     ),
     "gaussian process": lambda: scenario(Named("GPSampler", {"n_startup_trials": 2})),
 } | {

@@ -14,7 +14,8 @@ from eventhpo.asking.suggest import TRIES
 from eventhpo.asking.view import StateView
 from eventhpo.core.events import PointEnqueued, Recorded, TrialFinished, TrialSuggested
 from eventhpo.core.evolve import fold
-from eventhpo.core.ranges import FINITE, points, to_job
+from eventhpo.core.ranges import FINITE, to_job
+from eventhpo.core.space import points
 from eventhpo.core.spec import (
     DiscreteParameterRange,
     Named,
@@ -82,7 +83,7 @@ class LongLived(Oracle):
         return super()._study(sampler, pruner, storage)
 
 
-@pytest.mark.parametrize("name", ["random", "tpe", "nsga2", "fixed, over tpe", "cma-es"])
+@pytest.mark.parametrize("name", ["random", "tpe", "nsga2", "fixed, over tpe", "cma-es", "sets, tpe, one by one"])
 def test_a_long_lived_sampler_says_something_else_from_the_second_trial_on(name: str, tmp_path: Path) -> None:
     rows = samples.log_of(tmp_path, samples.made(name))
     wrong = verdict_of(rows, LongLived).wrong

@@ -52,6 +52,7 @@ SEARCHES: dict[str, Callable[[], Scenario]] = {
     ),
     "a grid": samples.SAMPLERS["grid"],
     "a sequence": samples.SAMPLERS["halton"],
+    "sets": samples.SAMPLERS["sets, tpe"],
     "generations": samples.SAMPLERS["nsga3, two objectives"],
 }
 

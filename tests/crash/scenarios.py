@@ -7,12 +7,26 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from eventhpo.core.events import Event, LimitsChanged, PointEnqueued, StopAsked
+from eventhpo.core.events import (
+    AbortRequested,
+    DrivenByHand,
+    Event,
+    ImportedTrial,
+    JobRequested,
+    LaunchRequested,
+    LimitsChanged,
+    OptimizerTaskSet,
+    PointEnqueued,
+    StopAsked,
+    TrialsImported,
+)
 from eventhpo.core.spec import (
     DiscreteParameterRange,
     LimitChanges,
     Named,
     Objective,
+    ParameterChoice,
+    ParameterSet,
     Scalar,
     Search,
     UniformIntegerParameterRange,
@@ -129,10 +143,35 @@ def crash_at_limit(trial: int, attempt: int, params: dict[str, Scalar]) -> Scrip
     return Script(points=curve(_x(params), n), how="failed", overrun=3)
 
 
+def earlier(n: int) -> ImportedTrial:
+    """Return a trial of another study; the last of four was pruned."""
+    pruned, params = n == 3, {"General/x": n / 8}
+    return ImportedTrial(
+        number=n,
+        params=dict(params),
+        point=dict(params),
+        state="pruned" if pruned else "completed",
+        values=None if pruned else (n / 8,),
+        iterations=(1, 2),
+        reported=(n / 8 + 1, n / 8 + 0.5),
+    )
+
+
 INTEGERS = (UniformIntegerParameterRange(name="General/x", min_value=1, max_value=3),)
 SMALL = (
     DiscreteParameterRange(name="General/x", values=(1, 2)),
     DiscreteParameterRange(name="General/kind", values=("a", "b")),
+)
+
+SETS = (
+    ParameterSet(
+        name="how",
+        sets=(
+            ParameterChoice(values={"General/x": 1}),
+            ParameterChoice(values={"General/kind": "a"}, ranges=(SMALL[0],)),
+            ParameterChoice(ranges=(SMALL[0], SMALL[1])),
+        ),
+    ),
 )
 
 Make = Callable[[], Scenario]
@@ -252,6 +291,16 @@ SCENARIOS: dict[str, Make] = {
             (27, PointEnqueued(params={"General/x": 0.5}, request="r2")),
         ),
     ),
+    "a space of sets": lambda: Scenario(
+        search(space=SETS, sampler=TPE, pruner=MEDIAN, total_max_jobs=None, num_concurrent_workers=3),
+        plain,
+        inputs=(
+            PointEnqueued(params={"General/x": 2, "General/kind": "a"}),
+            PointEnqueued(params={"General/kind": "a"}),
+            PointEnqueued(params={"General/x": 1}),
+        ),
+        asks=((30, StopAsked(scope="run", jobs="abort", why="a person", request="r1")),),
+    ),
     "a grid": lambda: Scenario(
         search(
             space=INTEGERS,
@@ -260,6 +309,31 @@ SCENARIOS: dict[str, Make] = {
             num_concurrent_workers=2,
         ),
         plain,
+    ),
+    "by hand": lambda: Scenario(
+        search(
+            pruner=MEDIAN, num_concurrent_workers=2, max_iteration_per_job=4, total_max_jobs=5, max_failures_per_trial=1
+        ),
+        failing,
+        inputs=(DrivenByHand(), OptimizerTaskSet(task_id="7f3a", name="a task")),
+        asks=(
+            (3, JobRequested(request="r1")),
+            (3, JobRequested(request="r2", params={"General/x": 7.0, "General/other": "b"})),
+            (9, JobRequested(request="lapses")),
+            (9, LaunchRequested(trial=0, attempt=0)),
+            (14, AbortRequested(trial=1, attempt=0, why="abort()")),
+            (20, JobRequested(request="r3", params={"General/x": 0.25})),
+            (20, LaunchRequested(trial=2, attempt=0)),
+            (30, DrivenByHand(by_hand=False)),
+        ),
+    ),
+    "imported": lambda: Scenario(
+        search(sampler=TPE, pruner=MEDIAN, num_concurrent_workers=2, max_iteration_per_job=4, total_max_jobs=2),
+        overrunning,
+        inputs=(
+            TrialsImported(study="before", trials=tuple(earlier(n) for n in range(4))),
+            TrialsImported(study="long before", trials=(earlier(4),)),
+        ),
     ),
     "quasi-random": lambda: Scenario(
         search(

@@ -47,5 +47,5 @@ def test_a_newcomers_first_command_runs_a_real_search(tmp_path: Path) -> None:
     log = tmp_path / "eventhpo-demo" / "search.db"
     status = run([python, "-m", "eventhpo", "status", log, "--json"], tmp_path)
     assert '"state": "finished"' in status.replace('":"', '": "')
-    for line in re.findall(r"^ +(eventhpo (?:top|events|verify) .*)$", shown, re.M):
-        run([tmp_path / ".venv" / "bin" / "eventhpo", *line.split()[1:]], tmp_path)
+    for line in re.findall(r"^ +\S*eventhpo ((?:top|events|verify) .*)$", shown, re.M):
+        run([tmp_path / ".venv" / "bin" / "eventhpo", *line.split()], tmp_path)

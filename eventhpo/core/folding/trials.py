@@ -9,6 +9,7 @@ from eventhpo.core import points
 from eventhpo.core.curve import Curve
 from eventhpo.core.ending import reached_by
 from eventhpo.core.events import BudgetUpdated, Event, JobCreated, Recorded, TrialFinished, TrialSuggested
+from eventhpo.core.space import is_whole
 from eventhpo.core.state import Attempt, State, Trial
 
 
@@ -47,8 +48,7 @@ def take(state: State, trial: Trial) -> None:
 
 def _counts(state: State, trial: Trial) -> bool:
     """Whether the point is one of those that the sampler can propose."""
-    whole = all(p.name in trial.point for p in state.search.space)
-    return whole and points.proposable(state.search, trial.params)
+    return is_whole(state.search.space, trial.point) and points.proposable(state.search, trial.params)
 
 
 def _free(state: State, trial: Trial) -> None:

@@ -1,0 +1,373 @@
+"""Running, stopping and carrying on: the same script with the same log."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+from clearml.automation import DiscreteParameterRange, UniformIntegerParameterRange, UniformParameterRange
+
+from eventhpo import OptimizerOptuna
+from eventhpo.core.events import (
+    AbortRequested,
+    ControllerStarted,
+    JobEnded,
+    JobPruned,
+    LimitsChanged,
+    OptimizerTaskSet,
+    StopAsked,
+    TrialFinished,
+    TrialSuggested,
+)
+from eventhpo.errors import Busy, Usage
+from eventhpo.log import lease
+from tests.optimizer.harness import SPACE, Place, Thread, forked, killed_when, processes_in, reported
+from tests.waiting import eventually
+
+THREE = (
+    UniformParameterRange("General/lr", 1e-4, 1e-1),
+    UniformIntegerParameterRange("General/width", 4, 64, step_size=4),
+    DiscreteParameterRange("General/kind", ["a", "b"]),
+)
+FIFTEEN = """
+from eventhpo import job
+params = job.connect({"lr": 0.1, "width": 8, "kind": "a"})
+for i in range(1, 16):
+    job.report_scalar("validation", "accuracy", params["lr"] * params["width"] * (1 + (params["kind"] == "b")), i)
+"""
+
+# Reports twice its x, and waits to be pruned if that is above 1: else its end may be read before its verdict.
+PRUNABLE = """
+import signal
+from eventhpo import job
+x = job.connect({"x": 0.0})["x"]
+job.report_scalar("validation", "accuracy", 2 * x, 1)
+while 2 * x > 1:
+    signal.pause()
+job.report_scalar("validation", "accuracy", x, 2)
+"""
+OVER_ONE = {"name": "ThresholdPruner", "upper": 1.0}
+
+
+class ATask:
+    """What a task has that the class looks at."""
+
+    def __init__(self, task_id: str, name: str = "an optimizer") -> None:
+        self.id = task_id
+        self.name = name
+
+
+# ---------------------------------------------------------------- to the end
+
+
+def test_a_search_runs_until_its_budget_is_used_and_start_returns(place):
+    optimizer = place.optimizer(num_concurrent_workers=2)
+    optimizer.start()
+    state = place.state()
+    assert state.finished is not None
+    assert state.finished.reason == "budget"
+    assert [t.finished.state for t in state.trials] == ["completed"] * 4
+    assert len(place.launches()) == 4
+    assert lease.holder(place.log) is None
+
+
+def test_iterations_are_a_budget_and_pruned_jobs_buy_more_of_them(place):
+    place.script(PRUNABLE)
+    optimizer = place.optimizer(max_iteration_per_job=2, total_max_jobs=5, optuna_pruner=OVER_ONE)
+    optimizer.start()
+    state = place.state()
+    assert len(place.of(JobPruned)) == state.totals.trials["pruned"] > 1
+    assert len(state.trials) > 5
+    assert state.totals.charged <= 10
+    assert optimizer.budget.iterations.used <= 1.0
+
+
+def test_a_job_that_fails_ends_its_trial_and_not_the_search(place):
+    (place.folder / "fail-1").touch()
+    place.optimizer().start()
+    assert [e.state for e in place.of(TrialFinished)] == ["completed", "failed", "completed", "completed"]
+
+
+def test_a_failed_job_is_tried_again_as_often_as_it_was_asked_for(place):
+    (place.folder / "fail-0").touch()
+    place.optimizer(max_failures_per_trial=2, total_max_jobs=1).start()
+    assert [len(t.attempts) for t in place.state().trials] == [3]
+
+
+def test_a_finished_search_that_is_started_again_does_nothing(place):
+    place.optimizer().start()
+    place.optimizer().start()
+    assert len(place.launches()) == 4
+
+
+# ---------------------------------------------------------------- killed and run again
+
+
+def rows_of(log: Path) -> int:
+    """Return how many events a log has, 0 before there is one."""
+    from eventhpo.log import reader
+
+    return len(reader.read(log).rows) if log.exists() else 0
+
+
+def killed_often(place: Place, times: int, **arguments: object) -> int:
+    """Run a script's optimizer, each time in a process that is killed at a random row; return how often it was."""
+    chance, kills = random.Random(3), 0
+    for _ in range(times):
+        target = rows_of(place.log) + chance.randint(1, 8)
+        child = forked(lambda: place.optimizer(**arguments).start())
+        kills += killed_when(child, lambda target=target: rows_of(place.log) >= target)
+    return kills
+
+
+def test_a_script_that_was_killed_twenty_times_comes_to_the_search_that_nobody_disturbed(place, tmp_path):
+    arguments = {
+        "hyper_parameters": THREE,
+        "max_iteration_per_job": 15,
+        "total_max_jobs": 20,
+        "optuna_sampler": {"name": "TPESampler", "n_startup_trials": 4},
+    }
+    (tmp_path / "alone").mkdir()
+    alone = Place((tmp_path / "alone").resolve())
+    for one in (alone, place):
+        one.script(FIFTEEN)
+    alone.optimizer(**arguments).start()
+    assert killed_often(place, 20, **arguments) == 20
+    place.optimizer(**arguments).start()
+    assert place.params() == alone.params()
+    assert [e.state for e in place.of(TrialFinished)] == [e.state for e in alone.of(TrialFinished)]
+    assert place.state().finished.reason == alone.state().finished.reason
+    alone.close()
+
+
+def test_jobs_of_a_killed_process_go_on_and_are_taken_up_by_the_next(place):
+    place.hold.touch()
+    child = forked(lambda: place.optimizer(num_concurrent_workers=2).start())
+    killed_when(child, lambda: place.log.exists() and len(place.launches()) == 2)
+    assert len(processes_in(place.folder)) >= 2
+    place.hold.unlink()
+    place.optimizer(num_concurrent_workers=2).start()
+    assert len(place.launches()) == 4
+    assert {a.ended.how for t in place.state().trials for a in t.attempts} == {"completed"}
+
+
+# ---------------------------------------------------------------- what differs from the record
+
+
+def test_a_changed_space_is_refused_with_both_sides(place):
+    place.optimizer().start()
+    other = place.optimizer(hyper_parameters=[UniformParameterRange("General/x", 0.0, 2.0), SPACE[1]])
+    with pytest.raises(Usage, match="General/x") as error:
+        other.start()
+    assert '"max_value":1.0' in str(error.value)
+    assert '"max_value":2.0' in str(error.value)
+    assert lease.holder(place.log) is None
+
+
+DIFFERENT = {
+    "base_task_id": {"base_task_id": "another"},
+    "sampler": {"optuna_sampler": "TPESampler"},
+    "pruner": {"optuna_pruner": "MedianPruner"},
+    "seed": {"seed": 6},
+    "max_iteration_per_job": {"max_iteration_per_job": 9},
+    "nan_policy": {"nan_policy": "worst"},
+    "space": {"hyper_parameters": tuple(reversed(SPACE))},
+    "General/kind": {"hyper_parameters": SPACE[:1]},
+}
+
+
+@pytest.mark.parametrize("named", DIFFERENT)
+def test_whatever_else_differs_is_refused_by_its_name(place, named):
+    place.optimizer(total_max_jobs=1).start()
+    with pytest.raises(Usage, match=f"{named}: recorded .*, now "):
+        place.optimizer(total_max_jobs=1, **DIFFERENT[named]).start()
+
+
+def test_the_seed_that_was_drawn_for_a_search_is_that_of_the_record(place):
+    place.optimizer(seed=None, total_max_jobs=1).start()
+    place.optimizer(seed=None, total_max_jobs=2).start()
+    assert len(place.launches()) == 2
+
+
+def test_changed_limits_are_an_event_and_a_finished_search_goes_on_with_them(place):
+    place.optimizer(total_max_jobs=1).start()
+    place.optimizer(total_max_jobs=3, num_concurrent_workers=2).start()
+    (event,) = place.of(LimitsChanged)
+    assert event.changes.given() == {"total_max_jobs": 3, "num_concurrent_workers": 2}
+    assert len(place.launches()) == 3
+
+
+def test_another_optimizer_task_is_an_event_and_the_same_one_is_none(place):
+    for task, jobs in (("first", 1), ("first", 1), ("second", 2)):
+        optimizer = place.optimizer(total_max_jobs=jobs)
+        optimizer.set_optimizer_task(ATask(task))
+        optimizer.start()
+    assert [e.task_id for e in place.of(OptimizerTaskSet)] == ["first", "second"]
+    assert len(optimizer.get_created_jobs_ids()) == 2
+
+
+# ---------------------------------------------------------------- the name of the log
+
+
+@pytest.mark.parametrize(("task", "name"), [(None, "base.db"), ("7f3a", "7f3a.db")])
+def test_without_a_name_the_log_is_named_after_the_optimizer_task_or_the_base_task(
+    place, task, name, monkeypatch, caplog
+):
+    monkeypatch.chdir(place.folder)
+    optimizer = place.optimizer(log=None, total_max_jobs=1)
+    if task is not None:
+        optimizer.set_optimizer_task(ATask(task))
+    with caplog.at_level("INFO"):
+        optimizer.start()
+    assert Path(name).exists()
+    assert name in caplog.text
+
+
+# ---------------------------------------------------------------- stopping
+
+
+def test_stop_from_another_thread_makes_start_return_and_aborts_the_jobs(place):
+    place.hold.touch()
+    optimizer = place.optimizer(num_concurrent_workers=2)
+    running = Thread(optimizer.start)
+    reported(optimizer, 2)
+    optimizer.stop()
+    running.ended()
+    assert len(place.of(TrialSuggested)) == 2
+    assert place.state().finished is None
+    assert optimizer.get_running_jobs() == [] or all(a.stop for t in place.state().trials for a in t.attempts)
+    eventually(lambda: not processes_in(place.folder), "the end of the jobs")
+
+
+def test_what_the_stop_aborted_is_no_failure_and_the_next_start_carries_on(place):
+    place.hold.touch()
+    optimizer = place.optimizer(num_concurrent_workers=2, max_failed_trials=1)
+    running = Thread(optimizer.start)
+    reported(optimizer, 2)
+    optimizer.stop()
+    running.ended()
+    place.hold.unlink()
+    optimizer.start()
+    state = place.state()
+    assert [t.finished.state for t in state.trials] == ["aborted"] * 2 + ["completed"] * (len(state.trials) - 2)
+    assert state.totals.trials["failed"] == 0
+    assert state.finished.reason == "budget"
+
+
+def test_jobs_that_are_left_go_on_and_the_next_start_takes_them_up(place):
+    place.hold.touch()
+    optimizer = place.optimizer(num_concurrent_workers=2, on_stop="leave")
+    running = Thread(optimizer.start)
+    reported(optimizer, 2)
+    optimizer.stop()
+    running.ended()
+    assert len(processes_in(place.folder)) >= 2
+    assert [e.jobs for e in place.of(StopAsked)] == ["leave"]
+    place.hold.unlink()
+    optimizer.start()
+    assert len(place.launches()) == 4
+    assert place.state().totals.trials["completed"] == 4
+
+
+def test_a_stop_before_the_start_makes_it_return_at_once_and_the_one_after_runs(place):
+    optimizer = place.optimizer()
+    optimizer.stop()
+    optimizer.start()
+    assert place.launches() == {}
+    optimizer.start()
+    assert len(place.launches()) == 4
+
+
+def test_a_stop_between_two_steps_ends_the_run_and_its_jobs(place):
+    place.hold.touch()
+    optimizer = place.optimizer()
+    while not place.launches():
+        assert optimizer.process_step()
+    optimizer.stop()
+    assert not optimizer.process_step()
+    assert [e.scope for e in place.of(StopAsked)] == ["run"]
+    assert lease.holder(place.log) is None
+    place.hold.unlink()
+    optimizer.start()
+    assert [t.finished.state for t in place.state().trials] == ["aborted"] + ["completed"] * 3
+
+
+# ---------------------------------------------------------------- errors, and who holds the log
+
+
+def test_an_error_in_start_is_raised_to_its_caller(place):
+    place.log.write_text("this is no log")
+    with pytest.raises(Exception, match=r"search\.db"):
+        place.optimizer().start()
+    place.log.unlink()
+
+
+def test_an_error_in_a_subclass_is_raised_and_the_log_is_carried_on_afterwards(place):
+    class Wrong(OptimizerOptuna):
+        def monitor_job(self, job):
+            raise RuntimeError("a mistake of the user's")
+
+    place.hold.touch()
+    with pytest.raises(RuntimeError, match="a mistake of the user's"):
+        place.optimizer(Wrong).start()
+    assert lease.holder(place.log) is None
+    place.hold.unlink()
+    place.optimizer().start()
+    assert len(place.launches()) == 4
+
+
+def test_the_second_of_two_optimizers_on_one_log_is_told_who_holds_it(place):
+    place.hold.touch()
+    first = place.optimizer()
+    running = Thread(first.start)
+    reported(first, 1)
+    with pytest.raises(Busy, match=str(os.getpid())):
+        place.optimizer().start()
+    place.hold.unlink()
+    running.ended()
+    assert len(place.of(ControllerStarted)) == 1
+    assert len(place.launches()) == 4
+
+
+def test_one_that_asks_for_it_takes_over(place):
+    place.hold.touch()
+    first = place.optimizer()
+    running = Thread(first.start)
+    reported(first, 1)
+    second = place.optimizer(take_over=True)
+    other = Thread(second.start)
+    with pytest.raises(Busy):
+        running.ended()
+    place.hold.unlink()
+    other.ended()
+    assert len(place.launches()) == 4
+
+
+# ---------------------------------------------------------------- steps
+
+
+def test_a_loop_of_steps_is_the_search_that_start_runs(place, tmp_path):
+    (tmp_path / "started").mkdir()
+    started = Place((tmp_path / "started").resolve())
+    for one in (started, place):
+        one.script(PRUNABLE)
+    arguments = {"optuna_sampler": {"name": "TPESampler", "n_startup_trials": 2}, "optuna_pruner": OVER_ONE}
+    started.optimizer(total_max_jobs=6, **arguments).start()
+    optimizer = place.optimizer(total_max_jobs=6, **arguments)
+    while optimizer.process_step():
+        pass
+    assert place.params() == started.params()
+    assert [e.state for e in place.of(TrialFinished)] == [e.state for e in started.of(TrialFinished)]
+    assert place.of(AbortRequested) == []  # a job that is being stopped already is not aborted on top
+    assert place.of(JobPruned)
+    assert place.state().finished is not None
+    started.close()
+
+
+def test_the_end_of_each_job_is_in_the_log_once(place):
+    optimizer = place.optimizer(num_concurrent_workers=2)
+    while optimizer.process_step():
+        pass
+    assert sorted((e.trial, e.how) for e in place.of(JobEnded)) == [(n, "completed") for n in range(4)]
