@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from clearml.automation import DiscreteParameterRange, Objective, UniformParameterRange
 
+import eventhpo
 from eventhpo import LocalJobs, OptimizerOptuna
 from eventhpo.core.events import Recorded
 from eventhpo.core.evolve import fold
@@ -24,6 +25,7 @@ from replay.walk import walk
 from tests.waiting import eventually
 
 E = TypeVar("E")
+PACKAGE = Path(str(eventhpo.__file__)).parent
 
 # A job writes itself into a ledger, reports three points, and holds before the fourth while `hold` or
 # `hold-<trial>` is there; where `fail-<trial>` is there it fails after the first.
@@ -58,7 +60,9 @@ class Place:
         self.script(TRAIN)
 
     def script(self, text: str) -> None:
-        (self.folder / "train.py").write_text(textwrap.dedent(text))
+        """Write the jobs' script; they start without `site`, which would find an installed eventhpo for them."""
+        found = f"import sys\nsys.path.insert(0, {str(PACKAGE.parent)!r})\n"
+        (self.folder / "train.py").write_text(found + textwrap.dedent(text))
 
     def jobs(self) -> LocalJobs:
         return LocalJobs([sys.executable, "-S", "train.py"], self.folder)
