@@ -155,6 +155,8 @@ def _of_one(attempt: Attempt, seen: Seen) -> Iterator[Event]:
         yield JobStarted(trial=trial, attempt=number, started_at=seen.started.at)
     if seen.inherits is not None and not attempt.reported:
         yield InheritanceClaimed(trial=trial, attempt=number, iteration=seen.inherits)
+    if attempt.ended is not None and not (attempt.returned or seen.alive) and seen.to == attempt.cursor:
+        return  # lost, and nothing new of it: its end stands in the log already
     yield from _reports(attempt, seen)
     if seen.ended is not None:
         yield job_ended(trial, number, seen.ended)

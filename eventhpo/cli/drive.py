@@ -205,7 +205,8 @@ def last_output(state: State) -> Iterator[str]:
             continue
         yield f"trial {trial.number} failed: {words.line(trial.finished.why)}"
         lines = tail(Path(path))
-        yield f"the last {words.plural(len(lines), 'line')} of {path}:"
+        last = f"the last {words.plural(len(lines), 'line')} of {path}:"
+        yield last if lines else f"it printed nothing ({path} is empty)"
         yield from (f"  | {text}" for text in lines)
         return
 

@@ -63,9 +63,11 @@ def _by_its_job(state: State, attempt: Attempt, has_value: bool) -> End:
 def _no_value(state: State, attempt: Attempt) -> str:
     """Return which objectives have no value, and what was reported in their place."""
     triples = list(zip(state.search.objectives, attempt.curves, told_values(state, attempt), strict=True))
-    missing = ", ".join(f"{o.title}/{o.series}" for o, _, value in triples if value is None)
-    late = " in time" if any(c.iterations for _, c, value in triples if value is None) else ""
+    lacking = [(f"{o.title}/{o.series}", curve.iterations) for o, curve, value in triples if value is None]
+    missing = ", ".join(name for name, _ in lacking)
+    late = " in time" if any(iterations for _, iterations in lacking) else ""
     found = [f"{o.title}/{o.series}" for o, _, value in triples if value is not None]
+    found += [f"{name} too late, from iteration {iterations[0]} on" for name, iterations in lacking if iterations]
     found += [f"{title}/{series}" for title, series in sorted(attempt.others)]
     return f"reported no {missing}{late}; it did report {', '.join(found) or 'nothing'}"
 

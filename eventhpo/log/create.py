@@ -60,8 +60,9 @@ def born_whole(path: Path) -> Iterator[Path]:
     except sqlite3.Error as error:
         raise StorageFailed(f"{path} cannot be created ({error})") from error
     finally:
-        fresh.unlink(missing_ok=True)
-        beside.journal(fresh).unlink(missing_ok=True)
+        for made in (fresh, beside.journal(fresh)):
+            if made.exists():  # a read-only file system refuses to remove even what is not there
+                made.unlink()
 
 
 def write_log(fresh: Path, rows: Iterable[Row], epoch: int) -> None:

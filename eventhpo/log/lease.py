@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from eventhpo.errors import Busy
+from eventhpo.errors import Busy, StorageFailed
 from eventhpo.log import beside
 
 PATIENCE = 2.0  # seconds; longer than a reader's probe or the last steps of a writer that ends
@@ -161,7 +161,10 @@ def _read(fd: int) -> Holder:
 
 
 def _attempt(lock: Path) -> Lease | None:
-    lease = Lease(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    try:
+        lease = Lease(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+    except OSError as error:
+        raise StorageFailed(f"{lock} cannot be opened ({error.strerror}), and without it nothing is written") from error
     try:
         lease.lock()
         if lease.is_named(lock):  # or somebody took over between our open and our lock

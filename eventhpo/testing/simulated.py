@@ -161,7 +161,7 @@ class SimulatedJobs:
         return [self._guarded("draft", item, self._draft) for item in drafts]
 
     def launch(self, jobs: Sequence[Job]) -> list[protocol.LaunchOutcome]:
-        """Start each job, once."""
+        """Start each job, once, and none that was stopped or cancelled before."""
         return [self._guarded("launch", item, self._launch) for item in jobs]
 
     def stop(self, jobs: Sequence[Job]) -> list[protocol.StopOutcome]:
@@ -204,6 +204,8 @@ class SimulatedJobs:
 
     def _launch(self, item: Job, script: Script) -> protocol.LaunchOutcome:
         if self.ledger.find("launch", job_id=item.job_id) is None:
+            if any(self.ledger.find(what, job_id=item.job_id) for what in ("stop", "cancel")):
+                return Ended(how="cancelled")
             self._do("launch", item, item.job_id)
         return Queued() if script.queued else Started(self._clock.now())
 

@@ -16,6 +16,8 @@ from eventhpo.asking.latch import is_auto
 from eventhpo.core.events import JobEnded, JobPruned, JobsContinued, MetricObserved, Recorded
 from eventhpo.core.evolve import fold
 from eventhpo.core.spec import Named, Scalar
+from eventhpo.log.reader import read
+from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
 from replay.walk import walk
 from tests.asking import samples
@@ -198,3 +200,13 @@ def test_verdicts_of_one_worker_do_not_depend_on_how_polls_cut_a_curve(tmp_path:
     one, many = judged(lambda trial, attempt, cursor: 1), judged(lambda trial, attempt, cursor: 5)
     assert one == many
     assert any(pruned for _, _, pruned in one)
+
+
+def test_an_answer_ends_after_a_hundred_verdicts_so_that_a_signal_never_waits_for_a_whole_poll(tmp_path: Path) -> None:
+    what = search(total_max_jobs=1)
+    points = tuple((i, 1 / i) for i in range(1, 251))
+    simulate(tmp_path / "s.db", what, lambda *_: Script(points=points), cut=lambda *_: 250)
+    rows = read(tmp_path / "s.db").rows
+    judged = [row.event.verdicts[-1].judged for row in rows if isinstance(row.event, JobsContinued)]
+    assert judged == [100, 200, 250]
+    assert [c.divergence for c in walk(rows) if c.divergence] == []

@@ -96,8 +96,8 @@ def test_a_job_at_its_time_limit_without_a_value_fails_its_trial_and_is_not_retr
     hand.poll(hand.tick())
     hand.poll(observed(0, 0, line(0.5)), ended(0, how=how))
     assert hand.said[:3] == ["BudgetUpdated 0.0", "TrialFinished 0 failed", "TrialSuggested 1"]
-    why = "reached time_limit_per_job; reported no validation/loss in time; it did report nothing"
-    assert hand.log().one(TrialFinished).why == why
+    why = "reached time_limit_per_job; reported no validation/loss in time; "
+    assert hand.log().one(TrialFinished).why == why + "it did report validation/loss too late, from iteration 1 on"
     is_told(hand.log(), FAIL)
 
 

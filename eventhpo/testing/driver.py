@@ -1,0 +1,270 @@
+"""Asks a door to jobs as a controller does, and keeps of its answers what a log would keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from eventhpo.jobs.machine import boot_id
+from eventhpo.jobs.protocol import (
+    POINTS,
+    Bound,
+    CancelOutcome,
+    Draft,
+    DraftOutcome,
+    Ended,
+    Job,
+    LaunchOutcome,
+    Polled,
+    Queued,
+    Refused,
+    Seen,
+    Started,
+    StopOutcome,
+)
+from eventhpo.testing.places import Behaviour, Place
+from eventhpo.testing.waiting import eventually
+
+Item = TypeVar("Item", Draft, Job)
+Outcome = TypeVar("Outcome")
+
+
+@dataclass
+class Watched:
+    """A bound job and all that was told of it; `job` is how the door is told of it next."""
+
+    job: Job
+    points: list[tuple[int, float]] = field(default_factory=list)
+    starts: list[Started] = field(default_factory=list)
+    ended: Ended | None = None
+
+    @property
+    def reports(self) -> list[tuple[int, float]]:
+        """All that the job is to report."""
+        return list(Behaviour.of(self.job.params).reports)
+
+    def launched(self, answer: LaunchOutcome) -> None:
+        """Take in the answer to a launch."""
+        if isinstance(answer, Started):
+            self.starts.append(answer)
+            self.job = changed(self.job, started=True)
+
+    def take(self, seen: Seen) -> None:
+        """Take in what a poll told.
+
+        Raises:
+            AssertionError: no controller could.
+        """
+        key, cursor = self.job.key, self.job.cursor
+        assert seen.to >= cursor, f"{key}: the cursor goes back from {cursor} to {seen.to}"
+        if seen.refused is not None:
+            told = seen.curves or seen.started or seen.ended or seen.to != cursor
+            assert not told, f"{key}: it could not be looked at, and is told of all the same: {seen}"
+            self.job = changed(self.job, failures=self.job.failures + 1)
+            return
+        new = points_of(seen)
+        assert len(new) <= POINTS, f"{key}: {len(new)} points in one poll"
+        assert not new or seen.to > cursor, f"{key}: points without a step of the cursor, they would come again"
+        self.points += new
+        self.starts += [seen.started] if seen.started is not None else []
+        self.ended = seen.ended or self.ended
+        started = self.job.started or seen.started is not None
+        self.job = changed(self.job, cursor=seen.to, points=len(self.points), started=started, failures=0)
+
+    def forgotten(self) -> Watched:
+        """Return the job as a log has it that says no more than that it was bound."""
+        return Watched(changed(self.job, cursor=0, points=0, started=False, stopping=False, failures=0))
+
+
+class Driver:
+    """A controller without a head: it asks what it is told to ask, and insists where it is refused."""
+
+    def __init__(self, place: Place, patience: float) -> None:
+        self.place = place
+        self.patience = patience
+        self.door = place.door()
+
+    def crash(self) -> None:
+        """Go on with a door that remembers nothing."""
+        self.door = self.place.door()
+
+    # ---------------------------------------------------------------- intents
+
+    def intent(self, behaviour: Behaviour, trial: int = 0, *, look: bool = False) -> Draft:
+        """Return the intent of a first attempt that behaves so."""
+        return Draft(
+            trial=trial,
+            attempt=0,
+            key=f"eventhpo:{self.place.search_id}:17-89abcdef:{trial}.0",
+            params=behaviour.params,
+            slot=trial,
+            before=None,
+            look=look,
+            failures=0,
+        )
+
+    def retry(self, watched: Watched, behaviour: Behaviour) -> Draft:
+        """Return the intent of the attempt behind that of *watched*."""
+        key = f"{watched.job.key.rpartition('.')[0]}.{watched.job.attempt + 1}"
+        first = self.intent(behaviour, watched.job.trial)
+        return changed(first, attempt=watched.job.attempt + 1, key=key, before=watched.job.job_id)
+
+    def draft(self, *drafts: Draft) -> list[DraftOutcome]:
+        """Draft; whatever is refused is asked again."""
+        return self._ask(self.door.draft, drafts)
+
+    def bound(self, draft: Draft) -> Bound:
+        """Draft one intent and return its job."""
+        [answer] = self.draft(draft)
+        assert isinstance(answer, Bound), f"{draft.key}: the draft was answered with {answer}"
+        return answer
+
+    def bind(self, behaviour: Behaviour, trial: int = 0) -> Watched:
+        """Draft a job that behaves so."""
+        draft = self.intent(behaviour, trial)
+        return watched(draft, self.bound(draft).job_id)
+
+    def cancel(self, *drafts: Draft) -> list[CancelOutcome]:
+        """Cancel; whatever is refused is asked again."""
+        return self._ask(self.door.cancel, drafts)
+
+    # ---------------------------------------------------------------- jobs
+
+    def launch(self, *jobs: Watched, bad: Watched | None = None) -> list[LaunchOutcome]:
+        """Launch; whatever is refused is asked again, but for the *bad* one."""
+        answers = self._ask(self.door.launch, [one.job for one in jobs], None if bad is None else bad.job)
+        for one, answer in zip(jobs, answers, strict=True):
+            one.launched(answer)
+        return answers
+
+    def run(self, behaviour: Behaviour, trial: int = 0) -> Watched:
+        """Draft and launch a job that behaves so."""
+        job = self.bind(behaviour, trial)
+        [answer] = self.launch(job)
+        assert isinstance(answer, Queued | Started), f"{job.job.key}: the launch was answered with {answer}"
+        return job
+
+    def stop(self, *jobs: Watched, bad: Watched | None = None) -> list[StopOutcome]:
+        """Stop; whatever is refused is asked again, but for the *bad* one."""
+        for one in jobs:
+            one.job = changed(one.job, stopping=True)
+        return self._ask(self.door.stop, [one.job for one in jobs], None if bad is None else bad.job)
+
+    # ---------------------------------------------------------------- looking
+
+    def poll(self, *jobs: Watched) -> list[Seen | None]:
+        """Poll once and return what was seen of each job, None for one that nothing was told of."""
+        polled = self.insist(lambda: self._polled(jobs), "a poll that is not refused")
+        names = [(one.job.trial, one.job.attempt) for one in jobs]
+        seen = {(one.trial, one.attempt): one for one in polled.seen}
+        assert len(seen) == len(polled.seen), f"a poll tells twice of one job: {polled}"
+        assert seen.keys() <= set(names), f"a poll tells of a job that it was not asked for: {polled}"
+        mine = {(self.place.objective.title, self.place.objective.series)}
+        others = {(c.title, c.series) for one in polled.seen for c in one.curves} - mine
+        assert not others, f"a poll tells of objectives that it was not asked for: {others}"
+        return [seen.get(name) for name in names]
+
+    def _polled(self, jobs: Sequence[Watched]) -> Polled | None:
+        answer = self.door.poll([one.job for one in jobs], [self.place.objective])
+        return None if isinstance(answer, Refused) else answer
+
+    def look(self, *jobs: Watched) -> None:
+        """Poll once, if there is anything to look at, and take in what was told."""
+        for one, seen in zip(jobs, self.poll(*jobs) if jobs else (), strict=True):
+            if seen is not None:
+                one.take(seen)
+
+    def until(self, condition: Callable[[], object], what: str, *jobs: Watched) -> None:
+        """Look until *condition* is met; nobody looks at a job again that is over."""
+
+        def met() -> bool:
+            self.look(*(one for one in jobs if one.ended is None))
+            return bool(condition())
+
+        self.insist(met, what)
+
+    def follow(self, *jobs: Watched) -> None:
+        """Look until each job is over."""
+        self.until(lambda: all(one.ended for one in jobs), f"the end of {_keys(jobs)}", *jobs)
+
+    def reported(self, *jobs: Watched) -> None:
+        """Look until each job has been seen to start and to report all that it is to report."""
+        self.until(
+            lambda: all(one.starts and len(one.points) >= len(one.reports) for one in jobs),
+            f"all reports of {_keys(jobs)}",
+            *jobs,
+        )
+
+    # ---------------------------------------------------------------- insisting
+
+    def _ask(
+        self, effect: Callable[[Sequence[Item]], Sequence[Outcome]], items: Sequence[Item], bad: Item | None = None
+    ) -> list[Outcome]:
+        answers = list(effect(items))
+        assert len(answers) == len(items), f"{len(answers)} answers to {len(items)} items: {answers}"
+        return [
+            answer if item is bad else self._insist(effect, item, answer)
+            for item, answer in zip(items, answers, strict=True)
+        ]
+
+    def _insist(self, effect: Callable[[Sequence[Item]], Sequence[Outcome]], item: Item, answer: Outcome) -> Outcome:
+        """Ask for *item* again, as a controller does, until it is not refused."""
+
+        def asked() -> bool:
+            nonlocal item, answer
+            if isinstance(answer, Refused):
+                item = again(item, answer)
+                [answer] = effect([item])
+            return not isinstance(answer, Refused)
+
+        self.insist(asked, f"an answer for {item.key} that is no refusal")
+        return answer
+
+    def insist(self, condition: Callable[[], Outcome | None], what: str) -> Outcome:
+        """Return the first truthy answer of *condition*."""
+        found = eventually(condition, what, deadline=self.patience, step=self.door.shortest_wait)
+        assert found is not None
+        return found
+
+
+def again(item: Item, refused: Refused) -> Item:
+    """Return *item* as the door is told of it behind a refusal."""
+    doubt = {"look": item.look or refused.in_doubt} if isinstance(item, Draft) else {}
+    return changed(item, failures=item.failures + 1, **doubt)
+
+
+def watched(draft: Draft, job_id: str) -> Watched:
+    """Return the bound job of an intent."""
+    job = Job(
+        trial=draft.trial,
+        attempt=draft.attempt,
+        key=draft.key,
+        job_id=job_id,
+        params=draft.params,
+        slot=draft.slot,
+        started=False,
+        stopping=False,
+        lost=False,
+        cursor=0,
+        points=0,
+        failures=0,
+        boot=boot_id(),
+    )
+    return Watched(job)
+
+
+def changed(item: Item, **fields: object) -> Item:
+    """Return *item* with other *fields*."""
+    return msgspec.structs.replace(item, **fields)
+
+
+def points_of(seen: Seen) -> list[tuple[int, float]]:
+    """Return the points that a poll told, of whichever curve."""
+    return [point for curve in seen.curves for point in zip(curve.iterations, curve.values, strict=True)]
+
+
+def _keys(jobs: Sequence[Watched]) -> str:
+    return ", ".join(one.job.key for one in jobs)
