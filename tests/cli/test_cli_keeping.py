@@ -64,3 +64,13 @@ def test_a_missing_or_foreign_file_is_said(command: str, tmp_path: Path) -> None
     assert run(command, foreign, tmp_path / "to.db").exit_code == 3
     assert run("seal", foreign).exit_code == 3
     assert not (tmp_path / "to.db").exists()
+
+
+def test_a_lock_file_that_cannot_be_opened_is_a_matter_of_storage(log: Path) -> None:
+    lock = log.with_name("search.db.lock")
+    lock.unlink(missing_ok=True)
+    lock.mkdir()
+    done = run("seal", log)
+    assert done.exit_code == 5
+    assert done.exception is None or isinstance(done.exception, SystemExit)
+    assert "search.db.lock cannot be opened" in done.output
