@@ -239,26 +239,29 @@ class ClearmlServer:
     def _answer(self, name: str, version: str, authorization: str | None, body: Body, bad: str) -> tuple[Document, int]:
         found = ENDPOINTS.get(name)
         try:
-            if found is None or name in self.api.options.without:
-                if found is None:
-                    self.refused.append(f"{name}: no such endpoint")
-                raise ApiError(404, 0, f"Unable to find endpoint for name {name} and version {version}")
-            if version and _version(version) > _version(auth.API_VERSION):
-                raise ApiError(400, 0, f"Invalid API version (max. supported version is {auth.API_VERSION})")
-            if version and _version(version) < _version(found.version):
-                raise ApiError(404, 0, f"Unable to find endpoint for name {name} and version {version}")
+            self._check(name, version)
             auth.authorize(self.api, authorization, name)
             if bad:
-                raise ApiError(400, 0, bad)
+                raise ApiError(400, 0, bad)  # noqa: TRY301 - answered below like the others
             if self.scripted is not None and self.scripted.on == name:
                 self.scripted.step(self.api)
             data = self._run(name, body)
         except ApiError as wrong:
-            actual = found.version if found else "1.0"
-            return envelope(name, version, wrong, actual=actual), wrong.code
+            return envelope(name, version, wrong, actual=found.version if found else "1.0"), wrong.code
         if not READS.search(name) or self.scripted is not None:
             self.save()
-        return envelope(name, version or auth.API_VERSION, ApiError(200, 0, "OK"), data, found.version), 200
+        return envelope(name, version or auth.API_VERSION, ApiError(200, 0, "OK"), data, ENDPOINTS[name].version), 200
+
+    def _check(self, name: str, version: str) -> None:
+        """Raises: 404 if this server has no such endpoint in that version, 400 if it has no such version."""
+        found = ENDPOINTS.get(name)
+        if found is None:
+            self.refused.append(f"{name}: no such endpoint")
+        if version and _version(version) > _version(auth.API_VERSION):
+            raise ApiError(400, 0, f"Invalid API version (max. supported version is {auth.API_VERSION})")
+        missing = found is None or name in self.api.options.without
+        if found is None or missing or (version and _version(version) < _version(found.version)):
+            raise ApiError(404, 0, f"Unable to find endpoint for name {name} and version {version}")
 
     def _run(self, name: str, body: Body) -> Any:
         found = ENDPOINTS[name]
@@ -298,9 +301,6 @@ def _version(text: str) -> tuple[int, ...]:
 
 def hyperparam(section: str, name: str, value: Any) -> Document:
     """A parameter as the SDK stores it: its value as text, its type beside it."""
-    if isinstance(value, list | tuple | dict):
-        text = json.dumps(value)
-    else:
-        text = "" if value is None else str(value)
+    text = json.dumps(value) if isinstance(value, list | tuple | dict) else "" if value is None else str(value)
     kind = {} if value is None else {"type": type(value).__name__}
     return {"section": section, "name": name, "value": text, **kind, "description": ""}
