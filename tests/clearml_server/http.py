@@ -66,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._serve()
 
-    do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - names of the standard library
+    do_POST = do_PUT = do_DELETE = do_HEAD = do_GET  # noqa: N815 - names of the standard library
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
         """Nothing: requests are kept by the server."""
