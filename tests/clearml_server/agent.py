@@ -1,8 +1,8 @@
 """A small agent: takes tasks of queues and runs each as a process, as ClearML's agent does.
 
 In a test `with Agent(server.environment(), [server.queue("hpo")]) as agent:`; as a process of its own, in that
-environment, `python -m tests.clearml_server.agent --queue NAME --worker agent:w1`. `die()` is the machine that is gone: its jobs end
-and nobody tells the server.
+environment, `python -m tests.clearml_server.agent --queue NAME --worker agent:w1`. `die()` is the machine that is
+gone: its jobs end and nobody tells the server.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _signal(job: Job, which: signal.Signals) -> None:
 
 
 def command_of(task: Mapping[str, Any], home: Path) -> tuple[list[str], Path]:
-    """The command and the folder of a task's script: of a local repository, a path, or a file that its diff holds whole.
+    """The command and folder of a task's script: of a local repository, a path, or a file that its diff holds whole.
 
     Raises: ValueError if the task names no script.
     """

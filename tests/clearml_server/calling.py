@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
-import threading
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ class Refused(Exception):
 
 
 class Client:
-    """Calls endpoints; logs in when it has to. Each thread has a connection of its own."""
+    """Calls endpoints, a connection for each; logs in when it has to."""
 
     def __init__(self, environment: Mapping[str, str], version: str = "2.23", seconds: float = 10.0) -> None:
         self._host = urlsplit(environment["CLEARML_API_HOST"]).netloc
@@ -29,7 +29,6 @@ class Client:
         self._basic = "Basic " + base64.b64encode(keys.encode()).decode()
         self._version, self._seconds = version, seconds
         self._token = ""
-        self._local = threading.local()
 
     def call(self, endpoint: str, /, **body: Any) -> Any:
         """The answer's data. Raises: Refused, OSError."""
@@ -58,19 +57,14 @@ class Client:
         self, endpoint: str, body: Any, headers: Mapping[str, str], version: str | None = None, method: str = "POST"
     ) -> tuple[int, Any]:
         """HTTP status and answer; *body* is JSON, or bytes of JSON lines."""
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = http.client.HTTPConnection(self._host, timeout=self._seconds)
-            self._local.connection = connection
         lines = isinstance(body, bytes)
         kind = "application/json-lines" if lines else "application/json"
-        try:
-            path = f"/v{version or self._version}/{endpoint}"
-            content = body if lines else json.dumps(body).encode()
-            connection.request(method, path, content, {**headers, "Content-Type": kind})
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
-        except (OSError, http.client.HTTPException) as gone:
-            connection.close()
-            self._local.connection = None
-            raise ConnectionError(str(gone)) from gone
+        path = f"/v{version or self._version}/{endpoint}"
+        content = body if lines else json.dumps(body).encode()
+        with contextlib.closing(http.client.HTTPConnection(self._host, timeout=self._seconds)) as connection:
+            try:
+                connection.request(method, path, content, {**headers, "Content-Type": kind})
+                response = connection.getresponse()
+                return response.status, json.loads(response.read())
+            except http.client.HTTPException as gone:
+                raise ConnectionError(str(gone)) from gone

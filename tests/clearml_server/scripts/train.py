@@ -6,7 +6,9 @@ import time
 
 from clearml import Task
 
-task = Task.init(project_name="eventhpo", task_name="train", auto_connect_frameworks=False, auto_resource_monitoring=False)
+task = Task.init(
+    project_name="eventhpo", task_name="train", auto_connect_frameworks=False, auto_resource_monitoring=False
+)
 params = {"lr": 0.1, "epochs": 3, "fail": 0, "sleep": 0.0}
 task.connect(params)
 for step in range(1, params["epochs"] + 1):
