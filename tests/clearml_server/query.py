@@ -146,7 +146,7 @@ def _in_list(task: Document, key: str, asked: Any) -> bool:
             groups.setdefault("nin" if negate else context, []).append(term)
             negate = False
     tests = [_GROUPS[name](have, set(values)) for name, values in groups.items()]
-    fits = (all(tests) if join != "or" else any(tests)) if tests else True
+    fits = (all(tests) if join != "or" else any(tests)) if tests else not empty
     return fits or (empty and not have)
 
 

@@ -1,0 +1,187 @@
+"""The real SDK on both sides: jobs as processes under the agent, and ClearML's own search from end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clearml_server import ClearmlServer, hyperparam
+from tests.clearml_server.agent import Agent, command_of, job_environment
+from tests.waiting import eventually
+
+SCRIPTS = Path(__file__).parent / "scripts"
+LONG = 60  # seconds; an SDK job takes one to start on a free machine
+
+
+@pytest.fixture
+def base(server: ClearmlServer) -> str:
+    """The task of train.py, that holds the script whole."""
+    script = {"entry_point": "train.py", "working_dir": ".", "diff": (SCRIPTS / "train.py").read_text()}
+    params = {"General": {"lr": 0.25, "epochs": 3, "fail": 0, "sleep": 0.0}}
+    return server.make_task("base", script=script, hyperparams=params)
+
+
+@pytest.fixture
+def agent(server: ClearmlServer) -> Iterator[Agent]:
+    with Agent(server.environment(), [server.queue("hpo")], slots=2) as running:
+        yield running
+
+
+def launched(server: ClearmlServer, base: str, **params: Any) -> str:
+    values = {"lr": 0.25, "epochs": 3, "fail": 0, "sleep": 0.0, **params}
+    given = {"General": {name: hyperparam("General", name, value) for name, value in values.items()}}
+    task = str(server.call("tasks.clone", task=base, new_task_hyperparams=given)["id"])
+    server.call("tasks.enqueue", task=task, queue=server.queue("hpo"))
+    return task
+
+
+def sdk(server: ClearmlServer, script: str, *args: str, seconds: int = LONG) -> str:
+    """What a script with the real SDK prints, run against the server in a process of its own."""
+    environment = {**os.environ, **server.environment()}
+    command = [sys.executable, "-W", "ignore", *([script] if script.endswith(".py") else ["-c", script]), *args]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_job_gets_its_parameters_reports_and_completes(server: ClearmlServer, agent: Agent, base: str) -> None:
+    task = launched(server, base, lr=0.5, epochs=2)
+    eventually(lambda: task in agent.ended, within=LONG)
+    assert "lr=0.5" in agent.outputs[task]
+    assert server.task(task)["status"] == "completed"
+    curve = server.call("events.scalar_metrics_iter_histogram", task=task)["validation"]["accuracy"]
+    assert (curve["x"], curve["y"]) == ([1, 2], [0.5, 0.75])
+    assert [event["msg"] for event in server.call("events.get_task_log", task=task)["events"]] == [agent.outputs[task]]
+
+
+def test_a_job_that_exits_with_an_error_is_failed(server: ClearmlServer, agent: Agent, base: str) -> None:
+    task = launched(server, base, fail=3)
+    eventually(lambda: task in agent.ended, within=LONG)
+    found = server.task(task)
+    assert (agent.ended[task], found["status"], found["status_reason"]) == (3, "failed", "worker execution exit code 3")
+
+
+@pytest.mark.parametrize("how", ["asked by a person", "set by a controller", "deleted"])
+def test_a_job_that_is_stopped_is_killed(server: ClearmlServer, agent: Agent, base: str, how: str) -> None:
+    task = launched(server, base, epochs=1000, sleep=0.1)
+    eventually(lambda: server.task(task)["last_iteration"] > 0, within=LONG)
+    if how == "asked by a person":
+        server.user.abort(task)
+    elif how == "set by a controller":
+        server.call("tasks.stopped", task=task, status_message="pruned")
+    else:
+        server.user.delete(task)
+    eventually(lambda: task in agent.ended, within=LONG)
+    assert agent.ended[task] != 0
+    if how != "deleted":
+        assert server.task(task)["status"] == "stopped"
+
+
+def test_a_dead_agents_job_stays_in_progress_until_the_watchdog(server: ClearmlServer, agent: Agent, base: str) -> None:
+    task = launched(server, base, epochs=1000, sleep=0.1)
+    eventually(lambda: server.task(task)["last_iteration"] > 0, within=LONG)
+    agent.die()
+    assert server.task(task)["status"] == "in_progress"
+    assert [worker["id"] for worker in server.call("workers.get_all")["workers"]] == ["agent:w1"]
+    server.clock.advance(7201)
+    assert server.call("workers.get_all")["workers"] == []
+    assert server.watchdog() == [task]
+
+
+def test_the_agent_outlives_a_server_that_is_away(server: ClearmlServer, agent: Agent, base: str) -> None:
+    task = launched(server, base, epochs=30, sleep=0.05)
+    eventually(lambda: server.task(task)["last_iteration"] > 0, within=LONG)
+    server.restart()
+    eventually(lambda: task in agent.ended, within=LONG)
+    assert server.task(task)["status"] == "completed"
+    assert server.task(task)["last_iteration"] == 30
+
+
+def test_a_stock_search_runs_from_end_to_end(server: ClearmlServer, agent: Agent, base: str) -> None:
+    """About 20 s: the stock controller's reporter sleeps a fixed 15."""
+    out = sdk(server, str(SCRIPTS / "stock_search.py"), base, "hpo", seconds=4 * LONG)
+    top = json.loads(out.strip().splitlines()[-1])
+    children = [task for task in server.state.tasks.values() if "optimization" in task["tags"] and task.get("parent")]
+    assert [task["status"] for task in children] == ["completed"] * 3
+    assert sorted(task for task, _ in top) == sorted(task["id"] for task in children)
+    best = max(
+        children, key=lambda task: 1 - float(task["hyperparams"]["General"]["lr"]["value"]) / task["last_iteration"]
+    )
+    assert top[0][0] == best["id"]
+    assert any(path.endswith("summary.json") for path in server.state.files)
+
+
+SESSION = """
+import json, sys
+from clearml.backend_api import Session
+from clearml.backend_api.services import tasks
+none = dict(total=0, connect=0, read=0, status=0)
+session = Session(http_retries_config=none)
+base = sys.argv[1]
+"""
+
+
+def test_the_sdk_logs_in_again_when_its_token_ended(server: ClearmlServer, base: str) -> None:
+    """Its first request is answered with 401 twice: it logs in again, and repeats the request with the old token."""
+    script = SESSION + (
+        "import urllib.request\n"
+        "sys.stdout.write(json.dumps([session.send(tasks.PingRequest(task=base)).meta.result_code]))\n"
+        "sys.stdout.flush(); sys.stdin.readline()\n"
+        "codes = [session.send(tasks.PingRequest(task=base)).meta.result_code for _ in range(2)]\n"
+        "sys.stdout.write(json.dumps(codes))\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", script, base]
+    environment = {**os.environ, **server.environment()}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        eventually(lambda: server.count("tasks.ping") == 1, within=LONG)
+        server.expire_tokens()
+        out, _ = process.communicate("\n", timeout=LONG)
+    assert out == "[200][401, 200]"
+    assert server.count("auth.login") == 2
+
+
+@pytest.mark.parametrize(
+    ("how", "clones"),
+    [("reset", 1), ("502", 1), ("no_meta", 1), ("not_json", 1), ("half", 2)],
+)
+def test_what_one_request_of_the_sdk_without_retries_does_when_its_answer_is_lost(
+    server: ClearmlServer, base: str, how: Any, clones: int
+) -> None:
+    """Half an answer is repeated by the session itself, whatever its retries: the clone is made twice."""
+    server.fail("tasks.clone", how, effect="after")
+    script = SESSION + "try: session.send(tasks.CloneRequest(task=base))\nexcept Exception as wrong: pass\n"
+    sdk(server, script, base)
+    assert len(server.state.tasks) - 1 == clones
+
+
+def test_the_command_of_a_task_is_in_its_repository_its_path_or_its_diff(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "run.py").write_text("")
+    local = {"repository": str(tmp_path), "working_dir": "sub", "entry_point": "run.py --x 1"}
+    assert command_of({"script": local}, tmp_path)[0][2:] == ["run.py", "--x", "1"]
+    assert command_of({"script": local}, tmp_path)[1] == tmp_path / "sub"
+    assert command_of({"script": {"entry_point": "/a/b.py"}}, tmp_path) == (
+        [sys.executable, "-u", "/a/b.py"],
+        tmp_path,
+    )
+    command_of({"script": {"entry_point": "new.py", "diff": "print(1)"}}, tmp_path)
+    assert (tmp_path / "new.py").read_text() == "print(1)"
+    with pytest.raises(ValueError, match="entry_point"):
+        command_of({}, tmp_path)
+
+
+def test_a_job_does_not_join_the_task_that_its_agent_runs_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CLEARML_PROC_MASTER_ID", "1:of-the-controller")
+    monkeypatch.setenv("TRAINS_TASK_ID", "of-the-controller")
+    environment = job_environment({}, "mine", "agent:w1")
+    assert {value for value in environment.values() if "of-the-controller" in value} == set()
+    assert environment["CLEARML_TASK_ID"] == environment["TRAINS_TASK_ID"] == "mine"
