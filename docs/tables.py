@@ -21,6 +21,7 @@ PARTS = (
     events.BadLine,
     events.Provenance,
     events.ImportedTrial,
+    events.AdoptedCurve,
     events.JobExtras,
 )
 

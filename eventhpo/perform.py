@@ -14,6 +14,7 @@ from eventhpo.core.events import (
     InheritanceClaimed,
     JobBound,
     JobEnded,
+    JobExtras,
     JobQueued,
     JobReturned,
     JobStarted,
@@ -69,6 +70,7 @@ def draft_item(state: State, attempt: Attempt, effect: Effect) -> protocol.Draft
         before=before,
         look=attempt.epoch != state.epoch or (failure is not None and failure.in_doubt),
         failures=0 if failure is None else failure.count,
+        extras=trial.extras or JobExtras(),
     )
 
 
@@ -90,7 +92,18 @@ def job_item(state: State, attempt: Attempt, effect: Effect) -> protocol.Job:
         points=attempt.reported,
         failures=0 if failure is None else failure.count,
         boot=state.boots.get(attempt.epoch, ""),
+        queued=attempt.queued,
+        extras=state.trials[attempt.trial].extras or JobExtras(),
+        known=tuple(attempt.curves),
+        settled=_settled(attempt),
     )
+
+
+def _settled(attempt: Attempt) -> str:
+    """Return what was settled of an attempt that is to stop; a prune names how many points it judged."""
+    if attempt.stop is None:
+        return ""
+    return f"pruned {attempt.judged}" if attempt.fate == "pruned" else attempt.fate or "aborted"
 
 
 def receipt(attempt: Attempt, effect: Effect, outcome: object, clock: int) -> Event:

@@ -20,6 +20,7 @@ class Curve(msgspec.Struct):
     iterations: list[int] = []
     values: list[float] = []
     reported: int = 0  # points in the log, repeats and rewinds among them
+    repeats: dict[int, float] = {}  # the newest value of each iteration that was reported out of order, for people
     cut: int | None = None
 
     def add(self, points: Iterable[tuple[int, float]]) -> Iterator[int]:
@@ -30,6 +31,8 @@ class Curve(msgspec.Struct):
                 self.iterations.append(iteration)
                 self.values.append(value)
                 yield iteration
+            else:
+                self.repeats[iteration] = value
 
     @property
     def highest(self) -> int | None:

@@ -90,6 +90,15 @@ class ImportedTrial(msgspec.Struct, frozen=True, kw_only=True):
     reported: tuple[Num, ...] = ()
 
 
+class AdoptedCurve(msgspec.Struct, frozen=True, array_like=True):
+    """What an adopted job had reported of one objective."""
+
+    title: str
+    series: str
+    iterations: tuple[int, ...]
+    values: tuple[Num, ...]
+
+
 class JobExtras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a caller wants of one job beside its parameters, as a ClearmlJob takes it."""
 
@@ -279,6 +288,25 @@ class JobEnded(Input, frozen=True, kw_only=True):
     signal: int | None = None
     why: str = ""
     output: str | None = None
+    hyper_parameters: dict[str, str] = {}
+
+
+class JobAdopted(Input, frozen=True, kw_only=True):
+    """A job of this search that the log no longer knew, its tail lost, is taken up again.
+
+    `fate` is what had been settled when it was told to stop, a prune at its `judged`-th point.
+    """
+
+    trial: int
+    attempt: int
+    key: str
+    job_id: str
+    params: dict[str, Scalar]
+    slot: int
+    launched: bool
+    curves: tuple[AdoptedCurve, ...] = ()
+    fate: Literal["pruned", "limit", "time", "aborted"] | None = None
+    judged: int = 0
 
 
 class JobReturned(Input, frozen=True, kw_only=True):
@@ -425,6 +453,7 @@ Event: TypeAlias = (
     | ReportsRead
     | InheritanceClaimed
     | JobEnded
+    | JobAdopted
     | JobReturned
     | EffectFailed
     | ClockTicked

@@ -7,7 +7,7 @@ from typing import Any
 
 from eventhpo.core import points
 from eventhpo.core.events import ControllerStarted, Event, Head, Input, Recorded, SearchCreated
-from eventhpo.core.folding import callers, curves, jobs, search, trials
+from eventhpo.core.folding import adoption, callers, curves, jobs, search, trials
 from eventhpo.core.space import job_names
 from eventhpo.core.state import State
 from eventhpo.errors import DamagedLog
@@ -78,6 +78,7 @@ _FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {
     SearchCreated: _created,
     **search.FOLD,
     **callers.FOLD,
+    **adoption.FOLD,
     **trials.FOLD,
     **jobs.FOLD,
     **curves.FOLD,

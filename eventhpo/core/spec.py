@@ -178,7 +178,52 @@ class Simulated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Jobs of `eventhpo.testing`: no process at all."""
 
 
-JobSpec: TypeAlias = LocalCommand | Simulated
+class HyperParameter(msgspec.Struct, frozen=True, array_like=True):
+    """A hyper-parameter as ClearML stores it: all of it text, also its type."""
+
+    section: str
+    name: str
+    value: str
+    type: str = ""
+    description: str = ""
+
+    @property
+    def full_name(self) -> str:
+        """Its name as `Section/name`."""
+        return f"{self.section}/{self.name}"
+
+
+class BaseTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is cloned, as it stood when the search began: a clone replaces parameters and tags, it does not merge."""
+
+    name: str
+    project: str | None = None
+    project_name: str = ""
+    tags: tuple[str, ...] = ()
+    hyper_parameters: tuple[HyperParameter, ...] = ()
+    container: dict[str, str] = {}
+
+
+class ClearmlTasks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="clearml"):
+    """Jobs as tasks on a ClearML server, cloned from a base task and sent to a queue.
+
+    `execution_queue` and `project` are as they were asked for, `queue` is the queue's
+    id; `base` is None until the server was asked, before the first event.
+    """
+
+    base_task_id: str
+    execution_queue: str
+    project: str | None = None
+    queue: str = ""
+    base: BaseTask | None = None
+
+    @property
+    def asked(self) -> tuple[str, str, str | None]:
+        """What a user says of it; the rest was read from the server."""
+        return self.base_task_id, self.execution_queue, self.project
+
+
+JobSpec: TypeAlias = LocalCommand | Simulated | ClearmlTasks
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

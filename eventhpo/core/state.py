@@ -121,7 +121,7 @@ class Trial(msgspec.Struct):
     seq: int
     params: dict[str, Scalar]
     point: dict[str, Scalar]  # as the sampler knows it
-    source: Literal["sampler", "user", "caller", "imported"]
+    source: Literal["sampler", "user", "caller", "imported", "adopted"]
     attrs: dict[str, Any]  # what the sampler wrote
     attempts: list[Attempt] = []
     finished: TrialFinished | None = None

@@ -13,7 +13,8 @@ from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
-from eventhpo.core.events import BadLine, OtherSeries, Provenance
+from eventhpo.core import curve
+from eventhpo.core.events import BadLine, JobExtras, OtherSeries, Provenance
 from eventhpo.core.spec import Objective, Scalar
 
 
@@ -28,6 +29,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     before: str | None  # job id of the attempt before this one
     look: bool  # the intent may have been carried out already: an earlier epoch, or an answer in doubt
     failures: int  # how often in a row this effect failed
+    extras: JobExtras = JobExtras()  # what a caller wants of it beside its parameters
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +48,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     points: int  # how many objective points of it are in the log
     failures: int  # how often in a row this effect failed
     boot: str  # boot id of the machine when its intent was written
+    queued: bool = False  # that a queue has it is in the log
+    extras: JobExtras = JobExtras()
+    known: tuple[curve.Curve, ...] = ()  # its objectives' points as the log has them, to be read only
+    settled: str = ""  # why it is to stop, as a person reads it, empty if it is not
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,6 +92,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     signal: int | None = None
     why: str = ""
     output: str | None = None  # path or address of what the job printed
+    hyper_parameters: dict[str, str] = {}  # all that the job had, as `Section/name`, where a door knows them
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):

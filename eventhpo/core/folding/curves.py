@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from eventhpo.core.curve import Curve, inherit
@@ -24,11 +24,16 @@ def _observed(state: State, row: Recorded, event: MetricObserved) -> None:
     attempt = state.attempt(event.trial, event.attempt)
     names = [(o.title, o.series) for o in state.search.objectives]
     curve = attempt.curves[names.index((event.title, event.series))]
-    most = state.search.max_iteration_per_job
-    for iteration in curve.add(zip(event.iterations, map(float, event.values), strict=True)):
-        if most is not None and iteration >= most:
-            _limit_reached(attempt, curve, row.seq, beyond=iteration > most)
+    take_in(state, attempt, curve, zip(event.iterations, map(float, event.values), strict=True), row.seq)
     _reports(state, attempt, event)
+
+
+def take_in(state: State, attempt: Attempt, curve: Curve, points: Iterable[tuple[int, float]], seq: int) -> None:
+    """Add reported *points* to *curve* of *attempt*, and see whether they reach the iteration limit."""
+    most = state.search.max_iteration_per_job
+    for iteration in curve.add(points):
+        if most is not None and iteration >= most:
+            _limit_reached(attempt, curve, seq, beyond=iteration > most)
 
 
 def _limit_reached(attempt: Attempt, curve: Curve, seq: int, *, beyond: bool) -> None:
