@@ -7,7 +7,7 @@ carries on.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -76,6 +76,9 @@ class Requests(Protocol):
     def any(self) -> bool:
         """Whether there may be one."""
         ...
+
+
+SOON = 1.0  # seconds between two looks at what seems to be due by the door's clock
 
 
 class NoRequests:
@@ -229,7 +232,7 @@ class Controller:
     def _next_due(self) -> int | None:
         """Return when something is due next, by our clock; never at once, since the door's clock is a guess."""
         times = (d.at if d.clock == "ours" else d.at - self._offset for d in due.dues(self.state))
-        soon = self._clock.now() + round(self._jobs.shortest_wait * 1e6)
+        soon = self._clock.now() + round(min(self._jobs.shortest_wait, SOON) * 1e6)
         return min((max(at, soon) for at in times), default=None)
 
     # ------------------------------------------------------------ recording
@@ -273,6 +276,11 @@ class Controller:
         return self._log.close(clean)
 
 
+def nothing_before(state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
+    """Return no events: most doors have nothing to say before a controller begins."""
+    return ()
+
+
 @contextmanager
 def opened(
     path: Path,
@@ -281,6 +289,7 @@ def opened(
     machine: Machine,
     *,
     take_over: bool = False,
+    before: Callable[[State, Sequence[Recorded]], Sequence[Event]] = nothing_before,
     wrap: Callable[[Log], Log] = lambda log: log,
     requests: Requests | None = None,
     tell: Callable[[Recorded, State], None] = lambda row, state: None,
@@ -288,17 +297,29 @@ def opened(
 ) -> Iterator[Controller]:
     """Hold the log at *path* as its one controller; end well unless an error comes through.
 
+    *before* sees the log before anything is appended to it; it may raise and leave it as
+    it is, or return inputs that are recorded first of all.
+
     Raises:
         Busy, DamagedLog, StorageFailed, Usage: as `eventhpo.log.writer.open_writer`.
     """
     started = ControllerStarted(
         host=machine.host, pid=machine.pid, boot=machine.boot, clock=clock.now(), fingerprint=fingerprint()
     )
-    log, rows = open_writer(path, started, clock.now(), take_over=take_over)
+    found: list[tuple[State, Sequence[Event]]] = []
+
+    def look(rows: list[Recorded]) -> None:
+        state = fold(rows)
+        found.append((state, before(state, rows)))
+
+    log, rows = open_writer(path, started, clock.now(), take_over=take_over, check=look)
     held = wrap(log)
     try:
-        state = fold(rows)
+        state, inputs = found[0]
+        state = evolve(state, rows[-1])
         controller = make(held, state, jobs_for(state), clock, requests=requests, tell=tell)
+        for event in inputs:
+            controller.record(event, None)
         yield controller
     except BaseException:
         held.close(clean=False)

@@ -26,6 +26,11 @@ def to_num(x: float) -> Num:
     return "nan" if math.isnan(x) else "inf" if x > 0 else "-inf"
 
 
+def clearml_text(value: Scalar) -> str:
+    """Return *value* as ClearML stores a hyper-parameter: as text, empty for None."""
+    return "" if value is None else str(value)
+
+
 class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One metric to optimise, named as a job reports it."""
 

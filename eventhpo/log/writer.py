@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -23,14 +24,20 @@ OPENING = 2.0  # seconds for SQLite's write lock, which nobody holds for long bu
 
 
 def open_writer(
-    path: Path, started: ControllerStarted, at: int, *, take_over: bool = False
+    path: Path,
+    started: ControllerStarted,
+    at: int,
+    *,
+    take_over: bool = False,
+    check: Callable[[list[Recorded]], None] = lambda rows: None,
 ) -> tuple[Writer, list[Recorded]]:
     """Take the lease of the log at *path* and record *started* in a new epoch.
 
     Returns the writer and all rows, the chain verified, that of *started* (its
     `took_over` set to what happened) the last of them. With *take_over* a holder that
     is frozen loses the log. Whoever only appends a user's inputs opens it in the same
-    way: each writer is an epoch.
+    way: each writer is an epoch. *check* sees the rows before anything is appended, and
+    may raise to leave the log as it is.
 
     Raises:
         Busy: somebody holds the log, or is frozen inside a transaction.
@@ -52,6 +59,7 @@ def open_writer(
             if lease is None:
                 lease = leases.take_over(path, who)
                 undo.callback(lease.release)
+            check(rows)
             writer = _start(path, db, lease, rows, started=started, at=at)
         except sql.TROUBLE as error:
             raise _cannot_open(path, error) from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clearml.automation.job import ClearmlJob
 
-from eventhpo.core.spec import Scalar
+from eventhpo.core.spec import Scalar, clearml_text
 from eventhpo.core.state import Attempt, State
 from eventhpo.views import words
 from eventhpo.views.top import Metric, row
@@ -86,7 +86,7 @@ class TaskView:
 def texts(state: State, attempt: Attempt) -> dict[str, str]:
     """Return the attempt's parameters as ClearML writes them."""
     params = words.ordered(state.search, state.trials[attempt.trial].params)
-    return {name: words.clearml_text(value) for name, value in params.items()}
+    return {name: clearml_text(value) for name, value in params.items()}
 
 
 def metrics(state: State, attempt: Attempt) -> list[Metric]:

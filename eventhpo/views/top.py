@@ -9,7 +9,7 @@ import msgspec
 from eventhpo.core import rank
 from eventhpo.core.curve import spread
 from eventhpo.core.space import job_names
-from eventhpo.core.spec import Num, to_num
+from eventhpo.core.spec import Num, clearml_text, to_num
 from eventhpo.core.state import Attempt, State, Trial
 from eventhpo.views import words
 from eventhpo.views.jobs import TrialStatus, trial_status
@@ -65,7 +65,7 @@ def row(state: State, trial: Trial, *, all_metrics: bool = False) -> Row:
     return Row(
         task_id=None if trial.last is None else trial.last.job_id,
         hyper_parameters={
-            name: words.clearml_text(value) for name, value in words.ordered(state.search, trial.params).items()
+            name: clearml_text(value) for name, value in words.ordered(state.search, trial.params).items()
         },
         metrics={f"{m.metric}/{m.variant}": m for m in metrics},
         trial=trial.number,

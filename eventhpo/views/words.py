@@ -43,11 +43,6 @@ def ordered(search: Search, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
     return {name: values[name] for name in job_names(search.space) if name in values} | dict(values)
 
 
-def clearml_text(value: Scalar) -> str:
-    """Return *value* as ClearML stores a hyper-parameter: as text, empty for None."""
-    return "" if value is None else str(value)
-
-
 def metric(objective: Objective) -> str:
     """Return an objective's name as `title/series`."""
     return f"{objective.title}/{objective.series}"

@@ -135,7 +135,7 @@ def test_top_has_the_shape_of_clearmls_details_and_the_order_of_the_rank(log):
 
 
 def test_parameters_are_texts_as_clearml_makes_them():
-    from eventhpo.views.words import clearml_text
+    from eventhpo.core.spec import clearml_text
 
     assert [clearml_text(v) for v in (None, True, 3, 0.1, 1e-7, "a")] == ["", "True", "3", "0.1", "1e-07", "a"]
 

@@ -1,0 +1,1 @@
+"""Jobs as tasks on a ClearML server."""

@@ -1,0 +1,120 @@
+"""What is asked of the server before a search is begun: its base task, its queue, its names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from eventhpo.clearml.session import Server, require
+from eventhpo.clearml.tasks import BASE_FIELDS, Task, Tasks, base_task
+from eventhpo.core.mistakes import nearest
+from eventhpo.core.spec import ClearmlTasks, Objective
+from eventhpo.errors import Usage
+
+SHOWN = 30  # names that a message lists
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A search's tasks with all that the server had to say, and what to warn of."""
+
+    tasks: ClearmlTasks
+    warnings: tuple[str, ...] = ()
+
+
+class _Named(msgspec.Struct):
+    id: str
+    name: str = ""
+
+
+class _Queues(msgspec.Struct):
+    queues: list[_Named] = []
+
+
+class _Projects(msgspec.Struct):
+    projects: list[_Named] = []
+
+
+def described(server: Server, asked: ClearmlTasks, names: Sequence[str], objectives: Sequence[Objective]) -> Found:
+    """Return *asked* with base task, queue and project looked up.
+
+    Three requests, and a fourth for a project that is named.
+
+    Raises:
+        Usage: one of them does not exist, or the base task has other parameters, or
+            reported other metrics, than the search names.
+        Busy: the server does not answer.
+    """
+    task = _base(server, asked.base_task_id)
+    warnings = [*_parameters(task, names), *_metrics(task, objectives)]
+    base = base_task(task)
+    if asked.project is not None:
+        base = msgspec.structs.replace(base, project=_project(server, asked.project), project_name=asked.project)
+    queue = _queue(server, asked.execution_queue)
+    return Found(msgspec.structs.replace(asked, base=base, queue=queue), tuple(warnings))
+
+
+def _base(server: Server, task_id: str) -> Task:
+    body = {"id": [task_id], "only_fields": BASE_FIELDS, "page": 0, "page_size": 1, "search_hidden": True}
+    found = require(server, "tasks.get_all", body, Tasks).data.tasks
+    if not found:
+        raise Usage(f"base_task_id: there is no task {task_id} on this ClearML server, or it may not be seen by you")
+    return found[0]
+
+
+def _queue(server: Server, asked: str) -> str:
+    """Return the id of a queue that is named by its name or its id."""
+    fields = {"only_fields": ["id", "name"]}
+    found = require(server, "queues.get_all", {"name": _exactly(asked), **fields}, _Queues).data.queues
+    if found:
+        return found[0].id
+    queues = require(server, "queues.get_all", fields, _Queues).data.queues
+    if any(queue.id == asked for queue in queues):
+        return asked
+    near = nearest(asked, [q.name for q in queues])
+    hint = f"did you mean {near!r}?" if near else f"there are {_listed(q.name for q in queues)}"
+    raise Usage(f"execution_queue: there is no queue {asked!r} on this ClearML server; {hint}")
+
+
+def _project(server: Server, name: str) -> str:
+    """Return the id of a project, made if there is none of that name."""
+    body = {"name": _exactly(name), "only_fields": ["id", "name"], "search_hidden": True}
+    projects = require(server, "projects.get_all", body, _Projects).data.projects
+    if projects:
+        return projects[0].id
+    return require(server, "projects.create", {"name": name, "description": ""}, _Named).data.id
+
+
+def _exactly(name: str) -> str:
+    """Return the pattern that finds *name* and nothing else: the server reads names as patterns."""
+    return f"^{re.escape(name)}$"
+
+
+def _parameters(task: Task, names: Sequence[str]) -> list[str]:
+    have = list(task.parameters)
+    missing = [name for name in names if name not in have]
+    if not missing:
+        return []
+    told = f"the base task {task.id} has no parameter {_listed(missing)}"
+    if have:
+        hints = [f"did you mean {near}?" for name in missing if (near := nearest(name, have))]
+        raise Usage(f"{told}; {' '.join(hints) or 'its jobs would not notice it.'} It has: {_listed(have)}")
+    return [f"{told}, nor any other: whether its script reads them cannot be told"]
+
+
+def _metrics(task: Task, objectives: Sequence[Objective]) -> list[str]:
+    have = [f"{m.metric}/{m.variant}" for m in task.series]
+    missing = [name for o in objectives if (name := f"{o.title}/{o.series}") not in have]
+    if not missing:
+        return []
+    told = f"the base task {task.id} has reported no {_listed(missing)}"
+    if have:
+        raise Usage(f"{told}; it has reported: {_listed(have)}")
+    return [f"{told}, nor anything else: whether its script reports it cannot be told"]
+
+
+def _listed(names: Iterable[str]) -> str:
+    all_names = sorted(names)
+    more = len(all_names) - SHOWN
+    return ", ".join(all_names[:SHOWN]) + (f" and {more} more" if more > 0 else "") if all_names else "none"

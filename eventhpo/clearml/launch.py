@@ -1,0 +1,250 @@
+"""Making tasks: one clone with everything in it, and never a second one in its place.
+
+A clone and an enqueue are sent once. Whether one whose answer was lost took place is
+looked up, a clone by the key among its tags, an enqueue by its status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from eventhpo.clearml.session import Denied, Nothing, Server, Silent
+from eventhpo.clearml.tasks import (
+    BASE_FIELDS,
+    STATUS_FIELDS,
+    Task,
+    as_sections,
+    base_task,
+    by_id,
+    by_tags,
+    merged,
+    microseconds,
+)
+from eventhpo.core.spec import BaseTask, ClearmlTasks, Scalar, clearml_text
+from eventhpo.jobs.protocol import (
+    Bound,
+    Draft,
+    DraftOutcome,
+    Ended,
+    Job,
+    LaunchOutcome,
+    Queued,
+    Refused,
+    Started,
+)
+
+OPTIMIZATION = "optimization"  # the tag that ClearML's class gives its jobs
+TASK_GONE, BAD_STATUS, QUEUE_GONE, ALREADY_QUEUED = 101, 110, 701, 706  # subcodes
+
+Name = Callable[[str, Mapping[str, Scalar]], str | None]
+
+
+def default_name(base: str, params: Mapping[str, Scalar]) -> str | None:
+    """Return a job's name as ClearML's class writes it."""
+    return f"{base}: {' '.join(f'{name}={params[name]}' for name in sorted(params))}"
+
+
+class Labels(msgspec.Struct, frozen=True):
+    """How tasks are labelled: under which parent, in which project (its id), and by which names."""
+
+    parent: str | None = None
+    project: str | None = None
+    name: Name = default_name
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+def refusal(error: Silent | Denied, what: str, doing: str) -> Refused:
+    """Return an answer that was lost, or a no, as an outcome."""
+    in_doubt = isinstance(error, Silent) and error.in_doubt
+    return Refused(error=f"{what}: cannot {doing}: {error}", in_doubt=in_doubt)
+
+
+def tag_of_search(key: str) -> str:
+    """Return the tag that all tasks of a search carry: the key up to its search's id."""
+    return ":".join(key.split(":")[:2])
+
+
+class Launcher:
+    """Creates tasks from the base task as the log has it, and hands them to the queue."""
+
+    def __init__(self, server: Server, tasks: ClearmlTasks, labels: Callable[[], Labels]) -> None:
+        assert tasks.base is not None, "a search on ClearML records its base task"
+        self._server = server
+        self._tasks = tasks
+        self._base = tasks.base
+        self._labels = labels
+        self._queue = tasks.queue
+
+    # ---------------------------------------------------------------- drafts
+
+    def draft(self, drafts: Sequence[Draft]) -> list[DraftOutcome]:
+        """Clone the base task for each draft; with `look`, take the task that its key names."""
+        looked = [draft for draft in drafts if draft.look]
+        try:
+            found = self.look(looked) if looked else {}
+        except (Silent, Denied) as error:
+            return [refusal(error, draft.key, "look for its task") for draft in drafts]
+        outcomes: list[DraftOutcome] = []
+        for draft in drafts:
+            if outcomes and isinstance(outcomes[-1], Refused) and outcomes[-1].in_doubt:
+                outcomes.append(_untried(draft.key))  # it does not answer; the others need no time-out of their own
+            else:
+                outcomes.append(self._one(draft, found.get(draft.key, [])))
+        return outcomes
+
+    def look(self, drafts: Sequence[Draft]) -> dict[str, list[Task]]:
+        """Return the tasks that carry the keys of *drafts*.
+
+        Raises:
+            Silent, Denied: the server does not say.
+        """
+        found: dict[str, list[Task]] = {}
+        keys = {draft.key for draft in drafts}
+        for task in by_tags(self._server, sorted(keys)):
+            for key in keys.intersection(task.tags):
+                found.setdefault(key, []).append(task)
+        return found
+
+    def _one(self, draft: Draft, found: Sequence[Task]) -> DraftOutcome:
+        ours = [task for task in found if self.is_ours(draft, task)]
+        if ours:
+            return self._adopt(draft, ours)
+        if draft.look and found:
+            return Refused(error=f"{draft.key}: task {found[0].id} carries this key and has other parameters")
+        try:
+            base = self._base_of(draft)
+            made = self._server.call("tasks.clone", self._clone(draft, base), _Id).data.id
+        except Denied as error:
+            if error.subcode == TASK_GONE:
+                return Refused(error=f"{draft.key}: the base task {self._base_id(draft)} is gone: {error}")
+            return refusal(error, draft.key, "clone the base task")
+        except Silent as error:
+            return refusal(error, draft.key, "clone the base task")
+        return Bound(job_id=made)
+
+    def _adopt(self, draft: Draft, ours: Sequence[Task]) -> DraftOutcome:
+        """Take the first of *ours*; the others are clones whose answer was lost, and never ran."""
+        for extra in ours[1:]:
+            if extra.status == "created":
+                self.delete(extra.id)
+        return Bound(job_id=ours[0].id, adopted=True)
+
+    def is_ours(self, draft: Draft, task: Task) -> bool:
+        """Whether *task* is what the clone for *draft* makes, and no copy of it that somebody made by hand."""
+        have = task.parameters
+        same = all(have.get(name, "") == value for name, value in texts(draft.params).items())
+        name = self._name(draft)
+        return same and (name is None or task.name == name) and (task.comment or "") == comment(draft.params)
+
+    def _clone(self, draft: Draft, base: BaseTask) -> dict[str, object]:
+        labels = self._labels()
+        parent = draft.extras.parent or labels.parent
+        values = texts(draft.params)
+        types = {name: type(value).__name__ for name, value in draft.params.items() if value is not None}
+        declared = merged(base.hyper_parameters, values, dict.fromkeys(values, "") | types)
+        tags = [*base.tags, *draft.extras.tags, OPTIMIZATION, f"opt: {parent}" if parent else "opt"]
+        body: dict[str, object] = {
+            "task": self._base_id(draft),
+            "new_task_comment": comment(draft.params),
+            "new_task_parent": draft.before or parent or self._tasks.base_task_id,
+            "new_task_tags": list(dict.fromkeys([*tags, tag_of_search(draft.key), draft.key])),
+            "new_task_hyperparams": as_sections(declared),
+        }
+        name, project = self._name(draft), labels.project or base.project
+        return body | ({"new_task_name": name} if name else {}) | ({"new_task_project": project} if project else {})
+
+    def _base_of(self, draft: Draft) -> BaseTask:
+        """Return what is cloned: the search's base task as its log has it, or one that a caller named."""
+        other = draft.extras.base_task_id
+        if other is None:
+            return self._base
+        tasks, _ = by_id(self._server, [other], BASE_FIELDS)
+        if other not in tasks:
+            raise Denied(400, TASK_GONE, f"there is no task {other}")
+        return base_task(tasks[other])
+
+    def _base_id(self, draft: Draft) -> str:
+        return draft.extras.base_task_id or self._tasks.base_task_id
+
+    def _name(self, draft: Draft) -> str | None:
+        return self._labels().name(self._base.name, draft.params)
+
+    # ---------------------------------------------------------------- launches
+
+    def launch(self, jobs: Sequence[Job]) -> list[LaunchOutcome]:
+        """Enqueue each task that is still a draft; what is on its way or over already is left alone."""
+        try:
+            tasks, _ = by_id(self._server, [job.job_id for job in jobs], STATUS_FIELDS)
+        except (Silent, Denied) as error:
+            return [refusal(error, job.job_id, "read its task back") for job in jobs]
+        outcomes: list[LaunchOutcome] = []
+        for job in jobs:
+            if outcomes and isinstance(outcomes[-1], Refused) and outcomes[-1].in_doubt:
+                outcomes.append(_untried(job.job_id))
+            else:
+                outcomes.append(self._enqueue(job, tasks.get(job.job_id)))
+        return outcomes
+
+    def _enqueue(self, job: Job, task: Task | None) -> LaunchOutcome:
+        if task is None:
+            return Ended(how="lost", why="its task was deleted before it was launched")
+        if task.status != "created":
+            at = microseconds(task.started)
+            return Queued() if task.status == "queued" or at is None else Started(at)
+        try:
+            if job.extras.task_overrides:
+                self._edit(job)
+            self._server.call("tasks.enqueue", {"task": job.job_id, "queue": self._queue}, Nothing)
+        except Denied as error:
+            return self._not_enqueued(job, error)
+        except Silent as error:
+            return refusal(error, job.job_id, "enqueue it")
+        return Queued()
+
+    def _not_enqueued(self, job: Job, error: Denied) -> LaunchOutcome:
+        if error.subcode == ALREADY_QUEUED:
+            return Queued()
+        if error.subcode == QUEUE_GONE:
+            return Refused(error=f"the queue {self._tasks.execution_queue} is gone ({error}); make it anew, or wait")
+        return refusal(error, job.job_id, "enqueue it")
+
+    def _edit(self, job: Job) -> None:
+        """Set what a caller overrides beside parameters: once more is no harm."""
+        changes: dict[str, dict[str, object]] = {}
+        for path, value in job.extras.task_overrides.items():
+            section, _, field = str(path).partition(".")
+            changes.setdefault(section, {})[field] = value
+        self._server.call("tasks.edit", {"task": job.job_id, "force": True, **changes}, Nothing)
+
+    # ---------------------------------------------------------------- clean-up
+
+    def delete(self, task: str) -> None:
+        """Delete a draft that never ran; one that is gone already is no error.
+
+        Raises:
+            Silent, Denied: the server does not do it.
+        """
+        try:
+            self._server.call("tasks.delete", {"task": task, "force": False}, Nothing)
+        except Denied as error:
+            if error.subcode != TASK_GONE:
+                raise
+
+
+def texts(params: Mapping[str, Scalar]) -> dict[str, str]:
+    """Return parameters as ClearML stores them."""
+    return {name: clearml_text(value) for name, value in params.items()}
+
+
+def comment(params: Mapping[str, Scalar]) -> str:
+    """Return a job's comment as ClearML's class writes it."""
+    return "\n".join(f"{name}={params[name]}" for name in sorted(params))
+
+
+def _untried(what: str) -> Refused:
+    return Refused(error=f"{what}: not tried, since the server does not answer")

@@ -1,0 +1,87 @@
+"""A search's tasks on their server: looked over before a controller begins, then driven through the door."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from eventhpo.clearml.base import Found, described
+from eventhpo.clearml.curves import Curves
+from eventhpo.clearml.door import ClearmlJobs
+from eventhpo.clearml.launch import Labels, Launcher
+from eventhpo.clearml.session import Denied, Server, Silent
+from eventhpo.clearml.survey import adopted, refuse, surveyed
+from eventhpo.core.events import Event, Recorded
+from eventhpo.core.space import job_names
+from eventhpo.core.spec import ClearmlTasks, Search
+from eventhpo.core.state import State
+from eventhpo.errors import Busy, Usage
+
+logger = logging.getLogger("eventhpo.clearml")
+
+
+class OnClearml:
+    """Where the jobs of a search run: a ClearML server, as its SDK is configured here.
+
+    *labels* says under which parent, in which project and by which names; without a
+    parent of theirs, jobs go under the optimizer's task that the log has. With *adopt*,
+    jobs that the log has lost are taken up again.
+    """
+
+    def __init__(self, *, labels: Callable[[], Labels] = Labels, adopt: bool = False) -> None:
+        self._labels = labels
+        self._adopt = adopt
+        self._server: Server | None = None
+
+    def described(self, search: Search) -> tuple[Search, tuple[str, ...]]:
+        """Return *search* with what the server says of its base task and queue, and what to warn of.
+
+        Raises:
+            Usage, Busy: as `base.described`.
+        """
+        found: Found = described(Server("new"), _tasks(search), job_names(search.space), search.objectives)
+        return msgspec.structs.replace(search, jobs=found.tasks), found.warnings
+
+    def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
+        """Return the jobs to be taken up again; delete clones that nobody bound.
+
+        Raises:
+            DamagedLog: the log has lost its tail, or is a fork. Busy: the server does not answer.
+        """
+        server, launcher = self._on(state), self._launcher(state)
+        try:
+            found = surveyed(server, launcher, state, [row.hash for row in rows])
+            refuse(found, state.head, adopt=self._adopt)
+            for draft in found.drafts:
+                launcher.delete(draft.id)
+            return adopted(Curves(server), state, found.lost)
+        except Silent as error:
+            raise Busy(f"the ClearML server does not answer, so nothing was begun: {error}") from error
+        except Denied as error:
+            raise Usage(f"the ClearML server refuses us: {error}") from error
+
+    def open(self, log: Path, state: State) -> ClearmlJobs:
+        """Return the door for the search whose log lies at *log*."""
+        return ClearmlJobs(self._on(state), _tasks(state.search), lambda: self._labelled(state))
+
+    def _on(self, state: State) -> Server:
+        if self._server is None:
+            self._server = Server(state.search_id[:12])
+        return self._server
+
+    def _launcher(self, state: State) -> Launcher:
+        return Launcher(self._on(state), _tasks(state.search), lambda: self._labelled(state))
+
+    def _labelled(self, state: State) -> Labels:
+        labels = self._labels()
+        if labels.parent is None and state.optimizer_task is not None:
+            return Labels(parent=state.optimizer_task.task_id, project=labels.project, name=labels.name)
+        return labels
+
+
+def _tasks(search: Search) -> ClearmlTasks:
+    assert isinstance(search.jobs, ClearmlTasks)
+    return search.jobs

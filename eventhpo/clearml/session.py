@@ -1,0 +1,287 @@
+"""One request to a ClearML server, and one answer or none: nothing here tries again.
+
+The session is the SDK's (its configuration, credentials and login); the transport is
+ours. The SDK's own repeats a request whose answer was lost, a clone too, and can do so
+for ever: on 503, on half an answer, on an answer without meta.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from eventhpo.errors import Busy, Usage
+
+T = TypeVar("T")
+
+MARK = "X-Eventhpo-Door"  # the header by which our requests are told from the SDK's
+API = (2, 34)  # the newest version of the server's calls that we know
+CONNECT, READ, TOTAL = 5.0, 20.0, 60.0  # seconds; a poll of 100 long curves takes the server one or two
+LONGEST = 256 * 2**20  # bytes of an answer: 100 curves of 6,000 points are 20 MiB
+PIECE = 2**16
+UNAUTHORIZED = 401
+BROKEN = 500  # from here on an error is the server's own, and what it did before it is not known
+NEVER_SENT = ("NewConnectionError", "ConnectTimeoutError", "NameResolutionError")
+
+
+class Nothing(msgspec.Struct):
+    """An answer of which nothing is read."""
+
+
+class Silent(Exception):
+    """There is no answer that could be used; `in_doubt` if the server may have done it all the same."""
+
+    def __init__(self, text: str, *, in_doubt: bool) -> None:
+        super().__init__(text)
+        self.in_doubt = in_doubt
+
+
+class Denied(Exception):
+    """The server says no, and did nothing: its `code` and `subcode` (100 and more are reasons of its own)."""
+
+    def __init__(self, code: int, subcode: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+        self.subcode = subcode
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """What the server answered: `data`, and its clock in microseconds since 1970."""
+
+    data: T
+    clock: int
+
+
+class _Meta(msgspec.Struct):
+    result_code: int
+    result_subcode: int = 0
+    result_msg: str = ""
+
+
+class _Envelope(msgspec.Struct):
+    meta: _Meta
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class _Got(msgspec.Struct, frozen=True):
+    """A response as the SDK's login wants to see it, read in full."""
+
+    status_code: int
+    reason: str
+    body: bytes
+    headers: Mapping[str, str]
+
+    def json(self) -> Any:
+        """Return the body as JSON."""
+        return json.loads(self.body)
+
+
+class Server:
+    """A ClearML server as the SDK is configured for it; *mark* names whose requests these are.
+
+    No request is made before the first `call`.
+    """
+
+    def __init__(self, mark: str) -> None:
+        self._mark = mark
+        self._session: Any = None
+
+    def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> Answer[T]:
+        """Send one request and return its answer, the data read as *kind*.
+
+        Raises:
+            Silent: no answer that can be used. Denied: the server refused.
+            Usage: the SDK has no configuration, or is in offline mode.
+        """
+        if self._session is None:
+            self._session = _connected(self._mark)
+        got = _sent(self._session, endpoint, body)
+        envelope = _envelope(endpoint, got)
+        if max(envelope.meta.result_code, got.status_code) >= BROKEN:
+            raise Silent(f"{endpoint}: HTTP {got.status_code}: {envelope.meta.result_msg}", in_doubt=True)
+        if envelope.meta.result_code != 200 or got.status_code != 200:
+            raise Denied(envelope.meta.result_code, envelope.meta.result_subcode, envelope.meta.result_msg)
+        return Answer(_read(endpoint, envelope.data, kind), _clock(endpoint, got))
+
+
+def require(server: Server, endpoint: str, body: Mapping[str, object], kind: type[T]) -> Answer[T]:
+    """Return the answer to a question that is asked before anything is begun.
+
+    Raises:
+        Busy: the server does not answer. Usage: it refuses.
+    """
+    try:
+        return server.call(endpoint, body, kind)
+    except Silent as error:
+        raise Busy(f"the ClearML server does not answer, so nothing was begun: {error}") from error
+    except Denied as error:
+        raise Usage(f"the ClearML server refuses {endpoint}: {error}") from error
+
+
+# ---------------------------------------------------------------- the SDK's session, with a transport of its own
+
+
+def _connected(mark: str) -> Any:
+    from clearml.backend_api.session.defs import MissingConfigError  # noqa: PLC0415  half a second
+
+    kind = _session_class(mark)
+    if kind._offline_mode:
+        raise Usage(
+            "ClearML is in offline mode, where there is no server to run jobs: "
+            "run them on this machine with jobs=LocalJobs(command=[...]), or with `command = [...]` in a search file"
+        )
+    try:
+        return kind(http_retries_config={"total": 0, "connect": 0, "read": 0, "status": 0, "redirect": 0})
+    except MissingConfigError as error:
+        raise Usage(
+            "ClearML is not configured here: there is no clearml.conf, nor CLEARML_API_HOST, CLEARML_API_ACCESS_KEY "
+            "and CLEARML_API_SECRET_KEY; run `clearml-init`, or run jobs on this machine with LocalJobs"
+        ) from error
+    except Exception as error:
+        raise _login_failed(error) from error
+
+
+def _login_failed(error: Exception) -> Exception:
+    """Return what a login that failed means: the SDK wraps all of it in one class."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, Silent):
+            return Silent(str(cause), in_doubt=False)
+        cause = cause.__cause__ or cause.__context__
+    return Denied(UNAUTHORIZED, 0, f"it does not let us in: {error}")
+
+
+def _session_class(mark: str) -> Any:
+    from clearml.backend_api.session.session import Session as Sdk  # noqa: PLC0415
+
+    class Session(Sdk):  # type: ignore[misc]
+        """The SDK's session, each request sent once, and nothing of the process changed by its configuration."""
+
+        def _send_request(  # the SDK's signature
+            self,
+            service: str,
+            action: str,
+            version: str | None = None,
+            method: str | None = None,
+            headers: Mapping[str, str] | None = None,
+            auth: object = None,
+            data: object = None,
+            json: object = None,
+            refresh_token_if_unauthorized: bool = True,
+            params: object = None,
+        ) -> _Got:
+            url = f"{self.host}/v{version}/{service}.{action}" if version else f"{self.host}/{service}.{action}"
+            ours = dict.fromkeys(self._WORKER_HEADER, self.worker) | dict.fromkeys(self._CLIENT_HEADER, self.client)
+            sent = {**(headers or {}), **ours, MARK: mark}
+            got = _once(
+                self._Session__http_session,
+                url,
+                {"headers": sent, "auth": auth, "data": data, "json": json, "params": params},
+            )
+            if service == "auth" and got.status_code >= BROKEN:
+                raise Silent(f"{url}: HTTP {got.status_code} {got.reason}", in_doubt=False)
+            return got
+
+        def _get_token(self) -> str:
+            return str(self.raw_token)  # never by our clock, which may be off: the server says when it is too old
+
+        def _load_vaults(self) -> None:
+            return None
+
+        def _apply_config_sections(self, local_logger: object) -> None:
+            return None
+
+    return Session
+
+
+def _once(http: Any, url: str, sent: dict[str, Any]) -> _Got:
+    """Send one request and read its answer to the end, within `TOTAL` seconds and `LONGEST` bytes."""
+    end = time.monotonic() + TOTAL
+    try:
+        with http.request("POST", url, timeout=(CONNECT, READ), stream=True, allow_redirects=False, **sent) as answer:
+            parts, size = [], 0
+            for part in answer.iter_content(PIECE):
+                size += len(part)
+                if size > LONGEST:
+                    raise Silent(f"{url}: its answer is longer than {LONGEST} bytes", in_doubt=True)
+                if time.monotonic() > end:
+                    raise Silent(f"{url}: its answer takes longer than {TOTAL:g} s", in_doubt=True)
+                parts.append(part)
+            return _Got(answer.status_code, str(answer.reason), b"".join(parts), dict(answer.headers))
+    except (OSError, ValueError) as error:  # what requests raises is an OSError, but for a bad address
+        raise Silent(f"{url}: {_brief(error)}", in_doubt=not _never_sent(error)) from error
+
+
+def _never_sent(error: Exception) -> bool:
+    """Whether the request cannot have reached the server: the connection was not made."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return any(type(e).__name__ in NEVER_SENT for e in (error, reason) if e is not None)
+
+
+def _brief(error: Exception) -> str:
+    text = str(getattr(error.args[0], "reason", error)) if error.args else type(error).__name__
+    return text.split(">: ", 1)[-1]
+
+
+def _sent(session: Any, endpoint: str, body: Mapping[str, object]) -> _Got:
+    """Send a request; one that is not authorised was not looked at, and is sent again with a new token."""
+    service, action = endpoint.split(".", 1)
+    version = _version(session.api_version)
+    for fresh in (False, True):
+        if fresh:
+            _new_token(session)
+        headers = {"Authorization": f"Bearer {session.raw_token}"}
+        got: _Got = session._send_request(service, action, version=version, headers=headers, json=body)
+        if got.status_code != UNAUTHORIZED:
+            break
+    return got
+
+
+def _new_token(session: Any) -> None:
+    try:
+        session.refresh_token()
+    except Exception as error:
+        raise _login_failed(error) from error
+
+
+def _version(offered: str) -> str:
+    try:
+        theirs = tuple(int(part) for part in str(offered).split(".")[:2])
+    except ValueError:
+        theirs = API
+    return ".".join(map(str, min(theirs, API)))
+
+
+def _envelope(endpoint: str, got: _Got) -> _Envelope:
+    """Return the answer's envelope; what has none comes from something in between, or from a broken server."""
+    try:
+        return msgspec.json.decode(got.body, type=_Envelope)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        begin = got.body[:80].decode("utf-8", "replace")
+        text = f"{endpoint}: HTTP {got.status_code} {got.reason} without an answer of ClearML's ({begin!r})"
+        raise Silent(text, in_doubt=True) from None
+
+
+def _read(endpoint: str, data: msgspec.Raw, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Silent(f"{endpoint}: its answer cannot be read ({error})", in_doubt=True) from None
+
+
+def _clock(endpoint: str, got: _Got) -> int:
+    """Return the server's clock, by its `Date` header, in microseconds."""
+    date = {name.lower(): value for name, value in got.headers.items()}.get("date", "")
+    try:
+        at = parsedate_to_datetime(date)
+    except (TypeError, ValueError):
+        raise Silent(f"{endpoint}: its answer carries no Date, which jobs are timed by", in_doubt=True) from None
+    return round(at.replace(tzinfo=at.tzinfo or UTC).timestamp() * 1_000_000)

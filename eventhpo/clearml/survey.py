@@ -1,0 +1,261 @@
+"""Before a controller begins: which tasks of its search the log knows nothing of, and why.
+
+A key names the last row before its intent. If the log ends before that row, or has it
+and not the intent behind it, it has lost its tail; if it has another row there, it is
+a fork of the log that made the task, and must not go on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Literal, TypeAlias, cast
+
+import msgspec
+
+from eventhpo.clearml.curves import Curves
+from eventhpo.clearml.launch import Launcher
+from eventhpo.clearml.session import Server
+from eventhpo.clearml.stop import REASON
+from eventhpo.clearml.tasks import Task, by_tags
+from eventhpo.clearml.watch import PENDING
+from eventhpo.core.curve import Curve
+from eventhpo.core.events import AdoptedCurve, Head, JobAdopted
+from eventhpo.core.space import dimensions
+from eventhpo.core.spec import (
+    BaseTask,
+    DiscreteParameterRange,
+    ParameterSet,
+    Range,
+    Scalar,
+    Search,
+    UniformIntegerParameterRange,
+    clearml_text,
+    to_num,
+)
+from eventhpo.core.state import Attempt, State
+from eventhpo.errors import DamagedLog
+from eventhpo.jobs.protocol import Draft, Job
+
+Fate: TypeAlias = Literal["pruned", "limit", "time", "aborted"]
+FATES = ("pruned", "limit", "time", "aborted")
+SHOWN = 5  # tasks that a message names
+
+_KEY = re.compile(r"(eventhpo:[0-9a-f]{12}):(\d+)-([0-9a-f]{8}):(\d+)\.(\d+)")
+
+
+class Key(msgspec.Struct, frozen=True):
+    """The parts of an attempt's key: the last row before its intent, and which attempt it is of."""
+
+    text: str
+    seq: int
+    hash: str
+    trial: int
+    attempt: int
+
+
+def read_key(tag: str, search: str) -> Key | None:
+    """Return the key that *tag* is for the search whose tag is *search*; None for any other tag."""
+    found = _KEY.fullmatch(tag)
+    if found is None or found[1] != search:
+        return None
+    return Key(tag, int(found[2]), found[3], int(found[4]), int(found[5]))
+
+
+class Stray(msgspec.Struct, frozen=True):
+    """A task with a key of our search that the log has no intent for."""
+
+    key: Key
+    task: Task
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """What lies on the server beside what the log knows."""
+
+    lost: tuple[Stray, ...] = ()  # the log has lost its tail
+    forked: tuple[Stray, ...] = ()  # another log of the same search made them
+    drafts: tuple[Task, ...] = ()  # clones whose answer was lost: nobody bound them, they never ran
+
+
+def surveyed(server: Server, launcher: Launcher, state: State, hashes: Sequence[str]) -> Survey:
+    """Return what the server has of this search beside the log; *hashes* are those of its rows, in order.
+
+    Raises:
+        Silent, Denied: as `Server.call`.
+    """
+    search = f"eventhpo:{state.search_id[:12]}"
+    known = {a.key: a for trial in state.trials for a in trial.attempts}
+    lost: dict[str, Stray] = {}
+    forked: list[Stray] = []
+    drafts: list[Task] = []
+    for task in by_tags(server, [search]):
+        for key in filter(None, (read_key(tag, search) for tag in task.tags)):
+            attempt = known.get(key.text)
+            if attempt is not None:
+                drafts += [task] if _left_over(launcher, state, attempt, task) else []
+            elif key.seq > len(hashes) or hashes[key.seq - 1][:8] == key.hash:
+                lost.setdefault(key.text, Stray(key, task))
+            else:
+                forked.append(Stray(key, task))
+    in_order = sorted(lost.values(), key=lambda s: (s.key.trial, s.key.attempt))
+    return Survey(tuple(in_order), tuple(forked), tuple(drafts))
+
+
+def _left_over(launcher: Launcher, state: State, attempt: Attempt, task: Task) -> bool:
+    """Whether *task* is a second clone for an attempt that has its task, or is over."""
+    if task.status != "created" or task.id == attempt.job_id or (attempt.job_id is None and attempt.ended is None):
+        return False
+    trial = state.trials[attempt.trial]
+    draft = Draft(
+        trial=attempt.trial,
+        attempt=attempt.number,
+        key=attempt.key,
+        params=trial.params,
+        slot=attempt.slot,
+        before=None,
+        look=True,
+        failures=0,
+    )
+    return launcher.is_ours(draft, task)
+
+
+def refuse(found: Survey, head: Head, *, adopt: bool) -> None:
+    """Return if the log may go on.
+
+    Raises:
+        DamagedLog: it is a fork, or has lost its tail and *adopt* was not asked for.
+    """
+    if found.forked:
+        raise DamagedLog(
+            f"this log is a fork: {_named(found.forked)} made by another log of the same search, which went on "
+            f"differently; go on with that one"
+        )
+    if found.lost and not adopt:
+        raise DamagedLog(
+            f"this log has lost its tail: it ends at {head.seq}, and {_named(found.lost)} made behind that; "
+            "go on with a copy that has them, or take them up again with --adopt (adopt=True)"
+        )
+
+
+def _named(strays: Sequence[Stray]) -> str:
+    names = [f"{s.task.id} (trial {s.key.trial}, attempt {s.key.attempt})" for s in strays[:SHOWN]]
+    more = f" and {len(strays) - SHOWN} more" if len(strays) > SHOWN else ""
+    return f"{'task' if len(strays) == 1 else 'tasks'} {', '.join(names)}{more} {'was' if len(strays) == 1 else 'were'}"
+
+
+# ---------------------------------------------------------------- taking up again
+
+
+def adopted(curves: Curves, state: State, lost: Sequence[Stray]) -> list[JobAdopted]:
+    """Return the events by which the tasks of *lost* are jobs of the search again, their curves read anew.
+
+    Raises:
+        Silent, Denied: as `Server.call`.
+    """
+    search = state.search
+    jobs = [_job(stray, len(search.objectives)) for stray in lost]
+    begun = [job for job, stray in zip(jobs, lost, strict=True) if stray.task.status not in PENDING]
+    readings = curves.read(begun, search.objectives)
+    slots = _free_slots(state)
+    events = []
+    for stray in lost:
+        task, key = stray.task, stray.key
+        reading = readings.get(task.id)
+        fate, judged = fate_of(task)
+        events.append(
+            JobAdopted(
+                trial=key.trial,
+                attempt=key.attempt,
+                key=key.text,
+                job_id=task.id,
+                params=params_of(search, task.parameters),
+                slot=next(slots) if task.status in (*PENDING, "in_progress") else 0,
+                launched=task.status != "created",
+                curves=tuple(
+                    AdoptedCurve(c.title, c.series, c.iterations, tuple(map(to_num, c.values)))
+                    for c in (reading.curves if reading is not None else ())
+                ),
+                fate=fate,
+                judged=judged,
+            )
+        )
+    return events
+
+
+def _job(stray: Stray, objectives: int) -> Job:
+    return Job(
+        trial=stray.key.trial,
+        attempt=stray.key.attempt,
+        key=stray.key.text,
+        job_id=stray.task.id,
+        params={},
+        slot=0,
+        started=True,
+        stopping=False,
+        lost=False,
+        cursor=0,
+        points=0,
+        failures=0,
+        boot="",
+        known=tuple(Curve() for _ in range(objectives)),
+    )
+
+
+def _free_slots(state: State) -> Iterator[int]:
+    taken = {a.slot for trial in state.active.values() for a in trial.attempts if a.live}
+    return (slot for slot in range(10**9) if slot not in taken)
+
+
+def fate_of(task: Task) -> tuple[Fate | None, int]:
+    """Return what had been settled of a task that we stopped, and at which point a prune came."""
+    if task.status != "stopped" or task.status_reason != REASON:
+        return None, 0
+    word, _, count = (task.status_message or "").partition(" ")
+    if word not in FATES:
+        return None, 0
+    return cast(Fate, word), int(count) if count.isdigit() else 0
+
+
+def params_of(search: Search, texts: Mapping[str, str]) -> dict[str, Scalar]:
+    """Return the parameters of a task in the types of the space; what the base task has otherwise, too, as text."""
+    ranges = {r.name: r for r in _ranges(search)}
+    fixed = _fixed(search)
+    base = _base_texts(search)
+    found: dict[str, Scalar] = {}
+    for name, text in texts.items():
+        if name in ranges:
+            found[name] = _value(ranges[name], text)
+        elif name in fixed:
+            found[name] = next((v for v in fixed[name] if clearml_text(v) == text), text)
+        elif base.get(name) != text:
+            found[name] = text
+    return found
+
+
+def _ranges(search: Search) -> Iterable[Range]:
+    sets = {p.name for p in search.space if isinstance(p, ParameterSet)}
+    return (r for name, r in dimensions(search.space).items() if name not in sets)
+
+
+def _fixed(search: Search) -> dict[str, list[Scalar]]:
+    """Return what the sets of the space hand to a job as it stands."""
+    found: dict[str, list[Scalar]] = {}
+    for p in search.space:
+        for one in p.sets if isinstance(p, ParameterSet) else ():
+            for name, value in one.values.items():
+                found.setdefault(name, []).append(value)
+    return found
+
+
+def _base_texts(search: Search) -> dict[str, str]:
+    base = getattr(search.jobs, "base", None)
+    return {p.full_name: p.value for p in base.hyper_parameters} if isinstance(base, BaseTask) else {}
+
+
+def _value(r: Range, text: str) -> Scalar:
+    if isinstance(r, DiscreteParameterRange):
+        return next((v for v in r.values if clearml_text(v) == text), text)
+    try:
+        return int(text) if isinstance(r, UniformIntegerParameterRange) else float(text)
+    except ValueError:
+        return text  # somebody edited it; it stays what it is
