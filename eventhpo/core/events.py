@@ -168,7 +168,7 @@ class LaunchRequested(Input, frozen=True, kw_only=True):
 
 
 class AbortRequested(Input, frozen=True, kw_only=True):
-    """A person or a caller ends one job."""
+    """A person or a caller ends one job; its trial's end says `why`."""
 
     trial: int
     attempt: int

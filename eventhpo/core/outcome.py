@@ -36,7 +36,7 @@ def end_of(state: State, attempt: Attempt) -> End:
         case "pruned":
             return End("pruned")
         case "aborted":
-            return End("aborted", "stopped with the run or the search")
+            return End("aborted", attempt.fate_why or "stopped with the run or the search")
         case "limit":
             return End("completed") if has_value else End("no value", _no_value(state, attempt))
         case "time":

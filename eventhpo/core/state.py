@@ -68,6 +68,7 @@ class Attempt(msgspec.Struct):
     others: dict[tuple[str, str], OtherSeries] = {}
     bad: int = 0  # reports that could not be read
     fate: Fate | None = None  # settled before its end
+    fate_why: str = ""  # in words of whoever asked for it
     closed: bool = False  # its unjudged points stay unjudged
     stop: int | None = None  # seq of what wants it stopped
     stop_sent: bool = False

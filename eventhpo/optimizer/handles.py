@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clearml.automation.job import ClearmlJob
 
+from eventhpo.core import outcome
 from eventhpo.core.spec import Scalar, clearml_text
 from eventhpo.core.state import Attempt, State
 from eventhpo.views import words
@@ -125,9 +126,9 @@ class Job(ClearmlJob):  # type: ignore[misc]
         """Have the job started if it is not; whether it was launched."""
         return self._optimizer._launch(self._names)
 
-    def abort(self) -> None:
-        """Have the job ended; one that is over stays as it is."""
-        self._optimizer._abort(self._names)
+    def abort(self, *, why: str = "") -> None:
+        """Have the job ended, its trial's end says *why*; one that is over stays as it is."""
+        self._optimizer._abort(self._names, why)
 
     def status(self, force: bool = False) -> str:
         """Return the status in ClearML's words."""
@@ -135,7 +136,11 @@ class Job(ClearmlJob):  # type: ignore[misc]
 
     def status_message(self) -> str:
         """Return why the job ended, empty as long as it runs."""
-        return self._optimizer._of(self._names, lambda state, a: a.ended.why if a.ended is not None else "")
+
+        def said(state: State, a: Attempt) -> str:
+            return "" if a.ended is None else outcome.end_of(state, a).why or a.ended.why
+
+        return self._optimizer._of(self._names, said)
 
     def get_metric(self, title: str, series: str) -> tuple[float, float, float]:
         """Return (min, max, last) of a series.

@@ -307,7 +307,7 @@ class Optimizer(Reading):
     def _monitor_all(self) -> None:
         for job in self.get_running_jobs():
             if not self.monitor_job(job) and self._of(job._names, lambda state, a: a.ended is None and a.stop is None):
-                job.abort()
+                job.abort(why="monitor_job returned False")
 
     def _launch_drafts(self) -> None:
         """Launch what a subclass made and left in an earlier step, or in a process that was killed."""
@@ -449,14 +449,14 @@ class Optimizer(Reading):
 
         return bool(driver.ask(build, answer, act))
 
-    def _abort(self, names: Names) -> None:
+    def _abort(self, names: Names, why: str) -> None:
         if self._of(names, lambda state, a: a.ended is not None or a.stop is not None):
             return
         driver = self._opened()
 
         def build(state: State) -> Event | None:
             over = state.attempt(*names).ended is not None
-            return None if over else AbortRequested(trial=names[0], attempt=names[1], why="abort()")
+            return None if over else AbortRequested(trial=names[0], attempt=names[1], why=why)
 
         def answer(state: State) -> bool | None:
             attempt = state.attempt(*names)

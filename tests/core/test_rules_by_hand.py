@@ -241,6 +241,34 @@ def test_a_job_that_was_aborted_is_stopped_and_its_trial_is_not_tried_again():
     assert log.state.totals.trials["failed"] == 0
 
 
+STOPPED = "stopped with the run or the search"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("a person: it diverges",), "a person: it diverges"),
+        (("",), "aborted by request"),
+        (("the first", "the second"), "the first"),
+        (("abort()",), STOPPED),  # as logs have it from before reasons were told on
+    ],
+    ids=["a reason", "none", "two", "an old log"],
+)
+def test_the_reason_of_an_abort_is_that_of_the_trials_end(asked, said):
+    hand = Hand(search(total_max_jobs=1))
+    for why in asked:
+        then(hand, AbortRequested(trial=0, attempt=0, why=why))
+    hand.poll(observed(0, 0, line(0.5)), ended(0, how="stopped"))
+    assert hand.log().one(TrialFinished).why == said
+
+
+def test_an_abort_behind_a_stop_of_the_run_does_not_change_why_the_trial_ended():
+    hand = Hand(search(total_max_jobs=1))
+    then(hand, StopAsked(scope="run"))
+    then(hand, AbortRequested(trial=0, attempt=0, why="too late"))
+    assert hand.state.attempt(0, 0).fate_why == ""
+
+
 def test_a_draft_that_was_aborted_never_runs_and_costs_nothing():
     hand = by_hand(ask(), max_iteration_per_job=4)
     hand.answers["stop", 0, 0] = ended(0, how="cancelled")

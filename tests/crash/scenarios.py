@@ -321,7 +321,7 @@ SCENARIOS: dict[str, Make] = {
             (3, JobRequested(request="r2", params={"General/x": 7.0, "General/other": "b"})),
             (9, JobRequested(request="lapses")),
             (9, LaunchRequested(trial=0, attempt=0)),
-            (14, AbortRequested(trial=1, attempt=0, why="abort()")),
+            (14, AbortRequested(trial=1, attempt=0, why="a caller: too slow")),
             (20, JobRequested(request="r3", params={"General/x": 0.25})),
             (20, LaunchRequested(trial=2, attempt=0)),
             (30, DrivenByHand(by_hand=False)),

@@ -130,7 +130,20 @@ def test_a_job_that_runs_is_aborted_by_its_handle(place):
     assert not optimizer.monitor_job(job)
     eventually(lambda: optimizer.monitor_job(job) or job.is_stopped())
     assert job.is_aborted()
-    assert [e.state for e in place.of(TrialFinished)] == ["aborted"]
+    assert [(e.state, e.why) for e in place.of(TrialFinished)] == [("aborted", "aborted by request")]
+    assert job.status_message() == "aborted by request"
+
+
+def test_the_reason_that_is_given_to_an_abort_is_that_of_the_trials_end(place):
+    place.hold.touch()
+    optimizer = place.optimizer()
+    job = optimizer.create_job()
+    job.launch()
+    job.abort(why="it diverges")
+    monitored(optimizer, job)
+    eventually(lambda: optimizer.monitor_job(job) or job.is_stopped())
+    assert [(e.state, e.why) for e in place.of(TrialFinished)] == [("aborted", "it diverges")]
+    assert job.status_message() == "it diverges"
 
 
 def test_aborting_twice_or_what_is_over_says_nothing(place):
@@ -383,7 +396,7 @@ def test_a_live_job_that_a_subclass_has_no_use_for_is_aborted(place, how):
             pass
     assert optimizer.asked > 4
     assert [e.state for e in place.of(TrialFinished)] == ["completed", "aborted", "completed", "completed"]
-    assert [(e.trial, e.attempt) for e in place.of(AbortRequested)] == [(1, 0)]
+    assert [(e.trial, e.attempt, e.why) for e in place.of(AbortRequested)] == [(1, 0, "monitor_job returned False")]
     assert place.of(JobRequested) == []
 
 

@@ -25,6 +25,7 @@ def test_a_golden_log_is_verified_and_decided_again_alike(log: Path, tmp_path: P
 
 
 HEADS = {
+    "aborted": "73:c370a5ee88ff445f16a7d68930c92d17",
     "objectives": "108:7cd93b26295535a73c89422ef106e164",
     "rungs": "174:f16b37da6c3c8c7972d84995df228129",
     "stopped": "48:003c4eaeeaf63f9e3d7be6ba90038166",
@@ -41,4 +42,5 @@ def test_the_golden_logs_hold_every_kind_of_trial() -> None:
     counts = {log.stem: fold(read(log).rows).totals.trials for log in LOGS}
     assert counts["rungs"]["pruned"]
     assert counts["stopped"]["aborted"]
+    assert counts["aborted"]["aborted"] == 2
     assert counts["objectives"]["completed"] == 8

@@ -22,6 +22,8 @@ from eventhpo.core.folding.jobs import settle
 from eventhpo.core.folding.trials import take
 from eventhpo.core.state import State, Trial
 
+UNSAID = "abort()"  # stood for any reason before reasons were told on; such logs were decided without one
+
 
 def _requested(state: State, row: Recorded, event: JobRequested) -> None:
     state.asked.append(event)
@@ -40,7 +42,11 @@ def _launch(state: State, row: Recorded, event: LaunchRequested) -> None:
 def _abort(state: State, row: Recorded, event: AbortRequested) -> None:
     attempt = state.attempt(event.trial, event.attempt)
     if attempt.ended is None:
-        settle(attempt, "aborted", row.seq)
+        settle(attempt, "aborted", row.seq, _reason(event))
+
+
+def _reason(event: AbortRequested) -> str:
+    return "" if event.why == UNSAID else event.why or "aborted by request"
 
 
 def _driven(state: State, row: Recorded, event: DrivenByHand) -> None:

@@ -21,7 +21,7 @@ from eventhpo.core.events import (
 from eventhpo.core.state import Attempt, Failure, State
 
 
-def settle(attempt: Attempt, fate: Any, seq: int) -> None:
+def settle(attempt: Attempt, fate: Any, seq: int, why: str = "") -> None:
     """Have it stopped, and let *fate* be its outcome, all further points late, unless that is settled already.
 
     Late, because no charge may depend on how fast the stop takes effect.
@@ -29,7 +29,7 @@ def settle(attempt: Attempt, fate: Any, seq: int) -> None:
     if attempt.stop is None:
         attempt.stop = seq
     if attempt.fate is None:
-        attempt.fate = fate
+        attempt.fate, attempt.fate_why = fate, why
         attempt.closed = fate == "aborted"
         attempt.end_curves()
 
