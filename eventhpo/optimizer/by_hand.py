@@ -1,0 +1,201 @@
+"""Jobs that a caller makes, launches, looks at and ends: each wish is an input of the log first, from any thread."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from threading import Event as Flag
+from typing import Any
+
+from eventhpo.core import actions
+from eventhpo.core.events import (
+    AbortRequested,
+    Event,
+    JobCreated,
+    JobExtras,
+    JobRequested,
+    LaunchRequested,
+    TrialSuggested,
+)
+from eventhpo.core.ranges import full_name
+from eventhpo.core.state import State
+from eventhpo.errors import Usage
+from eventhpo.optimizer import convert
+from eventhpo.optimizer.driver import Driver
+from eventhpo.optimizer.handles import Job
+from eventhpo.optimizer.reading import Names, attempts
+from eventhpo.optimizer.recording import Recording
+from eventhpo.requests import EnqueueRequest, accepted, point
+
+logger = logging.getLogger("eventhpo.optimizer")
+
+
+class ByHand(Recording):
+    """What a caller may ask for beside the loop, and a subclass within its steps."""
+
+    _stop_event: Flag
+    _in_step: bool
+
+    @property
+    def _within_step(self) -> bool:
+        """Whether this thread is in the middle of `process_step`."""
+        return self._in_step and self._driver is not None and self._driver.mine
+
+    @property
+    def _makes_jobs_itself(self) -> bool:
+        """Whether a subclass makes the jobs: then a suggestion is due only when it asks for one."""
+        return type(self).create_job is not ByHand.create_job
+
+    def create_job(self) -> Job | None:
+        """Make the next job, not launched; None if no slot, budget or suggestion is left, or `stop` was asked."""
+        if self._within_step and not self._makes_jobs_itself:
+            return self._create_due()
+        return self._request(JobRequested(request=secrets.token_hex(16)))
+
+    def _create_due(self) -> Job | None:
+        """Make the job of the suggestion that is due; inside a step that is no request."""
+        driver = self._opened()
+        with driver.driving() as controller:
+            while suggests(action := driver.advance(suggests)):
+                controller.do(action)
+                if isinstance(action, actions.Decide) and isinstance(action.event, JobCreated):
+                    return Job(self, action.event.trial, action.event.attempt)
+        return None
+
+    def helper_create_job(
+        self,
+        base_task_id: str,
+        parameter_override: Mapping[str, Any] | None = None,
+        task_overrides: Mapping[str, Any] | None = None,
+        tags: Sequence[str] | None = None,
+        parent: str | None = None,
+        **kwargs: Any,
+    ) -> Job | None:
+        """Make a job of one's own parameters, in the budget and in every list; None where there is no room for it."""
+        params = {full_name(str(k)): convert._plain(v) for k, v in (parameter_override or {}).items()}
+        extras = JobExtras(
+            base_task_id=None if base_task_id == self._base_task_id else base_task_id,
+            task_overrides=dict(task_overrides or {}),
+            tags=tuple(tags or ()),
+            parent=parent,
+            further=dict(kwargs),
+        )
+        return self._request(JobRequested(request=secrets.token_hex(16), params=params, extras=extras))
+
+    def _request(self, request: JobRequested) -> Job | None:
+        if self._stop_event.is_set():
+            return None
+        driver = self._opened()
+
+        def answer(state: State) -> Names | str | None:
+            if request.request in state.lapsed:
+                return state.lapsed[request.request]
+            found = [t for t in reversed(state.trials) if t.request == request.request]
+            bound = found and found[0].attempts and found[0].attempts[0].job_id is not None
+            return (found[0].number, 0) if bound else None
+
+        found = driver.ask(lambda state: request, answer, lambda: driver.until(answer), by_hand=not self._within_step)
+        if isinstance(found, str):
+            logger.info("no job was made: %s", found)
+        return Job(self, *found) if isinstance(found, tuple) else None
+
+    def monitor_job(self, job: Any) -> bool:
+        """Whether the job waits or runs; called by hand, it is looked at first."""
+        names = self._names_of(job)
+        driver = self._opened()
+        if not self._within_step:
+            self._look_by_hand(driver)
+        return self._of(names, lambda state, a: a.ended is None and a.stop is None)
+
+    def _look_by_hand(self, driver: Driver) -> None:
+        with driver.turn() as mine:
+            if not mine:
+                return
+            with driver.driving() as controller:
+                driver.mode(by_hand=True)
+                action = driver.advance()
+                if isinstance(action, actions.Poll):
+                    controller.do(action)
+                    driver.advance()
+
+    def update_budget_per_job(self, job: Any) -> bool:
+        """Whether the job is to be aborted: the log says so, and keeps the budget."""
+        return self._of(self._names_of(job), lambda state, a: a.stop is not None)
+
+    def _names_of(self, job: Any) -> Names:
+        if isinstance(job, Job):
+            return job._names
+        wanted = job.task_id()
+        found = self._read(lambda s: [(a.trial, a.number) for a in attempts(s) if a.job_id == wanted])
+        if not found:
+            raise Usage(f"{wanted} is no job of this search")
+        return found[0]
+
+    def enqueue_trial(self, params: Mapping[str, Any]) -> None:
+        """Have a point of one's own tried next; what it leaves out is sampled.
+
+        Raises:
+            Usage: it does not fit the space, or the search is over.
+        """
+        request = EnqueueRequest(params=point(self._asked.search, {k: convert._plain(v) for k, v in params.items()}))
+        request_id = secrets.token_hex(16)
+        refused: list[Usage] = []
+
+        def build(state: State) -> Event | None:
+            try:
+                return accepted(state, request, request_id)
+            except Usage as error:  # raised here, it would end whoever drives
+                refused.append(error)
+                return None
+
+        def answer(state: State) -> bool | None:
+            return request_id in state.requests or bool(refused) or None
+
+        while not self._opened().ask(build, answer, lambda: None):
+            pass  # whoever drove let go of the log before it read this
+        if refused:
+            raise refused[0]
+
+    def _launch(self, names: Names) -> bool:
+        driver = self._opened()
+
+        def build(state: State) -> Event | None:
+            waits = state.attempt(*names).ended is None and not state.attempt(*names).launched
+            return LaunchRequested(trial=names[0], attempt=names[1]) if waits and state.by_hand else None
+
+        def answer(state: State) -> bool | None:
+            attempt = state.attempt(*names)
+            if attempt.launched or attempt.ended is not None:
+                return attempt.launched
+            return None if state.by_hand else True  # the loop launches it
+
+        def act() -> None:
+            driver.advance(suggests)
+
+        return bool(driver.ask(build, answer, act))
+
+    def _abort(self, names: Names, why: str) -> None:
+        if self._of(names, lambda state, a: a.ended is not None or a.stop is not None):
+            return
+        driver = self._opened()
+
+        def build(state: State) -> Event | None:
+            over = state.attempt(*names).ended is not None
+            return None if over else AbortRequested(trial=names[0], attempt=names[1], why=why)
+
+        def answer(state: State) -> bool | None:
+            attempt = state.attempt(*names)
+            return attempt.ended is not None or attempt.stop is not None or None
+
+        driver.ask(build, answer, driver.stop_now)
+
+
+def suggests(action: actions.Action) -> bool:
+    """Whether *action* makes a trial or the first job of one."""
+    if isinstance(action, actions.Suggest):
+        return True
+    if not isinstance(action, actions.Decide):
+        return False
+    event = action.event
+    return isinstance(event, TrialSuggested) or (isinstance(event, JobCreated) and event.attempt == 0)

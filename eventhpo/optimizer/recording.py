@@ -1,0 +1,96 @@
+"""The log that the class records in: made, compared with today's arguments, opened, let go of."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from eventhpo.asking.fingerprint import fingerprint
+from eventhpo.clock import SystemClock
+from eventhpo.controller import Controller
+from eventhpo.core.events import Event, LimitsChanged, OptimizerTaskSet, Recorded, SearchCreated, TrialSuggested
+from eventhpo.core.spec import POLICY, Limits
+from eventhpo.core.state import State
+from eventhpo.errors import Usage
+from eventhpo.log.create import create
+from eventhpo.optimizer import convert, importing
+from eventhpo.optimizer.doors import LocalJobs
+from eventhpo.optimizer.driver import Driver
+from eventhpo.optimizer.reading import Reading
+from eventhpo.requests import FileRequests
+
+logger = logging.getLogger("eventhpo.optimizer")
+
+
+class Recording(Reading):
+    """Opens the log when it is first needed; a log of another search is refused."""
+
+    _limits: Limits
+    _door: LocalJobs
+    _log: Path | None
+    _optimizer_task: Any
+    _previous: Any
+    _take_over: bool
+    _opening: Lock
+
+    @property
+    def log(self) -> Path:
+        """The path of the log: as given, else named after the optimizer's task, else after the base task."""
+        if self._log is None:
+            task = getattr(self._optimizer_task, "id", None)
+            self._log = Path(f"{task or self._base_task_id}.db")
+        return self._log
+
+    def _opened(self) -> Driver:
+        with self._opening:
+            if self._driver is None:
+                self._create()
+                self._driver = Driver(
+                    self.log,
+                    lambda state: self._door.open(self.log, state),
+                    files=FileRequests(self.log),
+                    take_over=self._take_over,
+                    prepare=self._prepare,
+                    tell=self._told,
+                )
+            return self._driver
+
+    def _create(self) -> None:
+        for warning in self._asked.warnings:
+            logger.warning(warning)
+        if self.log.exists():
+            return
+        event = SearchCreated(
+            search_id=secrets.token_hex(16), search=self._asked.search, policy=POLICY, fingerprint=fingerprint()
+        )
+        inputs: list[Event] = []
+        if self._previous is not None:
+            inputs.append(importing.imported(self._previous, self._asked.search))
+        create(self.log, event, SystemClock().now(), inputs)
+        logger.info("this search is recorded in %s; the same script with the same log carries it on", self.log)
+
+    def _prepare(self, controller: Controller) -> None:
+        """Compare what is recorded with today's arguments; record what may change."""
+        state = controller.state
+        found = convert.parted(state.search, self._asked)
+        if found:
+            raise Usage(f"{self.log} records another search:\n" + "\n".join(found))
+        changes = convert.limit_changes(state.limits, self._limits)
+        if changes.given():
+            controller.record(LimitsChanged(changes=changes), None)
+        task = getattr(self._optimizer_task, "id", None)
+        if task is not None and (state.optimizer_task is None or state.optimizer_task.task_id != task):
+            controller.record(
+                OptimizerTaskSet(task_id=str(task), name=str(getattr(self._optimizer_task, "name", ""))), None
+            )
+
+    def _told(self, row: Recorded, state: State) -> None:
+        if isinstance(row.event, TrialSuggested):
+            logger.info("trial %d: %s", row.event.trial, row.event.params)
+
+    def _close(self) -> None:
+        if self._driver is not None:
+            self._driver.close()

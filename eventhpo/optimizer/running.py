@@ -1,0 +1,118 @@
+"""The run: to its end, or step by step with a subclass's say in each, until it is stopped."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from eventhpo.controller import Controller
+from eventhpo.core import actions
+from eventhpo.core.events import StopAsked
+from eventhpo.optimizer.by_hand import ByHand, suggests
+from eventhpo.optimizer.driver import Driver
+from eventhpo.optimizer.reading import attempts
+
+
+class Running(ByHand):
+    """Drives the search: all at once, or a step at a time."""
+
+    _execution_queue: str
+    _num_concurrent_workers: int
+    _on_stop: Literal["abort", "leave"]
+
+    def start(self) -> None:
+        """Run the search until it is over or `stop` is called; the same log carries it on.
+
+        Raises:
+            Busy: somebody else holds the log. Usage: the log records another search.
+            StorageFailed: the log cannot be written.
+        """
+        try:
+            if self._has_steps_of_its_own:
+                while self.process_step():
+                    pass
+            else:
+                with self._opened().driving() as controller:
+                    self._opened().mode(by_hand=False)
+                    self._end_if_asked()
+                    controller.run()
+            self._close()
+        finally:
+            self._stop_event.clear()
+
+    def stop(self) -> None:
+        """End the run, from any thread; the search is carried on by the next `start`.
+
+        Running jobs are ended, or left with `on_stop="leave"`.
+        """
+        self._stop_event.set()
+        self._end_if_asked()
+
+    def _end_if_asked(self) -> None:
+        if self._stop_event.is_set() and self._driver is not None:
+            self._driver.interrupt(StopAsked(scope="run", jobs=self._on_stop, why="stop()"))
+
+    @property
+    def _has_steps_of_its_own(self) -> bool:
+        """Whether a subclass has a say in each step."""
+        mine = ("process_step", "create_job", "monitor_job", "update_budget_per_job")
+        return any(getattr(type(self), name) is not getattr(Running, name) for name in mine)
+
+    def process_step(self) -> bool:
+        """Look at the jobs once, do what follows, and wait until something is due; whether to go on."""
+        driver = self._opened()
+        with driver.driving() as controller:
+            driver.mode(by_hand=self._makes_jobs_itself)
+            self._end_if_asked()
+            self._in_step = True
+            try:
+                going = self._step(driver, controller)
+            finally:
+                self._in_step = False
+            if self._stop_event.is_set():
+                going = False
+                self._end_if_asked()  # a stop that came during the wait
+                driver.advance()
+        if not going:
+            self._close()
+            self._stop_event.clear()  # it ended this run; the next step begins another
+        return going
+
+    def _step(self, driver: Driver, controller: Controller) -> bool:
+        polled = monitored = False
+        if self._makes_jobs_itself:
+            self._launch_drafts()
+        while True:
+            action = driver.advance(suggests)
+            if isinstance(action, actions.Rest) and action.why != "by hand":
+                return False
+            if not monitored and (polled or suggests(action) or isinstance(action, actions.Rest)):
+                monitored = True
+                self._monitor_all()
+                continue
+            if suggests(action) and self.create_job() is not None:
+                continue
+            if self._makes_jobs_itself and monitored and self._make_jobs():
+                continue
+            if isinstance(action, actions.Rest):
+                return False  # made by hand, and nothing is left that runs
+            if polled:
+                return True
+            controller.do(action)
+            polled = True
+
+    def _monitor_all(self) -> None:
+        for job in self.get_running_jobs():
+            if not self.monitor_job(job) and self._of(job._names, lambda state, a: a.ended is None and a.stop is None):
+                job.abort(why="monitor_job returned False")
+
+    def _launch_drafts(self) -> None:
+        """Launch what a subclass made and left in an earlier step, or in a process that was killed."""
+        left = self._read(lambda s: [(a.trial, a.number) for a in attempts(s) if a.ended is None and not a.launched])
+        for names in left or []:
+            self._launch(names)
+
+    def _make_jobs(self) -> bool:
+        """Have the subclass make a job for a free slot; whether it did."""
+        free = self._num_concurrent_workers - len(self.get_running_jobs())
+        job = self.create_job() if free > 0 and not self._stop_event.is_set() else None
+        return job is not None and bool(job.launch(self._execution_queue))
