@@ -92,19 +92,25 @@ class ByHand(Recording):
             if request.request in state.lapsed:
                 return state.lapsed[request.request]
             found = [t for t in reversed(state.trials) if t.request == request.request]
-            bound = found and found[0].attempts and found[0].attempts[0].job_id is not None
-            return (found[0].number, 0) if bound else None
+            if found and found[0].attempts and found[0].attempts[0].job_id is not None:
+                return found[0].number, 0
+            return "stop() was called" if self._stop_event.is_set() else None
 
-        found = driver.ask(lambda state: request, answer, lambda: driver.until(answer), by_hand=not self._within_step)
+        def build(state: State) -> Event | None:
+            return None if self._stop_event.is_set() else request
+
+        found = driver.ask(build, answer, lambda: driver.until(answer), by_hand=not self._within_step)
         if isinstance(found, str):
             logger.info("no job was made: %s", found)
         return Job(self, *found) if isinstance(found, tuple) else None
 
     def monitor_job(self, job: Any) -> bool:
-        """Whether the job waits or runs; called by hand, it is looked at first."""
+        """Whether the job waits or runs; called by hand, it is looked at first, and False once `stop` was called."""
         names = self._names_of(job)
         driver = self._opened()
         if not self._within_step:
+            if self._stop_event.is_set():
+                return False
             self._look_by_hand(driver)
         return self._of(names, lambda state, a: a.ended is None and a.stop is None)
 
@@ -158,16 +164,21 @@ class ByHand(Recording):
             raise refused[0]
 
     def _launch(self, names: Names) -> bool:
+        if self._stop_event.is_set():
+            return self._of(names, lambda state, a: a.launched)
         driver = self._opened()
 
         def build(state: State) -> Event | None:
             waits = state.attempt(*names).ended is None and not state.attempt(*names).launched
-            return LaunchRequested(trial=names[0], attempt=names[1]) if waits and state.by_hand else None
+            wanted = waits and state.by_hand and not self._stop_event.is_set()
+            return LaunchRequested(trial=names[0], attempt=names[1]) if wanted else None
 
         def answer(state: State) -> bool | None:
             attempt = state.attempt(*names)
             if attempt.launched or attempt.ended is not None:
                 return attempt.launched
+            if self._stop_event.is_set():
+                return False
             return None if state.by_hand else True  # the loop launches it
 
         def act() -> None:

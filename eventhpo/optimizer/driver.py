@@ -73,12 +73,14 @@ class Driver:
         take_over: bool,
         prepare: Callable[[Controller], None],
         tell: Callable[[Recorded, State], None],
+        left: Callable[[], None],
     ) -> None:
         self._path = path
         self._jobs_for = jobs_for
         self._take_over = take_over
         self._prepare = prepare
         self._tell = tell
+        self._left = left  # called by a thread that has let go of the turn: it may have missed a stop
         self._turn = threading.RLock()
         self._news = threading.Condition()
         self._inbox = Inbox(files)
@@ -87,6 +89,7 @@ class Driver:
         self._controller: Controller | None = None
         self._last: State | None = None
         self._closings = 0  # how often the log was let go of
+        self._stopped = False
 
     # ------------------------------------------------------------ reading
 
@@ -109,13 +112,20 @@ class Driver:
         Raises:
             Busy, DamagedLog, StorageFailed, Usage: as `eventhpo.controller.opened`.
         """
-        with self._turn:
-            try:
-                yield self._open()
-            except BaseException as error:
-                if not isinstance(error, GeneratorExit):
-                    self._drop(error)
-                raise
+        self._turn.acquire()
+        try:
+            yield self._open()
+        except BaseException as error:
+            if not isinstance(error, GeneratorExit):
+                self._drop(error)
+            raise
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._turn.release()
+        if not self.mine:
+            self._left()
 
     def _open(self) -> Controller:
         if self._controller is None:
@@ -135,6 +145,7 @@ class Driver:
             self._prepare(controller)
             controller.commit()
             self._controller, self._last = controller, controller.state
+            self._stopped = False
         return self._controller
 
     def _told(self, row: Recorded, state: State) -> None:
@@ -167,6 +178,28 @@ class Driver:
         controller = self._controller
         if controller is not None and controller.state.run_stop is None:
             controller.interrupt(stop)
+
+    def end(self, stop: StopAsked, *, wait: bool) -> None:
+        """End the run that nobody is inside of, and let go of the log; *wait* until nobody is.
+
+        Without *wait*, whoever is inside of it ends it, or calls `left` when they are out.
+        """
+        if self.mine or self._controller is None or not self._turn.acquire(blocking=wait):
+            return
+        try:
+            if self._controller is not None:
+                with self.driving():
+                    self.interrupt(stop)
+                    self.advance()
+                self.close()
+                self._stopped = True
+        finally:
+            self._let_go()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `end` was the last that was done to the log."""
+        return self._stopped
 
     def mode(self, *, by_hand: bool) -> None:
         """Have suggestions come by themselves or, *by_hand*, after a request only; the turn is ours."""
@@ -208,7 +241,7 @@ class Driver:
             yield taken
         finally:
             if taken:
-                self._turn.release()
+                self._let_go()
 
     # ------------------------------------------------------------ asking
 

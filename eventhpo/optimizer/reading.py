@@ -48,9 +48,12 @@ class Reading(SearchStrategy):  # type: ignore[misc]
             return look(state, state.attempt(*names))
 
     def get_running_jobs(self) -> Sequence[ClearmlJob]:
-        """Return the jobs that wait or run, in order of creation; none that is over."""
-        found = self._read(lambda s: [(a.trial, a.number) for a in attempts(s) if a.ended is None and a.launched]) or []
-        return [Job(self, *names) for names in found]
+        """Return the jobs that wait or run, in order of creation; none that is over or was told to end."""
+
+        def look(state: State) -> list[Names]:
+            return [(a.trial, a.number) for a in attempts(state) if a.launched and a.ended is None and not a.stop_sent]
+
+        return [Job(self, *names) for names in self._read(look) or []]
 
     def get_created_jobs_ids(self) -> Mapping[str, dict[str, Scalar]]:
         """Return `{task_id: {parameter: value}}` of every attempt of every run, in order of creation."""

@@ -55,6 +55,7 @@ class Recording(Reading):
                     take_over=self._take_over,
                     prepare=self._prepare,
                     tell=self._told,
+                    left=self._left,
                 )
             return self._driver
 
@@ -90,6 +91,9 @@ class Recording(Reading):
     def _told(self, row: Recorded, state: State) -> None:
         if isinstance(row.event, TrialSuggested):
             logger.info("trial %d: %s", row.event.trial, row.event.params)
+
+    def _left(self) -> None:
+        """Do what a thread missed that was driving meanwhile: nothing here."""
 
     def _close(self) -> None:
         if self._driver is not None:

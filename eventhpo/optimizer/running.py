@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Literal
 
 from eventhpo.controller import Controller
 from eventhpo.core import actions
+from eventhpo.core.decide import free_slot
 from eventhpo.core.events import StopAsked
 from eventhpo.optimizer.by_hand import ByHand, suggests
 from eventhpo.optimizer.driver import Driver
 from eventhpo.optimizer.reading import attempts
+
+logger = logging.getLogger("eventhpo.optimizer")
 
 
 class Running(ByHand):
     """Drives the search: all at once, or a step at a time."""
 
     _execution_queue: str
-    _num_concurrent_workers: int
     _on_stop: Literal["abort", "leave"]
 
     def start(self) -> None:
@@ -26,6 +29,8 @@ class Running(ByHand):
             Busy: somebody else holds the log. Usage: the log records another search.
             StorageFailed: the log cannot be written.
         """
+        if self._heeded():
+            return
         try:
             if self._has_steps_of_its_own:
                 while self.process_step():
@@ -40,16 +45,36 @@ class Running(ByHand):
             self._stop_event.clear()
 
     def stop(self) -> None:
-        """End the run, from any thread; the search is carried on by the next `start`.
+        """End the run, from any thread, and return at once; a later `start` carries the search on.
 
-        Running jobs are ended, or left with `on_stop="leave"`.
+        Running jobs are ended, or left with `on_stop="leave"`: by whoever is driving, or
+        by this thread if nobody is, as between two steps and beside jobs made by hand.
+        The next `start` or `process_step` returns at once if it was not under way.
         """
         self._stop_event.set()
         self._end_if_asked()
+        self._left()
 
     def _end_if_asked(self) -> None:
         if self._stop_event.is_set() and self._driver is not None:
-            self._driver.interrupt(StopAsked(scope="run", jobs=self._on_stop, why="stop()"))
+            self._driver.interrupt(self._stop_asked)
+
+    @property
+    def _stop_asked(self) -> StopAsked:
+        return StopAsked(scope="run", jobs=self._on_stop, why="stop()")
+
+    def _left(self) -> None:
+        """End the run if a stop came while the thread that was driving did not look any more."""
+        if self._stop_event.is_set() and self._driver is not None:
+            self._driver.end(self._stop_asked, wait=False)
+
+    def _heeded(self) -> bool:
+        """Whether a stop has ended the run already that was to go on now; it is heeded once."""
+        if not (self._stop_event.is_set() and self._driver is not None and self._driver.stopped):
+            return False
+        self._stop_event.clear()
+        logger.info("stop() was called: this run has ended; the next start() carries the search on")
+        return True
 
     @property
     def _has_steps_of_its_own(self) -> bool:
@@ -59,6 +84,8 @@ class Running(ByHand):
 
     def process_step(self) -> bool:
         """Look at the jobs once, do what follows, and wait until something is due; whether to go on."""
+        if self._heeded():
+            return False
         driver = self._opened()
         with driver.driving() as controller:
             driver.mode(by_hand=self._makes_jobs_itself)
@@ -68,13 +95,12 @@ class Running(ByHand):
                 going = self._step(driver, controller)
             finally:
                 self._in_step = False
-            if self._stop_event.is_set():
-                going = False
-                self._end_if_asked()  # a stop that came during the wait
-                driver.advance()
+        if self._stop_event.is_set():  # it may have come during the wait, or just now
+            driver.end(self._stop_asked, wait=True)
+            self._stop_event.clear()  # it ended this run; the next step begins another
+            return False
         if not going:
             self._close()
-            self._stop_event.clear()  # it ended this run; the next step begins another
         return going
 
     def _step(self, driver: Driver, controller: Controller) -> bool:
@@ -89,8 +115,8 @@ class Running(ByHand):
                 monitored = True
                 self._monitor_all()
                 continue
-            if suggests(action) and self.create_job() is not None:
-                continue
+            if suggests(action) and (self.create_job() is not None or self._stop_event.is_set()):
+                continue  # once stop was asked, what is due is no suggestion any more
             if self._makes_jobs_itself and monitored and self._make_jobs():
                 continue
             if isinstance(action, actions.Rest):
@@ -113,6 +139,6 @@ class Running(ByHand):
 
     def _make_jobs(self) -> bool:
         """Have the subclass make a job for a free slot; whether it did."""
-        free = self._num_concurrent_workers - len(self.get_running_jobs())
-        job = self.create_job() if free > 0 and not self._stop_event.is_set() else None
+        free = self._read(free_slot) is not None
+        job = self.create_job() if free and not self._stop_event.is_set() else None
         return job is not None and bool(job.launch(self._execution_queue))

@@ -21,7 +21,8 @@ from eventhpo.core.events import (
     TrialSuggested,
 )
 from eventhpo.errors import Usage
-from tests.optimizer.harness import Place, Thread, forked, killed_when, reported
+from eventhpo.log import lease
+from tests.optimizer.harness import Place, Thread, forked, killed_when, processes_in, reported
 from tests.waiting import eventually
 
 
@@ -108,6 +109,65 @@ def test_no_job_is_made_once_stop_was_asked(place):
     optimizer.stop()
     assert optimizer.create_job() is None
     assert optimizer.helper_create_job("base", {"General/x": 0.5, "General/kind": "a"}) is None
+
+
+def test_a_stop_ends_a_job_that_was_made_by_hand_and_takes_nothing_new(place):
+    place.hold.touch()
+    optimizer = place.optimizer(num_concurrent_workers=3)
+    running, draft = optimizer.create_job(), optimizer.create_job()
+    running.launch()
+    eventually(lambda: optimizer.monitor_job(running) and running.iterations() == 3)
+    optimizer.stop()
+    eventually(lambda: not processes_in(place.folder), "the end of the job")
+    assert lease.holder(place.log) is None
+    assert optimizer.get_running_jobs() == []
+    before = place.rows()
+    assert optimizer.create_job() is None
+    assert not draft.launch()
+    assert running.launch()  # it was
+    assert [optimizer.monitor_job(job) for job in (running, draft)] == [False, False]
+    assert place.rows() == before
+    place.hold.unlink()
+    assert not optimizer.process_step()
+    optimizer.start()
+    assert [e.state for e in place.of(TrialFinished)][:2] == ["aborted", "aborted"]
+    assert len(place.launches()) == len(place.state().trials) - 1
+
+
+def test_a_stop_leaves_a_job_that_was_made_by_hand_if_it_is_to(place):
+    place.hold.touch()
+    optimizer = place.optimizer(on_stop="leave", total_max_jobs=1)
+    job = optimizer.create_job()
+    job.launch()
+    optimizer.stop()
+    assert lease.holder(place.log) is None
+    assert optimizer.get_running_jobs() == [job]
+    assert not optimizer.monitor_job(job)
+    job.abort(why="not needed any more")
+    eventually(lambda: not processes_in(place.folder), "the end of the job")
+    assert lease.holder(place.log) is None
+    assert not optimizer.process_step()
+    optimizer.start()
+    assert [e.why for e in place.of(TrialFinished)] == ["not needed any more"]
+
+
+def test_a_stop_from_another_thread_answers_one_that_asks_for_a_job(place):
+    optimizer = place.optimizer(num_concurrent_workers=4, total_max_jobs=None)
+
+    def make() -> int:
+        made = 0
+        while optimizer.create_job() is not None:
+            made += 1
+        return made
+
+    threads = [Thread(make) for _ in range(3)]
+    eventually(optimizer.get_created_jobs_ids)
+    optimizer.stop()
+    for thread in threads:
+        thread.ended()
+    assert lease.holder(place.log) is None
+    assert all(a.ended or a.stop for t in place.state().trials for a in t.attempts)
+    assert place.launches() == {}
 
 
 def test_a_draft_that_is_aborted_never_runs(place):
@@ -370,12 +430,12 @@ def test_a_point_for_a_search_that_is_over_is_refused_with_the_way_on(place):
 
 
 class Watching(OptimizerOptuna):
-    """Ends the second job, and counts how often it was asked."""
+    """Ends the second job, and notes which jobs it was asked about."""
 
-    asked = 0
+    asked = ()
 
     def monitor_job(self, job):
-        self.asked += 1
+        self.asked += (job.task_id(),)
         going = super().monitor_job(job)
         return going and job.task_id() != self.unwanted
 
@@ -394,7 +454,7 @@ def test_a_live_job_that_a_subclass_has_no_use_for_is_aborted(place, how):
     else:
         while optimizer.process_step():
             pass
-    assert optimizer.asked > 4
+    assert optimizer.asked.count(optimizer.unwanted) == 1  # it was told to end: no running job any more
     assert [e.state for e in place.of(TrialFinished)] == ["completed", "aborted", "completed", "completed"]
     assert [(e.trial, e.attempt, e.why) for e in place.of(AbortRequested)] == [(1, 0, "monitor_job returned False")]
     assert place.of(JobRequested) == []

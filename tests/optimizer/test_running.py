@@ -228,6 +228,14 @@ def test_without_a_name_the_log_is_named_after_the_optimizer_task_or_the_base_ta
 # ---------------------------------------------------------------- stopping
 
 
+def by_steps(optimizer: OptimizerOptuna) -> int:
+    """Run it a step at a time; return how many there were."""
+    steps = 0
+    while optimizer.process_step():
+        steps += 1
+    return steps
+
+
 def test_stop_from_another_thread_makes_start_return_and_aborts_the_jobs(place):
     place.hold.touch()
     optimizer = place.optimizer(num_concurrent_workers=2)
@@ -237,7 +245,7 @@ def test_stop_from_another_thread_makes_start_return_and_aborts_the_jobs(place):
     running.ended()
     assert len(place.of(TrialSuggested)) == 2
     assert place.state().finished is None
-    assert optimizer.get_running_jobs() == [] or all(a.stop for t in place.state().trials for a in t.attempts)
+    assert optimizer.get_running_jobs() == []
     eventually(lambda: not processes_in(place.folder), "the end of the jobs")
 
 
@@ -292,6 +300,78 @@ def test_a_stop_between_two_steps_ends_the_run_and_its_jobs(place):
     place.hold.unlink()
     optimizer.start()
     assert [t.finished.state for t in place.state().trials] == ["aborted"] + ["completed"] * 3
+
+
+def test_a_stop_between_two_steps_needs_no_step_to_end_the_jobs(place):
+    place.hold.touch()
+    optimizer = place.optimizer(num_concurrent_workers=2)
+    while len(place.launches()) < 2:
+        assert optimizer.process_step()
+    optimizer.stop()
+    eventually(lambda: not processes_in(place.folder), "the end of the jobs")
+    assert lease.holder(place.log) is None
+    assert optimizer.get_running_jobs() == []
+    assert len(place.of(TrialSuggested)) == 2
+    before = place.rows()
+    assert not optimizer.process_step()  # the stop was meant for it too
+    assert place.rows() == before
+    place.hold.unlink()
+    while optimizer.process_step():
+        pass
+    assert place.state().finished is not None
+
+
+def test_a_stop_while_another_thread_is_within_a_step_is_taken_up_by_it(place):
+    place.hold.touch()
+    optimizer = place.optimizer()
+
+    running = Thread(lambda: by_steps(optimizer))
+    reported(optimizer, 1)
+    optimizer.stop()
+    assert running.ended() > 0
+    assert [e.scope for e in place.of(StopAsked)] == ["run"]
+    assert lease.holder(place.log) is None
+    eventually(lambda: not processes_in(place.folder), "the end of the jobs")
+
+
+def test_a_stop_by_a_step_itself_ends_it(place):
+    class Enough(OptimizerOptuna):
+        def monitor_job(self, job):
+            if len(self.get_created_jobs_ids()) == 2:
+                self.stop()
+            return super().monitor_job(job)
+
+    place.optimizer(Enough).start()
+    assert len(place.of(TrialSuggested)) == 2
+    assert lease.holder(place.log) is None
+
+
+def test_jobs_that_are_left_between_two_steps_go_on_and_the_next_run_takes_them_up(place):
+    place.hold.touch()
+    optimizer = place.optimizer(num_concurrent_workers=2, on_stop="leave")
+    while len(place.launches()) < 2:
+        optimizer.process_step()
+    optimizer.stop()
+    assert lease.holder(place.log) is None
+    assert len(processes_in(place.folder)) >= 2
+    assert not optimizer.process_step()
+    place.hold.unlink()
+    optimizer.start()
+    assert place.state().totals.trials["completed"] == 4
+    assert len(place.launches()) == 4
+
+
+def test_a_stop_from_any_thread_at_any_moment_of_a_loop_of_steps_leaves_a_log_that_rests(place):
+    place.script('from eventhpo import job\njob.report_scalar("validation", "accuracy", 0.5, 1)\n')
+    for trials in range(1, 9):
+        optimizer = place.optimizer(total_max_jobs=50)
+        running = Thread(lambda o=optimizer: by_steps(o))
+        eventually(lambda o=optimizer, n=trials: len(o.get_created_jobs_ids()) >= 2 * n, "some jobs")
+        optimizer.stop()
+        running.ended()
+        assert lease.holder(place.log) is None
+        assert place.state().run_stop is not None
+        assert optimizer.get_running_jobs() == []
 
 
 # ---------------------------------------------------------------- errors, and who holds the log
