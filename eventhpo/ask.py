@@ -18,12 +18,14 @@ from eventhpo.asking.fingerprint import fingerprint
 from eventhpo.clock import SystemClock
 from eventhpo.core.events import ControllerStarted, Recorded, RequestRefused
 from eventhpo.core.evolve import fold
+from eventhpo.core.spec import ClearmlTasks
 from eventhpo.core.state import State
 from eventhpo.errors import Busy, StorageFailed, Usage
 from eventhpo.log import beside, chain, lease, reader, sql
 from eventhpo.log.lease import Holder
 from eventhpo.log.writer import open_writer
 from eventhpo.machine import this_machine
+from eventhpo.place import place_of
 from eventhpo.recorded import state_of
 from eventhpo.requests import SUFFIX, Request, accepted, encode
 
@@ -153,7 +155,13 @@ def _write(path: Path, request: Request, request_id: str) -> Recorded:
     started = ControllerStarted(
         host=machine.host, pid=machine.pid, boot=machine.boot, clock=clock.now(), fingerprint=fingerprint()
     )
-    writer, rows = open_writer(path, started, clock.now())
+
+    def look(rows: list[Recorded]) -> None:
+        state = fold(rows)
+        if isinstance(state.search.jobs, ClearmlTasks):  # a row more would make a log that lost its tail a fork
+            place_of(state.search).before(state, rows)
+
+    writer, rows = open_writer(path, started, clock.now(), check=look)
     try:
         state: State = fold(rows)
         for row in rows:

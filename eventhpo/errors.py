@@ -33,6 +33,12 @@ class Busy(EventhpoError):
     code = 4
 
 
+class Unanswered(EventhpoError):
+    """The server where the jobs run does not answer; nothing was begun."""
+
+    code = 4
+
+
 class StorageFailed(EventhpoError):
     """The disk or the database refused; the search stays resumable."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from eventhpo.clearml.session import Server, require
+from eventhpo.clearml import projects
+from eventhpo.clearml.session import Beforehand, Calls, Server
 from eventhpo.clearml.tasks import BASE_FIELDS, Task, Tasks, base_task
 from eventhpo.core.mistakes import nearest
 from eventhpo.core.spec import ClearmlTasks, Objective
@@ -23,72 +23,52 @@ class Found(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-class _Named(msgspec.Struct):
-    id: str
-    name: str = ""
-
-
 class _Queues(msgspec.Struct):
-    queues: list[_Named] = []
+    queues: list[projects.Named] = []
 
 
-class _Projects(msgspec.Struct):
-    projects: list[_Named] = []
+def described(
+    server: Server, asked: ClearmlTasks, names: Sequence[str], objectives: Sequence[Objective], *, dry: bool = False
+) -> Found:
+    """Return *asked* with base task, queue and project looked up; a missing project is made, unless *dry*.
 
-
-def described(server: Server, asked: ClearmlTasks, names: Sequence[str], objectives: Sequence[Objective]) -> Found:
-    """Return *asked* with base task, queue and project looked up.
-
-    Three requests, and a fourth for a project that is named.
+    Two requests beside the login; a third if the queue is named by its id, two for a project that is named.
 
     Raises:
         Usage: one of them does not exist, or the base task has other parameters, or
             reported other metrics, than the search names.
-        Busy: the server does not answer.
+        Unanswered: the server does not answer.
     """
-    task = _base(server, asked.base_task_id)
+    calls = Beforehand(server)
+    task = _base(calls, asked.base_task_id)
     warnings = [*_parameters(task, names), *_metrics(task, objectives)]
-    base = base_task(task)
+    base, queue = base_task(task), _queue(calls, asked.execution_queue)
     if asked.project is not None:
-        base = msgspec.structs.replace(base, project=_project(server, asked.project), project_name=asked.project)
-    queue = _queue(server, asked.execution_queue)
+        project = projects.find(calls, asked.project) if dry else projects.id_of(calls, asked.project)
+        base = msgspec.structs.replace(base, project=project, project_name=asked.project)
     return Found(msgspec.structs.replace(asked, base=base, queue=queue), tuple(warnings))
 
 
-def _base(server: Server, task_id: str) -> Task:
+def _base(server: Calls, task_id: str) -> Task:
     body = {"id": [task_id], "only_fields": BASE_FIELDS, "page": 0, "page_size": 1, "search_hidden": True}
-    found = require(server, "tasks.get_all", body, Tasks).data.tasks
+    found = server.call("tasks.get_all", body, Tasks).data.tasks
     if not found:
         raise Usage(f"base_task_id: there is no task {task_id} on this ClearML server, or it may not be seen by you")
     return found[0]
 
 
-def _queue(server: Server, asked: str) -> str:
+def _queue(server: Calls, asked: str) -> str:
     """Return the id of a queue that is named by its name or its id."""
     fields = {"only_fields": ["id", "name"]}
-    found = require(server, "queues.get_all", {"name": _exactly(asked), **fields}, _Queues).data.queues
+    found = server.call("queues.get_all", {"name": projects.exactly(asked), **fields}, _Queues).data.queues
     if found:
         return found[0].id
-    queues = require(server, "queues.get_all", fields, _Queues).data.queues
+    queues = server.call("queues.get_all", fields, _Queues).data.queues
     if any(queue.id == asked for queue in queues):
         return asked
     near = nearest(asked, [q.name for q in queues])
     hint = f"did you mean {near!r}?" if near else f"there are {_listed(q.name for q in queues)}"
     raise Usage(f"execution_queue: there is no queue {asked!r} on this ClearML server; {hint}")
-
-
-def _project(server: Server, name: str) -> str:
-    """Return the id of a project, made if there is none of that name."""
-    body = {"name": _exactly(name), "only_fields": ["id", "name"], "search_hidden": True}
-    projects = require(server, "projects.get_all", body, _Projects).data.projects
-    if projects:
-        return projects[0].id
-    return require(server, "projects.create", {"name": name, "description": ""}, _Named).data.id
-
-
-def _exactly(name: str) -> str:
-    """Return the pattern that finds *name* and nothing else: the server reads names as patterns."""
-    return f"^{re.escape(name)}$"
 
 
 def _parameters(task: Task, names: Sequence[str]) -> list[str]:

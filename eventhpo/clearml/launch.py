@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from eventhpo.clearml import projects
 from eventhpo.clearml.session import Denied, Nothing, Server, Silent
 from eventhpo.clearml.tasks import (
     BASE_FIELDS,
@@ -47,10 +48,11 @@ def default_name(base: str, params: Mapping[str, Scalar]) -> str | None:
 
 
 class Labels(msgspec.Struct, frozen=True):
-    """How tasks are labelled: under which parent, in which project (its id), and by which names."""
+    """How tasks are labelled: under which parent, in which project (its id, or its name), and by which names."""
 
     parent: str | None = None
     project: str | None = None
+    project_name: str | None = None
     name: Name = default_name
 
 
@@ -79,6 +81,7 @@ class Launcher:
         self._base = tasks.base
         self._labels = labels
         self._queue = tasks.queue
+        self._projects: dict[str, str] = {}
 
     # ---------------------------------------------------------------- drafts
 
@@ -155,8 +158,17 @@ class Launcher:
             "new_task_tags": list(dict.fromkeys([*tags, tag_of_search(draft.key), draft.key])),
             "new_task_hyperparams": as_sections(declared),
         }
-        name, project = self._name(draft), labels.project or base.project
+        name, project = self._name(draft), self._project(labels) or base.project
         return body | ({"new_task_name": name} if name else {}) | ({"new_task_project": project} if project else {})
+
+    def _project(self, labels: Labels) -> str | None:
+        """Return the id of the project that is asked for by name or id, looked up once."""
+        name = labels.project_name
+        if name is None:
+            return labels.project
+        if name not in self._projects:
+            self._projects[name] = projects.id_of(self._server, name)
+        return self._projects[name]
 
     def _base_of(self, draft: Draft) -> BaseTask:
         """Return what is cloned: the search's base task as its log has it, or one that a caller named."""

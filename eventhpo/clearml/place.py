@@ -18,7 +18,7 @@ from eventhpo.core.events import Event, Recorded
 from eventhpo.core.space import job_names
 from eventhpo.core.spec import ClearmlTasks, Search
 from eventhpo.core.state import State
-from eventhpo.errors import Busy, Usage
+from eventhpo.errors import Unanswered, Usage
 
 logger = logging.getLogger("eventhpo.clearml")
 
@@ -36,20 +36,22 @@ class OnClearml:
         self._adopt = adopt
         self._server: Server | None = None
 
-    def described(self, search: Search) -> tuple[Search, tuple[str, ...]]:
+    def described(self, search: Search, *, dry: bool = False) -> tuple[Search, tuple[str, ...]]:
         """Return *search* with what the server says of its base task and queue, and what to warn of.
 
+        A project that does not exist is made, unless it is a *dry* run.
+
         Raises:
-            Usage, Busy: as `base.described`.
+            Usage, Unanswered: as `base.described`.
         """
-        found: Found = described(Server("new"), _tasks(search), job_names(search.space), search.objectives)
+        found: Found = described(Server("new"), _tasks(search), job_names(search.space), search.objectives, dry=dry)
         return msgspec.structs.replace(search, jobs=found.tasks), found.warnings
 
     def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
         """Return the jobs to be taken up again; delete clones that nobody bound.
 
         Raises:
-            DamagedLog: the log has lost its tail, or is a fork. Busy: the server does not answer.
+            DamagedLog: the log has lost its tail, or is a fork. Unanswered: the server does not answer.
         """
         server, launcher = self._on(state), self._launcher(state)
         try:
@@ -59,7 +61,7 @@ class OnClearml:
                 launcher.delete(draft.id)
             return adopted(Curves(server), state, found.lost)
         except Silent as error:
-            raise Busy(f"the ClearML server does not answer, so nothing was begun: {error}") from error
+            raise Unanswered(f"the ClearML server does not answer, so nothing was begun: {error}") from error
         except Denied as error:
             raise Usage(f"the ClearML server refuses us: {error}") from error
 

@@ -13,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from eventhpo.errors import Busy, Usage
+from eventhpo.errors import Unanswered, Usage
 
 T = TypeVar("T")
 
@@ -84,6 +84,14 @@ class _Got(msgspec.Struct, frozen=True):
         return json.loads(self.body)
 
 
+class Calls(Protocol):
+    """Something that sends one request and returns its answer, or raises."""
+
+    def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> Answer[T]:
+        """Return the answer to one request."""
+        ...
+
+
 class Server:
     """A ClearML server as the SDK is configured for it; *mark* names whose requests these are.
 
@@ -112,18 +120,24 @@ class Server:
         return Answer(_read(endpoint, envelope.data, kind), _clock(endpoint, got))
 
 
-def require(server: Server, endpoint: str, body: Mapping[str, object], kind: type[T]) -> Answer[T]:
-    """Return the answer to a question that is asked before anything is begun.
+class Beforehand:
+    """A server that is asked before anything is begun: what goes wrong ends the command."""
 
-    Raises:
-        Busy: the server does not answer. Usage: it refuses.
-    """
-    try:
-        return server.call(endpoint, body, kind)
-    except Silent as error:
-        raise Busy(f"the ClearML server does not answer, so nothing was begun: {error}") from error
-    except Denied as error:
-        raise Usage(f"the ClearML server refuses {endpoint}: {error}") from error
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> Answer[T]:
+        """Send one request and return its answer.
+
+        Raises:
+            Unanswered: the server does not answer. Usage: it refuses.
+        """
+        try:
+            return self._server.call(endpoint, body, kind)
+        except Silent as error:
+            raise Unanswered(f"the ClearML server does not answer, so nothing was begun: {error}") from error
+        except Denied as error:
+            raise Usage(f"the ClearML server refuses {endpoint}: {error}") from error
 
 
 # ---------------------------------------------------------------- the SDK's session, with a transport of its own

@@ -40,9 +40,7 @@ def demo(ctx: click.Context, folder: Path, quiet: bool) -> None:
     _copy_into(folder, log)
     loaded = load(folder / "search.toml")
     drive.require_place(log)
-    drive.require_runnable(loaded.search)
-    drive.begin(loaded, log)
-    outcome = drive.drive(log, loaded.search, quiet=quiet)
+    outcome = drive.drive(log, drive.begin(loaded, log), quiet=quiet)
     code = drive.conclude(log, outcome)
     if outcome.signal is None:
         output.data(summary(log, outcome.state))

@@ -8,8 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,12 +25,11 @@ from eventhpo.core.events import PointEnqueued, SearchCreated
 from eventhpo.core.spec import POLICY, LocalCommand, Search
 from eventhpo.core.state import State
 from eventhpo.errors import Busy, Usage
-from eventhpo.jobs.local import LocalJobs
 from eventhpo.load import Loaded
-from eventhpo.log import beside
 from eventhpo.log.create import create, refuse_what_is_there
 from eventhpo.log.filesystem import refuse_shared
 from eventhpo.machine import this_machine
+from eventhpo.place import Place, place_of
 from eventhpo.requests import FileRequests
 from eventhpo.views import status, top, words
 
@@ -51,30 +48,6 @@ class Outcome(msgspec.Struct, frozen=True):
 # ---------------------------------------------------------------- before anything is created
 
 
-def require_runnable(search: Search) -> None:
-    """Return if the command of *search* can be started from here.
-
-    Raises:
-        Usage: its folder or its first word is missing, or its jobs are none of this machine's.
-    """
-    folder, command = _local(search).folder, _local(search).command
-    if not Path(folder).is_dir():
-        raise Usage(f"the folder of the command is gone: {folder}")
-    word = command[0]
-    if "{" in word:
-        return  # known when a job starts
-    if "/" in word:
-        if not os.access(Path(folder) / word, os.X_OK):
-            raise Usage(f"command: {Path(folder) / word} is no program that can be run")
-    elif shutil.which(word, path=_search_path()) is None:
-        raise Usage(f"command: there is no program {word} on PATH")
-
-
-def _search_path() -> str:
-    """Return where a job's first word is looked for: beside our interpreter first."""
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-
-
 def require_place(log: Path) -> None:
     """Return if a new log may be made at *log*.
 
@@ -87,21 +60,21 @@ def require_place(log: Path) -> None:
         raise Usage(f"{log} cannot be created: {log.resolve().parent} cannot be written by you")
 
 
-def _local(search: Search) -> LocalCommand:
-    if isinstance(search.jobs, LocalCommand):
-        return search.jobs
-    raise Usage("the jobs of this search are simulated by eventhpo.testing: it cannot be run from here")
-
-
 # ---------------------------------------------------------------- running
 
 
-def begin(loaded: Loaded, log: Path) -> None:
-    """Make the log of a new search; the points that its file tries first are in it from the start."""
-    event = SearchCreated(
-        search_id=secrets.token_hex(16), search=loaded.search, policy=POLICY, fingerprint=fingerprint()
-    )
+def begin(loaded: Loaded, log: Path) -> Search:
+    """Make the log of a new search; the points that its file tries first are in it from the start.
+
+    Raises:
+        Usage: it cannot run where its file says. Unanswered: that place does not answer.
+    """
+    search, warnings = place_of(loaded.search).described(loaded.search)
+    for warning in warnings:
+        output.note(f"note: {warning}")
+    event = SearchCreated(search_id=secrets.token_hex(16), search=search, policy=POLICY, fingerprint=fingerprint())
     create(log, event, SystemClock().now(), [PointEnqueued(params=trial) for trial in loaded.trials])
+    return search
 
 
 def drive(
@@ -110,6 +83,7 @@ def drive(
     *,
     quiet: bool,
     take_over: bool = False,
+    adopt: bool = False,
     first: Callable[[Controller], None] = lambda _: None,
 ) -> Outcome:
     """Carry the search on until it rests or a signal ends the run; *first* records what was asked.
@@ -117,9 +91,11 @@ def drive(
     Raises:
         Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
     """
-    require_runnable(search)
+    place = place_of(search, adopt=adopt)
+    if isinstance(search.jobs, LocalCommand):
+        place.described(search)  # its command may have gone since
     with Signals() as signals:
-        with progress.shown(quiet=quiet) as tell, _opened(log, search, tell, take_over=take_over) as controller:
+        with progress.shown(quiet=quiet) as tell, _opened(log, place, tell, take_over=take_over) as controller:
             first(controller)
             signals.guard(controller)
             rest = controller.run()
@@ -129,14 +105,14 @@ def drive(
 
 
 @contextlib.contextmanager
-def _opened(log: Path, search: Search, tell: Tell, *, take_over: bool) -> Iterator[Controller]:
-    local = _local(search)
+def _opened(log: Path, place: Place, tell: Tell, *, take_over: bool) -> Iterator[Controller]:
     held = opened(
         log,
-        lambda _: LocalJobs(local.command, local.folder, beside.jobs(log)),
+        lambda state: place.open(log, state),
         SystemClock(),
         this_machine(),
         take_over=take_over,
+        before=place.before,
         requests=FileRequests(log),
         tell=tell,
     )

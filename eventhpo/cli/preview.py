@@ -12,7 +12,7 @@ from eventhpo.core.actions import Suggest
 from eventhpo.core.events import Event, PointEnqueued, Recorded, SearchCreated
 from eventhpo.core.evolve import begin, evolve
 from eventhpo.core.space import described, described_sets, size
-from eventhpo.core.spec import POLICY, Limits, LocalCommand, Parameter, ParameterSet, Scalar
+from eventhpo.core.spec import POLICY, ClearmlTasks, Limits, LocalCommand, Parameter, ParameterSet, Scalar
 from eventhpo.core.state import State
 from eventhpo.load import Loaded
 from eventhpo.views import words
@@ -27,8 +27,9 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    command: tuple[str, ...]
+    command: tuple[str, ...]  # of jobs on this machine, run in `folder`
     folder: str
+    clearml: ClearmlTasks | None  # of tasks on a server
     objectives: list[str]
     space: dict[str, str]
     points: int | None  # None: they cannot be counted, or are more than are ever enumerated
@@ -44,13 +45,13 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 def preview(loaded: Loaded) -> Preview:
     """Return what *loaded* would do."""
     search = loaded.search
-    if not isinstance(search.jobs, LocalCommand):
-        raise TypeError("a search file describes jobs on this machine")
+    local = search.jobs if isinstance(search.jobs, LocalCommand) else LocalCommand(command=(), folder="")
     jobs, most = search.limits.total_max_jobs, search.max_iteration_per_job
     return Preview(
         name=search.name,
-        command=search.jobs.command,
-        folder=search.jobs.folder,
+        command=local.command,
+        folder=local.folder,
+        clearml=search.jobs if isinstance(search.jobs, ClearmlTasks) else None,
         objectives=[f"{words.metric(o)} ({o.sign})" for o in search.objectives],
         space={name: text for p in search.space for name, text in _in_words(p)},
         points=size(search.space),
@@ -95,7 +96,7 @@ def _row(seq: int, event: Event) -> Recorded:
 def text(loaded: Loaded, found: Preview) -> Iterator[str]:
     """Yield *found* as lines, a fact a line."""
     yield f"search      {found.name}"
-    yield f"command     {' '.join(found.command)}  (in {found.folder})"
+    yield from _where(found)
     yield from (f"objective   {one}" for one in found.objectives)
     for name, values in found.space.items():
         yield f"space       {name}: {values}"
@@ -109,6 +110,18 @@ def text(loaded: Loaded, found: Preview) -> Iterator[str]:
             yield f"limit       {name} = {value:g}"
     for number, params in enumerate(found.suggestions):
         yield f"suggestion  trial {number}: {words.params(params)}"
+
+
+def _where(found: Preview) -> Iterator[str]:
+    if found.clearml is None:
+        yield f"command     {' '.join(found.command)}  (in {found.folder})"
+        return
+    base = found.clearml.base
+    yield f"base task   {found.clearml.base_task_id}{f' ({base.name})' if base is not None else ''}"
+    yield f"queue       {found.clearml.execution_queue}"
+    project = found.clearml.project or (base.project if base is not None else None)
+    if project is not None:
+        yield f"project     {project}"
 
 
 def _budget(loaded: Loaded, found: Preview) -> str:

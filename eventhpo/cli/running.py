@@ -6,6 +6,7 @@ What they do is loaded when they are called: the help must not wait for Optuna.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -64,11 +65,15 @@ def check(search_file: Path, as_json: bool) -> None:
     The space, the budget and the first five suggestions, or all that is wrong with the
     file. A file without a seed gets another one in each run, and other suggestions.
     """
-    from eventhpo.cli import drive, preview  # noqa: PLC0415
+    from eventhpo.cli import preview  # noqa: PLC0415
     from eventhpo.load import load  # noqa: PLC0415
+    from eventhpo.place import place_of  # noqa: PLC0415
 
     loaded = load(search_file)
-    drive.require_runnable(loaded.search)
+    search, warnings = place_of(loaded.search).described(loaded.search, dry=True)
+    for warning in warnings:
+        output.note(f"note: {warning}")
+    loaded = replace(loaded, search=search)
     found = preview.preview(loaded)
     output.data(output.as_json(found) if as_json else preview.text(loaded, found))
 
@@ -89,11 +94,10 @@ def run(ctx: click.Context, search_file: Path, log: Path, quiet: bool) -> None:
 
     loaded = load(search_file)
     drive.require_place(log)
-    drive.require_runnable(loaded.search)
-    drive.begin(loaded, log)
+    search = drive.begin(loaded, log)
     if _unlimited(loaded.search.limits):
         output.note("this search has no limit: it runs until it is stopped")
-    ctx.exit(drive.conclude(log, drive.drive(log, loaded.search, quiet=quiet)))
+    ctx.exit(drive.conclude(log, drive.drive(log, search, quiet=quiet)))
 
 
 def _unlimited(limits: Limits) -> bool:
@@ -106,10 +110,15 @@ def _unlimited(limits: Limits) -> bool:
 @limit_options
 @click.option("--reopen", is_flag=True, help="Go on with a search that was stopped.  [default: off]")
 @click.option("--take-over", is_flag=True, help="Take the log from a controller that is frozen.  [default: off]")
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Take up again the tasks on a ClearML server that a log which lost its tail does not know.  [default: off]",
+)
 @quiet_option
 @click.pass_context
 def resume(
-    ctx: click.Context, /, log: Path, *, reopen: bool, take_over: bool, quiet: bool, **limits: str | None
+    ctx: click.Context, /, log: Path, *, reopen: bool, take_over: bool, adopt: bool, quiet: bool, **limits: str | None
 ) -> None:
     """Carry on the search recorded in LOG.
 
@@ -120,12 +129,17 @@ def resume(
     changes = values.limits(limits)
     state = state_of(log)
     _tell_of_a_changed_file(state)
-    if state.finished is not None and not reopen and not (changes.given() and state.finished.state == "finished"):
+    if (
+        state.finished is not None
+        and not reopen
+        and not adopt
+        and not (changes.given() and state.finished.state == "finished")
+    ):
         ctx.exit(_over(log, state, changes))
     if changes.given() and not reopen and not take_over and lease.holder(log) is not None:
         _tell_the_controller(log, changes)
         return
-    ctx.exit(_carry_on(log, state, changes, reopen=reopen, take_over=take_over, quiet=quiet))
+    ctx.exit(_carry_on(log, state, changes, reopen=reopen, take_over=take_over, adopt=adopt, quiet=quiet))
 
 
 def _over(log: Path, state: State, changes: LimitChanges) -> int:
@@ -154,7 +168,9 @@ def _tell_the_controller(log: Path, changes: LimitChanges) -> None:
     output.data([f"new limits: {words.params(changes.given())} (event {row.seq}); {goes_on}"])
 
 
-def _carry_on(log: Path, state: State, changes: LimitChanges, *, reopen: bool, take_over: bool, quiet: bool) -> int:
+def _carry_on(
+    log: Path, state: State, changes: LimitChanges, *, reopen: bool, take_over: bool, adopt: bool, quiet: bool
+) -> int:
     from eventhpo.cli import drive  # noqa: PLC0415
     from eventhpo.requests import LimitsRequest, accepted  # noqa: PLC0415
 
@@ -168,7 +184,8 @@ def _carry_on(log: Path, state: State, changes: LimitChanges, *, reopen: bool, t
 
     if changes.given() and not reopen:
         accepted(state, LimitsRequest(changes=changes), None)  # what cannot be leaves no trace
-    return drive.conclude(log, drive.drive(log, state.search, quiet=quiet, take_over=take_over, first=first))
+    outcome = drive.drive(log, state.search, quiet=quiet, take_over=take_over, adopt=adopt, first=first)
+    return drive.conclude(log, outcome)
 
 
 def _tell_of_a_changed_file(state: State) -> None:

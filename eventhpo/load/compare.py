@@ -8,7 +8,7 @@ import msgspec
 
 from eventhpo.core.mistakes import path
 from eventhpo.core.space import dimensions
-from eventhpo.core.spec import LocalCommand, Named, Objective, Parameter, ParameterSet, Range, Search
+from eventhpo.core.spec import ClearmlTasks, LocalCommand, Named, Objective, Parameter, ParameterSet, Range, Search
 
 _SAME = ("name", "max_iteration_per_job", "min_iteration_per_job", "nan_policy")
 
@@ -37,6 +37,9 @@ def _flat(search: Search) -> dict[str, Any]:
     flat: dict[str, Any] = {"name": search.name}
     if isinstance(search.jobs, LocalCommand):
         flat["command"] = search.jobs.command
+    if isinstance(search.jobs, ClearmlTasks):
+        names = ("clearml.base_task_id", "clearml.execution_queue", "clearml.project")
+        flat |= dict(zip(names, search.jobs.asked, strict=True))
     flat["seed"] = search.seed
     flat |= {key: getattr(search, key) for key in _SAME[1:]}
     flat |= _fields(search.limits)

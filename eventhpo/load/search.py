@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -12,7 +13,7 @@ from eventhpo.asking.fit import normalised
 from eventhpo.asking.seeds import SEEDS
 from eventhpo.core.mistakes import MISSING, Mistake
 from eventhpo.core.space import conditional_names
-from eventhpo.core.spec import Limits, LocalCommand, Named, Objective, Parameter, Scalar, Search
+from eventhpo.core.spec import ClearmlTasks, JobSpec, Limits, LocalCommand, Named, Objective, Parameter, Scalar, Search
 from eventhpo.kinds import Kind, Wrong, choice, integer, number, text
 from eventhpo.load.file import SearchFileMistaken, parse, read_text
 from eventhpo.load.space import declared_names, read_space, read_trials
@@ -72,7 +73,7 @@ class _Reader:
 
     def loaded(self) -> Loaded | None:
         name = self.top.take("name", text(), self.path.stem)
-        command = self.top.take("command", _command())
+        jobs = self._jobs()
         seed = self.top.take("seed", integer(least=0, most=SEEDS - 1), None)
         limits = self._limits()
         iterations, least = self._iterations()
@@ -80,14 +81,14 @@ class _Reader:
         objectives = self._objectives()
         self._single_objective_limits(limits, len(objectives))
         space, declared, sound = self._space()
-        self._in_every_job(command or [], space)
+        self._in_every_job(jobs.command if isinstance(jobs, LocalCommand) else (), space)
         sampler = self._named("sampler", "TPESampler")
         pruner = self._named("pruner", "MedianPruner" if len(objectives) < 2 else "NopPruner")
         self._fit(sampler, pruner, space, sound, max(len(objectives), 1))
         whole = sampler is not None and sampler.name == "GridSampler"
         trials = read_trials(self.top.raw("trial"), space, declared, whole=whole, found=self.found)
         self.top.done("a key of a search file")
-        if self.found or command is None or sampler is None or pruner is None:
+        if self.found or jobs is None or sampler is None or pruner is None:
             return None
         sampler = normalised(sampler, space)
         search = Search(
@@ -98,12 +99,31 @@ class _Reader:
             sampler=sampler,
             pruner=pruner,
             seed=secrets.randbelow(SEEDS) if seed is None else seed,
-            jobs=LocalCommand(command=tuple(command), folder=str(self.path.resolve().parent)),
+            jobs=jobs,
+            base_task_id=jobs.base_task_id if isinstance(jobs, ClearmlTasks) else None,
             max_iteration_per_job=iterations,
             min_iteration_per_job=least,
             nan_policy=cast(Literal["fail", "worst"], nan_policy),
         )
         return Loaded(self.path, self.text, search, trials, seed is None)
+
+    def _jobs(self) -> JobSpec | None:
+        """Return where the jobs run: `command` here, or `[clearml]` on a server."""
+        values = self.top.table("clearml", "a table with base_task_id and execution_queue")
+        if values is None:
+            command = self.top.take("command", _command())
+            if command is None:
+                return None
+            return LocalCommand(command=tuple(command), folder=str(self.path.resolve().parent))
+        if self.top.raw("command") is not MISSING:
+            self.top.wrong(values, "either command, for jobs on this machine, or [clearml], not both", "clearml")
+        table = Table(values, self.found, "clearml")
+        base, queue = table.take("base_task_id", text()), table.take("execution_queue", text())
+        project = table.take("project", text(), None)
+        table.done("a key of [clearml]")
+        if base is None or queue is None:
+            return None
+        return ClearmlTasks(base_task_id=base, execution_queue=queue, project=project)
 
     def _limits(self) -> Limits:
         defaults = Limits()
@@ -162,7 +182,7 @@ class _Reader:
         space = read_space(tables, self.found)
         return space, declared_names(tables), not isinstance(tables, dict) or len(space) == len(tables)
 
-    def _in_every_job(self, command: list[str], space: tuple[Parameter, ...]) -> None:
+    def _in_every_job(self, command: Sequence[str], space: tuple[Parameter, ...]) -> None:
         for k, word in enumerate(command):
             for name in sorted(conditional_names(space)):
                 if f"{{{name}}}" in word:

@@ -275,10 +275,15 @@ def parted(recorded: spec.Search, now: Asked) -> list[str]:
     keys += ["min_iteration_per_job", "nan_policy", "jobs"] + (["seed"] if now.seed_given else [])
     lines = []
     for key in keys:
-        old_value, new_value = getattr(recorded, key), getattr(new, key)
+        old_value, new_value = _said(getattr(recorded, key)), _said(getattr(new, key))
         if old_value != new_value:
             lines += _sides(key, old_value, new_value)
     return lines
+
+
+def _said(value: Any) -> Any:
+    """Return what a user said of *value*: the rest of ClearML's tasks comes from the server."""
+    return value.asked if isinstance(value, spec.ClearmlTasks) else value
 
 
 def _sides(key: str, old: object, new: object) -> list[str]:

@@ -1,14 +1,11 @@
-"""Where the jobs of the class run, as its user says it."""
+"""Where the jobs of the class run, as its user says it; `eventhpo.place` opens what was recorded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from eventhpo.core.spec import LocalCommand
-from eventhpo.core.state import State
-from eventhpo.jobs.local import LocalJobs as Door
-from eventhpo.log import beside
+from eventhpo.core.spec import ClearmlTasks, LocalCommand
 
 
 class LocalJobs:
@@ -28,8 +25,14 @@ class LocalJobs:
         """Return what the log records of it."""
         return LocalCommand(command=self.command, folder=self.folder)
 
-    def open(self, log: Path, state: State) -> Door:
-        """Return the door for the search whose log lies at *log*."""
-        recorded = state.search.jobs
-        assert isinstance(recorded, LocalCommand)
-        return Door(recorded.command, recorded.folder, beside.jobs(log))
+
+class ClearmlQueue:
+    """Jobs as tasks on a ClearML server: clones of the base task, sent to *execution_queue*."""
+
+    def __init__(self, base_task_id: str, execution_queue: str) -> None:
+        self._base_task_id = base_task_id
+        self._execution_queue = execution_queue
+
+    def spec(self) -> ClearmlTasks:
+        """Return what is asked for; the log also records what the server says of it."""
+        return ClearmlTasks(base_task_id=self._base_task_id, execution_queue=self._execution_queue)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -69,6 +69,7 @@ class Driver:
         path: Path,
         jobs_for: Callable[[State], Jobs],
         *,
+        before: Callable[[State, Sequence[Recorded]], Sequence[Event]],
         files: Requests,
         take_over: bool,
         prepare: Callable[[Controller], None],
@@ -77,6 +78,7 @@ class Driver:
     ) -> None:
         self._path = path
         self._jobs_for = jobs_for
+        self._before = before
         self._take_over = take_over
         self._prepare = prepare
         self._tell = tell
@@ -135,6 +137,7 @@ class Driver:
                 self._clock,
                 this_machine(),
                 take_over=self._take_over,
+                before=self._before,
                 requests=self._inbox,
                 tell=self._told,
             )

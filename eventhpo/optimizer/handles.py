@@ -47,7 +47,7 @@ class TaskView:
     def name(self) -> str:
         """The task's name, by the naming scheme."""
         return self._optimizer._of(
-            self._names, lambda state, a: self._optimizer._job_name(state.trials[a.trial].params)
+            self._names, lambda state, a: self._optimizer._job_name(state, state.trials[a.trial].params)
         )
 
     @property
@@ -79,6 +79,19 @@ class TaskView:
     def get_last_iteration(self) -> int:
         """Return the highest iteration of the objective, 0 before there is one."""
         return self._optimizer._of(self._names, lambda state, a: a.highest or 0)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what only the server knows: then, and not before, its task is loaded."""
+        if name.startswith("_") or not self._optimizer._on_server:
+            raise AttributeError(f"a task on this machine has no {name!r}")
+        return getattr(self._loaded(), name)
+
+    def _loaded(self) -> Any:
+        if "_task" not in self.__dict__:
+            from clearml import Task  # noqa: PLC0415
+
+            self.__dict__["_task"] = Task.get_task(task_id=self.id)
+        return self.__dict__["_task"]
 
     def __repr__(self) -> str:
         return f"<task {self.id}: {self.status}>"

@@ -10,7 +10,7 @@ from eventhpo.core.spec import Limits
 from eventhpo.errors import Usage
 from eventhpo.kinds import Kind, Wrong, choice, text
 from eventhpo.optimizer.convert import _plain
-from eventhpo.optimizer.doors import LocalJobs
+from eventhpo.optimizer.doors import ClearmlQueue, LocalJobs
 from eventhpo.requests import limit_kind
 
 
@@ -59,16 +59,16 @@ def one_of(first: str, a: object, second: str, b: object) -> object:
     return a if a is not None else b
 
 
-def door_of(jobs: Any) -> LocalJobs:
+def door_of(jobs: Any, base_task_id: str, execution_queue: Any) -> LocalJobs | ClearmlQueue:
     """Return where the jobs run.
 
     Raises:
-        Usage: it is no door, or that of ClearML, which is not there yet.
+        Usage: it is no such place, or names no queue.
     """
     if isinstance(jobs, LocalJobs):
         return jobs
-    if jobs is None:
-        raise Usage(
-            "jobs on a ClearML server are not there yet: pass jobs=LocalJobs(command=[...]) to run them on this machine"
-        )
-    raise Usage(f"jobs is {jobs!r}; expected LocalJobs(command=[...])")
+    if jobs is not None:
+        raise Usage(f"jobs is {jobs!r}; expected None, for a ClearML server, or LocalJobs(command=[...])")
+    if not isinstance(execution_queue, str) or not execution_queue.strip():
+        raise Usage(f"execution_queue is {execution_queue!r}, expected the name or the id of a queue")
+    return ClearmlQueue(base_task_id, execution_queue)

@@ -93,7 +93,7 @@ class Optimizer(Running):
             nan_policy=nan_policy,
             on_stop=on_stop,
         )
-        self._door = limits.door_of(jobs)
+        self._door = limits.door_of(jobs, base_task_id, execution_queue)
         self._asked = convert.search_of(
             name=study.study_name or base_task_id,
             base_task_id=base_task_id,
@@ -119,7 +119,7 @@ class Optimizer(Running):
         self._opening = Lock()
         self._optimizer_task: Any = None
         self._job_parent_id: str | None = None
-        self._job_project_id: str | None = None
+        self._job_project_name: str | None = None
         self._naming_function: Any = None
         self._base_task_name = base_task_id
 
@@ -137,7 +137,7 @@ class Optimizer(Running):
     def set_job_default_parent(self, job_parent_task_id: str | None, project_name: str | None = None) -> None:
         """Set the parent, and the project, of the jobs from here on."""
         self._job_parent_id = job_parent_task_id
-        self._job_project_id = project_name
+        self._job_project_name = project_name
 
     def set_job_naming_scheme(self, naming_function: Any) -> None:
         """Name jobs by `naming_function(base_task_name, parameters)`; False leaves the server's names."""

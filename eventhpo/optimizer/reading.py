@@ -9,8 +9,9 @@ import msgspec
 from clearml.automation.job import ClearmlJob
 from clearml.automation.optimization import Budget, SearchStrategy
 
+from eventhpo.clearml.launch import default_name
 from eventhpo.core import budget, rank
-from eventhpo.core.spec import MINUTE, Scalar
+from eventhpo.core.spec import MINUTE, ClearmlTasks, Scalar
 from eventhpo.core.state import Attempt, State
 from eventhpo.optimizer.convert import Asked
 from eventhpo.optimizer.driver import Driver
@@ -76,8 +77,9 @@ class Reading(SearchStrategy):  # type: ignore[misc]
     def get_top_experiments(
         self, top_k: int, *, only_completed: bool = False, include_failed: bool = False
     ) -> Sequence[Any]:
-        """Return the tasks of the best *top_k* trials, the best first."""
-        return [TaskView(self, *names) for names in self._best(top_k, only_completed, include_failed)]
+        """Return the tasks of the best *top_k* trials, the best first: of the server, where jobs run there."""
+        found = [TaskView(self, *names) for names in self._best(top_k, only_completed, include_failed)]
+        return [task._loaded() for task in found] if self._on_server else found
 
     def get_top_experiments_details(
         self,
@@ -91,7 +93,7 @@ class Reading(SearchStrategy):  # type: ignore[misc]
         """Return task id, hyper-parameters and metrics of the best *top_k* trials, the best first."""
         return [
             {"task_id": r.task_id, "hyper_parameters": r.hyper_parameters, "metrics": _metrics(r)}
-            for r in self._rows(top_k, all_metrics, only_completed, include_failed)
+            for r in self._rows(top_k, all_metrics, only_completed, include_failed, all_hyper_parameters)
         ]
 
     def get_top_experiments_id_metrics_pair(
@@ -101,10 +103,12 @@ class Reading(SearchStrategy):  # type: ignore[misc]
         found = self._rows(top_k, all_metrics, only_completed, include_failed)
         return [(str(r.task_id), _metrics(r)) for r in found]
 
-    def _rows(self, k: int, all_metrics: bool, only_completed: bool, include_failed: bool) -> list[top.Row]:
+    def _rows(
+        self, k: int, all_metrics: bool, only_completed: bool, include_failed: bool, all_params: bool = False
+    ) -> list[top.Row]:
         def look(state: State) -> list[top.Row]:
-            names = _best(state, k, only_completed, include_failed)
-            return [top.row(state, state.trials[trial], all_metrics=all_metrics) for trial, _ in names]
+            found = [state.trials[trial] for trial, _ in _best(state, k, only_completed, include_failed)]
+            return [top.row(state, t, all_metrics=all_metrics, all_hyper_parameters=all_params) for t in found]
 
         return self._read(look) or []
 
@@ -130,11 +134,21 @@ class Reading(SearchStrategy):  # type: ignore[misc]
         """Minutes that all jobs ran."""
         return self._read(lambda s: budget.compute_used(s) / MINUTE) or 0.0
 
-    def _job_name(self, params: Mapping[str, Scalar]) -> str:
-        if callable(self._naming_function):
-            return str(self._naming_function(self._base_task_name, dict(params)) or self._base_task_name)
-        listed = " ".join(f"{name}={params[name]}" for name in sorted(params))
-        return self._base_task_name if self._naming_function is False else f"{self._base_task_name}: {listed}"
+    @property
+    def _on_server(self) -> bool:
+        """Whether the jobs are tasks on a ClearML server."""
+        return isinstance(self._asked.search.jobs, ClearmlTasks)
+
+    def _job_name(self, state: State, params: Mapping[str, Scalar]) -> str:
+        jobs = state.search.jobs
+        base = jobs.base.name if isinstance(jobs, ClearmlTasks) and jobs.base is not None else self._base_task_name
+        return self._labelled(base, params) or base
+
+    def _labelled(self, base: str, params: Mapping[str, Scalar]) -> str | None:
+        """Return a job's name by the naming scheme, None to leave it to the server."""
+        if self._naming_function is None:
+            return default_name(base, params)
+        return (self._naming_function(base, dict(params)) or None) if self._naming_function else None
 
     def _parent(self) -> str | None:
         return self._job_parent_id or self._base_task_id

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from eventhpo.asking.fingerprint import fingerprint
+from eventhpo.clearml.launch import Labels
 from eventhpo.clock import SystemClock
 from eventhpo.controller import Controller
 from eventhpo.core.events import Event, LimitsChanged, OptimizerTaskSet, Recorded, SearchCreated, TrialSuggested
@@ -17,9 +19,9 @@ from eventhpo.core.state import State
 from eventhpo.errors import Usage
 from eventhpo.log.create import create
 from eventhpo.optimizer import convert, importing
-from eventhpo.optimizer.doors import LocalJobs
 from eventhpo.optimizer.driver import Driver
 from eventhpo.optimizer.reading import Reading
+from eventhpo.place import Place, place_of
 from eventhpo.requests import FileRequests
 
 logger = logging.getLogger("eventhpo.optimizer")
@@ -29,11 +31,12 @@ class Recording(Reading):
     """Opens the log when it is first needed; a log of another search is refused."""
 
     _limits: Limits
-    _door: LocalJobs
     _log: Path | None
     _optimizer_task: Any
     _previous: Any
     _take_over: bool
+    _adopt: bool
+    _job_project_name: str | None
     _opening: Lock
 
     @property
@@ -48,9 +51,11 @@ class Recording(Reading):
         with self._opening:
             if self._driver is None:
                 self._create()
+                place = place_of(self._asked.search, labels=self._labels, adopt=self._adopt)
                 self._driver = Driver(
                     self.log,
-                    lambda state: self._door.open(self.log, state),
+                    lambda state: place.open(self.log, state),
+                    before=lambda state, rows: self._before(place, state, rows),
                     files=FileRequests(self.log),
                     take_over=self._take_over,
                     prepare=self._prepare,
@@ -64,21 +69,37 @@ class Recording(Reading):
             logger.warning(warning)
         if self.log.exists():
             return
-        event = SearchCreated(
-            search_id=secrets.token_hex(16), search=self._asked.search, policy=POLICY, fingerprint=fingerprint()
-        )
+        search, warnings = place_of(self._asked.search).described(self._asked.search)
+        for warning in warnings:
+            logger.warning(warning)
+        event = SearchCreated(search_id=secrets.token_hex(16), search=search, policy=POLICY, fingerprint=fingerprint())
         inputs: list[Event] = []
         if self._previous is not None:
             inputs.append(importing.imported(self._previous, self._asked.search))
         create(self.log, event, SystemClock().now(), inputs)
         logger.info("this search is recorded in %s; the same script with the same log carries it on", self.log)
 
-    def _prepare(self, controller: Controller) -> None:
-        """Compare what is recorded with today's arguments; record what may change."""
-        state = controller.state
+    def _before(self, place: Place, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
+        """Compare what is recorded with today's arguments, then look the place over: nothing is written yet.
+
+        Raises:
+            Usage: the log records another search.
+        """
         found = convert.parted(state.search, self._asked)
         if found:
             raise Usage(f"{self.log} records another search:\n" + "\n".join(found))
+        return place.before(state, rows)
+
+    def _labels(self) -> Labels:
+        """Return how jobs on a ClearML server are labelled: as ClearML's class does it."""
+        task = self._optimizer_task
+        parent = self._job_parent_id or getattr(task, "id", None)
+        project = getattr(task, "project", None) if self._job_project_name is None else None
+        return Labels(parent=parent, project=project, project_name=self._job_project_name, name=self._labelled)
+
+    def _prepare(self, controller: Controller) -> None:
+        """Record what may change from one start to the next."""
+        state = controller.state
         changes = convert.limit_changes(state.limits, self._limits)
         if changes.given():
             controller.record(LimitsChanged(changes=changes), None)

@@ -9,7 +9,7 @@ import msgspec
 from eventhpo.core import rank
 from eventhpo.core.curve import spread
 from eventhpo.core.space import job_names
-from eventhpo.core.spec import Num, clearml_text, to_num
+from eventhpo.core.spec import ClearmlTasks, Num, clearml_text, to_num
 from eventhpo.core.state import Attempt, State, Trial
 from eventhpo.views import words
 from eventhpo.views.jobs import TrialStatus, trial_status
@@ -59,18 +59,26 @@ def best(state: State) -> Row | None:
     return next(iter(rows(state, 1)), None)
 
 
-def row(state: State, trial: Trial, *, all_metrics: bool = False) -> Row:
-    """Return *trial* as a row."""
+def row(state: State, trial: Trial, *, all_metrics: bool = False, all_hyper_parameters: bool = False) -> Row:
+    """Return *trial* as a row, with *all_hyper_parameters* those that are not searched too."""
     metrics = [] if trial.last is None else list(_metrics(state, trial.last, all_metrics))
     return Row(
         task_id=None if trial.last is None else trial.last.job_id,
-        hyper_parameters={
-            name: clearml_text(value) for name, value in words.ordered(state.search, trial.params).items()
-        },
+        hyper_parameters=_hyper_parameters(state, trial, all_hyper_parameters),
         metrics={f"{m.metric}/{m.variant}": m for m in metrics},
         trial=trial.number,
         status=trial_status(trial),
     )
+
+
+def _hyper_parameters(state: State, trial: Trial, all_of_them: bool) -> dict[str, str]:
+    given = {name: clearml_text(value) for name, value in words.ordered(state.search, trial.params).items()}
+    if not all_of_them:
+        return given
+    jobs = state.search.jobs
+    base = jobs.base.hyper_parameters if isinstance(jobs, ClearmlTasks) and jobs.base is not None else ()
+    had = trial.last.ended.hyper_parameters if trial.last is not None and trial.last.ended is not None else {}
+    return given | ({p.full_name: p.value for p in base} | given | had)
 
 
 def _metrics(state: State, attempt: Attempt, all_metrics: bool) -> Iterator[Metric]:

@@ -198,7 +198,7 @@ WRONG = {
     "nan_policy": ("ignore", None),
     "on_stop": ("kill", None),
     "seed": (-1, 1.5, "abc"),
-    "jobs": (None, "python train.py"),
+    "jobs": ("python train.py",),
     "objective_metric": (None, "accuracy"),
     "hyper_parameters": ([], None, [UniformParameterRange("x", 0, 1)] * 2, [3]),
     "base_task_id": (None, 7),

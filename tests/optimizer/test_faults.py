@@ -275,11 +275,17 @@ def test_a_duplicate_costs_no_job_and_four_points_are_four_jobs(here: Here) -> N
 
 
 def test_a_job_that_cannot_be_started_has_failed_and_is_no_running_job(here: Here) -> None:
-    optimizer = here.done(jobs=LocalJobs(["no-such-program"], folder=here.folder), total_max_jobs=1)
+    optimizer = here.done(jobs=LocalJobs(["no-such-program-{slot}"], folder=here.folder), total_max_jobs=1)
     (job,) = optimizer.get_created_jobs_tasks().values()
     assert optimizer.get_running_jobs() == []
     assert job.is_failed()
-    assert "no-such-program" in job.status_message()
+    assert "no-such-program-0" in job.status_message()
+
+
+def test_a_command_that_is_no_program_is_refused_before_anything_is_made(here: Here) -> None:
+    with pytest.raises(Usage, match="there is no program no-such-program on PATH"):
+        here.done(jobs=LocalJobs(["no-such-program"], folder=here.folder), total_max_jobs=1)
+    assert not here.log_path.exists()
 
 
 def test_a_pruned_job_is_no_running_job(here: Here) -> None:

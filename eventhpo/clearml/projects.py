@@ -1,0 +1,45 @@
+"""Projects by their names."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from eventhpo.clearml.session import Calls
+
+
+class Named(msgspec.Struct):
+    """Something that has an id and a name."""
+
+    id: str
+    name: str = ""
+
+
+class _Projects(msgspec.Struct):
+    projects: list[Named] = []
+
+
+def find(server: Calls, name: str) -> str | None:
+    """Return the id of the project *name*, None if there is none.
+
+    Raises:
+        Silent, Denied: as `Calls.call`.
+    """
+    body = {"name": exactly(name), "only_fields": ["id", "name"], "search_hidden": True}
+    found = server.call("projects.get_all", body, _Projects).data.projects
+    return found[0].id if found else None
+
+
+def id_of(server: Calls, name: str) -> str:
+    """Return the id of the project *name*, made if there is none.
+
+    Raises:
+        Silent, Denied: as `Calls.call`.
+    """
+    return find(server, name) or server.call("projects.create", {"name": name, "description": ""}, Named).data.id
+
+
+def exactly(name: str) -> str:
+    """Return the pattern that finds *name* and nothing else: the server reads names as patterns."""
+    return f"^{re.escape(name)}$"

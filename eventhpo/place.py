@@ -1,0 +1,98 @@
+"""Where the jobs of a search run, by what its log or its search file says of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from eventhpo.core.events import Event, Recorded
+from eventhpo.core.spec import ClearmlTasks, LocalCommand, Search
+from eventhpo.core.state import State
+from eventhpo.errors import Usage
+from eventhpo.jobs.local import LocalJobs
+from eventhpo.jobs.protocol import Jobs
+from eventhpo.log import beside
+
+if TYPE_CHECKING:
+    from eventhpo.clearml.launch import Labels
+
+
+class Place(Protocol):
+    """A place where jobs run: looked over before a search begins, and before each controller does."""
+
+    def described(self, search: Search, *, dry: bool = False) -> tuple[Search, tuple[str, ...]]:
+        """Return *search* with all that its log has to record of the place, and what to warn of; *dry* changes nothing.
+
+        Raises:
+            Usage: the search cannot run there. Unanswered: the place does not answer.
+        """
+        ...
+
+    def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
+        """Return the inputs that a controller begins with.
+
+        Raises:
+            DamagedLog: the place knows more of the search than its log. Unanswered: it does not answer.
+        """
+        ...
+
+    def open(self, log: Path, state: State) -> Jobs:
+        """Return the door for the search whose log lies at *log*."""
+        ...
+
+
+def place_of(search: Search, *, labels: Callable[[], Labels] | None = None, adopt: bool = False) -> Place:
+    """Return where the jobs of *search* run; *labels* and *adopt* are for tasks on a ClearML server.
+
+    Raises:
+        Usage: they are simulated.
+    """
+    if isinstance(search.jobs, LocalCommand):
+        return OnThisMachine(search.jobs)
+    if isinstance(search.jobs, ClearmlTasks):
+        from eventhpo.clearml.place import OnClearml  # noqa: PLC0415  local searches do without
+
+        return OnClearml(adopt=adopt) if labels is None else OnClearml(labels=labels, adopt=adopt)
+    raise Usage("the jobs of this search are simulated by eventhpo.testing: it cannot be run from here")
+
+
+class OnThisMachine:
+    """Processes on this machine."""
+
+    def __init__(self, jobs: LocalCommand) -> None:
+        self._jobs = jobs
+
+    def described(self, search: Search, *, dry: bool = False) -> tuple[Search, tuple[str, ...]]:
+        """Return *search* as it is, if its command can be started from here.
+
+        Raises:
+            Usage: its folder or its first word is missing.
+        """
+        folder, word = Path(self._jobs.folder), self._jobs.command[0]
+        if not folder.is_dir():
+            raise Usage(f"the folder of the command is gone: {folder}")
+        if "{" in word:
+            return search, ()  # known when a job starts
+        if "/" in word:
+            if not os.access(folder / word, os.X_OK):
+                raise Usage(f"command: {folder / word} is no program that can be run")
+        elif shutil.which(word, path=_search_path()) is None:
+            raise Usage(f"command: there is no program {word} on PATH")
+        return search, ()
+
+    def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
+        """Return nothing: the folders of the attempts lie beside the log, and go with it."""
+        return ()
+
+    def open(self, log: Path, state: State) -> Jobs:
+        """Return the door to processes whose folders lie beside the log."""
+        return LocalJobs(self._jobs.command, self._jobs.folder, beside.jobs(log))
+
+
+def _search_path() -> str:
+    """Return where a job's first word is looked for: beside our interpreter first."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
