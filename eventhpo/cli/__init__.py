@@ -24,6 +24,8 @@ _COMMANDS = {
     "top": "eventhpo.cli.reading",
     "events": "eventhpo.cli.reading",
     "verify": "eventhpo.cli.reading",
+    "postmortem": "replay.cli.postmortem",
+    "diff": "replay.cli.diff",
     "backup": "eventhpo.cli.keeping",
     "seal": "eventhpo.cli.keeping",
     "salvage": "eventhpo.cli.keeping",

@@ -18,7 +18,7 @@ def differences(recorded: Search, now: Search, *, drawn_seed: bool = False) -> l
 
     With *drawn_seed* the file names no seed, so the seed of *now* says nothing.
     """
-    old, new = _flat(recorded), _flat(now)
+    old, new = flat_keys(recorded), flat_keys(now)
     if drawn_seed:
         old.pop("seed"), new.pop("seed")
     found = [key for key in dict.fromkeys([*old, *new]) if not _equal(old.get(key, ()), new.get(key, ()))]
@@ -32,7 +32,7 @@ def _equal(a: object, b: object) -> bool:
     return type(a) is type(b) and a == b
 
 
-def _flat(search: Search) -> dict[str, Any]:
+def flat_keys(search: Search) -> dict[str, Any]:
     """Return the keys that a search file would have for *search*; a default stands beside what is written."""
     flat: dict[str, Any] = {"name": search.name}
     if isinstance(search.jobs, LocalCommand):

@@ -1,0 +1,1 @@
+"""The commands that decide, compare and explain recorded searches."""

@@ -1,0 +1,1 @@
+"""Where two searches part, and what each had seen before."""

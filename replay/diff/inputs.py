@@ -1,0 +1,141 @@
+"""What two searches saw, input by input, without what differs between any two searches.
+
+Compared are points of the objective, how jobs ended, and what users asked for. Left
+out are receipts (job ids, times of a start), other series, ticks, and who drove it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from eventhpo.core import events
+from eventhpo.core.events import Input, MetricObserved, Recorded
+from eventhpo.views import lines, words
+from replay.postmortem.next import of
+
+Key: TypeAlias = tuple[str, ...]
+MOST = 20  # differences that are listed
+
+_ASIDE = (
+    events.SearchCreated,
+    events.ControllerStarted,
+    events.OptimizerTaskSet,
+    events.JobBound,
+    events.JobQueued,
+    events.JobStarted,
+    events.JobStopSent,
+    events.ReportsRead,
+    events.ClockTicked,
+)
+# fields that say who, when or how exactly, and change no decision
+_WITHOUT = ("request", "why", "error", "clock", "started_at", "finished_at", "output", "code", "signal")
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One thing that was seen: which thing, what of it is compared, and how it is told."""
+
+    seq: int
+    key: Key
+    value: bytes
+    text: str
+
+
+class Side(msgspec.Struct, frozen=True):
+    """An input of one log."""
+
+    seq: int
+    what: str
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """An input that differs: another value, or seen by one only (the other side is None)."""
+
+    how: Literal["value", "only A", "only B"]
+    a: Side | None
+    b: Side | None
+
+
+class Inputs(msgspec.Struct, frozen=True, kw_only=True):
+    """How what two searches saw compares.
+
+    `alike` inputs come first in both, in the same order; `first` are the first that
+    are not the same, None for a side that had seen no more. `order_only`: both saw the
+    same, in another order. `differences` are the first `MOST` of `different`.
+    """
+
+    alike: int
+    same: bool
+    order_only: bool
+    first: tuple[Side | None, Side | None]
+    different: int
+    differences: list[Difference]
+
+
+def compared(a: Sequence[Recorded], b: Sequence[Recorded]) -> Inputs:
+    """Return how the inputs in *a* and *b* compare."""
+    ours, theirs = list(seen(a)), list(seen(b))
+    alike = _alike(ours, theirs)
+    first = tuple(_side(one[alike]) if alike < len(one) else None for one in (ours, theirs))
+    same = len(ours) == len(theirs) == alike
+    differences = [] if same else list(_differences(ours[alike:], theirs[alike:]))
+    return Inputs(
+        alike=alike,
+        same=same,
+        order_only=not same and not differences,
+        first=(first[0], first[1]),
+        different=len(differences),
+        differences=differences[:MOST],
+    )
+
+
+def _alike(a: Sequence[Seen], b: Sequence[Seen]) -> int:
+    for place, (one, other) in enumerate(zip(a, b, strict=False)):
+        if (one.key, one.value) != (other.key, other.value):
+            return place
+    return min(len(a), len(b))
+
+
+def _side(one: Seen) -> Side:
+    return Side(one.seq, one.text)
+
+
+def _differences(a: Sequence[Seen], b: Sequence[Seen]) -> Iterator[Difference]:
+    theirs = {one.key: one for one in b}
+    ours = {one.key for one in a}
+    for one in a:
+        other = theirs.get(one.key)
+        if other is None:
+            yield Difference("only A", _side(one), None)
+        elif other.value != one.value:
+            yield Difference("value", _side(one), _side(other))
+    yield from (Difference("only B", None, _side(one)) for one in b if one.key not in ours)
+
+
+def seen(rows: Sequence[Recorded]) -> Iterator[Seen]:
+    """Yield what a search saw, in the order of its log; a point at a time."""
+    times: Counter[Key] = Counter()
+    for row in rows:
+        if not isinstance(row.event, Input) or isinstance(row.event, _ASIDE):
+            continue
+        for which, value, text in _things(row.event):
+            times[which] += 1
+            yield Seen(row.seq, (*which, str(times[which])), value, text)
+
+
+def _things(event: Input) -> Iterator[tuple[Key, bytes, str]]:
+    subject = str(getattr(event, "trial", "")), str(getattr(event, "attempt", ""))
+    whose = of(getattr(event, "trial", None), getattr(event, "attempt", None))
+    if isinstance(event, MetricObserved):
+        name = f"{event.title}/{event.series}"
+        for iteration, value in zip(event.iterations, event.values, strict=True):
+            text = f"{words.line(name)} = {words.number(value)} at iteration {iteration}{whose}"
+            yield (*subject, "point", name), msgspec.json.encode([iteration, value]), text
+        return
+    kind = type(event).__name__
+    body = {name: value for name, value in msgspec.to_builtins(event).items() if name not in _WITHOUT}
+    said = words.line(lines.told(event))  # type: ignore[arg-type]
+    yield (*subject, kind), msgspec.json.encode(body, order="deterministic"), f"{kind}{whose}{f': {said}' * bool(said)}"

@@ -1,0 +1,106 @@
+"""A comparison of two logs as lines: a fact a line, the verdict last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from eventhpo.views import words
+from replay.diff.inputs import Difference, Inputs, Side
+from replay.diff.report import ByTrial, Diff, Differs, Log
+
+MOST = 8  # lines of one kind; the JSON has more
+
+
+def text(found: Diff) -> Iterator[str]:
+    """Yield *found* as lines."""
+    yield from _log("A", found.a)
+    yield from _log("B", found.b)
+    yield _fact("relation", _relation(found))
+    yield from _differing("created", found.definitions)
+    yield from _differing("platform", found.platforms)
+    first = f"the first {words.plural(found.alike, 'decision')} of both" if found.alike else "no decision"
+    yield _fact("alike", first)
+    if found.parting is not None:
+        yield _fact("A decides", words.line(found.parting.a.what))
+        yield _fact("B decides", words.line(found.parting.b.what))
+    yield from _inputs(found.inputs, before=found.parting is not None)
+    yield from _by_trial(found.by_trial)
+    yield _fact("verdict", verdict(found))
+
+
+def verdict(found: Diff) -> str:
+    """Return in one line whether two logs part, and where."""
+    if found.parting is not None:
+        at = f"A at seq {found.parting.a.seq}, B at seq {found.parting.b.seq}"
+        return f"they part behind {words.plural(found.alike, 'decision')} that are alike, {at}: {found.explanation}"
+    if found.relation == "the same log":
+        return "no decision differs: they are the same, row for row"
+    return f"no decision differs in the {found.alike} that both have made"
+
+
+def _fact(label: str, said: str) -> str:
+    return f"{label:<9} {said}".rstrip()
+
+
+def _log(side: str, log: Log) -> Iterator[str]:
+    yield _fact(side, f"{log.path}: {words.line(log.name)} ({log.search_id}), {log.head.seq} rows")
+    for fault in log.damage:
+        yield _fact("damaged", f"{side}: {words.line(fault)}")
+
+
+def _relation(found: Diff) -> str:
+    if found.relation == "a fork":
+        return f"a fork: the first {words.plural(found.common, 'row')} are the same, row {found.common + 1} is not"
+    if found.relation == "two searches" and found.a.search_id == found.b.search_id:
+        return "two logs of one search id that have no row in common"
+    return found.relation
+
+
+def _differing(label: str, found: Sequence[Differs]) -> Iterator[str]:
+    for one in found[:MOST]:
+        yield _fact(label, f"{one.key}: A {words.line(one.a)}, B {words.line(one.b)}")
+    if len(found) > MOST:
+        yield _fact("", f"and {len(found) - MOST} more keys")
+
+
+def _inputs(found: Inputs, *, before: bool) -> Iterator[str]:
+    where = "before that" if before else "as far as they go"
+    if found.same:
+        yield _fact("saw", f"the same {where}: {words.plural(found.alike, 'input')}")
+        return
+    alike = f"the same {words.plural(found.alike, 'input')} first; then" if found.alike else "nothing alike first;"
+    yield _fact("saw", f"{alike}, {where}" if found.alike else f"{alike} {where}")
+    yield _fact("A saw", _side(found.first[0]))
+    yield _fact("B saw", _side(found.first[1]))
+    if found.order_only:
+        yield _fact("", "all of it the same, in another order")
+        return
+    for one in found.differences[:MOST]:
+        yield _fact("differs", _difference(one))
+    if found.different > MOST:
+        yield _fact("", f"and {found.different - MOST} more inputs")
+
+
+def _side(side: Side | None) -> str:
+    return "nothing more" if side is None else f"{side.what} (seq {side.seq})"
+
+
+def _difference(one: Difference) -> str:
+    match one.how:
+        case "value":
+            return f"A saw {_side(one.a)}, B saw {_side(one.b)}"
+        case "only A":
+            return f"only A saw {_side(one.a)}"
+        case "only B":
+            return f"only B saw {_side(one.b)}"
+
+
+def _by_trial(found: ByTrial) -> Iterator[str]:
+    if found.first_other_parameters is None:
+        yield _fact("trials", f"the {found.both} that both have got the same parameters")
+    elif found.parameters is not None:
+        a, b = (words.params(one) for one in found.parameters)
+        yield _fact("trials", f"{found.first_other_parameters} is the first with other parameters: A {a}, B {b}")
+    if found.outcomes is not None:
+        a, b = found.outcomes
+        yield _fact("", f"{found.first_other_outcome} is the first that ended otherwise on the same: A {a}, B {b}")

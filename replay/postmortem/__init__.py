@@ -1,0 +1,1 @@
+"""What happened in a search, for somebody who was handed its log."""

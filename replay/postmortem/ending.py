@@ -1,0 +1,118 @@
+"""How a search ended as far as its log and what lies beside it tell, and what neither can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from eventhpo.core.events import Recorded
+from eventhpo.core.state import State
+from eventhpo.views import status, words
+from replay.postmortem.controllers import Epoch, in_words
+from replay.postmortem.scene import FULL, Scene
+
+How: TypeAlias = Literal[
+    "finished", "stopped", "running", "interrupted", "by hand", "record stops", "cut off", "not begun"
+]
+
+
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """How it ended in one word and in a line; behind which row; what speaks for it; what cannot be told."""
+
+    how: How
+    what: str
+    behind: str  # the last row
+    before: str  # what was to come next; empty if nothing
+    evidence: list[str]
+    unknown: list[str]
+
+
+def end(state: State, last: Recorded, epochs: list[Epoch], scene: Scene, damage: list[str]) -> End:
+    """Return how the search of *state*, whose last proven row is *last*, ended."""
+    newest = epochs[-1] if epochs else None
+    how = _how(state, newest, damage)
+    return End(
+        how=how,
+        what=_what(state, newest, how, len(damage)),
+        behind=in_words(last),
+        before="" if newest is None or how in ("finished", "stopped") else newest.came_next,
+        evidence=list(_evidence(newest, how, scene)),
+        unknown=list(_unknown(newest, how, scene)),
+    )
+
+
+def _how(state: State, newest: Epoch | None, damage: list[str]) -> How:
+    if damage:
+        return "cut off"
+    if newest is None:
+        return "not begun"
+    match newest.how:
+        case "holds the log":
+            return "running" if state.finished is None else state.finished.state
+        case "request":
+            return "interrupted" if state.finished is None else state.finished.state
+        case "lease lost":
+            raise AssertionError("the newest controller has lost its lease to nobody")
+        case how:
+            return how
+
+
+def _what(state: State, newest: Epoch | None, how: How, faults: int) -> str:
+    reason = status.ending_of(state)
+    why = "" if reason is None else status.ending(reason)
+    match how:
+        case "finished" | "stopped":
+            return f"{how}: {why}"
+        case "running":
+            assert newest is not None
+            return f"not yet: controller {newest.pid} on {newest.host} holds the log"
+        case "interrupted":
+            return _interrupted(newest)
+        case "by hand":
+            return "not yet: driven by hand, and its caller asked for nothing more"
+        case "cut off":
+            return f"not known: the log is damaged ({words.plural(faults, 'fault')}), and this is where its proof ends"
+        case "not begun":
+            return "never begun: no controller has held this log"
+        case "record stops":
+            assert newest is not None
+            return f"not at all: the record of controller {newest.pid} on {newest.host} just stops"
+
+
+def _interrupted(newest: Epoch | None) -> str:
+    assert newest is not None
+    if newest.how == "request":
+        return "not yet: somebody asked something of it, and no controller has carried it on since"
+    return f"interrupted{f' by {words.line(newest.why)}' if newest.why else ''}: the run was ended, the search was not"
+
+
+def _evidence(newest: Epoch | None, how: How, scene: Scene) -> Iterator[str]:
+    if how not in ("record stops", "cut off", "not begun") or (how == "not begun" and scene.at_rest):
+        return
+    yield _closing(scene)
+    if scene.free < FULL:
+        yield f"the disk that it lies on is full now ({scene.free} bytes free)"
+
+
+def _closing(scene: Scene) -> str:
+    """Return what the state of the file says of its last writer: killed, ended by an error, or neither any more."""
+    if scene.wal:
+        return "a write-ahead log lies beside it: nobody closed it, as after kill -9 or the loss of power"
+    if scene.at_rest:
+        return "it is one quiet file, as backup, seal, salvage and a clean end leave a log"
+    return (
+        "it was closed and not put to rest, as by a controller that ends itself on an error (a full disk); "
+        "or it was copied without its write-ahead log"
+    )
+
+
+def _unknown(newest: Epoch | None, how: How, scene: Scene) -> Iterator[str]:
+    if how == "record stops":
+        yield "what ended it: kill -9, a crash, a full disk and the loss of power leave the same rows"
+        yield "when: any time behind its last row"
+        if not scene.locked_by_someone:
+            yield "whether it still runs elsewhere: there is no lock file beside this copy"
+    if how == "cut off":
+        yield "what came behind the last proven row"

@@ -1,0 +1,81 @@
+"""Whether a search was still improving when its record ends: when it last did, and by how much lately."""
+
+from __future__ import annotations
+
+import msgspec
+
+from eventhpo.core import rank
+from eventhpo.core.events import Recorded, TrialFinished
+from eventhpo.core.spec import Num, to_num
+from eventhpo.core.state import State
+
+
+class Gain(msgspec.Struct, frozen=True, kw_only=True):
+    """A completed trial that was better than all before it, and how far the search was."""
+
+    trial: int
+    value: Num
+    seq: int
+    completed: int  # it was the n-th trial to complete
+    iterations: int  # charged by then
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """The gains in their order; nothing is said of what further trials would bring.
+
+    `third` is where the last third of the charged iterations begins; `before` is the
+    best value at that point, None if no trial had completed.
+    """
+
+    completed: int
+    iterations: int
+    gains: list[Gain]
+    since: int  # completed trials since the last gain
+    third: int
+    before: Num | None
+    in_last_third: bool
+
+
+class Gains:
+    """Follows a log of one objective row by row."""
+
+    def __init__(self) -> None:
+        self._gains: list[Gain] = []
+        self._completed = 0
+        self._best: float | None = None
+
+    def after(self, state: State, row: Recorded) -> None:
+        """Take in *row*; *state* is the one after it."""
+        event = row.event
+        if not isinstance(event, TrialFinished) or event.state != "completed" or not state.single:
+            return
+        self._completed += 1
+        value = rank.values(state, state.trials[event.trial])[0]
+        if value is None or not (self._best is None or state.search.objectives[0].better(value, self._best)):
+            return
+        self._best = value
+        self._gains.append(
+            Gain(
+                trial=event.trial,
+                value=to_num(value),
+                seq=row.seq,
+                completed=self._completed,
+                iterations=state.totals.charged,
+            )
+        )
+
+    def close(self, state: State) -> Progress | None:
+        """Return how it went, None with several objectives, which have no one best."""
+        if not state.single:
+            return None
+        third = state.totals.charged - state.totals.charged // 3
+        early = [gain for gain in self._gains if gain.iterations <= third]
+        return Progress(
+            completed=self._completed,
+            iterations=state.totals.charged,
+            gains=self._gains,
+            since=self._completed - (self._gains[-1].completed if self._gains else 0),
+            third=third,
+            before=early[-1].value if early else None,
+            in_last_third=len(early) < len(self._gains),
+        )

@@ -1,0 +1,80 @@
+"""All that a log tells of its search, in one pass over its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from eventhpo.core import rank
+from eventhpo.core.events import Head, Recorded
+from eventhpo.core.evolve import begin, evolve
+from eventhpo.core.state import State
+from eventhpo.views import jobs, top
+from eventhpo.views.top import Row
+from replay.postmortem.controllers import Controllers, Epoch
+from replay.postmortem.ending import End, end
+from replay.postmortem.jobs import Trouble, Troubles
+from replay.postmortem.next import Next, what_next
+from replay.postmortem.progress import Gains, Progress
+from replay.postmortem.scene import Scene
+from replay.postmortem.slots import Slots, SlotTime
+from replay.postmortem.spending import Spending, spending
+
+
+class Postmortem(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened in a search; all of it is about the rows up to `head`, which are verified."""
+
+    search_id: str
+    name: str
+    damage: list[str]
+    head: Head
+    began: int  # `at` of the first and of the last row, microseconds since 1970
+    ended: int
+    end: End
+    controllers: list[Epoch]
+    trials: dict[str, int]
+    jobs: dict[str, int]
+    trouble: Trouble
+    spending: Spending
+    slots: Slots
+    winner: Row | None
+    progress: Progress | None  # None with several objectives
+    next: Next
+
+
+def postmortem(rows: Sequence[Recorded], scene: Scene, damage: Sequence[str] = ()) -> tuple[Postmortem, State]:
+    """Return what *rows*, which fold, tell of their search, and their state.
+
+    *scene* is what lies beside the log; *damage* says why the rows end where they do.
+    """
+    state = begin(rows[0])
+    controllers, slots, gains, troubles = Controllers(), SlotTime(), Gains(), Troubles()
+    for row in rows[1:]:
+        controllers.before(state, row)
+        slots.before(state, row)
+        troubles.before(state, row)
+        state = evolve(state, row)
+        gains.after(state, row)
+    held = scene.holder is not None and scene.holder.epoch == state.epoch
+    epochs = controllers.close(state, held=held, cut=bool(damage))
+    winner = next(iter(rank.top(state, 1, only_completed=True)), None)
+    found = Postmortem(
+        search_id=state.search_id,
+        name=state.search.name,
+        damage=list(damage),
+        head=state.head,
+        began=rows[0].at,
+        ended=rows[-1].at,
+        end=end(state, rows[-1], epochs, scene, list(damage)),
+        controllers=epochs,
+        trials=jobs.trial_counts(state),
+        jobs=jobs.job_counts(state),
+        trouble=troubles.close(state),
+        spending=spending(state),
+        slots=slots.close(),
+        winner=None if winner is None else top.row(state, winner),
+        progress=gains.close(state),
+        next=what_next(state),
+    )
+    return found, state

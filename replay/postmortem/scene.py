@@ -1,0 +1,58 @@
+"""What lies beside a log and tells something that the log cannot: who holds it, whether it rests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from eventhpo.errors import StorageFailed
+from eventhpo.log import beside, lease
+from eventhpo.log.lease import Holder
+
+_MODES = 18  # offset of the two bytes of SQLite's header that name the journal mode: 1 rollback, 2 write-ahead
+FULL = 1 << 20  # bytes; a controller needs more than that for its next transactions
+
+
+class Scene(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found beside the log."""
+
+    holder: Holder | None
+    locked_by_someone: bool  # whether a lock file is there at all: without one nobody's holding can be seen
+    wal: bool  # a write-ahead log lies beside it: its last writer did not close it
+    at_rest: bool  # the file itself was closed as one quiet file
+    free: int  # bytes free where it lies
+
+
+def look(log: Path) -> Scene:
+    """Look around the log at *log* without touching anything; call it before the log is read.
+
+    Raises:
+        StorageFailed: the folder or the lock file cannot be looked at.
+    """
+    try:
+        return Scene(
+            holder=lease.holder(log),
+            locked_by_someone=beside.lock(log).exists(),
+            wal=beside.wal(log).exists(),
+            at_rest=_at_rest(log),
+            free=_free(log),
+        )
+    except FileNotFoundError:  # there is no log, which whoever reads it says best
+        return Scene(holder=None, locked_by_someone=False, wal=False, at_rest=True, free=FULL)
+    except OSError as error:
+        raise StorageFailed(f"what lies beside {log} cannot be looked at: {error.strerror}") from error
+
+
+def _at_rest(log: Path) -> bool:
+    if not log.is_file():
+        return True
+    with log.open("rb") as file:
+        header = file.read(_MODES + 2)
+    return header[_MODES:] == b"\x01\x01"
+
+
+def _free(log: Path) -> int:
+    found = os.statvfs(log.resolve().parent)
+    return found.f_bavail * found.f_frsize
