@@ -65,16 +65,14 @@ def _differing(label: str, found: Sequence[Differs]) -> Iterator[str]:
 
 def _inputs(found: Inputs, *, before: bool) -> Iterator[str]:
     where = "before that" if before else "as far as they go"
+    alike = words.plural(found.alike, "input")
     if found.same:
-        yield _fact("saw", f"the same {where}: {words.plural(found.alike, 'input')}")
+        yield _fact("saw", f"the same {where}: {alike}")
         return
-    alike = f"the same {words.plural(found.alike, 'input')} first; then" if found.alike else "nothing alike first;"
-    yield _fact("saw", f"{alike}, {where}" if found.alike else f"{alike} {where}")
+    what = "the same in another order" if found.order_only else "different things"
+    yield _fact("saw", f"{what} {where}" + (f", behind {alike} that are alike" if found.alike else ""))
     yield _fact("A saw", _side(found.first[0]))
     yield _fact("B saw", _side(found.first[1]))
-    if found.order_only:
-        yield _fact("", "all of it the same, in another order")
-        return
     for one in found.differences[:MOST]:
         yield _fact("differs", _difference(one))
     if found.different > MOST:
@@ -97,7 +95,7 @@ def _difference(one: Difference) -> str:
 
 def _by_trial(found: ByTrial) -> Iterator[str]:
     if found.first_other_parameters is None:
-        yield _fact("trials", f"the {found.both} that both have got the same parameters")
+        yield _fact("trials", f"the {found.both} that both have are of the same parameters")
     elif found.parameters is not None:
         a, b = (words.params(one) for one in found.parameters)
         yield _fact("trials", f"{found.first_other_parameters} is the first with other parameters: A {a}, B {b}")

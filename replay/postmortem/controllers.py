@@ -75,6 +75,7 @@ class _Open:
         self.inherited = [(a.trial, a.number) for a in live]
         self.last = row
         self.asks_only = True
+        self.stopped_by = ""
 
 
 class Controllers:
@@ -93,6 +94,8 @@ class Controllers:
         elif self._open is not None:
             self._open.last = row
             self._open.asks_only &= isinstance(row.event, _ASKS)
+            if isinstance(row.event, events.StopAsked):
+                self._open.stopped_by = row.event.why
 
     def close(self, state: State, *, held: bool, cut: bool) -> list[Epoch]:
         """Return the epochs of a log that ends in *state*; *held*: somebody holds it, *cut*: its end is missing."""
@@ -142,15 +145,10 @@ def _by_its_rows(state: State, one: _Open) -> tuple[How, str]:
             assert state.finished is not None
             return state.finished.state, state.finished.reason
         case actions.Rest(why="run stopped"):
-            return "interrupted", _stopped_by(one)
+            return "interrupted", one.stopped_by
         case actions.Rest(why="by hand"):
             return "by hand", ""
     return ("request", "") if one.asks_only and one.last is not one.row else ("record stops", "")
-
-
-def _stopped_by(one: _Open) -> str:
-    event = one.last.event
-    return event.why if isinstance(event, events.StopAsked) else ""
 
 
 def _gap(state: State, one: _Open, following: Recorded) -> Gap:

@@ -26,14 +26,14 @@ class Next(msgspec.Struct, frozen=True, kw_only=True):
 
 # what lifts an end, by its reason
 _LIFTS = {
-    "budget": "a larger --total-max-jobs reopens it",
-    "compute_time_limit": "a larger --compute-time-limit reopens it",
-    "wall_time_limit": "a larger --wall-time-limit reopens it",
-    "target_value": "another --target-value reopens it",
-    "patience": "a larger --patience reopens it",
-    "failures": "a larger --max-failed-trials reopens it, once the cause of the failures is mended",
+    "budget": "eventhpo resume: a larger --total-max-jobs reopens it",
+    "compute_time_limit": "eventhpo resume: a larger --compute-time-limit reopens it",
+    "wall_time_limit": "eventhpo resume: a larger --wall-time-limit reopens it",
+    "target_value": "eventhpo resume: another --target-value reopens it",
+    "patience": "eventhpo resume: a larger --patience reopens it",
+    "failures": "eventhpo resume: a larger --max-failed-trials reopens it, once the cause of the failures is mended",
     "space": "nothing is left to try: every point of the space has its trial",
-    "stop": "--reopen takes it up again",
+    "stop": "eventhpo resume: --reopen takes it up again",
 }
 
 
@@ -52,7 +52,7 @@ def what_next(state: State) -> Next:
 
 def _way_on(state: State, *, ended: bool) -> str:
     if state.finished is not None:
-        return f"eventhpo resume: {_LIFTS[state.finished.reason]}"
+        return _LIFTS[state.finished.reason]
     return "eventhpo resume: the run was ended, the search was not" if ended else ""
 
 

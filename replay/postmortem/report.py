@@ -34,6 +34,7 @@ class Postmortem(msgspec.Struct, frozen=True, kw_only=True):
     end: End
     controllers: list[Epoch]
     trials: dict[str, int]
+    imported: int  # of the trials
     jobs: dict[str, int]
     trouble: Trouble
     spending: Spending
@@ -69,6 +70,7 @@ def postmortem(rows: Sequence[Recorded], scene: Scene, damage: Sequence[str] = (
         end=end(state, rows[-1], epochs, scene, list(damage)),
         controllers=epochs,
         trials=jobs.trial_counts(state),
+        imported=state.imported,
         jobs=jobs.job_counts(state),
         trouble=troubles.close(state),
         spending=spending(state),

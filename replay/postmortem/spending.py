@@ -89,7 +89,8 @@ def _repeats(state: State) -> Repeats:
         key = state.point_key(trial.params)
         if key in seen and trial.source != "imported":
             found.append(trial)
-        seen.add(key)
+        if trial.finished is None or trial.finished.state != "aborted":  # whose point is free again
+            seen.add(key)
     charged = sum(_iterations(state, a) for t in found for a in t.attempts)
     return Repeats([t.number for t in found], charged)
 

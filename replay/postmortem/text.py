@@ -30,7 +30,8 @@ def text(found: Postmortem, state: State) -> Iterator[str]:
     yield _fact("log", f"{plural(found.head.seq, 'row')}, {rfc3339(found.began)} to {rfc3339(found.ended)}, {lasting}")
     yield from _ending(found.end)
     yield from _several(_controllers(found.controllers))
-    yield _fact("trials", _counts(found.trials))
+    imported = f" ({found.imported} of them imported)" if found.imported else ""
+    yield _fact("trials", f"{_counts(found.trials)}{imported}")
     yield _fact("jobs", _counts(found.jobs))
     yield from _trouble(found.trouble, state)
     yield from _spending(found.spending)
@@ -118,7 +119,7 @@ def _left(one: Epoch, following: Epoch | None) -> str:
 
 def _gap(gap: Gap) -> str:
     if gap.microseconds < 0:
-        time = f"no time by their clocks (the later one was {duration(-gap.microseconds)} behind)"
+        time = f"nobody knows how long (the later one's clock was {duration(-gap.microseconds)} behind)"
     else:
         time = duration(gap.microseconds)
     unwatched = f", {plural(gap.unwatched, 'job')} unwatched" if gap.unwatched else ""
@@ -181,9 +182,9 @@ def _slots(found: Slots) -> Iterator[str]:
     parts += [(f"idle, {why}", time) for why, time in found.idle.items()]
     shown = [part for part in parts if part[1] >= found.total / 200]  # what is not 0 % in whole numbers
     for what, time in sorted(shown, key=lambda part: -part[1]):
-        yield f"  {what:<32} {100 * time / found.total:4.0f} %  {duration(time)}"
+        yield f"  {what:<35} {100 * time / found.total:4.0f} %  {duration(time)}"
     if found.beyond:
-        yield f"  {'more jobs than slots':<32} {100 * found.beyond / found.total:4.0f} %  {duration(found.beyond)}"
+        yield f"  {'more jobs than slots':<35} {100 * found.beyond / found.total:4.0f} %  {duration(found.beyond)}"
 
 
 def _costs(found: Spending) -> Iterator[str]:
@@ -222,7 +223,7 @@ def _last_third(found: Progress) -> str:
     where = f"in the last third of the iterations used (behind {found.third})"
     if not found.in_last_third:
         return f"nothing gained {where}"
-    before = "no value" if found.before is None else words.number(found.before)
+    before = "none" if found.before is None else words.number(found.before)
     return f"{where} the best went from {before} to {words.number(found.gains[-1].value)}"
 
 

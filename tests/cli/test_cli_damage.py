@@ -17,6 +17,8 @@ READING = [
     ("top", "--json"),
     ("events",),
     ("events", "--json"),
+    ("postmortem",),
+    ("postmortem", "--json"),
     ("verify",),
 ]
 WRITING = [("resume",), ("stop",), ("enqueue", "General/lr=0.1")]
