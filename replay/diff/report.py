@@ -9,9 +9,9 @@ import msgspec
 
 from eventhpo.core.events import ClockTicked, ControllerStarted, Head, Recorded, SearchCreated
 from eventhpo.core.evolve import fold
-from eventhpo.core.state import State
+from eventhpo.core.state import State, Trial
 from eventhpo.load.compare import flat_keys
-from eventhpo.views.jobs import trial_status
+from eventhpo.views import words
 from replay.diff.decisions import Parted, parted
 from replay.diff.inputs import Inputs, Side, compared
 from replay.postmortem.controllers import says
@@ -56,6 +56,11 @@ class ByTrial(msgspec.Struct, frozen=True, kw_only=True):
     parameters: tuple[dict[str, Any], dict[str, Any]] | None
     outcomes: tuple[str, str] | None
 
+    @property
+    def alike(self) -> bool:
+        """Whether no trial differs, so that only the order of decisions can."""
+        return self.first_other_parameters is None and self.first_other_outcome is None
+
 
 class Diff(msgspec.Struct, frozen=True, kw_only=True):
     """How two logs compare; `alike` decisions come first in both."""
@@ -71,11 +76,6 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
     inputs: Inputs
     explanation: str
     by_trial: ByTrial
-
-    @property
-    def alike_throughout(self) -> bool:
-        """Whether no decision differs as far as both logs go."""
-        return self.parting is None
 
 
 def diff(
@@ -217,8 +217,8 @@ def _explanation(
 def _by_trial(a: State, b: State) -> ByTrial:
     pairs = list(zip(a.trials, b.trials, strict=False))
     other = next((n for n, (one, two) in enumerate(pairs) if one.params != two.params), None)
-    same = [(n, trial_status(one), trial_status(two)) for n, (one, two) in enumerate(pairs) if one.params == two.params]
-    ended = next(((n, x, y) for n, x, y in same if x != y and "running" not in (x, y)), None)
+    ends = [(n, outcome(one), outcome(two)) for n, (one, two) in enumerate(pairs) if one.params == two.params]
+    ended = next(((n, x, y) for n, x, y in ends if x != y and "running" not in (x, y)), None)
     return ByTrial(
         both=len(pairs),
         first_other_parameters=other,
@@ -226,3 +226,15 @@ def _by_trial(a: State, b: State) -> ByTrial:
         parameters=None if other is None else (dict(a.trials[other].params), dict(b.trials[other].params)),
         outcomes=None if ended is None else (ended[1], ended[2]),
     )
+
+
+def outcome(trial: Trial) -> str:
+    """Return how *trial* came out: `completed with 0.25`, `pruned at iteration 3`, `failed`, `running`."""
+    end, attempt = trial.finished, trial.last
+    if end is None:
+        return "running"
+    if end.values is not None:
+        return f"{end.state} with {', '.join(map(words.number, end.values))}"
+    if end.state == "pruned" and attempt is not None:
+        return f"pruned at iteration {attempt.curves[0].iterations[attempt.judged - 1]}"
+    return end.state

@@ -32,7 +32,9 @@ def verdict(found: Diff) -> str:
     """Return in one line whether two logs part, and where."""
     if found.parting is not None:
         at = f"A at seq {found.parting.a.seq}, B at seq {found.parting.b.seq}"
-        return f"they part behind {words.plural(found.alike, 'decision')} that are alike, {at}: {found.explanation}"
+        alike = f"behind {words.plural(found.alike, 'decision')} that are alike" if found.alike else "at once"
+        order = "; no trial of both came out otherwise" if found.by_trial.alike else ""
+        return f"they part {alike}, {at}: {found.explanation}{order}"
     if found.relation == "the same log":
         return "no decision differs: they are the same, row for row"
     return f"no decision differs in the {found.alike} that both have made"
@@ -95,10 +97,13 @@ def _difference(one: Difference) -> str:
 
 def _by_trial(found: ByTrial) -> Iterator[str]:
     if found.first_other_parameters is None:
-        yield _fact("trials", f"the {found.both} that both have are of the same parameters")
+        ended = "; none of them came out otherwise" if found.alike else ""
+        yield _fact("trials", f"the {found.both} that both have are of the same parameters{ended}")
     elif found.parameters is not None:
         a, b = (words.params(one) for one in found.parameters)
         yield _fact("trials", f"{found.first_other_parameters} is the first with other parameters: A {a}, B {b}")
     if found.outcomes is not None:
         a, b = found.outcomes
-        yield _fact("", f"{found.first_other_outcome} is the first that ended otherwise on the same: A {a}, B {b}")
+        yield _fact(
+            "", f"{found.first_other_outcome} is the first that came out otherwise on the same parameters: A {a}, B {b}"
+        )

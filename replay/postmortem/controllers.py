@@ -63,6 +63,7 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     last_event: str
     came_next: str  # what it was about to do
+    may_be_done: bool  # it was an effect, whose receipt alone may be missing
     gap: Gap | None
 
 
@@ -123,6 +124,7 @@ class Controllers:
                 why=why,
                 last_event=in_words(one.last),
                 came_next="" if isinstance(action, actions.Rest) else upcoming.told(state, action),
+                may_be_done=isinstance(action, actions.Draft | actions.Launch | actions.Stop | actions.Cancel),
                 gap=None if following is None else _gap(state, one, following),
             )
         )

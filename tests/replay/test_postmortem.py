@@ -116,6 +116,8 @@ def test_a_record_that_stops_names_its_last_row_and_what_came_next_and_claims_no
     assert one.end.behind == f"seq {cut}, JobCreated of trial 0"
     assert one.end.before == one.next.what == "create the job of trial 0"
     assert "kill -9, a crash, a full disk and the loss of power" in one.end.unknown[0]
+    assert any("whether what came next took place" in said for said in one.end.unknown)
+    assert not any("took place" in said for said in found(rows[: cut - 1]).end.unknown)
 
 
 def test_a_kill_is_placed_between_two_rows_and_the_next_controller_takes_the_jobs_up(tmp_path: Path) -> None:
