@@ -189,7 +189,7 @@ def _said(row: Recorded, found: Parted) -> Side:
     trial, attempt, position = found.point
     word = "prunes" if type(row.event).__name__ == "JobPruned" else "does not prune"
     of = f"trial {trial}" + (f", attempt {attempt}" if attempt else "")
-    return Side(row.seq, f"seq {row.seq} {word} {of} at its point {position} ({says(row)})")
+    return Side(row.seq, f"seq {row.seq}, {type(row.event).__name__}: {word} {of} at its point {position}")
 
 
 def _explanation(

@@ -32,7 +32,7 @@ def verdict(found: Diff) -> str:
     """Return in one line whether two logs part, and where."""
     if found.parting is not None:
         at = f"A at seq {found.parting.a.seq}, B at seq {found.parting.b.seq}"
-        alike = f"behind {words.plural(found.alike, 'decision')} that are alike" if found.alike else "at once"
+        alike = f"behind {words.plural(found.alike, 'decision')} in common" if found.alike else "at once"
         order = "; no trial of both came out otherwise" if found.by_trial.alike else ""
         return f"they part {alike}, {at}: {found.explanation}{order}"
     if found.relation == "the same log":
@@ -72,7 +72,7 @@ def _inputs(found: Inputs, *, before: bool) -> Iterator[str]:
         yield _fact("saw", f"the same {where}: {alike}")
         return
     what = "the same in another order" if found.order_only else "different things"
-    yield _fact("saw", f"{what} {where}" + (f", behind {alike} that are alike" if found.alike else ""))
+    yield _fact("saw", f"{what} {where}" + (f", behind {alike} in common" if found.alike else ""))
     yield _fact("A saw", _side(found.first[0]))
     yield _fact("B saw", _side(found.first[1]))
     for one in found.differences[:MOST]:
@@ -104,6 +104,5 @@ def _by_trial(found: ByTrial) -> Iterator[str]:
         yield _fact("trials", f"{found.first_other_parameters} is the first with other parameters: A {a}, B {b}")
     if found.outcomes is not None:
         a, b = found.outcomes
-        yield _fact(
-            "", f"{found.first_other_outcome} is the first that came out otherwise on the same parameters: A {a}, B {b}"
-        )
+        first = f"{found.first_other_outcome} is the first that came out otherwise on the same parameters"
+        yield _fact("", f"{first}: A {a}, B {b}")

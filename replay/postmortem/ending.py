@@ -113,7 +113,7 @@ def _unknown(newest: Epoch | None, how: How, scene: Scene) -> Iterator[str]:
         yield "what ended it: kill -9, a crash, a full disk and the loss of power leave the same rows"
         yield "when: any time behind its last row"
         if newest is not None and newest.may_be_done:
-            yield "whether what came next took place: its receipt is not in the log, the next controller finds out by key"
+            yield "whether what came next took place: only its receipt may be missing; the next controller looks"
         if not scene.locked_by_someone:
             yield "whether it still runs elsewhere: there is no lock file beside this copy"
     if how == "cut off":
