@@ -14,10 +14,15 @@ from eventhpo.log.verify import examine
 
 
 class Proven(msgspec.Struct, frozen=True):
-    """At least one row, all of them chained, decoded and folded; `damage` says what is wrong, a check a line."""
+    """At least one row, all of them chained, decoded and folded; `damage` says what is wrong, a check a line.
+
+    `cut`: rows are missing behind them, or cannot be relied on. Without it the damage is
+    of the file (a trigger that is gone), and every row is there.
+    """
 
     rows: list[Recorded]
     damage: list[str]
+    cut: bool
 
     def require_whole(self, log: Path) -> None:
         """Return unless the log is damaged.
@@ -39,13 +44,14 @@ def proven(log: Path) -> Proven:
         Busy, StorageFailed: it cannot be read now.
     """
     found = examine(log)
-    damage = [f"{check.name}: {check.detail}" for check in found.checks if not check.ok]
+    wrong = [check for check in found.checks if not check.ok]
+    damage = [f"{check.name}: {check.detail}" for check in wrong]
     rows, misfit = _folding(found.rows)
     if misfit is not None:
         damage.append(f"fold: {misfit}")
     if not rows:
         raise DamagedLog(f"{log}: {'; '.join(damage)}")
-    return Proven(rows, damage)
+    return Proven(rows, damage, misfit is not None or any(check.name != "file" for check in wrong))
 
 
 def _folding(rows: Sequence[Recorded]) -> tuple[list[Recorded], str | None]:

@@ -26,6 +26,6 @@ def postmortem(log: Path, as_json: bool) -> None:
     """
     scene = look(log)  # before the log: a controller that ends in between is not taken for killed
     found = proven(log)
-    said, state = happened(found.rows, scene, found.damage)
+    said, state = happened(found.rows, scene, found.damage, cut=found.cut)
     output.data(output.as_json(said) if as_json else text.text(said, state))
     found.require_whole(log)

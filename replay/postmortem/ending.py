@@ -29,13 +29,13 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     unknown: list[str]
 
 
-def end(state: State, last: Recorded, epochs: list[Epoch], scene: Scene, damage: list[str]) -> End:
+def end(state: State, last: Recorded, epochs: list[Epoch], scene: Scene, *, cut: bool) -> End:
     """Return how the search of *state*, whose last proven row is *last*, ended."""
     newest = epochs[-1] if epochs else None
-    how = _how(state, newest, damage)
+    how = _how(state, newest, cut=cut)
     return End(
         how=how,
-        what=_what(state, newest, how, len(damage)),
+        what=_what(state, newest, how),
         behind=in_words(last),
         before="" if newest is None or how in ("finished", "stopped") else newest.came_next,
         evidence=list(_evidence(newest, how, scene)),
@@ -43,8 +43,8 @@ def end(state: State, last: Recorded, epochs: list[Epoch], scene: Scene, damage:
     )
 
 
-def _how(state: State, newest: Epoch | None, damage: list[str]) -> How:
-    if damage:
+def _how(state: State, newest: Epoch | None, *, cut: bool) -> How:
+    if cut:
         return "cut off"
     if newest is None:
         return "not begun"
@@ -59,7 +59,7 @@ def _how(state: State, newest: Epoch | None, damage: list[str]) -> How:
             return how
 
 
-def _what(state: State, newest: Epoch | None, how: How, faults: int) -> str:
+def _what(state: State, newest: Epoch | None, how: How) -> str:
     reason = status.ending_of(state)
     why = "" if reason is None else status.ending(reason)
     match how:
@@ -73,7 +73,7 @@ def _what(state: State, newest: Epoch | None, how: How, faults: int) -> str:
         case "by hand":
             return "not yet: driven by hand, and its caller asked for nothing more"
         case "cut off":
-            return f"not known: the log is damaged ({words.plural(faults, 'fault')}), and this is where its proof ends"
+            return "not known: the log is damaged, and this is how far it can be relied on"
         case "not begun":
             return "never begun: no controller has held this log"
         case "record stops":
@@ -89,6 +89,8 @@ def _interrupted(newest: Epoch | None) -> str:
 
 
 def _evidence(newest: Epoch | None, how: How, scene: Scene) -> Iterator[str]:
+    if scene.holder is not None and (newest is None or scene.holder.epoch != newest.epoch):
+        yield f"{scene.holder} is taking it up just now"
     if how not in ("record stops", "cut off", "not begun") or (how == "not begun" and scene.at_rest):
         return
     yield _closing(scene)
@@ -114,7 +116,7 @@ def _unknown(newest: Epoch | None, how: How, scene: Scene) -> Iterator[str]:
         yield "when: any time behind its last row"
         if newest is not None and newest.may_be_done:
             yield "whether what came next took place: only its receipt may be missing; the next controller looks"
-        if not scene.locked_by_someone:
+        if not scene.lock_file:
             yield "whether it still runs elsewhere: there is no lock file beside this copy"
     if how == "cut off":
         yield "what came behind the last proven row"

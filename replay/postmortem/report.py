@@ -44,10 +44,13 @@ class Postmortem(msgspec.Struct, frozen=True, kw_only=True):
     next: Next
 
 
-def postmortem(rows: Sequence[Recorded], scene: Scene, damage: Sequence[str] = ()) -> tuple[Postmortem, State]:
+def postmortem(
+    rows: Sequence[Recorded], scene: Scene, damage: Sequence[str] = (), *, cut: bool = False
+) -> tuple[Postmortem, State]:
     """Return what *rows*, which fold, tell of their search, and their state.
 
-    *scene* is what lies beside the log; *damage* says why the rows end where they do.
+    *scene* is what lies beside the log; *damage* what is wrong with it, and *cut* says
+    that rows behind these are missing.
     """
     state = begin(rows[0])
     controllers, slots, gains, troubles = Controllers(), SlotTime(), Gains(), Troubles()
@@ -58,7 +61,7 @@ def postmortem(rows: Sequence[Recorded], scene: Scene, damage: Sequence[str] = (
         state = evolve(state, row)
         gains.after(state, row)
     held = scene.holder is not None and scene.holder.epoch == state.epoch
-    epochs = controllers.close(state, held=held, cut=bool(damage))
+    epochs = controllers.close(state, held=held, cut=cut)
     winner = next(iter(rank.top(state, 1, only_completed=True)), None)
     found = Postmortem(
         search_id=state.search_id,
@@ -67,7 +70,7 @@ def postmortem(rows: Sequence[Recorded], scene: Scene, damage: Sequence[str] = (
         head=state.head,
         began=rows[0].at,
         ended=rows[-1].at,
-        end=end(state, rows[-1], epochs, scene, list(damage)),
+        end=end(state, rows[-1], epochs, scene, cut=cut),
         controllers=epochs,
         trials=jobs.trial_counts(state),
         imported=state.imported,

@@ -19,7 +19,7 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     """What was found beside the log."""
 
     holder: Holder | None
-    locked_by_someone: bool  # whether a lock file is there at all: without one nobody's holding can be seen
+    lock_file: bool  # whether a lock file is there at all: without one nobody's holding can be seen
     wal: bool  # a write-ahead log lies beside it: its last writer did not close it
     at_rest: bool  # the file itself was closed as one quiet file
     free: int  # bytes free where it lies
@@ -34,13 +34,13 @@ def look(log: Path) -> Scene:
     try:
         return Scene(
             holder=lease.holder(log),
-            locked_by_someone=beside.lock(log).exists(),
+            lock_file=beside.lock(log).exists(),
             wal=beside.wal(log).exists(),
             at_rest=_at_rest(log),
             free=_free(log),
         )
     except FileNotFoundError:  # there is no log, which whoever reads it says best
-        return Scene(holder=None, locked_by_someone=False, wal=False, at_rest=True, free=FULL)
+        return Scene(holder=None, lock_file=False, wal=False, at_rest=True, free=FULL)
     except OSError as error:
         raise StorageFailed(f"what lies beside {log} cannot be looked at: {error.strerror}") from error
 

@@ -23,7 +23,7 @@ def text(found: Postmortem, state: State) -> Iterator[str]:
     """Yield *found* as lines, a fact a line; what is damaged stands in front."""
     for fault in found.damage:
         yield _fact("damaged", words.line(fault))
-    if found.damage:
+    if found.end.how == "cut off":
         yield _fact("", f"all below is about the verified part, {plural(found.head.seq, 'row')}")
     yield _fact("search", f"{words.line(found.name)} ({found.search_id})")
     lasting = duration(max(0, found.ended - found.began))

@@ -28,7 +28,7 @@ from tests.crash.test_crash_sweep import crashed, finish, left_alone
 from tests.waiting import eventually
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "logs"
-AT_REST = Scene(holder=None, locked_by_someone=True, wal=False, at_rest=True, free=1 << 40)
+AT_REST = Scene(holder=None, lock_file=True, wal=False, at_rest=True, free=1 << 40)
 
 
 def made(path: Path, name: str) -> list[Recorded]:
@@ -295,6 +295,26 @@ def test_of_a_damaged_log_the_verified_part_is_told_and_the_code_is_3(tmp_path: 
     assert f"\n            behind seq 20, {type(rows[19].event).__name__}" in result.stdout
     assert "\nended       not known" in result.stdout
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_file_that_lost_no_row_is_told_to_its_end_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "search.db"
+    made(path, "one worker")
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TRIGGER event_is_not_updated")
+    db.close()
+    result = invoke("postmortem", path)
+    assert result.exit_code == 3
+    assert result.stdout.startswith("damaged     file: missing: event_is_not_updated")
+    assert "\nended       finished: budget" in result.stdout
+
+
+def test_who_takes_the_log_up_just_now_is_named(tmp_path: Path) -> None:
+    rows = made(tmp_path / "search.db", "one worker")
+    starting = msgspec.structs.replace(AT_REST, holder=lease.Holder("gpu-7", 4121, None))
+    one = found(rows[:20], starting)
+    assert one.end.how == "record stops"
+    assert one.end.evidence[0] == "controller 4121 on gpu-7 (starting) is taking it up just now"
 
 
 def test_a_tail_that_was_cut_off_is_said(tmp_path: Path) -> None:
