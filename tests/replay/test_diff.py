@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.core.events import JobPruned, JobsContinued, MetricObserved, Recorded, TrialSuggested
+from eventhpo.core.events import ClockTicked, JobPruned, JobsContinued, MetricObserved, Recorded, TrialSuggested
 from eventhpo.core.spec import Named, Search
 from eventhpo.log.backup import backup
 from eventhpo.log.create import create
@@ -116,6 +116,31 @@ def test_another_value_is_named_as_what_was_seen_before_another_verdict(tmp_path
     mirrored = compared(b, a)
     assert mirrored.parting is not None
     assert (mirrored.parting.a.seq, mirrored.parting.b.seq) == (found.parting.b.seq, found.parting.a.seq)
+
+
+def test_a_prune_stands_against_the_verdict_that_went_over_the_same_point(tmp_path: Path) -> None:
+    """One JobsContinued judges two points of trial 1; the other search prunes it at the first."""
+    what = search(pruner=OVER_ONE, max_iteration_per_job=3)
+    a = rows(tmp_path, "a", what, each(WELL))
+    b = rows(tmp_path, "b", what, each(WELL, Script(points=line(1.5, 0.8, 0.7)), WELL))
+    found = compared(a, b)
+    assert found.parting is not None
+    event = a[found.parting.a.seq - 1].event
+    assert isinstance(event, JobsContinued)
+    assert [(v.trial, v.judged) for v in event.verdicts] == [(1, 2)]
+    assert "does not prune trial 1 at its point 1" in found.parting.a.what
+
+
+def test_when_the_clock_ticked_is_no_difference(tmp_path: Path) -> None:
+    a = rows(tmp_path, "a", search(wall_time_limit=1.0, total_max_jobs=None), each(Script(hangs=True)))
+    assert any(isinstance(x.event, ClockTicked) for x in a)
+    later = [
+        msgspec.structs.replace(x, event=msgspec.structs.replace(x.event, clock=x.event.clock + 1, jobs_clock=9))
+        if isinstance(x.event, ClockTicked)
+        else x
+        for x in a
+    ]
+    assert compared(a, later).inputs.same
 
 
 def test_another_order_of_the_same_is_said_to_be_that(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from eventhpo.log.backup import backup
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
+from replay.diff.report import Diff
 from replay.postmortem.report import Postmortem, postmortem
 from replay.postmortem.scene import Scene, look
 from replay.postmortem.text import text
@@ -235,7 +237,8 @@ def test_an_epoch_that_only_wrote_a_request_is_no_controller_that_died(tmp_path:
     stop = StopAsked(scope="run", jobs="leave", why="SIGTERM")
     path = tmp_path / "search.db"
     asks = LimitsChanged(changes=LimitChanges(total_max_jobs=7), request="r1")
-    controlled(path, search(), plain, make=interrupted_at(12, stop))
+    left = controlled(path, search(), plain, make=interrupted_at(6, stop))
+    assert any(attempt.live for trial in left.state.trials for attempt in trial.attempts)
     from eventhpo.log.writer import open_writer
 
     started = ControllerStarted(host="here", pid=2, boot="boot", clock=0, fingerprint={})
@@ -338,6 +341,14 @@ def test_golden_logs_are_told_in_json_too_and_nothing_is_left_beside_them(log: P
     assert set(said) == set(Postmortem.__struct_fields__)
     assert invoke("postmortem", copy).exit_code == 0
     assert [p.name for p in tmp_path.iterdir()] == [copy.name]
+
+
+@pytest.mark.parametrize(("command", "shown"), [("postmortem", Postmortem), ("diff", Diff)])
+def test_every_field_of_the_json_is_documented(command: str, shown: type[msgspec.Struct]) -> None:
+    from tests.cli.test_cli_docs import SECTIONS
+
+    named = set(re.findall(r"`(\w+)`", SECTIONS[command]))
+    assert set(shown.__struct_fields__) - named == set()
 
 
 def test_neither_command_loads_optuna(tmp_path: Path) -> None:
