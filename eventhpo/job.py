@@ -8,8 +8,8 @@
         job.report_scalar("validation", "accuracy", value, epoch)
 
 Everything works without a controller too: parameters keep their defaults and
-reports go nowhere. Standard library only, and hardly any of that is loaded
-before it is needed.
+reports go nowhere. In a script that runs as a ClearML task both go through the SDK.
+Standard library only otherwise, and hardly any of that is loaded before it is needed.
 
 Attributes, read from the environment when they are asked for:
 
@@ -48,12 +48,33 @@ _opened: tuple[int, int] | None = None  # descriptor of the reports, and the pro
 def __getattr__(name: str) -> Any:
     """Return an attribute of the job as the environment has it now."""
     if name in _NUMBERS:
-        return int(os.environ.get(_NUMBERS[name], "0"))
+        return _number(name)
     if name == "active":
-        return "EVENTHPO_REPORTS" in os.environ
+        return "EVENTHPO_REPORTS" in os.environ or _is_task()
     if name == "checkpoint_dir":
         return _checkpoint_dir()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _is_task() -> bool:
+    """Whether this runs as a ClearML task: no controller started it here, but an agent or `Task.init` did."""
+    if "EVENTHPO_REPORTS" in os.environ:
+        return False
+    import sys  # noqa: PLC0415
+
+    if not ("clearml" in sys.modules or os.environ.get("CLEARML_TASK_ID") or os.environ.get("TRAINS_TASK_ID")):
+        return False
+    from eventhpo.clearml.reporting import is_task  # noqa: PLC0415
+
+    return is_task()
+
+
+def _number(name: str) -> int:
+    if name != "slot" and _is_task():
+        from eventhpo.clearml.reporting import names  # noqa: PLC0415
+
+        return names()[name == "attempt"]
+    return int(os.environ.get(_NUMBERS[name], "0"))
 
 
 def connect(params: dict[str, Any], name: str = "General") -> dict[str, Any]:
@@ -66,7 +87,13 @@ def connect(params: dict[str, Any], name: str = "General") -> dict[str, Any]:
     Raises:
         ValueError: a value that the default's type can't hold.
     """
-    _fill(params, name, _values())
+    if _is_task():
+        from eventhpo.clearml import reporting  # noqa: PLC0415
+
+        reporting.declare(params, name)
+        _fill(params, name, reporting.texts())
+    else:
+        _fill(params, name, _values())
     return params
 
 
@@ -79,14 +106,14 @@ def report_scalar(title: str, series: str, value: SupportsFloat, iteration: Supp
         ValueError, TypeError: no report could look like this.
         OSError: the report could not be written; it is not in the search.
     """
-    line = {
-        "title": _name(title, "title"),
-        "series": _name(series, "series"),
-        "iteration": _iteration(iteration),
-        "value": _json_number(float(value)),
-    }
+    names, at, number = (_name(title, "title"), _name(series, "series")), _iteration(iteration), float(value)
     _said["report"] = True
-    _write(line)
+    if _is_task():
+        from eventhpo.clearml.reporting import report  # noqa: PLC0415
+
+        report(*names, number, at)
+    else:
+        _write({"title": names[0], "series": names[1], "iteration": at, "value": _json_number(number)})
 
 
 def resume_from(iteration: SupportsIndex) -> None:
@@ -104,7 +131,12 @@ def resume_from(iteration: SupportsIndex) -> None:
     if "resume" in _said:
         raise RuntimeError("resume_from() was called before; an attempt goes on from one place")
     _said["resume"] = True
-    if "EVENTHPO_PREDECESSOR" in os.environ:
+    if _is_task():
+        from eventhpo.clearml import reporting  # noqa: PLC0415
+
+        if reporting.names()[1]:
+            reporting.resume_from(claim)
+    elif "EVENTHPO_PREDECESSOR" in os.environ:
         _write({"resume_from": claim})
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from eventhpo.clearml.session import Denied, Server
 from eventhpo.clearml.tasks import parts
+from eventhpo.clearml.words import OWN, RESUME
 from eventhpo.core import curve
 from eventhpo.core.events import BadLine
 from eventhpo.core.spec import Objective
@@ -23,8 +24,6 @@ from eventhpo.jobs.protocol import POINTS, Curve, Job
 TASKS = 100  # of one question, the server's limit
 SAMPLES = 6_000  # points of a curve in one answer, the server's limit; a curve of so many may be thinned out
 BATCH = 10_000  # points of one answer to the raw question, the server's limit
-OWN = "eventhpo"  # the title under which a job tells us what ClearML cannot carry
-RESUME = "resume_from"
 ODD = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 OWN_REASONS = 100  # subcodes from here on are about what was asked; below, the call itself is not known
 

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from eventhpo.clearml.curves import OWN, Curves, Reading
+from eventhpo.clearml.curves import Curves, Reading
 from eventhpo.clearml.launch import Labels, Launcher, refusal
 from eventhpo.clearml.session import Denied, Server, Silent
 from eventhpo.clearml.stop import Stopper
 from eventhpo.clearml.tasks import STATUS_FIELDS, Task, by_id, microseconds, others
 from eventhpo.clearml.watch import PENDING, SECOND, alive, end_of, silent, started_at
+from eventhpo.clearml.words import OWN
 from eventhpo.core.events import OtherSeries
 from eventhpo.core.spec import ClearmlTasks, Objective
 from eventhpo.jobs.protocol import (

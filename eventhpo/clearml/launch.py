@@ -23,6 +23,7 @@ from eventhpo.clearml.tasks import (
     merged,
     microseconds,
 )
+from eventhpo.clearml.words import tag_of_search
 from eventhpo.core.spec import BaseTask, ClearmlTasks, Scalar, clearml_text
 from eventhpo.jobs.protocol import (
     Bound,
@@ -64,11 +65,6 @@ def refusal(error: Silent | Denied, what: str, doing: str) -> Refused:
     """Return an answer that was lost, or a no, as an outcome."""
     in_doubt = isinstance(error, Silent) and error.in_doubt
     return Refused(error=f"{what}: cannot {doing}: {error}", in_doubt=in_doubt)
-
-
-def tag_of_search(key: str) -> str:
-    """Return the tag that all tasks of a search carry: the key up to its search's id."""
-    return ":".join(key.split(":")[:2])
 
 
 class Launcher:

@@ -7,7 +7,6 @@ a fork of the log that made the task, and must not go on.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias, cast
 
@@ -19,6 +18,7 @@ from eventhpo.clearml.session import Server
 from eventhpo.clearml.stop import REASON
 from eventhpo.clearml.tasks import Task, by_tags
 from eventhpo.clearml.watch import PENDING
+from eventhpo.clearml.words import Key, read_key
 from eventhpo.core.curve import Curve
 from eventhpo.core.events import AdoptedCurve, Head, JobAdopted
 from eventhpo.core.space import dimensions
@@ -40,26 +40,6 @@ from eventhpo.jobs.protocol import Draft, Job
 Fate: TypeAlias = Literal["pruned", "limit", "time", "aborted"]
 FATES = ("pruned", "limit", "time", "aborted")
 SHOWN = 5  # tasks that a message names
-
-_KEY = re.compile(r"(eventhpo:[0-9a-f]{12}):(\d+)-([0-9a-f]{8}):(\d+)\.(\d+)")
-
-
-class Key(msgspec.Struct, frozen=True):
-    """The parts of an attempt's key: the last row before its intent, and which attempt it is of."""
-
-    text: str
-    seq: int
-    hash: str
-    trial: int
-    attempt: int
-
-
-def read_key(tag: str, search: str) -> Key | None:
-    """Return the key that *tag* is for the search whose tag is *search*; None for any other tag."""
-    found = _KEY.fullmatch(tag)
-    if found is None or found[1] != search:
-        return None
-    return Key(tag, int(found[2]), found[3], int(found[4]), int(found[5]))
 
 
 class Stray(msgspec.Struct, frozen=True):
