@@ -26,7 +26,7 @@ from typing import Any
 from tests.clearml_server.calling import Client, Refused
 
 POLL_SECONDS = 0.1
-GRACE_SECONDS = 5.0  # from the first signal to the one that cannot be caught
+GRACE_SECONDS = 2.0  # from the first signal to the one that cannot be caught
 OF_A_PARENT = ("TASK_ID", "PROC_MASTER_ID", "WORKER_ID", "LOG_TASK_TO_BACKEND", "NODE_ID")
 
 
@@ -132,9 +132,9 @@ class Agent:
         code = job.process.poll()
         task = self._find(job.task_id)
         if code is not None:
+            self._report_end(job, task, code)  # first: a server that is away is told at the next round
             del self.jobs[job.task_id]
             self.ended[job.task_id] = code
-            self._report_end(job, task, code)
             return
         gone = task is None or task["status"] in ("stopped", "created", "queued")
         if gone or (task or {}).get("status_message") == "stopping":
@@ -158,13 +158,11 @@ class Agent:
         text = self.outputs[job.task_id] = job.output.read_text(errors="replace")
         if task is None:
             return
+        if task["status"] == "in_progress":
+            end = "stopped" if job.told is not None else "completed" if code == 0 else "failed"
+            self._client.call(f"tasks.{end}", task=job.task_id, status_reason=f"worker execution exit code {code}")
         line = {"type": "log", "task": job.task_id, "level": "info", "worker": self.worker, "msg": text[-10_000:]}
         self._client.log([line])
-        if task["status"] != "in_progress":
-            return
-        reason = f"worker execution exit code {code}"
-        end = "stopped" if job.told is not None else "completed" if code == 0 else "failed"
-        self._client.call(f"tasks.{end}", task=job.task_id, status_reason=reason)
 
 
 def _signal(job: Job, which: signal.Signals) -> None:

@@ -53,7 +53,7 @@ def sdk(server: ClearmlServer, script: str, *args: str, seconds: int = LONG) -> 
 
 def test_a_job_gets_its_parameters_reports_and_completes(server: ClearmlServer, agent: Agent, base: str) -> None:
     task = launched(server, base, lr=0.5, epochs=2)
-    eventually(lambda: task in agent.ended, within=LONG)
+    eventually(lambda: task in agent.ended)
     assert "lr=0.5" in agent.outputs[task]
     assert server.task(task)["status"] == "completed"
     curve = server.call("events.scalar_metrics_iter_histogram", task=task)["validation"]["accuracy"]
@@ -63,7 +63,7 @@ def test_a_job_gets_its_parameters_reports_and_completes(server: ClearmlServer, 
 
 def test_a_job_that_exits_with_an_error_is_failed(server: ClearmlServer, agent: Agent, base: str) -> None:
     task = launched(server, base, fail=3)
-    eventually(lambda: task in agent.ended, within=LONG)
+    eventually(lambda: task in agent.ended)
     found = server.task(task)
     assert (agent.ended[task], found["status"], found["status_reason"]) == (3, "failed", "worker execution exit code 3")
 
@@ -71,14 +71,14 @@ def test_a_job_that_exits_with_an_error_is_failed(server: ClearmlServer, agent: 
 @pytest.mark.parametrize("how", ["asked by a person", "set by a controller", "deleted"])
 def test_a_job_that_is_stopped_is_killed(server: ClearmlServer, agent: Agent, base: str, how: str) -> None:
     task = launched(server, base, epochs=1000, sleep=0.1)
-    eventually(lambda: server.task(task)["last_iteration"] > 0, within=LONG)
+    eventually(lambda: server.task(task)["last_iteration"] > 0)
     if how == "asked by a person":
         server.user.abort(task)
     elif how == "set by a controller":
         server.call("tasks.stopped", task=task, status_message="pruned")
     else:
         server.user.delete(task)
-    eventually(lambda: task in agent.ended, within=LONG)
+    eventually(lambda: task in agent.ended)
     assert agent.ended[task] != 0
     if how != "deleted":
         assert server.task(task)["status"] == "stopped"
@@ -86,7 +86,7 @@ def test_a_job_that_is_stopped_is_killed(server: ClearmlServer, agent: Agent, ba
 
 def test_a_dead_agents_job_stays_in_progress_until_the_watchdog(server: ClearmlServer, agent: Agent, base: str) -> None:
     task = launched(server, base, epochs=1000, sleep=0.1)
-    eventually(lambda: server.task(task)["last_iteration"] > 0, within=LONG)
+    eventually(lambda: server.task(task)["last_iteration"] > 0)
     agent.die()
     assert server.task(task)["status"] == "in_progress"
     assert [worker["id"] for worker in server.call("workers.get_all")["workers"]] == ["agent:w1"]
@@ -97,9 +97,9 @@ def test_a_dead_agents_job_stays_in_progress_until_the_watchdog(server: ClearmlS
 
 def test_the_agent_outlives_a_server_that_is_away(server: ClearmlServer, agent: Agent, base: str) -> None:
     task = launched(server, base, epochs=30, sleep=0.05)
-    eventually(lambda: server.task(task)["last_iteration"] > 0, within=LONG)
+    eventually(lambda: server.task(task)["last_iteration"] > 0)
     server.restart()
-    eventually(lambda: task in agent.ended, within=LONG)
+    eventually(lambda: task in agent.ended)
     assert server.task(task)["status"] == "completed"
     assert server.task(task)["last_iteration"] == 30
 
@@ -142,7 +142,7 @@ def test_the_sdk_logs_in_again_when_its_token_ended(server: ClearmlServer, base:
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
-        eventually(lambda: server.count("tasks.ping") == 1, within=LONG)
+        eventually(lambda: server.count("tasks.ping") == 1)
         server.expire_tokens()
         out, _ = process.communicate("\n", timeout=LONG)
     assert out == "[200][401, 200]"
