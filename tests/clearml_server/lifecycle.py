@@ -73,6 +73,7 @@ def change_status(
     return {"updated": 1, "fields": shown}
 
 
+DELETED = "__DELETED__"  # stands before the id of a parent that was deleted
 TIMES = frozenset(
     {
         "status_changed",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import Any
 
-from tests.clearml_server import queues, tasks
 from tests.clearml_server.clock import parsed, stored
 from tests.clearml_server.endpoints import Api, documented
-from tests.clearml_server.lifecycle import find, leave_queues
 from tests.clearml_server.state import Document
 
 documented("watchdog: 'Forced stop (non-responsive)' after 7200 s without an update")
@@ -18,46 +17,44 @@ FORCED = "Forced stop (non-responsive)"
 
 
 class User:
-    """A person in the web page; nothing of it counts as a request."""
+    """A person in the web page; *call* is the server's own, so nothing of it counts as a request."""
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call = call
 
     def abort(self, task_id: str) -> None:
-        tasks.stop(self._api, {"task": task_id})
+        self._call("tasks.stop", task=task_id)
 
     def delete(self, task_id: str, *, force: bool = True) -> None:
-        tasks.delete(self._api, {"task": task_id, "force": force})
+        self._call("tasks.delete", task=task_id, force=force)
 
     def archive(self, task_id: str) -> None:
-        tasks.archive(self._api, {"tasks": [task_id]})
+        self._call("tasks.archive", tasks=[task_id])
 
     def reset(self, task_id: str, *, force: bool = False) -> None:
-        tasks.reset(self._api, {"task": task_id, "force": force})
+        self._call("tasks.reset", task=task_id, force=force)
 
     def dequeue(self, task_id: str) -> None:
-        tasks.dequeue(self._api, {"task": task_id})
+        self._call("tasks.dequeue", task=task_id)
 
     def publish(self, task_id: str) -> None:
-        tasks.publish(self._api, {"task": task_id})
+        self._call("tasks.publish", task=task_id)
 
     def tag(self, task_id: str, tags: Sequence[str]) -> None:
         """Put these tags in place of the ones it has."""
-        tasks.update(self._api, {"task": task_id, "tags": list(tags)})
+        self._call("tasks.update", task=task_id, tags=list(tags))
 
     def rename(self, task_id: str, name: str) -> None:
-        tasks.update(self._api, {"task": task_id, "name": name})
+        self._call("tasks.update", task=task_id, name=name)
 
     def delete_queue(self, queue_id: str, *, force: bool = True) -> None:
-        queues.delete(self._api, {"queue": queue_id, "force": force})
+        self._call("queues.delete", queue=queue_id, force=force)
 
     def enqueue_again(self, task_id: str, queue_id: str | None = None) -> None:
         """As an autoscaler does for a task whose machine was taken away: same id, reset, and into its queue."""
-        task = find(self._api, task_id)
-        queue = queue_id or task["execution"].get("queue") or next(iter(self._api.state.queues))
-        leave_queues(self._api, task_id)
-        tasks.reset(self._api, {"task": task_id, "force": True})
-        tasks.enqueue(self._api, {"task": task_id, "queue": queue})
+        queue = queue_id or self._call("tasks.get_by_id", task=task_id)["task"]["execution"].get("queue")
+        self._call("tasks.reset", task=task_id, force=True)
+        self._call("tasks.enqueue", task=task_id, **({"queue": queue} if queue else {}))
 
 
 def watchdog(api: Api, task_ids: Sequence[str] = (), *, seconds: float = WATCHDOG_SECONDS) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tests.clearml_server import events, queues, tasks, workers
+from tests.clearml_server import events, queues, running, workers
 from tests.clearml_server.clock import stored
 from tests.clearml_server.endpoints import Api
 from tests.clearml_server.state import Document
@@ -57,8 +57,8 @@ class Scripted:
             return
         self._report(api)
         self._take(api)
-        for task_id, running in list(self.jobs.items()):
-            self._go_on(api, task_id, running)
+        for task_id, job in list(self.jobs.items()):
+            self._go_on(api, task_id, job)
 
     def _report(self, api: Api) -> None:
         workers.register(api, {"worker": self.worker, "queues": list(api.state.queues)})
@@ -74,29 +74,29 @@ class Scripted:
                 if script is None:
                     continue
                 message = f"Changed by clearml-agent {self.worker}"
-                tasks.started(api, {"task": task["id"], "status_message": message})
+                running.started(api, {"task": task["id"], "status_message": message})
                 self.jobs[task["id"]] = Running(script)
 
-    def _go_on(self, api: Api, task_id: str, running: Running) -> None:
+    def _go_on(self, api: Api, task_id: str, job: Running) -> None:
         task = api.state.tasks.get(task_id)
         if task is None or task["status"] != "in_progress":
             del self.jobs[task_id]
             return
         now = stored(api.clock.now())
         task.update(last_worker=self.worker, last_worker_report=now, last_update=now)
-        script = running.script
+        script = job.script
         if task["status_message"] == "stopping" and script.hears_stop:
-            tasks.stopped(api, {"task": task_id, "status_reason": "worker execution exit code -1"})
+            running.stopped(api, {"task": task_id, "status_reason": "worker execution exit code -1"})
             del self.jobs[task_id]
             return
         steps = sorted({point[0] for point in script.points})
-        due = steps[running.at : running.at + script.step]
-        running.at += len(due)
+        due = steps[job.at : job.at + script.step]
+        job.at += len(due)
         points = [point for point in script.points if point[0] in due]
         if points:
             events.add_batch(api, {"lines": [self._event(task_id, *point) for point in points]})
-        if running.at >= len(steps) and script.end is not None:
-            end = {"completed": tasks.completed, "failed": tasks.failed, "stopped": tasks.stopped}[script.end]
+        if job.at >= len(steps) and script.end is not None:
+            end = {"completed": running.completed, "failed": running.failed, "stopped": running.stopped}[script.end]
             end(api, {"task": task_id, "status_reason": script.end, "status_message": script.message})
             del self.jobs[task_id]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from tests.clearml_server import auth, curves, events, files, people, projects, query, queues, tasks, workers  # noqa: F401
+from tests.clearml_server import auth, curves, events, files, people, projects, query, queues, running, tasks, workers  # noqa: F401
 from tests.clearml_server.clock import Clock
 from tests.clearml_server.counting import Request, Requests
 from tests.clearml_server.endpoints import ENDPOINTS, Api, Body, Options, check_needed, unknown_fields
@@ -44,7 +44,7 @@ class ClearmlServer:
         self.clock.set_off(self.api.state.clock_offset)
         self.requests = Requests()
         self.refused: list[str] = []
-        self.user = people.User(self.api)
+        self.user = people.User(self.call)
         self.scripted: Scripted | None = None
         self._faults: list[Fault] = []
         self._lock = threading.RLock()
@@ -130,7 +130,8 @@ class ClearmlServer:
         """The endpoint without HTTP; not counted, never failing. Raises: ApiError."""
         with self._lock:
             result = self._run(endpoint, body)
-            self.save()
+            if not READS.search(endpoint):
+                self.save()
             return json.loads(json.dumps(result))
 
     def task(self, task_id: str) -> Document:
@@ -196,9 +197,7 @@ class ClearmlServer:
 
     def simulate_user(self, what: str, *args: Any, **named: Any) -> None:
         """Do as `people.User` does: abort, delete, archive, reset, dequeue, tag, enqueue_again, ..."""
-        with self._lock:
-            getattr(self.user, what)(*args, **named)
-            self.save()
+        getattr(self.user, what)(*args, **named)
 
     # -- what HTTP asks
 

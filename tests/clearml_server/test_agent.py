@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,10 +15,11 @@ import pytest
 
 from tests.clearml_server import ClearmlServer, hyperparam
 from tests.clearml_server.agent import Agent, command_of, job_environment
+from tests.clearml_server.calling import Client
+from tests.clearml_server.sdk import LONG, sdk
 from tests.waiting import eventually
 
 SCRIPTS = Path(__file__).parent / "scripts"
-LONG = 60  # seconds; an SDK job takes one to start on a free machine
 
 
 @pytest.fixture
@@ -40,15 +42,6 @@ def launched(server: ClearmlServer, base: str, **params: Any) -> str:
     task = str(server.call("tasks.clone", task=base, new_task_hyperparams=given)["id"])
     server.call("tasks.enqueue", task=task, queue=server.queue("hpo"))
     return task
-
-
-def sdk(server: ClearmlServer, script: str, *args: str, seconds: int = LONG) -> str:
-    """What a script with the real SDK prints, run against the server in a process of its own."""
-    environment = {**os.environ, **server.environment()}
-    command = [sys.executable, "-W", "ignore", *([script] if script.endswith(".py") else ["-c", script]), *args]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_a_job_gets_its_parameters_reports_and_completes(server: ClearmlServer, agent: Agent, base: str) -> None:
@@ -118,51 +111,6 @@ def test_a_stock_search_runs_from_end_to_end(server: ClearmlServer, agent: Agent
     assert any(path.endswith("summary.json") for path in server.state.files)
 
 
-SESSION = """
-import json, sys
-from clearml.backend_api import Session
-from clearml.backend_api.services import tasks
-none = dict(total=0, connect=0, read=0, status=0)
-session = Session(http_retries_config=none)
-base = sys.argv[1]
-"""
-
-
-def test_the_sdk_logs_in_again_when_its_token_ended(server: ClearmlServer, base: str) -> None:
-    """Its first request is answered with 401 twice: it logs in again, and repeats the request with the old token."""
-    script = SESSION + (
-        "import urllib.request\n"
-        "sys.stdout.write(json.dumps([session.send(tasks.PingRequest(task=base)).meta.result_code]))\n"
-        "sys.stdout.flush(); sys.stdin.readline()\n"
-        "codes = [session.send(tasks.PingRequest(task=base)).meta.result_code for _ in range(2)]\n"
-        "sys.stdout.write(json.dumps(codes))\n"
-    )
-    command = [sys.executable, "-W", "ignore", "-c", script, base]
-    environment = {**os.environ, **server.environment()}
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        eventually(lambda: server.count("tasks.ping") == 1)
-        server.expire_tokens()
-        out, _ = process.communicate("\n", timeout=LONG)
-    assert out == "[200][401, 200]"
-    assert server.count("auth.login") == 2
-
-
-@pytest.mark.parametrize(
-    ("how", "clones"),
-    [("reset", 1), ("502", 1), ("no_meta", 1), ("not_json", 1), ("half", 2)],
-)
-def test_what_one_request_of_the_sdk_without_retries_does_when_its_answer_is_lost(
-    server: ClearmlServer, base: str, how: Any, clones: int
-) -> None:
-    """Half an answer is repeated by the session itself, whatever its retries: the clone is made twice."""
-    server.fail("tasks.clone", how, effect="after")
-    script = SESSION + "try: session.send(tasks.CloneRequest(task=base))\nexcept Exception as wrong: pass\n"
-    sdk(server, script, base)
-    assert len(server.state.tasks) - 1 == clones
-
-
 def test_the_command_of_a_task_is_in_its_repository_its_path_or_its_diff(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "run.py").write_text("")
@@ -185,3 +133,19 @@ def test_a_job_does_not_join_the_task_that_its_agent_runs_in(monkeypatch: pytest
     environment = job_environment({}, "mine", "agent:w1")
     assert {value for value in environment.values() if "of-the-controller" in value} == set()
     assert environment["CLEARML_TASK_ID"] == environment["TRAINS_TASK_ID"] == "mine"
+
+
+def test_an_agent_that_is_killed_as_a_process_leaves_its_worker_and_its_job(server: ClearmlServer, base: str) -> None:
+    command = [sys.executable, "-m", "tests.clearml_server.agent", "--queue", "hpo", "--worker", "agent:w9"]
+    root = str(Path(__file__).parents[2])
+    environment = {**os.environ, **server.environment(), "PYTHONPATH": root}
+    task = launched(server, base, epochs=30, sleep=0.05)
+    with subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "agent:w9\n"
+        eventually(lambda: server.task(task)["last_iteration"] > 0, deadline=LONG)
+        process.send_signal(signal.SIGKILL)
+    assert [worker["id"] for worker in Client(server.environment()).call("workers.get_all")["workers"]] == ["agent:w9"]
+    # The orphan reports to its end; that it completed only its agent would have told.
+    eventually(lambda: server.task(task)["last_iteration"] == 30, deadline=LONG)
+    assert server.task(task)["status"] == "in_progress"
