@@ -22,7 +22,7 @@ def base(server: ClearmlServer) -> str:
         "base",
         script={"repository": "", "entry_point": "train.py", "diff": "print(1)", "working_dir": "."},
         container={"image": "nvidia"},
-        hyperparams={"General": {"lr": 0.1, "epochs": 3}},
+        hyperparams={"General": {"lr": 0.1, "epochs": 3}, "Args": {"x": 1}},
         tags=["of-base"],
         system_tags=["development"],
         comment="a base",
