@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from eventhpo.clearml import projects
+from eventhpo.clearml import overrides, projects
 from eventhpo.clearml.session import Denied, Nothing, Server, Silent
 from eventhpo.clearml.tasks import (
     BASE_FIELDS,
@@ -24,6 +24,7 @@ from eventhpo.clearml.tasks import (
     microseconds,
 )
 from eventhpo.clearml.words import tag_of_search
+from eventhpo.core.events import JobExtras
 from eventhpo.core.spec import BaseTask, ClearmlTasks, Scalar, clearml_text
 from eventhpo.jobs.protocol import (
     Bound,
@@ -154,12 +155,12 @@ class Launcher:
             "new_task_tags": list(dict.fromkeys([*tags, tag_of_search(draft.key), draft.key])),
             "new_task_hyperparams": as_sections(declared),
         }
-        name, project = self._name(draft), self._project(labels) or base.project
+        name, project = self._name(draft), self._project(labels, draft.extras) or base.project
         return body | ({"new_task_name": name} if name else {}) | ({"new_task_project": project} if project else {})
 
-    def _project(self, labels: Labels) -> str | None:
+    def _project(self, labels: Labels, extras: JobExtras) -> str | None:
         """Return the id of the project that is asked for by name or id, looked up once."""
-        name = labels.project_name
+        name = overrides.target_project(extras) or labels.project_name
         if name is None:
             return labels.project
         if name not in self._projects:
@@ -187,7 +188,8 @@ class Launcher:
     def launch(self, jobs: Sequence[Job]) -> list[LaunchOutcome]:
         """Enqueue each task that is still a draft; what is on its way or over already is left alone."""
         try:
-            tasks, _ = by_id(self._server, [job.job_id for job in jobs], STATUS_FIELDS)
+            sections = {section for job in jobs for section in overrides.sections(job.extras)}
+            tasks, _ = by_id(self._server, [job.job_id for job in jobs], [*STATUS_FIELDS, *sorted(sections)])
         except (Silent, Denied) as error:
             return [refusal(error, job.job_id, "read its task back") for job in jobs]
         outcomes: list[LaunchOutcome] = []
@@ -205,8 +207,9 @@ class Launcher:
             at = microseconds(task.started)
             return Queued() if task.status == "queued" or at is None else Started(at)
         try:
-            if job.extras.task_overrides:
-                self._edit(job)
+            changes = overrides.changes(job.extras, task)
+            if changes:
+                self._server.call("tasks.edit", {"task": job.job_id, "force": True, **changes}, Nothing)
             self._server.call("tasks.enqueue", {"task": job.job_id, "queue": self._queue}, Nothing)
         except Denied as error:
             return self._not_enqueued(job, error)
@@ -220,14 +223,6 @@ class Launcher:
         if error.subcode == QUEUE_GONE:
             return Refused(error=f"the queue {self._tasks.execution_queue} is gone ({error}); make it anew, or wait")
         return refusal(error, job.job_id, "enqueue it")
-
-    def _edit(self, job: Job) -> None:
-        """Set what a caller overrides beside parameters: once more is no harm."""
-        changes: dict[str, dict[str, object]] = {}
-        for path, value in job.extras.task_overrides.items():
-            section, _, field = str(path).partition(".")
-            changes.setdefault(section, {})[field] = value
-        self._server.call("tasks.edit", {"task": job.job_id, "force": True, **changes}, Nothing)
 
     # ---------------------------------------------------------------- clean-up
 

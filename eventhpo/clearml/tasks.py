@@ -66,6 +66,10 @@ class Task(msgspec.Struct):
     hyperparams: dict[str, dict[str, Parameter]] = {}
     last_metrics: dict[str, dict[str, Metric]] = {}
     container: dict[str, str | None] | None = None
+    script: dict[str, Any] | None = None
+    execution: dict[str, Any] | None = None
+    output: dict[str, Any] | None = None
+    configuration: dict[str, Any] | None = None
 
     @property
     def parameters(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from threading import Event as Flag
 from typing import Any
 
+from eventhpo.clearml.overrides import require
 from eventhpo.core import actions
 from eventhpo.core.events import (
     AbortRequested,
@@ -81,6 +82,7 @@ class ByHand(Recording):
             parent=parent,
             further=dict(kwargs),
         )
+        require(extras)
         return self._request(JobRequested(request=secrets.token_hex(16), params=params, extras=extras))
 
     def _request(self, request: JobRequested) -> Job | None:
