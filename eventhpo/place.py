@@ -7,7 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from eventhpo.core.events import Event, Recorded
 from eventhpo.core.spec import ClearmlTasks, LocalCommand, Search
@@ -45,8 +45,14 @@ class Place(Protocol):
         ...
 
 
-def place_of(search: Search, *, labels: Callable[[], Labels] | None = None, adopt: bool = False) -> Place:
-    """Return where the jobs of *search* run; *labels* and *adopt* are for tasks on a ClearML server.
+def place_of(
+    search: Search,
+    *,
+    labels: Callable[[], Labels] | None = None,
+    adopt: bool = False,
+    job_class: Callable[[], type[Any] | None] = lambda: None,
+) -> Place:
+    """Return where the jobs of *search* run; all else is for tasks on a ClearML server, see `OnClearml`.
 
     Raises:
         Usage: they are simulated.
@@ -56,7 +62,9 @@ def place_of(search: Search, *, labels: Callable[[], Labels] | None = None, adop
     if isinstance(search.jobs, ClearmlTasks):
         from eventhpo.clearml.place import OnClearml  # noqa: PLC0415  local searches do without
 
-        return OnClearml(adopt=adopt) if labels is None else OnClearml(labels=labels, adopt=adopt)
+        if labels is None:
+            return OnClearml(adopt=adopt, job_class=job_class)
+        return OnClearml(labels=labels, adopt=adopt, job_class=job_class)
     raise Usage("the jobs of this search are simulated by eventhpo.testing: it cannot be run from here")
 
 

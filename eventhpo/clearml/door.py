@@ -88,7 +88,7 @@ class ClearmlJobs:
     def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled | Refused:
         """Read status before curves, so that the curve of a job that ended is whole."""
         try:
-            tasks, now = by_id(self._server, [job.job_id for job in jobs], STATUS_FIELDS)
+            tasks, now = self._statuses(jobs)
             workers = self._workers() if any(silent(task, now) for task in tasks.values()) else {}
             readings = self._curves.read([job for job in jobs if _reports(tasks.get(job.job_id))], objectives)
             ends = {job.job_id: end_of(job, tasks.get(job.job_id), now, workers) for job in jobs}
@@ -101,6 +101,10 @@ class ClearmlJobs:
         self._pace(tasks.values(), now)
         looks = [_Look(job, tasks.get(job.job_id), now, ends[job.job_id], objectives) for job in jobs]
         return Polled(clock=now, seen=tuple(_seen(look, readings, lasts) for look in looks))
+
+    def _statuses(self, jobs: Sequence[Job]) -> tuple[dict[str, Task], int]:
+        """Return what there is of the jobs' tasks, and the server's clock."""
+        return by_id(self._server, [job.job_id for job in jobs], STATUS_FIELDS)
 
     def _workers(self) -> dict[str, int]:
         """Return the workers that reported lately, and when."""

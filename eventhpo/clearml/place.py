@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -12,6 +13,7 @@ from eventhpo.clearml.base import Found, described
 from eventhpo.clearml.curves import Curves
 from eventhpo.clearml.door import ClearmlJobs
 from eventhpo.clearml.launch import Labels, Launcher
+from eventhpo.clearml.own_class import OwnJobs
 from eventhpo.clearml.session import Denied, Server, Silent
 from eventhpo.clearml.survey import adopted, refuse, surveyed
 from eventhpo.core.events import Event, Recorded
@@ -28,11 +30,19 @@ class OnClearml:
 
     *labels* says under which parent, in which project and by which names; without a
     parent of theirs, jobs go under the optimizer's task that the log has. With *adopt*,
-    jobs that the log has lost are taken up again.
+    jobs that the log has lost are taken up again. *job_class* gives a user's own subclass
+    of `ClearmlJob`, if there is one, when the door is opened.
     """
 
-    def __init__(self, *, labels: Callable[[], Labels] = Labels, adopt: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        labels: Callable[[], Labels] = Labels,
+        adopt: bool = False,
+        job_class: Callable[[], type[Any] | None] = lambda: None,
+    ) -> None:
         self._labels = labels
+        self._job_class = job_class
         self._adopt = adopt
         self._server: Server | None = None
 
@@ -67,7 +77,9 @@ class OnClearml:
 
     def open(self, log: Path, state: State) -> ClearmlJobs:
         """Return the door for the search whose log lies at *log*."""
-        return ClearmlJobs(self._on(state), _tasks(state.search), lambda: self._labelled(state))
+        place = self._on(state), _tasks(state.search), lambda: self._labelled(state)
+        own = self._job_class()
+        return ClearmlJobs(*place) if own is None else OwnJobs(*place, own)
 
     def _on(self, state: State) -> Server:
         if self._server is None:

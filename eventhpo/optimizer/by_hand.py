@@ -61,7 +61,7 @@ class ByHand(Recording):
             while suggests(action := driver.advance(suggests)):
                 controller.do(action)
                 if isinstance(action, actions.Decide) and isinstance(action.event, JobCreated):
-                    return Job(self, action.event.trial, action.event.attempt)
+                    return self._job(action.event.trial, action.event.attempt)
         return None
 
     def helper_create_job(
@@ -104,7 +104,7 @@ class ByHand(Recording):
         found = driver.ask(build, answer, lambda: driver.until(answer), by_hand=not self._within_step)
         if isinstance(found, str):
             logger.info("no job was made: %s", found)
-        return Job(self, *found) if isinstance(found, tuple) else None
+        return self._job(*found) if isinstance(found, tuple) else None
 
     def monitor_job(self, job: Any) -> bool:
         """Whether the job waits or runs; called by hand, it is looked at first, and False once `stop` was called."""

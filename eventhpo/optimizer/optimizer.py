@@ -121,18 +121,25 @@ class Optimizer(Running):
         self._job_parent_id: str | None = None
         self._job_project_name: str | None = None
         self._naming_function: Any = None
+        self._own_class: type[Any] | None = None
         self._base_task_name = base_task_id
 
     def set_job_class(self, job_class: Any) -> None:
-        """Refuse: jobs of one's own class need the door to ClearML.
+        """Have jobs be of *job_class*, a subclass of `ClearmlJob`, and made, launched and aborted by its own calls.
 
         Raises:
-            Usage: always, unless it is ClearML's own class.
+            Usage: it is no such class, or the jobs run on this machine.
         """
-        if job_class is not ClearmlJob:
+        if job_class is ClearmlJob:
+            self._own_class = None
+            return
+        if not isinstance(job_class, type) or not issubclass(job_class, ClearmlJob):
+            raise Usage(f"set_job_class: {job_class!r} is no subclass of clearml.automation.ClearmlJob")
+        if not self._on_server:
             raise Usage(
                 "set_job_class: jobs on this machine are started by their command; give it as LocalJobs(command=)"
             )
+        self._own_class = job_class
 
     def set_job_default_parent(self, job_parent_task_id: str | None, project_name: str | None = None) -> None:
         """Set the parent, and the project, of the jobs from here on."""

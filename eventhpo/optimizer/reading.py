@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from clearml.automation.job import ClearmlJob
@@ -31,6 +31,7 @@ class Reading(SearchStrategy):  # type: ignore[misc]
     _base_task_name: str
     _job_parent_id: str | None
     _naming_function: Any
+    _own_class: type[Any] | None
     total_max_jobs: int | None
     compute_time_limit: float | None
 
@@ -48,13 +49,21 @@ class Reading(SearchStrategy):  # type: ignore[misc]
             assert state is not None
             return look(state, state.attempt(*names))
 
+    def _job(self, trial: int, attempt: int) -> Job:
+        """Return the handle of an attempt: one of the user's own class too, if there is one."""
+        own = self._own_class
+        if own is None:
+            return Job(self, trial, attempt)
+        kind = type(own.__name__, (Job, own), {"__module__": own.__module__})
+        return cast(Job, kind(self, trial, attempt))
+
     def get_running_jobs(self) -> Sequence[ClearmlJob]:
         """Return the jobs that wait or run, in order of creation; none that is over or was told to end."""
 
         def look(state: State) -> list[Names]:
             return [(a.trial, a.number) for a in attempts(state) if a.launched and a.ended is None and not a.stop_sent]
 
-        return [Job(self, *names) for names in self._read(look) or []]
+        return [self._job(*names) for names in self._read(look) or []]
 
     def get_created_jobs_ids(self) -> Mapping[str, dict[str, Scalar]]:
         """Return `{task_id: {parameter: value}}` of every attempt of every run, in order of creation."""
@@ -67,7 +76,7 @@ class Reading(SearchStrategy):  # type: ignore[misc]
     def get_created_jobs_tasks(self) -> Mapping[str, ClearmlJob]:
         """Return `{task_id: job}` of every attempt of every run, in order of creation."""
         found = self._read(lambda s: [(a.job_id, a.trial, a.number) for a in attempts(s) if a.job_id is not None]) or []
-        return {task_id: Job(self, trial, number) for task_id, trial, number in found}
+        return {task_id: self._job(trial, number) for task_id, trial, number in found}
 
     def get_objective_metric(self) -> tuple[str, str] | list[tuple[str, str]]:
         """Return (title, series) of the objective, a list of them for several objectives."""

@@ -51,7 +51,9 @@ class Recording(Reading):
         with self._opening:
             if self._driver is None:
                 self._create()
-                place = place_of(self._asked.search, labels=self._labels, adopt=self._adopt)
+                place = place_of(
+                    self._asked.search, labels=self._labels, adopt=self._adopt, job_class=lambda: self._own_class
+                )
                 self._driver = Driver(
                     self.log,
                     lambda state: place.open(self.log, state),

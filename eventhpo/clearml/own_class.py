@@ -1,0 +1,143 @@
+"""Jobs of a user's own subclass of `ClearmlJob`: made, launched, asked and aborted through its own calls.
+
+What is weaker than with tasks that are made here: its constructor takes several requests
+to make a task, by the SDK's transport, which repeats them. A crash between them leaves
+a draft behind that never runs; a clone that the SDK repeats leaves more of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from eventhpo.clearml.door import ClearmlJobs
+from eventhpo.clearml.launch import OPTIMIZATION, Labels, comment
+from eventhpo.clearml.session import Denied, Server, Silent
+from eventhpo.clearml.tasks import Task
+from eventhpo.clearml.words import tag_of_search
+from eventhpo.core.spec import ClearmlTasks
+from eventhpo.jobs.protocol import (
+    Bound,
+    Draft,
+    DraftOutcome,
+    Ended,
+    Job,
+    LaunchOutcome,
+    Queued,
+    Refused,
+    StopOutcome,
+    Stopping,
+)
+
+
+class OwnJobs(ClearmlJobs):
+    """The door to ClearML through *job_class*; curves are read as for all tasks."""
+
+    def __init__(self, server: Server, tasks: ClearmlTasks, labels: Callable[[], Labels], job_class: type[Any]) -> None:
+        super().__init__(server, tasks, labels)
+        self._tasks = tasks
+        self._labels = labels
+        self._class = job_class
+        self._objects: dict[str, Any] = {}
+
+    # ---------------------------------------------------------------- effects
+
+    def draft(self, drafts: Sequence[Draft]) -> list[DraftOutcome]:
+        """Construct a job for each draft; with `look`, take the task that its key names."""
+        looked = [draft for draft in drafts if draft.look]
+        try:
+            found = self._launcher.look(looked) if looked else {}
+        except (Silent, Denied) as error:
+            return [Refused(error=f"{draft.key}: cannot look for its task: {error}") for draft in drafts]
+        return [self._construct(draft, found.get(draft.key, [])) for draft in drafts]
+
+    def _construct(self, draft: Draft, found: Sequence[Task]) -> DraftOutcome:
+        if found:
+            return Bound(job_id=found[0].id, adopted=True)
+        labels = self._labels()
+        parent = draft.extras.parent or labels.parent
+        try:
+            made = self._class(
+                base_task_id=draft.extras.base_task_id or self._tasks.base_task_id,
+                parameter_override=dict(draft.params),
+                task_overrides=dict(draft.extras.task_overrides) or None,
+                tags=self._tags(draft, parent),
+                parent=draft.before or parent,
+                name=labels.name(self._base_name, draft.params),
+                comment=comment(draft.params),
+                project=labels.project,
+                **draft.extras.further,
+            )
+            job_id = str(made.task_id())
+        except Exception as error:  # noqa: BLE001  it is the user's own code, and may have made a task before it raised
+            return Refused(error=f"{draft.key}: {self._class.__name__} raised {_said(error)}", in_doubt=True)
+        self._objects[job_id] = made
+        return Bound(job_id=job_id)
+
+    @property
+    def _base_name(self) -> str:
+        return "" if self._tasks.base is None else self._tasks.base.name
+
+    def _tags(self, draft: Draft, parent: str | None) -> list[str]:
+        own = [OPTIMIZATION, f"opt: {parent}" if parent else "opt", tag_of_search(draft.key), draft.key]
+        return [*draft.extras.tags, *own]
+
+    def launch(self, jobs: Sequence[Job]) -> list[LaunchOutcome]:
+        """Call `launch` of each job that is still a draft."""
+        return [self._launch(job) for job in jobs]
+
+    def _launch(self, job: Job) -> LaunchOutcome:
+        try:
+            made = self._object(job)
+            if made.status(force=True) != "created":
+                return Queued()
+            launched = made.launch(self._tasks.execution_queue)
+        except Exception as error:  # noqa: BLE001  the user's own code
+            return Refused(error=f"{job.job_id}: launch() raised {_said(error)}", in_doubt=True)
+        return Queued() if launched else Refused(error=f"{job.job_id}: launch() returned {launched!r}")
+
+    def stop(self, jobs: Sequence[Job]) -> list[StopOutcome]:
+        """Call `abort` of each job; one that never started never will."""
+        return [self._stop(job) for job in jobs]
+
+    def _stop(self, job: Job) -> StopOutcome:
+        try:
+            made = self._object(job)
+            waiting = not job.started and made.is_pending()
+            made.abort()
+        except Exception as error:  # noqa: BLE001  the user's own code
+            return Refused(error=f"{job.job_id}: abort() raised {_said(error)}", in_doubt=True)
+        return Ended(how="cancelled", why="stopped before it started") if waiting else Stopping()
+
+    # ---------------------------------------------------------------- polls
+
+    def _statuses(self, jobs: Sequence[Job]) -> tuple[dict[str, Task], int]:
+        """Return the tasks, each with the status that its job's own `status` tells."""
+        tasks, now = super()._statuses(jobs)
+        for job in jobs:
+            if job.job_id in tasks:
+                try:
+                    tasks[job.job_id].status = str(self._object(job).status(force=True))
+                except Exception as error:
+                    raise Denied(400, 0, f"{job.job_id}: status() raised {_said(error)}") from error
+        return tasks, now
+
+    def _object(self, job: Job) -> Any:
+        """Return the job's object; behind a restart it is made around its task, without the constructor."""
+        if job.job_id not in self._objects:
+            self._objects[job.job_id] = self._around(job)
+        return self._objects[job.job_id]
+
+    def _around(self, job: Job) -> Any:
+        from clearml import Task as SdkTask  # noqa: PLC0415
+        from clearml.automation.job import BaseJob  # noqa: PLC0415
+
+        made: Any = object.__new__(self._class)
+        BaseJob.__init__(made)
+        made.task = SdkTask.get_task(task_id=job.job_id)
+        made.task_parameter_override = dict(job.params)
+        return made
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
