@@ -20,7 +20,7 @@ from eventhpo.core.events import (
     TrialSuggested,
 )
 from eventhpo.core.ranges import full_name
-from eventhpo.core.state import State
+from eventhpo.core.state import Attempt, State
 from eventhpo.errors import Usage
 from eventhpo.optimizer import convert
 from eventhpo.optimizer.driver import Driver
@@ -189,19 +189,27 @@ class ByHand(Recording):
         return bool(driver.ask(build, answer, act))
 
     def _abort(self, names: Names, why: str) -> None:
-        if self._of(names, lambda state, a: a.ended is not None or a.stop is not None):
+        if self._of(names, _will_end):
             return
         driver = self._opened()
 
         def build(state: State) -> Event | None:
-            over = state.attempt(*names).ended is not None
+            attempt = state.attempt(*names)
+            over = attempt.ended is not None or attempt.stop is not None
             return None if over else AbortRequested(trial=names[0], attempt=names[1], why=why)
 
         def answer(state: State) -> bool | None:
-            attempt = state.attempt(*names)
-            return attempt.ended is not None or attempt.stop is not None or None
+            return _will_end(state, state.attempt(*names)) or None
 
-        driver.ask(build, answer, driver.stop_now)
+        while not driver.ask(build, answer, driver.stop_now, keep=False):
+            pass  # whoever drove let go of the log before it was told to end
+
+
+def _will_end(state: State, attempt: Attempt) -> bool:
+    """Whether the attempt is over or was told to end, or this run is going to tell it."""
+    if attempt.ended is not None or attempt.stop_sent:
+        return True
+    return attempt.stop is not None and not (state.run_stop is not None and state.run_stop.leave)
 
 
 def suggests(action: actions.Action) -> bool:

@@ -254,18 +254,24 @@ class Driver:
         return self._turn._is_owned()  # type: ignore[attr-defined,no-any-return]
 
     def ask(
-        self, build: Build, answer: Callable[[State], T | None], act: Callable[[], None], *, by_hand: bool = False
+        self,
+        build: Build,
+        answer: Callable[[State], T | None],
+        act: Callable[[], None],
+        *,
+        by_hand: bool = False,
+        keep: bool = True,
     ) -> T | None:
         """Have what *build* makes of the state recorded, and return what *answer* finds in the state then.
 
         Where nobody drives, this thread does, *by_hand* if the wish is for a job: *act*
-        carries on as far as the wish needs.
+        carries on as far as the wish needs; unless *keep*, a log that it opened is let go of.
         Else the driving thread takes it up, and this one waits until the answer is there;
         if the driver lets go of the log before that, the wish is taken back.
         """
         with self.turn() as mine:
             if mine:
-                return self._answer_now(build, answer, act, by_hand)
+                return self._answer_now(build, answer, act, by_hand, keep)
         closings = self._closings
         self._inbox.put(build)
         self._clock.wake()
@@ -279,11 +285,12 @@ class Driver:
             with self.turn() as mine:
                 if mine:  # nobody reads the inbox any more
                     waiting = self._inbox.withdraw(build)
-                    return self._answer_now(build if waiting else lambda state: None, answer, act, by_hand)
+                    return self._answer_now(build if waiting else lambda state: None, answer, act, by_hand, keep)
 
     def _answer_now(
-        self, build: Build, answer: Callable[[State], T | None], act: Callable[[], None], by_hand: bool
+        self, build: Build, answer: Callable[[State], T | None], act: Callable[[], None], by_hand: bool, keep: bool
     ) -> T | None:
+        opens = self._controller is None
         with self.driving() as controller:
             if by_hand:
                 self.mode(by_hand=True)
@@ -293,7 +300,10 @@ class Driver:
                 controller.commit()
             act()
             controller.commit()
-            return answer(controller.state)
+            found = answer(controller.state)
+        if opens and not keep:
+            self.close()
+        return found
 
     def _written(self, answer: Callable[[State], T | None]) -> T | None:
         """Return what *answer* finds in the state, None as long as some of that may still be lost."""

@@ -8,7 +8,7 @@ from threading import Event as Flag
 from threading import Lock
 from typing import Any, Literal
 
-from clearml.automation.job import ClearmlJob
+from clearml.automation.job import ClearmlJob, LocalClearmlJob
 
 from eventhpo.core.spec import Limits
 from eventhpo.errors import Usage
@@ -128,10 +128,10 @@ class Optimizer(Running):
         """Have jobs be of *job_class*, a subclass of `ClearmlJob`, and made, launched and aborted by its own calls.
 
         Raises:
-            Usage: it is no such class, or the jobs run on this machine.
+            Usage: it is no such class, or the jobs run on this machine, by their command.
         """
-        if job_class is ClearmlJob:
-            self._own_class = None
+        if job_class is ClearmlJob or (job_class is LocalClearmlJob and not self._on_server):
+            self._own_class = None  # ClearML's controller sets the latter in start_locally(), where they run anyway
             return
         if not isinstance(job_class, type) or not issubclass(job_class, ClearmlJob):
             raise Usage(f"set_job_class: {job_class!r} is no subclass of clearml.automation.ClearmlJob")

@@ -22,6 +22,15 @@ T = TypeVar("T")
 Names = tuple[int, int]  # (trial, attempt)
 
 
+class Minutes(float):
+    """A time that ClearML's controller reads as `compute_time.used`."""
+
+    @property
+    def used(self) -> float:
+        """The minutes."""
+        return float(self)
+
+
 class Reading(SearchStrategy):  # type: ignore[misc]
     """The methods that read; before the log is opened they are empty."""
 
@@ -139,9 +148,9 @@ class Reading(SearchStrategy):  # type: ignore[misc]
         return found
 
     @property
-    def compute_time(self) -> float:
-        """Minutes that all jobs ran."""
-        return self._read(lambda s: budget.compute_used(s) / MINUTE) or 0.0
+    def compute_time(self) -> Minutes:
+        """Minutes that all jobs ran; `used` is the same number."""
+        return Minutes(self._read(lambda s: budget.compute_used(s) / MINUTE) or 0.0)
 
     @property
     def _on_server(self) -> bool:
