@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from clearml.automation import DiscreteParameterRange, UniformIntegerParameterRange, UniformParameterRange
+from clearml.automation import UniformParameterRange
 
 from eventhpo import OptimizerOptuna
 from eventhpo.core.events import (
     AbortRequested,
+    BudgetUpdated,
     ControllerStarted,
+    JobCreated,
     JobEnded,
     JobPruned,
     LimitsChanged,
     OptimizerTaskSet,
+    SearchEnding,
+    SearchFinished,
     StopAsked,
     TrialFinished,
     TrialSuggested,
 )
 from eventhpo.errors import Busy, Usage
-from eventhpo.log import lease
-from tests.optimizer.harness import SPACE, Place, Thread, forked, killed_when, processes_in, reported
+from eventhpo.log import lease, reader
+from tests.optimizer.harness import PACKAGE, SPACE, Place, Thread, forked, killed_when, processes_in, reported
 from tests.waiting import eventually
 
-THREE = (
-    UniformParameterRange("General/lr", 1e-4, 1e-1),
-    UniformIntegerParameterRange("General/width", 4, 64, step_size=4),
-    DiscreteParameterRange("General/kind", ["a", "b"]),
-)
 FIFTEEN = """
+import os
 from eventhpo import job
+with open("ledger", "a") as ledger:
+    ledger.write(os.environ["EVENTHPO_KEY"] + "\\n")
 params = job.connect({"lr": 0.1, "width": 8, "kind": "a"})
 for i in range(1, 16):
     job.report_scalar("validation", "accuracy", params["lr"] * params["width"] * (1 + (params["kind"] == "b")), i)
@@ -105,40 +110,85 @@ def test_a_finished_search_that_is_started_again_does_nothing(place):
 # ---------------------------------------------------------------- killed and run again
 
 
-def rows_of(log: Path) -> int:
-    """Return how many events a log has, 0 before there is one."""
-    from eventhpo.log import reader
+SEARCH = """
+import sys
+from clearml.automation import (
+    DiscreteParameterRange, Objective, UniformIntegerParameterRange, UniformParameterRange
+)
+from eventhpo import LocalJobs, OptimizerOptuna
 
-    return len(reader.read(log).rows) if log.exists() else 0
+OptimizerOptuna(
+    base_task_id="base",
+    hyper_parameters=[
+        UniformParameterRange("General/lr", 1e-4, 1e-1),
+        UniformIntegerParameterRange("General/width", 4, 64, step_size=4),
+        DiscreteParameterRange("General/kind", ["a", "b"]),
+    ],
+    objective_metric=Objective("validation", "accuracy", order="max"),
+    execution_queue="default",
+    num_concurrent_workers=1,
+    max_iteration_per_job=15,
+    total_max_jobs=30,
+    pool_period_min=0.001,
+    optuna_sampler={"name": "TPESampler", "n_startup_trials": 4},
+    optuna_pruner="NopPruner",
+    seed=5,
+    log="search.db",
+    jobs=LocalJobs([sys.executable, "-S", "train.py"]),
+).start()
+"""
 
 
-def killed_often(place: Place, times: int, **arguments: object) -> int:
-    """Run a script's optimizer, each time in a process that is killed at a random row; return how often it was."""
-    chance, kills = random.Random(3), 0
-    for _ in range(times):
-        target = rows_of(place.log) + chance.randint(1, 8)
-        child = forked(lambda: place.optimizer(**arguments).start())
-        kills += killed_when(child, lambda target=target: rows_of(place.log) >= target)
-    return kills
+def script_of(place: Place) -> subprocess.Popen[bytes]:
+    """Start the place's `search.py` in a process of its own, as a person does."""
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    with (place.folder / "output").open("ab") as output:
+        words = [sys.executable, "search.py"]
+        return subprocess.Popen(words, cwd=place.folder, env=environment, stdout=output, stderr=output)
+
+
+def rows_of(place: Place) -> int:
+    """Return how many events are in the log, 0 before there is one."""
+    return len(reader.read(place.log).rows) if place.log.exists() else 0
+
+
+def killed_at(place: Place, row: int) -> bool:
+    """Start the script, kill it once the log has so many rows, or let it end; whether it was killed."""
+    script = script_of(place)
+    eventually(lambda: script.poll() is not None or rows_of(place) >= row, f"row {row}")
+    script.kill()
+    code = script.wait()
+    assert code in (0, -signal.SIGKILL), (place.folder / "output").read_text()
+    return code != 0
+
+
+def decisions(place: Place) -> list[object]:
+    """Return what was decided, in order, without what names rows, times or the cut into looks."""
+    found: list[object] = []
+    for row in place.rows():
+        match row.event:
+            case TrialSuggested() | TrialFinished() | SearchEnding() | SearchFinished() as event:
+                found.append(event)
+            case JobCreated(trial=trial, attempt=attempt, slot=slot):
+                found.append((trial, attempt, slot))
+            case BudgetUpdated() as event:
+                found.append((event.trial, event.attempt, event.iterations, event.late, event.used, event.reserved))
+    return found
 
 
 def test_a_script_that_was_killed_twenty_times_comes_to_the_search_that_nobody_disturbed(place, tmp_path):
-    arguments = {
-        "hyper_parameters": THREE,
-        "max_iteration_per_job": 15,
-        "total_max_jobs": 20,
-        "optuna_sampler": {"name": "TPESampler", "n_startup_trials": 4},
-    }
     (tmp_path / "alone").mkdir()
     alone = Place((tmp_path / "alone").resolve())
     for one in (alone, place):
         one.script(FIFTEEN)
-    alone.optimizer(**arguments).start()
-    assert killed_often(place, 20, **arguments) == 20
-    place.optimizer(**arguments).start()
-    assert place.params() == alone.params()
-    assert [e.state for e in place.of(TrialFinished)] == [e.state for e in alone.of(TrialFinished)]
-    assert place.state().finished.reason == alone.state().finished.reason
+        (one.folder / "search.py").write_text(SEARCH)
+    undisturbed = script_of(alone)
+    chance = random.Random(3)
+    assert all(killed_at(place, rows_of(place) + chance.randint(1, 8)) for _ in range(20))
+    assert len(place.of(ControllerStarted)) > 10  # the others were killed before they had begun
+    assert script_of(place).wait() == undisturbed.wait() == 0
+    assert len(alone.launches()) == len(place.launches()) == 30
+    assert decisions(place) == decisions(alone)
     alone.close()
 
 
