@@ -134,10 +134,10 @@ class ByHand(Recording):
     def _names_of(self, job: Any) -> Names:
         if isinstance(job, Job):
             return job._names
-        wanted = job.task_id()
+        wanted = job.task_id() if hasattr(job, "task_id") else job
         found = self._read(lambda s: [(a.trial, a.number) for a in attempts(s) if a.job_id == wanted])
         if not found:
-            raise Usage(f"{wanted} is no job of this search")
+            raise Usage(f"{wanted} is no job of this search; get_created_jobs_tasks() has them all")
         return found[0]
 
     def enqueue_trial(self, params: Mapping[str, Any]) -> None:

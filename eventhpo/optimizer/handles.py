@@ -23,9 +23,14 @@ TAIL = 65_536  # bytes of a job's output that are shown
 
 
 def clearml_status(state: State, attempt: Attempt) -> str:
-    """Return the status that ClearML would show; what was stopped at a limit or pruned is `stopped`."""
+    """Return the status that ClearML would show; what was stopped at a limit, pruned or aborted is `stopped`.
+
+    So is a pruned or aborted job that ended by itself before the stop reached it.
+    """
     if attempt.ended is None:
         return "in_progress" if attempt.started_at is not None else "queued" if attempt.queued else "created"
+    if attempt.fate in ("pruned", "aborted"):
+        return "stopped"
     if attempt.ended.how == "completed":
         return "completed"
     return "stopped" if attempt.ended.how in ("stopped", "cancelled") else "failed"
@@ -127,6 +132,9 @@ class Job(ClearmlJob):  # type: ignore[misc]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Job) and (self._optimizer, self._names) == (other._optimizer, other._names)
+
+    def __repr__(self) -> str:
+        return f"<job {self.task_id()}: {self.status()}>"
 
     def __hash__(self) -> int:
         return hash((id(self._optimizer), self._names))

@@ -13,6 +13,7 @@ from eventhpo.clearml.launch import default_name
 from eventhpo.core import budget, rank
 from eventhpo.core.spec import MINUTE, ClearmlTasks, Scalar
 from eventhpo.core.state import Attempt, State
+from eventhpo.errors import Usage
 from eventhpo.optimizer.convert import Asked
 from eventhpo.optimizer.driver import Driver
 from eventhpo.optimizer.handles import Job, TaskView, clearml_status
@@ -87,6 +88,11 @@ class Reading(SearchStrategy):  # type: ignore[misc]
         found = self._read(lambda s: [(a.job_id, a.trial, a.number) for a in attempts(s) if a.job_id is not None]) or []
         return {task_id: self._job(trial, number) for task_id, trial, number in found}
 
+    @property
+    def parameter_override_history(self) -> list[dict[str, Scalar]]:
+        """The parameters of each job of every run, in order of creation."""
+        return list(self.get_created_jobs_ids().values())
+
     def get_objective_metric(self) -> tuple[str, str] | list[tuple[str, str]]:
         """Return (title, series) of the objective, a list of them for several objectives."""
         found = [(o.title, o.series) for o in self._asked.search.objectives]
@@ -124,6 +130,8 @@ class Reading(SearchStrategy):  # type: ignore[misc]
     def _rows(
         self, k: int, all_metrics: bool, only_completed: bool, include_failed: bool, all_params: bool = False
     ) -> list[top.Row]:
+        checked_top_k(k)
+
         def look(state: State) -> list[top.Row]:
             found = [state.trials[trial] for trial, _ in _best(state, k, only_completed, include_failed)]
             return [top.row(state, t, all_metrics=all_metrics, all_hyper_parameters=all_params) for t in found]
@@ -131,6 +139,7 @@ class Reading(SearchStrategy):  # type: ignore[misc]
         return self._read(look) or []
 
     def _best(self, k: int, only_completed: bool, include_failed: bool) -> list[Names]:
+        checked_top_k(k)
         return self._read(lambda s: _best(s, k, only_completed, include_failed)) or []
 
     @property
@@ -190,6 +199,16 @@ class Reading(SearchStrategy):  # type: ignore[misc]
     def _get_child_tasks_ids(self, *args: Any, **kwargs: Any) -> Sequence[str]:
         """Return the ids of `_get_child_tasks`."""
         return [task.id for task in self._get_child_tasks(*args, **kwargs)]
+
+
+def checked_top_k(k: object) -> None:
+    """Return if *k* says how many are wanted.
+
+    Raises:
+        Usage: it is no whole number from 0 on.
+    """
+    if not isinstance(k, int) or isinstance(k, bool) or k < 0:
+        raise Usage(f"top_k is {k!r}, expected a whole number from 0 on")
 
 
 def attempts(state: State) -> list[Attempt]:

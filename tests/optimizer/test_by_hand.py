@@ -548,5 +548,6 @@ def test_a_job_of_another_search_is_none_of_this_one(place):
         def task_id(self):
             return "somebody-elses"
 
-    with pytest.raises(Usage, match="somebody-elses is no job of this search"):
-        place.optimizer().monitor_job(Foreign())
+    for given in (Foreign(), "somebody-elses"):
+        with pytest.raises(Usage, match="somebody-elses is no job of this search"):
+            place.optimizer().monitor_job(given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from clearml.automation import (
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
+from clearml.automation.job import ClearmlJob
 from clearml.automation.optimization import MultiObjective
 from clearml.automation.optuna import OptimizerOptuna as Stock
 from clearml.automation.parameters import Parameter
@@ -23,6 +25,7 @@ from clearml.automation.parameters import Parameter
 from eventhpo import LocalJobs, OptimizerOptuna
 from eventhpo.core import spec
 from eventhpo.errors import Usage
+from eventhpo.optimizer.handles import Job
 from tests.optimizer.harness import SPACE, Place
 
 EMPTY = inspect.Parameter.empty
@@ -65,6 +68,80 @@ def test_every_public_method_can_be_called_as_that_of_the_stock_class(name):
 
 def test_the_methods_of_the_stock_class_are_the_ones_that_these_tests_know():
     assert {"start", "stop", "process_step", "update_budget_per_job", "helper_create_job"} <= set(PUBLIC)
+
+
+def attributes(*constructors: object) -> set[str]:
+    """Return the public names that constructors set on the instance."""
+    source = "".join(inspect.getsource(one) for one in constructors)
+    return set(re.findall(r"self\.([a-z]\w*)(?:: [^=\n]+)? = ", source))
+
+
+@pytest.mark.parametrize("name", sorted(attributes(Stock.__init__, Stock.__bases__[0].__init__)))
+def test_every_public_attribute_of_the_stock_class_is_there(place, name):
+    assert hasattr(place.optimizer(), name)
+
+
+def test_the_attributes_of_the_stock_class_are_the_ones_that_these_tests_know():
+    known = attributes(Stock.__init__, Stock.__bases__[0].__init__)
+    assert {"budget", "compute_time_limit", "pool_period_minutes", "parameter_override_history"} <= known
+
+
+PUBLIC_OF_A_JOB = sorted(n for n, v in inspect.getmembers(ClearmlJob, callable) if not n.startswith("_"))
+OF_NO_JOB = {"get_metric_req_params", "register_hashing_callback"}  # about ClearML's requests, not about a job
+
+
+@pytest.mark.parametrize("name", PUBLIC_OF_A_JOB)
+def test_every_public_method_of_a_job_is_its_own_and_can_be_called_as_that_of_clearml(name):
+    theirs, ours = arguments(getattr(ClearmlJob, name)), arguments(getattr(Job, name))
+    assert [(p.name, p.kind, p.default) for p in ours[: len(theirs)]] == [(p.name, p.kind, p.default) for p in theirs]
+    assert all(p.kind == inspect.Parameter.KEYWORD_ONLY and p.default is not EMPTY for p in ours[len(theirs) :])
+    assert name in vars(Job) or name in OF_NO_JOB
+
+
+# The documentation of the class: its methods, and the names and defaults of their arguments.
+DOCUMENTED: dict[str, dict[str, object]] = {
+    "create_job": {},
+    "get_created_jobs_ids": {},
+    "get_created_jobs_tasks": {},
+    "get_objective_metric": {},
+    "get_running_jobs": {},
+    "get_top_experiments": {"top_k": EMPTY},
+    "get_top_experiments_details": {
+        "top_k": EMPTY,
+        "all_metrics": False,
+        "all_hyper_parameters": False,
+        "only_completed": False,
+    },
+    "get_top_experiments_id_metrics_pair": {"top_k": EMPTY, "all_metrics": False, "only_completed": False},
+    "helper_create_job": {
+        "base_task_id": EMPTY,
+        "parameter_override": None,
+        "task_overrides": None,
+        "tags": None,
+        "parent": None,
+        "kwargs": EMPTY,
+    },
+    "monitor_job": {"job": EMPTY},
+    "process_step": {},
+    "set_job_class": {"job_class": EMPTY},
+    "set_job_default_parent": {"job_parent_task_id": EMPTY, "project_name": None},
+    "set_job_naming_scheme": {"naming_function": EMPTY},
+    "set_optimizer_task": {"task": EMPTY},
+    "start": {},
+    "stop": {},
+}
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_every_documented_method_takes_the_documented_arguments(name):
+    found = [p for p in arguments(getattr(OptimizerOptuna, name)) if p.name != "self"]
+    documented = DOCUMENTED[name]
+    assert {p.name: p.default for p in found if p.name in documented} == documented
+    assert [p.name for p in found if p.name not in documented and p.kind != inspect.Parameter.KEYWORD_ONLY] == []
+
+
+def test_the_documented_methods_are_those_of_the_stock_class_and_the_page_of_this_one_has_no_other_of_it():
+    assert set(PUBLIC) - set(DOCUMENTED) == {"update_budget_per_job"}
 
 
 @pytest.mark.parametrize("name", PUBLIC)

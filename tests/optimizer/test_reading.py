@@ -10,6 +10,7 @@ from clearml.automation import Objective
 from clearml.automation.job import ClearmlJob
 from clearml.automation.optimization import Budget, MultiObjective
 
+from eventhpo.errors import Usage
 from tests.optimizer.harness import Thread, reported
 from tests.waiting import eventually
 
@@ -102,6 +103,7 @@ def test_created_jobs_are_their_native_parameters_by_task_id_in_order(ended, pla
     assert {type(p["General/x"]) for p in found.values()} == {float}
     tasks = ended.get_created_jobs_tasks()
     assert list(tasks) == list(found)
+    assert ended.parameter_override_history == list(found.values())
     assert all(isinstance(job, ClearmlJob) and job.task_id() == task_id for task_id, job in tasks.items())
 
 
@@ -217,6 +219,17 @@ def test_the_best_come_first_and_failed_ones_only_when_they_are_asked_for(ended,
 
 def test_no_more_are_returned_than_were_asked_for(ended):
     assert [len(ended.get_top_experiments_details(k)) for k in (0, 1, 2, 9)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("top_k", [-1, "3", 1.5, None, True])
+def test_how_many_are_wanted_is_a_whole_number(ended, top_k):
+    for read in (
+        ended.get_top_experiments,
+        ended.get_top_experiments_details,
+        ended.get_top_experiments_id_metrics_pair,
+    ):
+        with pytest.raises(Usage, match=f"top_k is {top_k!r}, expected a whole number from 0 on"):
+            read(top_k)
 
 
 def test_a_running_job_is_listed_unless_only_completed_ones_are_wanted(place):
@@ -357,6 +370,21 @@ def test_a_job_that_runs_says_so_and_can_be_waited_for(place):
     assert waiting.ended()
     assert job.is_completed()
     running.ended()
+
+
+def test_a_job_that_ended_well_behind_its_abort_was_aborted_and_shows_it(place):
+    place.hold.touch()
+    optimizer = place.optimizer(total_max_jobs=1)
+    job = optimizer.create_job()
+    job.launch()
+    eventually(lambda: optimizer.monitor_job(job) and job.iterations() == 3)
+    place.hold.unlink()
+    eventually(lambda: list(place.folder.glob("search.db.jobs/*/exit.json")), "its end, which nobody has read")
+    job.abort(why="too slow")
+    eventually(lambda: optimizer.monitor_job(job) or job.is_stopped())
+    assert place.state().attempt(0, 0).ended.how == "completed"
+    assert (job.status(), job.is_completed(), job.is_aborted()) == ("stopped", False, True)
+    assert repr(job) == f"<job {job.task_id()}: stopped>"
 
 
 def test_two_handles_of_one_job_are_equal(ended):
