@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import msgspec
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
 
 from eventhpo.asking.asker import Asker
+from eventhpo.asking.own import absent, not_again, own_of
 from eventhpo.core import actions, codec
 from eventhpo.core.decide import next_action
 from eventhpo.core.events import (
@@ -73,25 +76,33 @@ class Checked(msgspec.Struct, frozen=True):
     seq: int
     decision: bool
     divergence: Divergence | None
+    skipped: str | None = None  # why the decision was not decided again, if it was not
 
 
-def walk(rows: Iterable[Recorded]) -> Iterator[Checked]:
+def walk(
+    rows: Iterable[Recorded], sampler: BaseSampler | None = None, pruner: BasePruner | None = None
+) -> Iterator[Checked]:
     """Yield every check of a log in its order; after a divergence the record is taken as the truth.
+
+    Where the search was made with a *sampler* or *pruner* of a class that is not
+    Optuna's own, its decisions are decided again if it is given, else skipped.
 
     Raises:
         DamagedLog: there is no row, or one does not fit those before it.
+        Usage: *sampler* or *pruner* is not the one that was recorded.
     """
-    return _Walk(iter(rows)).checks()
+    return _Walk(iter(rows), sampler, pruner).checks()
 
 
 class _Walk:
-    def __init__(self, rows: Iterator[Recorded]) -> None:
+    def __init__(self, rows: Iterator[Recorded], sampler: BaseSampler | None, pruner: BasePruner | None) -> None:
         first = next(rows, None)
         if first is None:
             raise DamagedLog("the log has no event")
         self._rows = rows
         self._state: State = begin(first)
-        self._asker = Asker(self._state)
+        self._own = own_of(self._state.search, sampler, pruner)
+        self._asker = Asker(self._state, self._own)
         self._poll: int | None = None  # cause of the poll under way
         self._stage: list[tuple[int, int]] = []  # whose receipts of a stage are still to come
 
@@ -108,7 +119,9 @@ class _Walk:
         self._poll, self._stage = None, []
         action = next_action(self._state)
         if isinstance(row.event, Decision):
-            return self._compare(row, action)
+            why = not_again(self._state, self._own, action, row.event)
+            skip = why is not None and row.cause == self._state.last_input
+            return Checked(row.seq, True, None, why) if skip else self._compare(row, action)
         return self._nothing_missing(row, action)
 
     def _inside(self, row: Recorded) -> bool:
@@ -130,8 +143,12 @@ class _Walk:
                 return self._asker.answer(action)[0]
         return None
 
+    def _mine(self, action: actions.Action) -> Event | None:
+        """Return the decision that is missing, if there is anybody to ask for it."""
+        return None if absent(self._state, self._own, action) else self._decided(action)
+
     def _compare(self, row: Recorded, action: actions.Action) -> Checked:
-        mine = self._decided(action)
+        mine = self._mine(action)
         if mine is not None and _same(mine, row.event) and row.cause == self._state.last_input:
             return Checked(row.seq, True, None)
         return Checked(row.seq, True, self._parted(row, mine, action))
@@ -148,7 +165,7 @@ class _Walk:
             case actions.Stop(attempts=names) | actions.Cancel(attempts=names):
                 fits = _names(row.event) == names[0]
             case _:
-                return Checked(row.seq, False, self._parted(row, self._decided(action), action))
+                return Checked(row.seq, False, self._parted(row, self._mine(action), action))
         if fits:
             self._stage = list(names[1:])
             return Checked(row.seq, False, None)

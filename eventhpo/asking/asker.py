@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from eventhpo.asking.judge import judge
 from eventhpo.asking.named import quiet
+from eventhpo.asking.own import NOTHING, Own
 from eventhpo.asking.suggest import suggest
 from eventhpo.asking.view import StateView
 from eventhpo.core.actions import Judge, Suggest
@@ -16,11 +17,16 @@ from eventhpo.core.state import State
 class Asker:
     """Answers from a view over one state, kept while the state moves forward.
 
-    An answer is a function of the state alone: a view made anew gives the same.
+    An answer is a function of the state alone: a view made anew gives the same. Of a
+    user's own class it is a function of the instance too, which stays as it is.
+
+    Raises:
+        Usage: when it is asked what only an instance can answer that is not in *own*.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, own: Own = NOTHING) -> None:
         self._state = state
+        self._own = own
         self._view = StateView(state)
 
     def answer(self, question: Suggest | Judge) -> Sequence[Event]:
@@ -28,9 +34,9 @@ class Asker:
         with quiet():
             match question:
                 case Suggest():
-                    return (suggest(self._state, self._view),)
+                    return (suggest(self._state, self._view, self._own.sampler),)
                 case Judge():
-                    return judge(self._state, self._view)
+                    return judge(self._state, self._view, self._own.pruner)
 
 
 def decided(state: State, question: Suggest | Judge) -> Sequence[Event]:

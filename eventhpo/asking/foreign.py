@@ -22,25 +22,17 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from typing import Any, TypeVar
 
-import msgspec
 import numpy as np
 from optuna.samplers._lazy_random_state import LazyRandomState
 
 from eventhpo.asking.classes import CLASSES
 from eventhpo.asking.digest import GENERATORS, Undigestible, digest, known_by_version, name_of, parts
 from eventhpo.asking.seeds import derived_seed
+from eventhpo.core.spec import Foreign, Named
 from eventhpo.errors import Usage
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-class Foreign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is recorded of an instance: enough to recognise it, not to build it."""
-
-    name: str  # module and qualified name of its class
-    source: str  # hash of the source of its classes along the MRO
-    state: str  # digest of what it holds, generators left out
 
 
 def is_foreign(instance: object) -> bool:
@@ -48,37 +40,60 @@ def is_foreign(instance: object) -> bool:
     return type(instance) not in {made for classes in CLASSES.values() for made in classes.values()}
 
 
-def describe(instance: object) -> Foreign:
+def describe(instance: object) -> Named:
     """Return what to record of *instance*; equal in every process for an instance that is made alike.
+
+    It is enough to recognise the instance, and not to build it.
 
     Raises:
         Usage: Its source cannot be read, or it holds something that cannot be copied or recognised.
     """
     try:
-        found = Foreign(name_of(type(instance)), _source(type(instance)), digest(instance))
+        found = Foreign(_source(type(instance)), digest(instance), _attributes(instance))
         copy.deepcopy(instance)
     except Undigestible as one:
         raise Usage(f"{name_of(type(instance))} cannot be recorded: {one}") from None
     except Exception as error:  # whatever the user's own code raises
         raise Usage(f"{name_of(type(instance))} cannot be copied for each decision: {error}") from error
-    return found
+    return Named(name_of(type(instance)), foreign=found)
 
 
-def same(description: Foreign, instance: object) -> list[str]:
+def _attributes(instance: object) -> dict[str, str]:
+    return {name: digest(value) for name, value in sorted(getattr(instance, "__dict__", {}).items())}
+
+
+def same(description: Named, instance: object) -> list[str]:
     """Return in which ways *instance* is not the one described, a line for each; empty if it is.
 
     Raises:
         Usage: *instance* cannot be described.
     """
-    now = describe(instance)
-    if now.name != description.name:
-        return [f"it is a {now.name}, where {description.name} was recorded"]
+    return apart(description, describe(instance))
+
+
+def apart(recorded: Named, now: Named) -> list[str]:
+    """Return in which ways two descriptions differ, both sides of each, a line for each."""
+    old, new, name = recorded.foreign, now.foreign, now.name
+    if name != recorded.name or not isinstance(old, Foreign) or not isinstance(new, Foreign):
+        return [] if recorded == now else [f"recorded {recorded.name}, now {name}"]
     found = []
-    if now.source != description.source:
-        found.append(f"the source of {now.name}, or of a class that it is derived from, is not the recorded one")
-    if now.state != description.state:
-        found.append(f"this {now.name} holds other values than the recorded one: give it the same arguments")
+    if old.source != new.source:
+        what = f"the source of {name}, or of a class that it is derived from, is not the recorded one"
+        found.append(f"{what} (recorded {old.source[:8]}, now {new.source[:8]})")
+    if old.state != new.state:
+        found.append(f"this {name} holds other values than the recorded one{_others(old, new)}")
     return found
+
+
+def _others(old: Foreign, new: Foreign) -> str:
+    """Return which attributes are others, by their hashes: a value may be a secret, and stands in no log."""
+    sides = [(key, old.attributes.get(key), new.attributes.get(key)) for key in {**old.attributes, **new.attributes}]
+    parts = [f"{key} (recorded {_short(a)}, now {_short(b)})" for key, a, b in sides if a != b]
+    return f": {', '.join(parts)}; give it the same arguments" if parts else ": give it the same arguments"
+
+
+def _short(digest: str | None) -> str:
+    return "nothing" if digest is None else f"hash {digest[:8]}"
 
 
 def copy_for(instance: T, seed: int) -> T:

@@ -8,13 +8,16 @@ from typing import Any
 import msgspec
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
 
 from eventhpo.asking import attributes, cma_state
+from eventhpo.asking.foreign import rederivable
 from eventhpo.asking.named import build_sampler
+from eventhpo.asking.own import not_there
 from eventhpo.asking.seeds import derived_seed
 from eventhpo.asking.space import from_job, job_params, points
 from eventhpo.asking.view import StateView
-from eventhpo.core.events import TrialSuggested
+from eventhpo.core.events import NotAgain, TrialSuggested
 from eventhpo.core.space import asked, fitting, parameter_sets, set_point, single_ranges
 from eventhpo.core.spec import DiscreteParameterRange, Parameter, ParameterSet, Scalar
 from eventhpo.core.state import State
@@ -30,19 +33,26 @@ class Proposal(msgspec.Struct, frozen=True):
     study_attrs: dict[str, Any]
 
 
-def suggest(state: State, view: StateView) -> TrialSuggested:
+def suggest(state: State, view: StateView, own: BaseSampler | None = None) -> TrialSuggested:
     """Return the next trial: the first waiting point of a user, else a point that no trial holds.
 
     A duplicate costs nothing: the next try has its number in the seed. After
     `TRIES` a finite space is enumerated and the seed picks an untried point; an
-    infinite one accepts the duplicate.
+    infinite one accepts the duplicate. *own* is the sampler of a user's own class.
+
+    Raises:
+        Usage: the search has such a sampler, and it is not given.
     """
-    if state.waiting:
-        return _for_user(state, view)
+    sampling = _Sampling(state, view, own)
+    event = _for_user(state, sampling) if state.waiting else _from_sampler(state, sampling)
+    return msgspec.structs.replace(event, not_again=sampling.not_again)
+
+
+def _from_sampler(state: State, sampling: _Sampling) -> TrialSuggested:
     kept: dict[str, Any] = {}  # what a refused try may leave behind: QMC's counter
     proposal = None
     for number in range(1, TRIES + 1):
-        proposal = _ask(state, view, number, None, kept)
+        proposal = sampling.ask(number, None, kept)
         params = job_params(state.search.space, proposal.point)
         if state.point_key(params) not in state.taken:
             return _suggested(state, proposal, params, number)
@@ -53,13 +63,13 @@ def suggest(state: State, view: StateView) -> TrialSuggested:
     return _enumerated(state, kept)
 
 
-def _for_user(state: State, view: StateView) -> TrialSuggested:
+def _for_user(state: State, sampling: _Sampling) -> TrialSuggested:
     fixed = _fixed(state)
-    proposal = _ask(state, view, 1, fixed, {})
+    proposal = sampling.ask(1, fixed, {})
     tries = 1
     if not (choices := _choices(state, proposal.point)).items() <= proposal.point.items():
         kept = attributes.kept_over_tries(proposal.study_attrs)
-        tries, proposal = 2, _ask(state, view, 2, fixed | choices, kept)
+        tries, proposal = 2, sampling.ask(2, fixed | choices, kept)
     params = job_params(state.search.space, proposal.point)
     duplicate = state.point_key(params) in state.taken
     event = _suggested(state, proposal, params, tries, duplicate=duplicate)
@@ -85,26 +95,37 @@ def _choices(state: State, point: dict[str, Scalar]) -> dict[str, Scalar]:
     return {name: point[name] if point[name] in found else found[0] for name, found in fits.items()}
 
 
-def _ask(
-    state: State, view: StateView, number: int, fixed: dict[str, Any] | None, study_attrs: dict[str, Any]
-) -> Proposal:
-    """Ask a fresh sampler once, the try *number*."""
-    view.refresh()
-    view.written_study.update(study_attrs)
-    trial_number = len(state.trials)
-    search = state.search
-    sampler = build_sampler(
-        search.sampler,
-        space=search.space,
-        seed=derived_seed(search.seed, "suggest", trial_number, number),
-        search_seed=search.seed,
-    )
-    study = optuna.Study(search.name, view, sampler=sampler, pruner=optuna.pruners.NopPruner())
-    trial_id = view.open_trial(fixed)
-    trial = optuna.trial.Trial(study, trial_id)
-    point = asked(search.space, lambda name: _suggest_one(trial, name, view.distributions[name]))
-    attrs = {name: value for written, name, value in view.written if written == trial_id and name != "fixed_params"}
-    return Proposal(point, attributes.to_log(cma_state.to_data(attrs)), attributes.to_log(view.written_study))
+class _Sampling:
+    """The tries of one suggestion; `not_again` is set if one of them came out otherwise when it was made twice."""
+
+    def __init__(self, state: State, view: StateView, own: BaseSampler | None) -> None:
+        self._state, self._view, self._own = state, view, own
+        self.not_again: NotAgain = msgspec.UNSET
+
+    def ask(self, number: int, fixed: dict[str, Any] | None, study_attrs: dict[str, Any]) -> Proposal:
+        """Ask a fresh sampler once, the try *number*."""
+        search = self._state.search
+        seed = derived_seed(search.seed, "suggest", len(self._state.trials), number)
+        if not search.sampler.is_foreign:
+            sampler = build_sampler(search.sampler, space=search.space, seed=seed, search_seed=search.seed)
+            return self._proposed(sampler, fixed, study_attrs)
+        if self._own is None:
+            raise not_there("sampler", search.sampler)
+        proposal, alike = rederivable(self._own, seed, lambda one: self._proposed(one, fixed, study_attrs))
+        if not alike:
+            self.not_again = "answers differ"
+        return proposal
+
+    def _proposed(self, sampler: BaseSampler, fixed: dict[str, Any] | None, study_attrs: dict[str, Any]) -> Proposal:
+        view, search = self._view, self._state.search
+        view.refresh()
+        view.written_study.update(study_attrs)
+        study = optuna.Study(search.name, view, sampler=sampler, pruner=optuna.pruners.NopPruner())
+        trial_id = view.open_trial(fixed)
+        trial = optuna.trial.Trial(study, trial_id)
+        point = asked(search.space, lambda name: _suggest_one(trial, name, view.distributions[name]))
+        attrs = {name: value for written, name, value in view.written if written == trial_id and name != "fixed_params"}
+        return Proposal(point, attributes.to_log(cma_state.to_data(attrs)), attributes.to_log(view.written_study))
 
 
 def _suggest_one(trial: optuna.trial.Trial, name: str, d: BaseDistribution) -> Scalar:

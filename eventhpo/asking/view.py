@@ -150,6 +150,15 @@ class StateView(BaseStorage):
         self.scratch[number] = frozen
         return frozen
 
+    def show_again(self, number: int, frozen: FrozenTrial) -> FrozenTrial:
+        """Show a running trial as *frozen* has it and forget what was written since; return a copy of one's own."""
+        self.written.clear()
+        self.written_study.clear()
+        self.scratch[number] = frozen
+        shown = copy.copy(frozen)
+        shown._user_attrs, shown._system_attrs = dict(frozen._user_attrs), dict(frozen._system_attrs)
+        return shown
+
     def _rewrite(self, trial_id: int) -> FrozenTrial:
         """Put a copy of a trial in its place and return it: a list that Optuna got before keeps the old one.
 

@@ -13,6 +13,10 @@ import msgspec
 
 from eventhpo.core.spec import LimitChanges, Num, Scalar, Search
 
+# Why a decision of a class that is not Optuna's own cannot be decided again: asked twice, it gave two
+# answers; or it was not there to be asked.
+NotAgain: TypeAlias = Literal["answers differ", "not asked"] | msgspec.UnsetType
+
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):
     """What came from outside; nothing decides it."""
@@ -351,6 +355,7 @@ class TrialSuggested(Decision, frozen=True, kw_only=True):
     point: dict[str, Scalar] | None = None
     attrs: dict[str, Any] = {}
     study_attrs: dict[str, Any] = {}
+    not_again: NotAgain = msgspec.UNSET
 
 
 class RequestLapsed(Decision, frozen=True, kw_only=True):
@@ -374,6 +379,7 @@ class JobsContinued(Decision, frozen=True, kw_only=True):
 
     verdicts: tuple[Verdict, ...]
     latched: int | None = None
+    not_again: NotAgain = msgspec.UNSET
 
 
 class JobPruned(Decision, frozen=True, kw_only=True):
@@ -385,6 +391,7 @@ class JobPruned(Decision, frozen=True, kw_only=True):
     iteration: int
     attrs: tuple[Attr, ...] = ()
     latched: int | None = None
+    not_again: NotAgain = msgspec.UNSET
 
 
 class BudgetUpdated(Decision, frozen=True, kw_only=True):

@@ -116,15 +116,33 @@ class ParameterSet(_Parameter, frozen=True, kw_only=True):
 Parameter: TypeAlias = Range | ParameterSet
 
 
+class Foreign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What tells an instance of a class that is not Optuna's own from others: hashes, 32 hex digits each.
+
+    It recognises the instance that a script passes in again; nothing is built from it.
+    """
+
+    source: str  # of its classes' source along the MRO
+    state: str  # of all that it holds, generators left out
+    attributes: dict[str, str] = {}  # of each attribute alone: they name the one that is another
+
+
 class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A sampler or pruner of Optuna as data: its class's name and its arguments.
+    """A sampler or pruner as data: of Optuna's own, its class's name and its arguments.
 
     An argument is a JSON value; an argument that is itself a sampler, pruner,
-    crossover or mutation is an object `{"name": ..., <its arguments>}`.
+    crossover or mutation is an object `{"name": ..., <its arguments>}`. Of another
+    class there are the module and qualified name, for people, and `foreign`.
     """
 
     name: str
     args: dict[str, Any] = {}
+    foreign: Foreign | msgspec.UnsetType = msgspec.UNSET  # unset, it is not written at all: as in older logs
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether this is of a class that is not Optuna's own, and nothing can be built from it."""
+        return self.foreign is not msgspec.UNSET
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,7 +20,8 @@ from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler, TPESampler
 from optuna.samplers._lazy_random_state import LazyRandomState
 
 from eventhpo.asking.digest import digest
-from eventhpo.asking.foreign import Foreign, copy_for, describe, is_foreign, rederivable, same
+from eventhpo.asking.foreign import copy_for, describe, is_foreign, rederivable, same
+from eventhpo.core.spec import Named
 from eventhpo.errors import Usage
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +102,7 @@ def test_an_instance_made_alike_is_the_same_whatever_its_generators() -> None:
     recorded = describe(Hopping(2.0, seed=1))
     assert recorded.name == "tests.asking.test_foreign.Hopping"
     assert same(recorded, Hopping(2.0, seed=2)) == []
-    assert same(msgspec.json.decode(msgspec.json.encode(recorded), type=Foreign), Hopping(2.0)) == []
+    assert same(msgspec.json.decode(msgspec.json.encode(recorded), type=Named), Hopping(2.0)) == []
 
 
 def test_other_arguments_are_another_instance() -> None:
