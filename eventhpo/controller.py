@@ -14,6 +14,7 @@ from typing import Protocol
 
 from eventhpo.asking.asker import Asker
 from eventhpo.asking.fingerprint import fingerprint
+from eventhpo.asking.own import NOTHING, Own
 from eventhpo.clock import Clock
 from eventhpo.core import actions, due
 from eventhpo.core.decide import next_action
@@ -105,6 +106,7 @@ class Controller:
         *,
         requests: Requests | None = None,
         tell: Callable[[Recorded, State], None] = lambda row, state: None,
+        own: Own = NOTHING,
     ) -> None:
         self.state = state
         self.guard = threading.RLock()  # held while an event is folded; other threads take it to read the state
@@ -113,7 +115,7 @@ class Controller:
         self._clock = clock
         self._requests = requests or NoRequests()
         self._tell = tell
-        self._asker = Asker(state)
+        self._asker = Asker(state, own)
         self._untold: list[Recorded] = []
         self._quiet = 0  # polls in a row that saw nothing
         self._behind = False  # the last poll left something unread
@@ -294,11 +296,13 @@ def opened(
     requests: Requests | None = None,
     tell: Callable[[Recorded, State], None] = lambda row, state: None,
     make: type[Controller] = Controller,
+    own: Own = NOTHING,
 ) -> Iterator[Controller]:
     """Hold the log at *path* as its one controller; end well unless an error comes through.
 
     *before* sees the log before anything is appended to it; it may raise and leave it as
     it is, or return inputs that are recorded first of all.
+    *own* are the sampler and pruner of a user's own classes, as the search recorded them.
 
     Raises:
         Busy, DamagedLog, StorageFailed, Usage: as `eventhpo.log.writer.open_writer`.
@@ -317,7 +321,7 @@ def opened(
     try:
         state, inputs = found[0]
         state = evolve(state, rows[-1])
-        controller = make(held, state, jobs_for(state), clock, requests=requests, tell=tell)
+        controller = make(held, state, jobs_for(state), clock, requests=requests, tell=tell, own=own)
         for event in inputs:
             controller.record(event, None)
         yield controller

@@ -9,7 +9,7 @@ gets, in an instance as in a table or a search file: ClearML's own class suggest
 logarithmic range by its values too. Only where Optuna is asked do they become point
 values. Names may leave out the section `General`; recorded are full names.
 
-Instances of other classes are for `foreign`.
+An instance of another class is recorded by what recognises it (`foreign`).
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from typing import Any, Literal
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
+from eventhpo.asking import own
 from eventhpo.asking.building import build_pruner, build_sampler
 from eventhpo.asking.catalogue import CATALOGUE
 from eventhpo.asking.checking import check_pruner, check_sampler
 from eventhpo.asking.fit import normalised
+from eventhpo.asking.foreign import describe, is_foreign
 from eventhpo.asking.instance_args import arguments, called, is_optunas
 from eventhpo.asking.instance_graph import Difference, differences
 from eventhpo.asking.instance_seed import seed_of
@@ -62,6 +64,9 @@ def sampler_of(given: object, space: tuple[Parameter, ...], n_objectives: int = 
     Raises:
         Refused: It cannot sample *space*, or cannot be recorded; the message says why and what to write instead.
     """
+    if isinstance(given, BaseSampler) and is_foreign(given):
+        _refuse("sampler", own.sampler_mistakes(given))
+        return Given(describe(given))
     if isinstance(given, BaseSampler):
         return sampler_data(given, space, n_objectives)
     named = _named("sampler", given, "TPESampler")
@@ -77,6 +82,8 @@ def pruner_of(given: object, n_objectives: int = 1) -> Named:
     Raises:
         Refused: It cannot be used, or cannot be recorded; the message says why and what to write instead.
     """
+    if isinstance(given, BasePruner) and is_foreign(given):
+        return describe(given)
     if isinstance(given, BasePruner):
         return pruner_data(given, n_objectives)
     named = _named("pruner", given, "MedianPruner" if n_objectives < 2 else "NopPruner")

@@ -171,6 +171,7 @@ def _tell_the_controller(log: Path, changes: LimitChanges) -> None:
 def _carry_on(
     log: Path, state: State, changes: LimitChanges, *, reopen: bool, take_over: bool, adopt: bool, quiet: bool
 ) -> int:
+    from eventhpo.asking.own import require_buildable  # noqa: PLC0415
     from eventhpo.cli import drive  # noqa: PLC0415
     from eventhpo.requests import LimitsRequest, accepted  # noqa: PLC0415
 
@@ -182,6 +183,7 @@ def _carry_on(
         elif not reopen and controller.state.stop_asked is not None:
             output.note("the search was asked to stop, and is stopped now; --reopen lets it go on")
 
+    require_buildable(state.search)
     if changes.given() and not reopen:
         accepted(state, LimitsRequest(changes=changes), None)  # what cannot be leaves no trace
     outcome = drive.drive(log, state.search, quiet=quiet, take_over=take_over, adopt=adopt, first=first)

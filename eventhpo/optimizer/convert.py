@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 from clearml.automation import parameters as clearml_parameters
 
+from eventhpo.asking.foreign import apart
 from eventhpo.asking.instances import pruner_of, sampler_of
+from eventhpo.asking.own import Own, pristine
 from eventhpo.asking.seeds import SEEDS
 from eventhpo.asking.sound import mistakes, name_mistakes
 from eventhpo.core import spec
@@ -184,6 +186,7 @@ class Asked(msgspec.Struct, frozen=True):
     """A search as the class was asked for it, and what to tell its user."""
 
     search: spec.Search
+    own: Own  # what of it no log can build
     seed_given: bool
     warnings: tuple[str, ...] = ()
 
@@ -233,7 +236,8 @@ def search_of(
         min_iteration_per_job=min_iteration_per_job,
         nan_policy="worst" if nan_policy == "worst" else "fail",
     )
-    return Asked(found, chosen is not None and not given.warning, tuple(warnings))
+    own = pristine(sampler, pruner)
+    return Asked(found, own, chosen is not None and not given.warning, tuple(warnings))
 
 
 def _require(
@@ -276,6 +280,9 @@ def parted(recorded: spec.Search, now: Asked) -> list[str]:
     lines = []
     for key in keys:
         old_value, new_value = _said(getattr(recorded, key)), _said(getattr(new, key))
+        if isinstance(old_value, spec.Named) and (old_value.is_foreign or new_value.is_foreign):
+            lines += [f"{key}: {one}" for one in apart(old_value, new_value)]
+            continue
         if old_value != new_value:
             lines += _sides(key, old_value, new_value)
     return lines

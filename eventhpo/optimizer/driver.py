@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from eventhpo.asking.own import Own
 from eventhpo.clock import SystemClock
 from eventhpo.controller import Controller, Requests, opened
 from eventhpo.core import actions
@@ -75,6 +76,7 @@ class Driver:
         prepare: Callable[[Controller], None],
         tell: Callable[[Recorded, State], None],
         left: Callable[[], None],
+        own: Own,
     ) -> None:
         self._path = path
         self._jobs_for = jobs_for
@@ -83,6 +85,7 @@ class Driver:
         self._prepare = prepare
         self._tell = tell
         self._left = left  # called by a thread that has let go of the turn: it may have missed a stop
+        self._own = own
         self._turn = threading.RLock()
         self._news = threading.Condition()
         self._inbox = Inbox(files)
@@ -140,6 +143,7 @@ class Driver:
                 before=self._before,
                 requests=self._inbox,
                 tell=self._told,
+                own=self._own,
             )
             try:
                 controller = self._held.enter_context(held)

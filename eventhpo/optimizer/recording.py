@@ -63,6 +63,7 @@ class Recording(Reading):
                     prepare=self._prepare,
                     tell=self._told,
                     left=self._left,
+                    own=self._asked.own,
                 )
             return self._driver
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from eventhpo.asking.fingerprint import fingerprint
+from eventhpo.asking.own import NOTHING, Own
 from eventhpo.controller import Controller, opened
 from eventhpo.core.events import AbortRequested, DrivenByHand, Event, LaunchRequested, SearchCreated
 from eventhpo.core.spec import POLICY, Limits, Named, Objective, Parameter, Search, Simulated, UniformParameterRange
@@ -105,6 +106,7 @@ def simulate(
     crashes: Crashes | None = None,
     asks: Sequence[tuple[int, Event]] = (),
     make: type[Controller] = Controller,
+    own: Own = NOTHING,
 ) -> State:
     """Run *what* to its rest on the log at *path*, which is made or carried on; return the state.
 
@@ -131,6 +133,7 @@ def simulate(
         wrap=lambda log: CrashingLog(log, crashes.point),
         requests=requests,
         make=make,
+        own=own,
     ) as controller:
         controller.run()
         return controller.state
