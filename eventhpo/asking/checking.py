@@ -17,6 +17,7 @@ from eventhpo.core.mistakes import MISSING, Mistake, path, unknown
 from eventhpo.core.spec import Named, Parameter
 from eventhpo.kinds import Wrong
 
+_OWN = ("sampler", "pruner")  # what may be an instance of a user's own class, in a script
 _NEVER_INSIDE = {
     "GridSampler": "another sampler: inside one a grid repeats points; to fix a value, give GridSampler a list of one",
     "PartialFixedSampler": "another sampler: name all that is fixed in one PartialFixedSampler around the others",
@@ -59,7 +60,8 @@ def _check(role: Role, name: object, args: dict[str, Any]) -> list[Mistake]:
     if not isinstance(name, str):
         return [Mistake("name", name, f"the name of a {role}: {', '.join(parts)}")]
     if name not in parts:
-        return [unknown("name", name, parts, f"a {role} of Optuna's")]
+        own = " (one of a class of your own goes through the class OptimizerOptuna)" if role in _OWN else ""
+        return [unknown("name", name, parts, f"a {role} of Optuna's{own}")]
     part = parts[name]
     found = [one for key, value in args.items() for one in _argument(part, name, key, value)]
     found += [

@@ -104,6 +104,17 @@ def drive(
         return Outcome(controller.state, signals.code, signals.first.name if signals.first else "")
 
 
+def reopen(log: Path, search: Search, first: Callable[[Controller], None], *, take_over: bool) -> None:
+    """Record what *first* asks and do nothing else: for a search that only its script can carry on.
+
+    Raises:
+        Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
+    """
+    with _opened(log, search, lambda *_: None, take_over=take_over) as controller:
+        first(controller)
+        controller.commit()
+
+
 @contextlib.contextmanager
 def _opened(log: Path, place: Place, tell: Tell, *, take_over: bool) -> Iterator[Controller]:
     held = opened(

@@ -183,6 +183,10 @@ def _carry_on(
         elif not reopen and controller.state.stop_asked is not None:
             output.note("the search was asked to stop, and is stopped now; --reopen lets it go on")
 
+    if reopen and state.search.needs_script:
+        drive.reopen(log, state.search, first, take_over=take_over)
+        output.note("it is open again; to go on, run the script that made the search")
+        return 0
     require_buildable(state.search)
     if changes.given() and not reopen:
         accepted(state, LimitsRequest(changes=changes), None)  # what cannot be leaves no trace
@@ -230,4 +234,5 @@ def enqueue(log: Path, point: tuple[str, ...]) -> None:
     if isinstance(row.event, PointEnqueued):
         output.data([f"enqueued: {words.params(row.event.params)} (event {row.seq})"])
     if lease.holder(log) is None:
-        output.note(f"it is tried next by {output.command('resume', log)}")
+        goes_on = "the script that made the search" if state.search.needs_script else output.command("resume", log)
+        output.note(f"it is tried next by {goes_on}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -74,14 +75,22 @@ def _verdict(checks: Iterable[Check]) -> Verdict:
 
 
 def decided(rows: Iterable[Recorded]) -> Check:
-    """Decide every decision in *rows* again; the check names the first that comes out otherwise."""
+    """Decide every decision in *rows* again; the check names the first that comes out otherwise.
+
+    It counts those that nobody is there to decide again, and says why.
+    """
     walk = importlib.import_module("replay.walk").walk  # the core never imports replay
     decisions = 0
+    skipped: Counter[str] = Counter()
     for checked in walk(rows):
         if checked.divergence is not None:
             return Check("decide", False, parted(checked.divergence))
-        decisions += checked.decision
-    return Check("decide", True, f"{words.plural(decisions, 'decision')}, all as recorded")
+        if checked.skipped is None:
+            decisions += checked.decision
+        else:
+            skipped[checked.skipped] += 1
+    left = [f"; {count} not decided again ({why})" for why, count in sorted(skipped.items())]
+    return Check("decide", True, f"{words.plural(decisions, 'decision')}, all as recorded{''.join(left)}")
 
 
 def parted(divergence: Any) -> str:

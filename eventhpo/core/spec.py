@@ -264,3 +264,8 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_iteration_per_job: int | None = None
     min_iteration_per_job: int | None = None
     nan_policy: Literal["fail", "worst"] = "fail"
+
+    @property
+    def needs_script(self) -> bool:
+        """Whether its log alone cannot decide: the sampler or pruner is of a class that is not Optuna's own."""
+        return self.sampler.is_foreign or self.pruner.is_foreign

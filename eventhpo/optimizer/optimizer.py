@@ -115,6 +115,7 @@ class Optimizer(Running):
         self._adopt = adopt
         self._stop_event = Flag()
         self._in_step = False
+        self._warned = False
         self._driver: Driver | None = None
         self._opening = Lock()
         self._optimizer_task: Any = None

@@ -26,6 +26,11 @@ from eventhpo.requests import FileRequests
 
 logger = logging.getLogger("eventhpo.optimizer")
 
+_TWO_ANSWERS = (
+    "%s (event %d): two copies of your sampler or pruner, seeded alike and asked the same, gave two answers. The first "
+    "is recorded and counts; it cannot be decided again. Keep randomness in a generator that the instance holds"
+)
+
 
 class Recording(Reading):
     """Opens the log when it is first needed; a log of another search is refused."""
@@ -38,6 +43,7 @@ class Recording(Reading):
     _adopt: bool
     _job_project_name: str | None
     _opening: Lock
+    _warned: bool  # of a decision that cannot be made again
 
     @property
     def log(self) -> Path:
@@ -115,6 +121,9 @@ class Recording(Reading):
     def _told(self, row: Recorded, state: State) -> None:
         if isinstance(row.event, TrialSuggested):
             logger.info("trial %d: %s", row.event.trial, row.event.params)
+        if getattr(row.event, "not_again", None) and not self._warned:
+            self._warned = True
+            logger.warning(_TWO_ANSWERS, type(row.event).__name__, row.seq)
 
     def _left(self) -> None:
         """Do what a thread missed that was driving meanwhile: nothing here."""

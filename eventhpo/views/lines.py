@@ -52,15 +52,16 @@ def told(event: Event) -> str:
             return f"{search.name}: {search.sampler.name}, {search.pruner.name}, seed {search.seed}"
         case events.ControllerStarted(host=host, pid=pid, took_over=took_over):
             return f"controller {pid} on {host}{', took over' if took_over else ''}"
-        case events.TrialSuggested(params=params, source=source, tries=tries):
-            return f"{words.params(params)} ({source}{f', {tries} tries' if tries > 1 else ''})"
+        case events.TrialSuggested(params=params, source=source, tries=tries, not_again=not_again):
+            return f"{words.params(params)} ({source}{f', {tries} tries' if tries > 1 else ''}){_once(not_again)}"
         case events.MetricObserved(title=title, series=series, iterations=iterations, values=values):
             several = f" ({len(values)} points)" if len(values) > 1 else ""
             return f"{title}/{series} = {words.number(values[-1])} at iteration {iterations[-1]}{several}"
-        case events.JobsContinued(verdicts=verdicts):
-            return ", ".join(f"{v.trial}.{v.attempt} at {v.iteration}{' (late)' * v.too_late}" for v in verdicts)
-        case events.JobPruned(iteration=iteration, judged=judged):
-            return f"at iteration {iteration}, its point {judged}"
+        case events.JobsContinued(verdicts=verdicts, not_again=not_again):
+            found = ", ".join(f"{v.trial}.{v.attempt} at {v.iteration}{' (late)' * v.too_late}" for v in verdicts)
+            return f"{found}{_once(not_again)}"
+        case events.JobPruned(iteration=iteration, judged=judged, not_again=not_again):
+            return f"at iteration {iteration}, its point {judged}{_once(not_again)}"
         case events.BudgetUpdated(iterations=iterations, late=late, used=used, reserved=reserved):
             return f"{iterations} iterations, {late} late; {used} used, {reserved} reserved"
         case events.TrialFinished(state=state, values=values, why=why):
@@ -68,6 +69,11 @@ def told(event: Event) -> str:
         case events.JobEnded(how=how, why=why):
             return f"{how}: {why}" if why and why != how else how
     return ", ".join(f"{name} {_brief(value)}" for name, value in _fields(event) if value not in (None, (), "", False))
+
+
+def _once(not_again: events.NotAgain) -> str:
+    """Return that a decision cannot be decided again, and why."""
+    return f" [not again: {not_again}]" if not_again else ""
 
 
 def _fields(event: Event) -> list[tuple[str, Any]]:
