@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from eventhpo.cli import output, values
+from eventhpo.core import placeholders
 from eventhpo.core.events import PointEnqueued, SearchReopened
-from eventhpo.core.spec import LimitChanges, Limits
+from eventhpo.core.spec import LimitChanges, Limits, LocalCommand, Search
 from eventhpo.core.state import State
 from eventhpo.errors import Usage
 from eventhpo.log import lease
@@ -70,6 +71,7 @@ def check(search_file: Path, as_json: bool) -> None:
     from eventhpo.place import place_of  # noqa: PLC0415
 
     loaded = load(search_file)
+    _tell_of_near_misses(loaded.search)
     search, warnings = place_of(loaded.search).described(loaded.search, dry=True)
     for warning in warnings:
         output.note(f"note: {warning}")
@@ -94,10 +96,17 @@ def run(ctx: click.Context, search_file: Path, log: Path, quiet: bool) -> None:
 
     loaded = load(search_file)
     drive.require_place(log)
+    _tell_of_near_misses(loaded.search)
     search = drive.begin(loaded, log)
     if _unlimited(loaded.search.limits):
         output.note("this search has no limit: it runs until it is stopped")
     ctx.exit(drive.conclude(log, drive.drive(log, search, quiet=quiet)))
+
+
+def _tell_of_near_misses(search: Search) -> None:
+    if isinstance(search.jobs, LocalCommand):
+        for text in placeholders.near_misses(search.jobs.command, search.space):
+            output.note(text)
 
 
 def _unlimited(limits: Limits) -> bool:

@@ -201,6 +201,7 @@ class State(msgspec.Struct):
     asked: list[JobRequested] = []  # callers' requests for a job that were not answered yet
     lapsed: dict[str, str] = {}  # why the newest requests came to nothing
     imported: int = 0
+    imported_study: str | None = None  # the name of the study that they come from
     optimizer_task: OptimizerTaskSet | None = None
     study_attrs: dict[str, Any] = {}
     latched: int | None = None

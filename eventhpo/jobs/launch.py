@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from eventhpo.core.placeholders import PLACE, SLOT
 from eventhpo.core.spec import Scalar
 from eventhpo.jobs.folder import AttemptFolder, Locks
 from eventhpo.jobs.machine import boot_id, pid_namespace
@@ -16,17 +17,15 @@ from eventhpo.jobs.protocol import Job
 
 RUNNER = Path(__file__).with_name("runner.py")
 
-_PLACE = re.compile(r"\{([^{}]+)\}")
-
 
 def words(command: Sequence[str], params: Mapping[str, Scalar], slot: int) -> tuple[str, ...]:
     """Return *command* with `{slot}` and `{Section/name}` replaced, once; other braces stay."""
-    values = {**params, "slot": slot}
+    values = {**params, SLOT: slot}
 
     def value(place: re.Match[str]) -> str:
         return str(values[place[1]]) if place[1] in values else place[0]
 
-    return tuple(_PLACE.sub(value, word) for word in command)
+    return tuple(PLACE.sub(value, word) for word in command)
 
 
 def environment(job: Job, folder: AttemptFolder, ours: Mapping[str, str]) -> dict[str, str]:

@@ -11,8 +11,8 @@ from typing import Any, Literal, cast
 from eventhpo.asking.checking import check_pruner, check_sampler
 from eventhpo.asking.fit import normalised
 from eventhpo.asking.seeds import SEEDS
+from eventhpo.core import placeholders
 from eventhpo.core.mistakes import MISSING, Mistake
-from eventhpo.core.space import conditional_names
 from eventhpo.core.spec import ClearmlTasks, JobSpec, Limits, LocalCommand, Named, Objective, Parameter, Scalar, Search
 from eventhpo.kinds import Kind, Wrong, choice, integer, number, text
 from eventhpo.load.file import SearchFileMistaken, parse, read_text
@@ -81,7 +81,8 @@ class _Reader:
         objectives = self._objectives()
         self._single_objective_limits(limits, len(objectives))
         space, declared, sound = self._space()
-        self._in_every_job(jobs.command if isinstance(jobs, LocalCommand) else (), space)
+        command = jobs.command if isinstance(jobs, LocalCommand) else ()
+        self.found += [one.within("command") for one in placeholders.mistakes(command, space)]
         sampler = self._named("sampler", "TPESampler")
         pruner = self._named("pruner", "MedianPruner" if len(objectives) < 2 else "NopPruner")
         self._fit(sampler, pruner, space, sound, max(len(objectives), 1))
@@ -184,7 +185,6 @@ class _Reader:
 
     def _in_every_job(self, command: Sequence[str], space: tuple[Parameter, ...]) -> None:
         for k, word in enumerate(command):
-            for name in sorted(conditional_names(space)):
                 if f"{{{name}}}" in word:
                     what = f"only names that every job gets: some sets have no {name}, so read it from EVENTHPO_PARAMS"
                     self.top.wrong(word, what, "command", k)

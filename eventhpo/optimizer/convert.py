@@ -14,7 +14,7 @@ from eventhpo.asking.instances import pruner_of, sampler_of
 from eventhpo.asking.own import Own, pristine
 from eventhpo.asking.seeds import SEEDS
 from eventhpo.asking.sound import mistakes, name_mistakes
-from eventhpo.core import spec
+from eventhpo.core import placeholders, spec
 from eventhpo.core.mistakes import nearest
 from eventhpo.core.ranges import full_name
 from eventhpo.errors import Usage
@@ -236,6 +236,10 @@ def search_of(
         min_iteration_per_job=min_iteration_per_job,
         nan_policy="worst" if nan_policy == "worst" else "fail",
     )
+    if isinstance(jobs, spec.LocalCommand):
+        if wrong := list(placeholders.mistakes(jobs.command, space)):
+            raise Usage("\n".join(str(one.within("jobs", "command")) for one in wrong))
+        warnings += [f"jobs.{text}" for text in placeholders.near_misses(jobs.command, space)]
     own = pristine(sampler, pruner)
     return Asked(found, own, chosen is not None and not given.warning, tuple(warnings))
 
@@ -278,6 +282,8 @@ def parted(recorded: spec.Search, now: Asked) -> list[str]:
     keys = ["space", "objectives", "sampler", "pruner", "base_task_id", "max_iteration_per_job"]
     keys += ["min_iteration_per_job", "nan_policy", "jobs"] + (["seed"] if now.seed_given else [])
     lines = []
+    if recorded.name != new.name and not (recorded.name == recorded.base_task_id and new.name == new.base_task_id):
+        lines += _sides("study_name", recorded.name, new.name)
     for key in keys:
         old_value, new_value = _said(getattr(recorded, key)), _said(getattr(new, key))
         if isinstance(old_value, spec.Named) and (old_value.is_foreign or new_value.is_foreign):

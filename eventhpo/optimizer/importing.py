@@ -10,6 +10,7 @@ from eventhpo.core import points
 from eventhpo.core.events import ImportedTrial, TrialsImported
 from eventhpo.core.ranges import full_name
 from eventhpo.core.spec import Scalar, Search, to_num
+from eventhpo.core.state import State
 from eventhpo.errors import Usage
 
 
@@ -29,6 +30,23 @@ def imported(study: Any, search: Search) -> TrialsImported:
         raise Usage(f"continue_previous_study has the directions {theirs}, the objective {ours}")
     done = (t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED))
     return TrialsImported(study=str(name), trials=tuple(_trial(t, search) for t in done))
+
+
+def parted(state: State, study: Any) -> list[str]:
+    """Return where *study* is not the one whose trials are recorded, both sides; a study may have grown since.
+
+    Raises:
+        Usage: as `imported`.
+    """
+    now = imported(study, state.search)
+    recorded = tuple(t.imported for t in state.trials if t.imported is not None)
+    if state.imported_study == now.study or (state.imported_study is not None and recorded == now.trials):
+        return []
+    old = "nothing" if state.imported_study is None else f"{state.imported_study} ({len(recorded)} trials)"
+    return [
+        f"continue_previous_study: recorded {old}, now {now.study} ({len(now.trials)} trials): a study is put into a "
+        "new log only"
+    ]
 
 
 def _trial(trial: FrozenTrial, search: Search) -> ImportedTrial:

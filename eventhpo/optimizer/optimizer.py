@@ -111,6 +111,7 @@ class Optimizer(Running):
         self._on_stop: Literal["abort", "leave"] = on_stop
         self._previous = continue_previous_study
         self._log = None if log is None else Path(log)
+        self._log_given = log is not None
         self._take_over = take_over
         self._adopt = adopt
         self._stop_event = Flag()

@@ -37,6 +37,7 @@ class Recording(Reading):
 
     _limits: Limits
     _log: Path | None
+    _log_given: bool
     _optimizer_task: Any
     _previous: Any
     _take_over: bool
@@ -76,6 +77,8 @@ class Recording(Reading):
     def _create(self) -> None:
         for warning in self._asked.warnings:
             logger.warning(warning)
+        if not self._log_given:
+            logger.warning("no log= was given: this search is recorded in %s", self.log.absolute())
         if self.log.exists():
             return
         search, warnings = place_of(self._asked.search).described(self._asked.search)
@@ -95,6 +98,8 @@ class Recording(Reading):
             Usage: the log records another search.
         """
         found = convert.parted(state.search, self._asked)
+        if self._previous is not None:
+            found += importing.parted(state, self._previous)
         if found:
             raise Usage(f"{self.log} records another search:\n" + "\n".join(found))
         return place.before(state, rows)

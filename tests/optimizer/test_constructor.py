@@ -14,6 +14,7 @@ from clearml.automation import (
     DiscreteParameterRange,
     LogUniformParameterRange,
     Objective,
+    ParameterSet,
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
@@ -455,3 +456,21 @@ def test_the_space_is_written_down_as_it_was_given(place):
 def test_the_place_of_these_tests_uses_the_class_of_this_tree(place):
     assert isinstance(place, Place)
     assert isinstance(place.optimizer(), OptimizerOptuna)
+
+
+# ---------------------------------------------------------------- names in the command
+
+
+def test_a_name_in_the_command_that_only_some_jobs_get_is_refused_as_in_a_search_file(place):
+    sets = ParameterSet([{"General/kind": "a", "General/depth": 3}, {"General/kind": "b"}])
+    with pytest.raises(Usage, match=r"jobs.command\[1\]: .* some sets have no General/depth"):
+        place.optimizer(hyper_parameters=[SPACE[0], sets], jobs=LocalJobs(["python", "{General/depth}"]))
+
+
+def test_a_name_in_the_command_that_is_nearly_one_of_the_space_is_told_and_stays(place, caplog):
+    jobs = LocalJobs([*place.jobs().command, "{General/y}", "{General/x}", "{x: 1}"], place.folder)
+    place.optimizer(jobs=jobs, total_max_jobs=1).start()
+    told = [r.getMessage() for r in caplog.records if "did you mean" in r.getMessage()]
+    assert told == [
+        "jobs.command[3]: {General/y} is no name of the space and stays as it is; did you mean {General/x}?"
+    ]

@@ -211,3 +211,43 @@ def test_the_objective_is_that_of_the_search(place):
     )
     optimizer.start()
     assert seen(place)[0].value == 0.0
+
+
+# ---------------------------------------------------------------- on resume
+
+
+def test_the_same_study_or_none_is_fine_on_resume_also_where_it_has_grown(place):
+    study = study_in(None)
+    place.optimizer(continue_previous_study=study, total_max_jobs=1).start()
+    study.add_trial(
+        create_trial(params={"General/x": 0.9}, distributions={"General/x": DISTRIBUTIONS["General/x"]}, value=1.0)
+    )
+    for jobs, again in ((2, study), (3, None)):
+        place.optimizer(continue_previous_study=again, total_max_jobs=jobs).start()
+    assert len(place.of(TrialsImported)) == 1
+    assert len(place.launches()) == 3
+
+
+def test_a_study_in_memory_that_a_script_makes_anew_is_the_same_by_its_trials(place):
+    def anew():
+        study = optuna.create_study(direction="maximize")  # its name is drawn
+        study.add_trials(study_in(None).get_trials()[:3])
+        return study
+
+    place.optimizer(continue_previous_study=anew(), total_max_jobs=1).start()
+    place.optimizer(continue_previous_study=anew(), total_max_jobs=2).start()
+    assert len(place.launches()) == 2
+
+
+def test_another_study_is_refused_on_resume_with_both_sides(place):
+    place.optimizer(continue_previous_study=study_in(None), total_max_jobs=1).start()
+    other = optuna.create_study(direction="maximize", study_name="another")
+    with pytest.raises(Usage, match=r"recorded before \(7 trials\), now another \(0 trials\)"):
+        place.optimizer(continue_previous_study=other, total_max_jobs=2).start()
+    assert len(place.launches()) == 1
+
+
+def test_a_study_for_a_log_that_began_without_one_is_refused(place):
+    place.optimizer(total_max_jobs=1).start()
+    with pytest.raises(Usage, match=r"recorded nothing, now before \(7 trials\): a study is put into a new log only"):
+        place.optimizer(continue_previous_study=study_in(None), total_max_jobs=2).start()

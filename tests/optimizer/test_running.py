@@ -218,6 +218,7 @@ def test_a_changed_space_is_refused_with_both_sides(place):
 
 DIFFERENT = {
     "base_task_id": {"base_task_id": "another"},
+    "study_name": {"study_name": "another"},
     "sampler": {"optuna_sampler": "TPESampler"},
     "pruner": {"optuna_pruner": "MedianPruner"},
     "seed": {"seed": 6},
@@ -269,10 +270,18 @@ def test_without_a_name_the_log_is_named_after_the_optimizer_task_or_the_base_ta
     optimizer = place.optimizer(log=None, total_max_jobs=1)
     if task is not None:
         optimizer.set_optimizer_task(ATask(task))
-    with caplog.at_level("INFO"):
+    with caplog.at_level("WARNING"):
+        optimizer.start()
         optimizer.start()
     assert Path(name).exists()
-    assert name in caplog.text
+    told = [r.getMessage() for r in caplog.records]
+    assert told == [f"no log= was given: this search is recorded in {place.folder / name}"]
+
+
+def test_a_log_that_was_named_is_told_without_a_warning(place, caplog):
+    with caplog.at_level("WARNING"):
+        place.optimizer(total_max_jobs=1).start()
+    assert caplog.records == []
 
 
 # ---------------------------------------------------------------- stopping

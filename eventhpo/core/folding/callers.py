@@ -58,6 +58,7 @@ def _optimizer_task(state: State, row: Recorded, event: OptimizerTaskSet) -> Non
 
 
 def _imported(state: State, row: Recorded, event: TrialsImported) -> None:
+    state.imported_study = event.study
     for one in event.trials:
         _import(state, row.seq, one)
 
