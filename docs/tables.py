@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from eventhpo.core import events
+from eventhpo.core import events, spec
 from eventhpo.core.codec import TYPES
 
 PAGE = Path(__file__).with_name("log-format.md")
@@ -23,6 +23,8 @@ PARTS = (
     events.ImportedTrial,
     events.AdoptedCurve,
     events.JobExtras,
+    spec.Named,
+    spec.Foreign,
 )
 
 

@@ -21,6 +21,7 @@ from eventhpo.core.events import NotAgain, TrialSuggested
 from eventhpo.core.space import asked, fitting, parameter_sets, set_point, single_ranges
 from eventhpo.core.spec import DiscreteParameterRange, Parameter, ParameterSet, Scalar
 from eventhpo.core.state import State
+from eventhpo.errors import Usage
 
 TRIES = 50  # before a finite space is enumerated, or an infinite one accepts a duplicate
 
@@ -124,6 +125,11 @@ class _Sampling:
         trial_id = view.open_trial(fixed)
         trial = optuna.trial.Trial(study, trial_id)
         point = asked(search.space, lambda name: _suggest_one(trial, name, view.distributions[name]))
+        if search.sampler.is_foreign and (others := [name for written, name, _ in view.written if written != trial_id]):
+            what = (
+                f"wrote {', '.join(others)} on another trial: it may write on the study, and on the trial that it makes"
+            )
+            raise Usage(f"the sampler {search.sampler.name} {what}")
         attrs = {name: value for written, name, value in view.written if written == trial_id and name != "fixed_params"}
         return Proposal(point, attributes.to_log(cma_state.to_data(attrs)), attributes.to_log(view.written_study))
 

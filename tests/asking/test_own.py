@@ -376,6 +376,18 @@ def test_what_would_go_unnoticed_is_refused_with_the_way_out(tmp_path: Path) -> 
     opened.file.close()
 
 
+class Meddling(Halves):
+    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
+        if trial.number:
+            study._storage.set_trial_system_attr(0, "meddled", True)
+        return super().sample_independent(study, trial, param_name, param_distribution)
+
+
+def test_a_sampler_that_writes_on_another_trial_is_told(tmp_path: Path) -> None:
+    with pytest.raises(Usage, match=r"test_own.Meddling wrote meddled on another trial"):
+        rows_of(tmp_path / "one.db", Meddling())
+
+
 def test_a_pruner_that_writes_where_no_verdict_records_it_is_told(tmp_path: Path) -> None:
     with pytest.raises(Usage, match=r"test_own.Elsewhere wrote elsewhere on the study or on another trial"):
         rows_of(tmp_path / "one.db", pruner=Elsewhere())

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import random
+import re
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from clearml.automation import UniformIntegerParameterRange
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
@@ -18,7 +22,7 @@ from eventhpo.errors import Usage
 from eventhpo.log import reader
 from replay.walk import walk
 from tests.cli.harness import invoke
-from tests.optimizer.harness import Place, Thread, forked, killed_when
+from tests.optimizer.harness import SPACE, Place, Thread, forked, killed_when
 from tests.optimizer.test_running import PRUNABLE, rows_of
 from tests.waiting import eventually
 
@@ -118,6 +122,19 @@ def test_what_cannot_be_recorded_is_refused_before_there_is_a_log(place):
         with pytest.raises(Usage, match=rf"{NAME}.Wandering cannot be recorded: file: it holds a _io.TextIOWrapper"):
             place.optimizer(optuna_sampler=sampler)
     assert not place.log.exists()
+
+
+def test_the_class_of_the_page_does_what_the_page_says(place, tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs" / "optimizer.md").read_text()
+    (text,) = re.findall(r"## Samplers and pruners of your own\n.*?```python\n(.*?)```", page, re.S)
+    (tmp_path / "of_the_page.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    sampler = importlib.import_module("of_the_page").Wandering(0.1)
+    space = [*SPACE, UniformIntegerParameterRange("General/n", 1, 9, step_size=2)]
+    place.optimizer(optuna_sampler=sampler, hyper_parameters=space, total_max_jobs=6).start()
+    assert len(place.params()) == 6
+    checks = list(walk(place.rows(), sampler=sampler))
+    assert [c for c in checks if c.divergence or c.skipped] == []
 
 
 # ---------------------------------------------------------------- carried on
