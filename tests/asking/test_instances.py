@@ -415,7 +415,11 @@ def test_an_auto_resource_inside_patience_is_refused(pruner: Callable[[], BasePr
 
 
 def test_an_instance_of_a_derived_class_is_not_taken_for_optunas() -> None:
-    assert 'found "tests.asking.test_instances.Mine"' in refusal(lambda: sampler_of(Mine(), SPACE))
+    named = sampler_of(Mine(), SPACE).named
+    assert named.is_foreign
+    assert named.name == "tests.asking.test_instances.Mine"
+    inside = PartialFixedSampler({"General/lr": 0.1}, Mine())
+    assert 'found "tests.asking.test_instances.Mine"' in refusal(lambda: sampler_of(inside, SPACE))
 
 
 def test_several_objectives_refuse_what_does_not_fit_them() -> None:
