@@ -110,7 +110,7 @@ def reopen(log: Path, search: Search, first: Callable[[Controller], None], *, ta
     Raises:
         Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
     """
-    with _opened(log, search, lambda *_: None, take_over=take_over) as controller:
+    with _opened(log, place_of(search), lambda *_: None, take_over=take_over) as controller:
         first(controller)
         controller.commit()
 

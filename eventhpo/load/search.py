@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -182,12 +181,6 @@ class _Reader:
         tables = self.top.raw("space")
         space = read_space(tables, self.found)
         return space, declared_names(tables), not isinstance(tables, dict) or len(space) == len(tables)
-
-    def _in_every_job(self, command: Sequence[str], space: tuple[Parameter, ...]) -> None:
-        for k, word in enumerate(command):
-                if f"{{{name}}}" in word:
-                    what = f"only names that every job gets: some sets have no {name}, so read it from EVENTHPO_PARAMS"
-                    self.top.wrong(word, what, "command", k)
 
     def _named(self, key: str, default: str) -> Named | None:
         values = self.top.table(key, f'a table with the name of a {key}, as name = "{default}"')
