@@ -147,9 +147,9 @@ def test_a_script_that_was_killed_comes_to_the_search_that_nobody_disturbed(prun
     alone.optimizer(**mine()).start()
     kills = 0
     for _ in range(5):
-        target = rows_of(prunable.log) + 7
+        target = rows_of(prunable) + 7
         child = forked(lambda: prunable.optimizer(**mine()).start())
-        kills += killed_when(child, lambda target=target: rows_of(prunable.log) >= target)
+        kills += killed_when(child, lambda target=target: rows_of(prunable) >= target)
     assert kills == 5
     prunable.optimizer(**mine()).start()
     assert prunable.params() == alone.params()
