@@ -108,9 +108,9 @@ class Patience(Finding, frozen=True, kw_only=True, tag="patient"):
     lately: Num | None  # best value of the newest patience + 1 points
     waits: bool  # too few points to tell
     lost: bool  # patience is lost
-    inner: (
-        AgainstOthers | Rungs | AgainstBounds | AgainstBest | Patience | Never | Unknown | None
-    ) = None  # what the wrapped pruner found, if it was asked
+    inner: AgainstOthers | Rungs | AgainstBounds | AgainstBest | Patience | Never | Unknown | None = (
+        None  # what the wrapped pruner found, if it was asked
+    )
 
 
 class Never(Finding, frozen=True, kw_only=True, tag="nop"):
