@@ -102,7 +102,7 @@ class _Collector:
             rank=steps.ranked(state, trial),
             decisions=self._decisions,
             differs=tuple(sorted(set(differs))),
-            notes=tuple(steps.notes(state)),
+            notes=tuple(steps.notes(state, trial)),
         )
 
     # ------------------------------------------------------------ on the state before a row

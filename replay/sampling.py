@@ -14,7 +14,7 @@ import msgspec
 from eventhpo.asking.catalogue import CATALOGUE
 from eventhpo.asking.seeds import derived_seed
 from eventhpo.core import codec
-from eventhpo.core.actions import Decide, Judge, Suggest
+from eventhpo.core.actions import Decide, Suggest
 from eventhpo.core.decide import next_action
 from eventhpo.core.events import Event, TrialSuggested
 from eventhpo.core.state import State
@@ -45,7 +45,7 @@ def suggestion(state: State, seq: int, event: TrialSuggested, asked_at: int | No
         sampler=sampler.name,
         arguments=sampler.args,
         search_seed=state.search.seed,
-        seed=derived_seed(state.search.seed, "suggest", event.trial, event.tries) if asked else None,
+        seed=_seed(state, event) if asked else None,
         tries=event.tries,
         enumerated=event.enumerated,
         duplicate_of=_holders(state, event),
@@ -59,6 +59,17 @@ def suggestion(state: State, seq: int, event: TrialSuggested, asked_at: int | No
         again=again,
         not_asked_because=because,
     )
+
+
+def _seed(state: State, event: TrialSuggested) -> int:
+    """Return the seed of the try that gave the point; a grid or a sequence goes on with the search's own."""
+    sampler, seed = state.search.sampler, state.search.seed
+    names = {sampler.name, sampler.args.get("base_sampler", {}).get("name")}
+    if event.enumerated:
+        return derived_seed(seed, "enumerate", event.trial, 0)
+    if "GridSampler" in names or ("QMCSampler" in names and _counters(event)):
+        return seed
+    return derived_seed(seed, "suggest", event.trial, event.tries)
 
 
 def seen(state: State) -> Seen:
@@ -90,7 +101,7 @@ def _again(state: State, event: TrialSuggested, *, known: bool) -> tuple[Any, st
     if not known and event.source != "caller":
         return "not asked", "no rule is known of a class that is not Optuna's", None
     try:
-        mine = decided(state)
+        mine = _asked(state)
     except ImportError as error:
         return "not asked", f"a package is missing here ({str(error).splitlines()[0]})", None
     differs = difference(event, mine)
@@ -98,21 +109,25 @@ def _again(state: State, event: TrialSuggested, *, known: bool) -> tuple[Any, st
 
 
 def decided(state: State) -> Event | None:
-    """Return the decision that is due in *state*, None if none is."""
-    match action := next_action(state):
-        case Decide(event=event):
-            return event
-        case Suggest() | Judge():
-            from eventhpo.asking.asker import decided as answered  # noqa: PLC0415  it loads Optuna
+    """Return the decision of the rules that is due in *state*, None if Optuna is to be asked or none is due."""
+    action = next_action(state)
+    return action.event if isinstance(action, Decide) else None
 
-            return answered(state, action)[0]
-    return None
+
+def _asked(state: State) -> Event | None:
+    """Return the trial that is due in *state*, asked of the sampler if it is the sampler's; None if none is."""
+    action = next_action(state)
+    if not isinstance(action, Suggest):
+        return decided(state)
+    from eventhpo.asking import asker  # noqa: PLC0415  it loads Optuna
+
+    return asker.decided(state, action)[0]
 
 
 def difference(recorded: Event, mine: Event | None) -> str | None:
     """Return in words how *recorded* is not *mine*, None if they are equal to the bit."""
     if type(mine) is not type(recorded):
-        due = "nothing was due" if mine is None else f"{type(mine).__name__} was due"
+        due = "no such decision was due" if mine is None else f"{type(mine).__name__} was due"
         return f"the record says {type(recorded).__name__}; computed again, {due}"
     if codec.encode(recorded) == codec.encode(mine):
         return None
@@ -226,7 +241,7 @@ def _notes(name: str, sampler: Any, state: State, event: TrialSuggested) -> tupl
         case "CmaEsSampler" if "cma:generation" in attrs:
             return (f"a point of generation {attrs['cma:generation']}",)
         case "QMCSampler":
-            return _in_sequence(state, event)
+            return _in_sequence(event)
         case "GridSampler" if "grid_id" in attrs:
             return (f"cell {attrs['grid_id']} of the grid's {len(sampler._all_grids)}",)
         case "BruteForceSampler":
@@ -246,8 +261,13 @@ def _generation(name: str, sampler: Any, state: State, event: TrialSuggested) ->
     return (f"generation {generation}, bred of trials {numbers}",)
 
 
-def _in_sequence(state: State, event: TrialSuggested) -> tuple[str, ...]:
-    counters = [value for key, value in event.study_attrs.items() if key.startswith("qmc:")]
+def _in_sequence(event: TrialSuggested) -> tuple[str, ...]:
+    counters = _counters(event)
     if not counters:
         return ("drawn by chance: the sequence begins when there is a trial to take its space from",)
-    return (f"place {counters[0] - 1} of the sequence",)
+    return (f"sample {counters[0]} of the sequence, counted from 0",)
+
+
+def _counters(event: TrialSuggested) -> list[int]:
+    """Return which sample of its sequence the point is; nothing if it is none."""
+    return [value for key, value in event.study_attrs.items() if key.startswith("qmc:")]

@@ -30,6 +30,7 @@ from eventhpo.core.events import (
     TrialFinished,
 )
 from eventhpo.core.state import Attempt, Fate, State, Trial
+from eventhpo.views.jobs import job_status
 from eventhpo.views.words import plural
 from replay.explained import (
     AnyStep,
@@ -174,7 +175,8 @@ def settled(state: State, row: Recorded, attempt: Attempt, before: Mark) -> Sett
 def _settled_by(state: State, event: Event) -> str:
     match event:
         case MetricObserved():
-            return f"iteration {event.iterations[-1]} reported, max_iteration_per_job = {_limit(state)}"
+            reached = next(i for i in event.iterations if i >= _limit(state))
+            return f"iteration {reached} reported, max_iteration_per_job = {_limit(state)}"
         case ClockTicked():
             return f"time_limit_per_job of {state.limits.time_limit_per_job:g} min was over"
         case AbortRequested(why=why):
@@ -254,7 +256,11 @@ def late(attempt: Attempt) -> Iterator[Late]:
             yield Late(attempt.number, len(behind), behind[0], behind[-1])
 
 
-def notes(state: State) -> Iterator[str]:
-    """Yield what is to be known of the whole search."""
+def notes(state: State, trial: Trial) -> Iterator[str]:
+    """Yield what else is to be known: how a trial without an outcome stands, what holds for the whole search."""
+    if trial.finished is None:
+        last = trial.last
+        stands = "it has no job yet" if last is None else f"attempt {last.number} is {job_status(state, last)}"
+        yield f"no outcome yet: {stands}"
     if not state.single:
         yield f"{plural(len(state.search.objectives), 'objective')}: nothing is pruned"

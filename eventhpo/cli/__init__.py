@@ -23,6 +23,7 @@ _COMMANDS = {
     "status": "eventhpo.cli.reading",
     "top": "eventhpo.cli.reading",
     "events": "eventhpo.cli.reading",
+    "explain": "replay.cli.explain",
     "verify": "eventhpo.cli.reading",
     "postmortem": "replay.cli.postmortem",
     "diff": "replay.cli.diff",

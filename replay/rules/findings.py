@@ -51,6 +51,7 @@ class Rung(msgspec.Struct, frozen=True, kw_only=True):
     of: int  # values at the rung, this one among them
     go_on: int  # how many of them go on
     cut: Num  # the worst value that goes on
+    next: Num | None  # the best value that does not
     kept_back: bool  # no more than bootstrap_count values are there
 
 

@@ -51,12 +51,18 @@ def words(f: Patience, inner: str | None) -> str:
     """Return *f* in words; *inner* is what the wrapped pruner found, in words."""
     if f.waits:
         return f"{f.rule} waits for {plural(f.patience + 2, 'point')} (patience = {f.patience}); there were {f.points}"
-    lately = f"best of the newest {plural(f.patience + 1, 'point')} {number(f.lately)}"
+    lately = f"{_newest(f, 'best of the newest')} {number(f.lately)}"
     before = f"best before them {number(f.before)}{f' (min_delta = {f.min_delta:g})' if f.min_delta else ''}"
     if not f.lost:
         return f"{f.rule}: {lately} against the {before}, so patience is not lost at iteration {f.iteration}"
     asked = f", and so {inner}" if inner is not None else ""
     return f"{f.rule}: {lately} is worse than the {before}: patience is lost at iteration {f.iteration}{asked}"
+
+
+def _newest(f: Patience, several: str) -> str:
+    if f.patience:
+        return f"{several} {f.patience + 1} points"
+    return "newest value" if several.startswith("best") else "in the newest"
 
 
 def needed(f: Patience, inner: str | None) -> str | None:
@@ -65,5 +71,5 @@ def needed(f: Patience, inner: str | None) -> str | None:
         return None
     sign = -1 if f.maximize else 1
     gain = number(to_num(float(f.before) + sign * f.min_delta))
-    own = f"{gain} or {'more' if f.maximize else 'less'} in one of the newest {plural(f.patience + 1, 'point')}"
+    own = f"{gain} or {'more' if f.maximize else 'less'} {_newest(f, 'in one of the newest')}"
     return own if inner is None else f"{own}; or {inner}"

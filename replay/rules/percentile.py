@@ -79,11 +79,11 @@ def words(f: AgainstOthers) -> str:
         case "start-up":
             needed = max(1, f.startup_trials)
             return (
-                f"{f.rule} does not prune before {plural(needed, 'trial')} completed "
-                f"(n_startup_trials = {f.startup_trials}); there were {f.completed}"
+                f"{f.rule} prunes nothing before {plural(needed, 'completed trial')} "
+                f"(n_startup_trials = {f.startup_trials}); there {_there(f.completed)}"
             )
         case "warm-up":
-            return f"{f.rule} does not prune before iteration {f.warmup_steps} (n_warmup_steps)"
+            return f"{f.rule} prunes nothing before iteration {f.warmup_steps} (n_warmup_steps)"
         case "between":
             return (
                 f"{f.rule} had its look since iteration {f.since}, the next is due at {f.since + f.interval_steps} "
@@ -92,30 +92,28 @@ def words(f: AgainstOthers) -> str:
         case "too few":
             return (
                 f"{f.rule} compares with {plural(f.min_trials, 'completed trial')} at least (n_min_trials); "
-                f"{f.compared} of {f.completed} had a value at iteration {f.iteration}"
+                f"of {f.completed} there {_there(f.compared)} with a value at iteration {f.iteration}"
             )
         case "no best":
             return f"{f.rule}: none of {f.compared} completed trials has a number at iteration {f.iteration}"
     if f.margin is None:
         return f"{f.rule}: no value through iteration {f.iteration} is a number, all are NaN"
     return (
-        f"{f.rule}: best value so far {number(f.best)} at iteration {f.iteration} is {_relation(f)} {_of(f)} "
-        f"{number(f.cut)} of {plural(f.compared, 'completed trial')} at that iteration; {_asked(f)}"
+        f"{f.rule}: best value so far {number(f.best)} at iteration {f.iteration} is {_relation(f)} {_cut_words(f)} "
+        f"of {plural(f.compared, 'completed trial')} at that iteration; {_asked(f)}"
     )
 
 
 def _relation(f: AgainstOthers) -> str:
     if f.best == f.cut:
         return "equal to"
-    above = f.maximize != f.prune
-    return "above" if above else "below"
+    return "above" if f.maximize != f.prune else "below"
 
 
-def _of(f: AgainstOthers) -> str:
+def _cut_words(f: AgainstOthers) -> str:
     if f.rule == "MedianPruner":
-        return "the median"
-    kept = "best" if f.percentile < 100 else "worst"
-    return f"the cut of the {kept} {f.percentile:g} %," if kept == "best" else "the worst value"
+        return f"the median {number(f.cut)}"
+    return f"{number(f.cut)}, where the best {f.percentile:g} % end,"
 
 
 def _asked(f: AgainstOthers) -> str:
@@ -123,7 +121,11 @@ def _asked(f: AgainstOthers) -> str:
         return f"asked once every {f.interval_steps} iterations from {f.warmup_steps} on"
     if f.warmup_steps > 0:
         return f"asked since warm-up ended at {f.warmup_steps}"
-    return f"asked at each iteration once {plural(max(1, f.startup_trials), 'trial')} completed"
+    return f"asked at each iteration since {plural(max(1, f.startup_trials), 'trial')} completed"
+
+
+def _there(count: int) -> str:
+    return "was none" if count == 0 else f"{'was' if count == 1 else 'were'} {count}"
 
 
 def needed(f: AgainstOthers) -> str | None:

@@ -129,15 +129,22 @@ def _rung(number_: int, value: float, ladder: _Ladder, sight: Sight, rivals: Seq
         of=len(there),
         go_on=go_on,
         cut=to_num(there[go_on - 1]),
+        next=to_num(there[go_on]) if go_on < len(there) else None,
         kept_back=len(there) <= ladder.bootstrap,
     )
 
 
 def _margin(sight: Sight, value: float, reached: Sequence[Rung]) -> Num | None:
-    if not reached:
-        return None
-    gap = min(sight.gap(value, float(rung.cut)) for rung in reached)
-    return None if math.isnan(gap) else to_num(gap)
+    """Return how much worse *value* might have been at its tightest rung; negative: how much better it had to be."""
+    gaps = []
+    for rung in reached:
+        short = sight.gap(value, float(rung.cut))
+        if short < 0:
+            return to_num(short)
+        if rung.next is not None:
+            gaps.append(sight.gap(value, float(rung.next)))
+    tightest = min(gaps, default=math.nan)
+    return None if math.isnan(tightest) else to_num(tightest)
 
 
 def words(f: Rungs) -> str:
@@ -156,19 +163,22 @@ def words(f: Rungs) -> str:
 
 
 def _where(f: Rungs) -> str:
-    return "" if f.bracket is None else f", bracket {f.bracket} of {f.brackets}"
+    return "" if f.bracket is None else f", bracket {f.bracket} (of 0 to {(f.brackets or 1) - 1})"
 
 
 def _rung_words(f: Rungs, rung: Rung) -> str:
     place = f"is rank {rung.rank} of {rung.of} at rung {rung.number} (iteration {rung.at})"
     if rung.kept_back:
         return f"{place}, and nobody goes on from a rung with {f.bootstrap_count} values or fewer (bootstrap_count)"
-    passed = float(f.value) >= float(rung.cut) if f.maximize else float(f.value) <= float(rung.cut)
-    best = "the best one goes on" if rung.go_on == 1 else f"the best {rung.go_on} go on"
-    return (
-        f"{place}, {best} (of {f.reduction_factor} one), so the cut is {number(rung.cut)}: "
-        f"{'on to the next rung' if passed else 'not among them'}"
-    )
+    best = "the best one" if rung.go_on == 1 else f"the best {rung.go_on}"
+    goes_on = f"one in {f.reduction_factor} goes on, here {best}, with {number(rung.cut)} or {_better(f)}"
+    passed = rung.rank <= rung.go_on or f.value == rung.cut
+    behind = "" if not passed or rung.next is None else f"; the first behind has {number(rung.next)}"
+    return f"{place}; {goes_on}{behind}"
+
+
+def _better(f: Rungs) -> str:
+    return "more" if f.maximize else "less"
 
 
 def needed(f: Rungs) -> str | None:
@@ -180,4 +190,4 @@ def needed(f: Rungs) -> str | None:
     rung = f.reached[-1]
     if rung.kept_back:
         return f"more than {plural(f.bootstrap_count, 'value')} at rung {rung.number}; there were {rung.of}"
-    return f"{number(rung.cut)} or {'more' if f.maximize else 'less'} at rung {rung.number} (iteration {rung.at})"
+    return f"{number(rung.cut)} or {_better(f)} at rung {rung.number} (iteration {rung.at})"

@@ -44,7 +44,7 @@ def _bound(value: float | None, default: float) -> float:
 def words(f: AgainstBounds) -> str:
     """Return *f* in words."""
     if f.waits == "warm-up":
-        return f"{f.rule} does not prune before iteration {f.warmup_steps} (n_warmup_steps)"
+        return f"{f.rule} prunes nothing before iteration {f.warmup_steps} (n_warmup_steps)"
     if f.waits == "between":
         return (
             f"{f.rule} had its look since iteration {f.since}, the next is due at {f.since + f.interval_steps} "
