@@ -84,7 +84,7 @@ class Imported(Step, frozen=True, kw_only=True, tag="imported"):
 
 
 class Retry(msgspec.Struct, frozen=True):
-    """Why there is another attempt: how the one before ended, how often, and how often it may."""
+    """Why there is another attempt, or none: how the last one ended, how often, and how many retries are allowed."""
 
     outcome: Outcome
     why: str
@@ -218,6 +218,7 @@ class Finish(Step, frozen=True, kw_only=True, tag="finished"):
     values: tuple[Num, ...] | None
     why: str
     nan_policy: Literal["fail", "worst"] | None  # where its value was NaN
+    last: Retry | None  # how the last attempt of a failed trial ended, and why there is no other
     rank: Rank | None
 
 

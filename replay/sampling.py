@@ -238,8 +238,11 @@ def _notes(name: str, sampler: Any, state: State, event: TrialSuggested) -> tupl
     match name:
         case "NSGAIISampler" | "NSGAIIISampler":
             return _generation(name, sampler, state, event)
-        case "CmaEsSampler" if "cma:generation" in attrs:
-            return (f"a point of generation {attrs['cma:generation']}",)
+        case "CmaEsSampler":
+            # cma:, sepcma: or cmawm:, by its kind
+            return tuple(
+                f"a point of generation {value}" for key, value in attrs.items() if key.endswith(":generation")
+            )
         case "QMCSampler":
             return _in_sequence(event)
         case "GridSampler" if "grid_id" in attrs:

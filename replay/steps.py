@@ -126,6 +126,7 @@ def finish(state: State, seq: int, event: TrialFinished) -> Finish:
         why=event.why,
         nan_policy=state.search.nan_policy if nan else None,
         rank=None,
+        last=_retry(state, state.trials[event.trial]) if event.state == "failed" and last is not None else None,
     )
 
 
