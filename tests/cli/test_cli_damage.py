@@ -19,6 +19,7 @@ READING = [
     ("events", "--json"),
     ("postmortem",),
     ("postmortem", "--json"),
+    ("explain", "0"),
     ("verify",),
 ]
 WRITING = [("resume",), ("stop",), ("enqueue", "General/lr=0.1")]
