@@ -31,7 +31,7 @@ from eventhpo.log import reader
 from eventhpo.views import words
 from eventhpo.views.jobs import trial_status
 from replay import rules, steps
-from replay.explained import AnyStep, Explanation, Happened, Imported, Point, Prune, Stretch, TooLate
+from replay.explained import AnyStep, Explanation, Happened, Imported, Point, Prune, Stretch, Suggestion, TooLate
 from replay.sampling import suggestion
 from replay.sights import Sights, too_late
 
@@ -102,8 +102,16 @@ class _Collector:
             rank=steps.ranked(state, trial),
             decisions=self._decisions,
             differs=tuple(sorted(set(differs))),
-            notes=tuple(steps.notes(state, trial)),
+            notes=(*steps.notes(state, trial), *self._platform(state)),
         )
+
+    def _platform(self, state: State) -> list[str]:
+        """Return a note where a suggestion differs and the log is of another platform, which may be why."""
+        if not any(isinstance(s, Suggestion) and s.again == "differs" for s in self._steps):
+            return []
+        from eventhpo.cli.verifying import other_platform  # noqa: PLC0415  it loads Optuna
+
+        return other_platform(state.fingerprint)
 
     # ------------------------------------------------------------ on the state before a row
 

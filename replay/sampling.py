@@ -18,7 +18,7 @@ from eventhpo.core.actions import Decide, Suggest
 from eventhpo.core.decide import next_action
 from eventhpo.core.events import Event, TrialSuggested
 from eventhpo.core.state import State
-from eventhpo.views.words import plural, scalar
+from eventhpo.views.words import line, plural, scalar
 from replay.explained import Seen, Split, StartUp, Suggestion
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _brief(value: Any) -> str:
         return scalar(value)
     if isinstance(value, list | tuple):
         return ", ".join(map(_brief, value)) or "none"
-    return msgspec.json.encode(value).decode()
+    return line(msgspec.json.encode(value).decode())
 
 
 # ---------------------------------------------------------------- what the sampler itself works out

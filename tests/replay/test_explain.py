@@ -261,6 +261,18 @@ def value_of_the_pruned_one(rows: Rows) -> tuple[int, int, int, Callable[[Any], 
     return prune.event.trial, prune.seq, seen.seq, lambda e: changed(e, values=(-1e6, *e.values[1:]))  # type: ignore[union-attr]
 
 
+def value_of_one_that_went_on(rows: Rows) -> tuple[int, int, int, Callable[[Any], Event]]:
+    """Give a first point that was compared and went on a value that no rule lets go on."""
+    number, point = next(
+        (found.trial, p)
+        for found in explained(rows)
+        for p in points(found)
+        if p.position == 1 and p.recorded == "go on" and p.found is not None and p.found.margin is not None
+    )
+    seen = first(rows, MetricObserved, lambda e: e.trial == number and e.iterations[0] == point.iteration)
+    return number, point.seq, seen.seq, lambda e: changed(e, values=(1e6, *e.values[1:]))
+
+
 def of_decision(
     kind: type[Event], change: Callable[[Any], Event], where: Callable[[Any], bool] = lambda e: True
 ) -> Any:
@@ -290,6 +302,16 @@ ALTERED: dict[str, tuple[Scenario, Any, str]] = {
         RUNGS,
         value_of_the_pruned_one,
         "the record says pruned; these numbers say go on",
+    ),
+    "the value of a point that went on": (
+        MEDIAN,
+        value_of_one_that_went_on,
+        "the record says go on; these numbers say pruned",
+    ),
+    "the value of a point that went on, rungs": (
+        RUNGS,
+        value_of_one_that_went_on,
+        "the record says go on; these numbers say pruned",
     ),
     "a value at a rung": (RUNGS, of_decision(JobPruned, rung_of), "at its rungs; these numbers say"),
     "the iteration of a prune": (
@@ -323,6 +345,17 @@ def test_one_altered_number_is_seen_where_it_stands(name: str, folder: Path) -> 
     [shown, *_] = [said for said in lines(found) if said.startswith(f"{where:>6}  DIFFERS")]
     assert text in shown
     assert f"recorded at event {', '.join(map(str, found.differs))}" in lines(found)[-1]
+
+
+def test_a_suggestion_that_differs_on_another_platform_says_so(folder: Path) -> None:
+    rows = samples.log_of(folder, MEDIAN)
+    row = first(rows, TrialSuggested)
+    here = forged(folder / "here.db", rows, row.seq, params_of)
+    assert of_log(here, 0).notes == ()
+    elsewhere = forged(folder / "there.db", read(here).rows, 1, lambda e: changed(e, fingerprint={"machine": "other"}))
+    [note] = of_log(elsewhere, 0).notes
+    assert note.startswith("decided on another platform than this one (")
+    assert of_log(elsewhere, 1).notes == ()
 
 
 def test_a_log_that_is_written_anew_unchanged_differs_nowhere(folder: Path) -> None:
@@ -446,6 +479,16 @@ def test_duplicates_and_enumerated_points_are_said_with_their_tries(folder: Path
     assert enumerated
     assert all("the seed picked this one" in line(found, "tries") for found in enumerated)
     assert line(grid[1], "duplicate").endswith("trial 0 holds the same point, which a user may try again")
+
+
+def test_a_duplicate_that_an_infinite_space_accepts_names_whose_point_it_is() -> None:
+    found = of_log(GOLDEN / "rungs.db", 3)
+    [suggestion] = steps(found, Suggestion)
+    again = msgspec.structs.replace(suggestion, tries=50, duplicate_of=(1,))
+    twice = msgspec.structs.replace(found, steps=(again, *found.steps[1:]))
+    assert line(twice, "tries").endswith(
+        "50: each gave a point that another trial holds, so that of trial 1 is tried again"
+    )
 
 
 def test_the_rank_is_that_of_top(folder: Path) -> None:
