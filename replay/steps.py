@@ -15,6 +15,7 @@ from eventhpo.core.events import (
     EffectFailed,
     Event,
     InheritanceClaimed,
+    JobAdopted,
     JobBound,
     JobCreated,
     JobEnded,
@@ -231,6 +232,8 @@ def said(state: State, event: Event) -> str | None:
             return f"it goes on behind iteration {iteration} of the attempt before; taken over through {taken}"
         case EffectFailed():
             return _failure(state, event)
+        case JobAdopted():
+            return _adopted(event)
     return None
 
 
@@ -238,6 +241,23 @@ def _failure(state: State, event: EffectFailed) -> str:
     doubt = ", and nobody knows whether it took place" if event.in_doubt else ""
     again = "" if event.count == 1 else f" (failure {event.count} in a row)"
     return f"{event.effect} did not work{again}: {event.error}{doubt}; tried again after a while"
+
+
+def _adopted(event: JobAdopted) -> str:
+    points = sum(len(one.iterations) for one in event.curves)
+    settled = "" if event.fate is None else f"; it had been told to stop ({_FATES[event.fate]})"
+    return (
+        f"job {event.job_id} is taken up again with {plural(points, 'point')}{settled}: the end of the log was lost, "
+        "and with it why it was created and judged"
+    )
+
+
+_FATES: dict[Fate, str] = {
+    "pruned": "pruned",
+    "limit": "max_iteration_per_job",
+    "time": "time_limit_per_job",
+    "aborted": "aborted",
+}
 
 
 # ---------------------------------------------------------------- the whole
@@ -263,5 +283,7 @@ def notes(state: State, trial: Trial) -> Iterator[str]:
         last = trial.last
         stands = "it has no job yet" if last is None else f"attempt {last.number} is {job_status(state, last)}"
         yield f"no outcome yet: {stands}"
+    if trial.source == "adopted" and not trial.attempts:
+        yield "nothing of it but its number is left: it was lost with the end of the log"
     if not state.single:
         yield f"{plural(len(state.search.objectives), 'objective')}: nothing is pruned"

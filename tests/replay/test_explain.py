@@ -17,8 +17,10 @@ from eventhpo.asking.catalogue import CATALOGUE
 from eventhpo.core.actions import Suggest
 from eventhpo.core.decide import next_action
 from eventhpo.core.events import (
+    AdoptedCurve,
     BudgetUpdated,
     Event,
+    JobAdopted,
     JobCreated,
     JobPruned,
     JobsContinued,
@@ -520,6 +522,28 @@ def test_as_of_an_event_only_what_lies_before_it_is_said() -> None:
 
 
 # ---------------------------------------------------------------- what cannot be told
+
+
+def test_of_a_job_that_outlived_the_end_of_its_log_only_that_is_said() -> None:
+    rows = list(read(GOLDEN / "stopped.db").rows)[:12]
+    count = len(fold(rows).trials)
+    adopted = JobAdopted(
+        trial=count + 1,
+        attempt=0,
+        key="eventhpo:x:1-0:1.0",
+        job_id="a7",
+        params={"General/x": 0.5},
+        slot=1,
+        launched=True,
+        curves=(AdoptedCurve("validation", "loss", (1, 2), (0.5, 0.25)),),
+        fate="pruned",
+        judged=1,
+    )
+    rows.append(msgspec.structs.replace(rows[-1], seq=13, cause=None, event=adopted))
+    found = of_rows(rows, count + 1)
+    assert "job a7 is taken up again with 2 points; it had been told to stop (pruned)" in line(found, "job")
+    assert found.differs == ()
+    assert "nothing of it but its number is left" in line(of_rows(rows, count), "note")
 
 
 def renamed(**parts: Named) -> Callable[[Any], Event]:
