@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import click
+import msgspec
 
 from eventhpo.cli import following, output, values
 from eventhpo.core.codec import TYPES
+from eventhpo.core.events import Recorded
 from eventhpo.core.evolve import fold
 from eventhpo.core.mistakes import nearest
 from eventhpo.core.spec import LocalCommand
@@ -16,31 +20,60 @@ from eventhpo.core.state import State
 from eventhpo.errors import DamagedLog, StorageFailed
 from eventhpo.log import beside, lease, reader
 from eventhpo.log.reader import Snapshot
-from eventhpo.views import lines
+from eventhpo.views import as_of, lines
 from eventhpo.views import status as view
 from eventhpo.views import top as ranking
 from eventhpo.views.status import Holder
 
 FILE = click.Path(path_type=Path)
 
+
+def _moment(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | datetime | None:
+    try:
+        return None if text is None else as_of.moment(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+at_option = click.option(
+    "--at",
+    metavar="N|TIME",
+    callback=_moment,
+    help="As of event N, or of the last event at or before an ISO TIME (UTC unless it says otherwise).  [default: now]",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.  [default: lines of text]")
 
 
 @click.command()
 @click.argument("log", type=FILE)
+@at_option
 @json_option
-def status(log: Path, as_json: bool) -> None:
+def status(log: Path, at: int | datetime | None, as_json: bool) -> None:
     """Say where the search recorded in LOG stands.
 
     Its state, budget, best trial, running jobs, and what is wrong, a fact a line. The
     chain of the log is not checked; `eventhpo verify` does that.
     """
-    controller = _holder(log)  # before the log: a search that ends in between is not taken for interrupted
+    controller = None if at is not None else _holder(log)  # before the log: an end in between is no interruption
     snapshot = reader.read(log)
-    state = fold(snapshot.rows)
-    found = view.status(state, controller, _notes(log, state, snapshot, held=controller is not None))
+    rows = _up_to(snapshot.rows, at)
+    state = fold(rows)
+    if at is None:
+        found = view.status(state, controller, _notes(log, state, snapshot, held=controller is not None))
+    else:
+        found = view.status(state, None, as_of=as_of.named(rows[-1]))
     output.data(output.as_json(found) if as_json else view.text(state, found))
     _require_whole(log, snapshot)
+
+
+def _up_to(rows: Sequence[Recorded], at: int | datetime | None) -> Sequence[Recorded]:
+    """Return *rows* up to *at*, and say which event that is; all of them without one."""
+    if at is None:
+        return rows
+    found = as_of.rows_at(rows, at)
+    last = as_of.named(found[-1])
+    output.note(f"as of event {last.seq} of {rows[-1].seq}, {last.at}")
+    return found
 
 
 def _holder(log: Path) -> Holder | None:
@@ -90,14 +123,24 @@ def _require_whole(log: Path, snapshot: Snapshot) -> None:
 @click.option("--all-metrics", is_flag=True, help="Every series that was reported.  [default: the objective]")
 @click.option("--only-completed", is_flag=True, help="Completed trials.  [default: running and pruned ones too]")
 @click.option("--include-failed", is_flag=True, help="Failed and aborted trials too.  [default: off]")
+@at_option
 @json_option
-def top(log: Path, *, k: int, all_metrics: bool, only_completed: bool, include_failed: bool, as_json: bool) -> None:
+def top(
+    log: Path,
+    *,
+    k: int,
+    all_metrics: bool,
+    only_completed: bool,
+    include_failed: bool,
+    at: int | datetime | None,
+    as_json: bool,
+) -> None:
     """List the best trials of the search recorded in LOG, best first.
 
     With --json in the shape of ClearML's get_top_experiments_details.
     """
     snapshot = reader.read(log)
-    state = fold(snapshot.rows)
+    state = fold(_up_to(snapshot.rows, at))
     rows = ranking.rows(state, k, all_metrics=all_metrics, only_completed=only_completed, include_failed=include_failed)
     output.data(output.as_json(rows) if as_json else ranking.table(state, rows))
     _require_whole(log, snapshot)
@@ -132,18 +175,38 @@ def _known_type(_ctx: click.Context, _param: click.Parameter, names: tuple[str, 
     help="Only events behind this one.",
 )
 @click.option("--follow", "-f", is_flag=True, help="Go on with new events until the search is over.  [default: off]")
+@at_option
 @json_option
-def events(log: Path, *, types: tuple[str, ...], trial: int | None, after: int, follow: bool, as_json: bool) -> None:
+def events(
+    log: Path,
+    *,
+    types: tuple[str, ...],
+    trial: int | None,
+    after: int,
+    follow: bool,
+    at: int | datetime | None,
+    as_json: bool,
+) -> None:
     """List the events of the search recorded in LOG, an event a line.
 
     With --json each line is an object: seq, at, epoch, cause, type, v, and the fields
     of the event beside them.
     """
+    if follow and at is not None:
+        raise click.UsageError("--follow shows what comes, --at what was: only one of them")
     shown = lines.as_json if as_json else lines.as_text
-    for snapshot in following.follow(log, after) if follow else [following.behind(log, after)]:
+    for snapshot in following.follow(log, after) if follow else [_behind(log, after, at)]:
         rows = (row for row in snapshot.rows if not types or type(row.event).__name__ in types)
         output.data(shown(row) for row in rows if trial is None or lines.concerns(row.event, trial))
         _require_whole(log, snapshot)
+
+
+def _behind(log: Path, after: int, at: int | datetime | None) -> Snapshot:
+    if at is None:
+        return following.behind(log, after)
+    snapshot = reader.read(log)  # from the beginning: a time may lie before *after*
+    rows = [row for row in _up_to(snapshot.rows, at) if row.seq > after]
+    return msgspec.structs.replace(snapshot, rows=rows)
 
 
 @click.command()

@@ -11,10 +11,11 @@ from eventhpo.core import budget, rank
 from eventhpo.core.events import Head
 from eventhpo.core.state import Attempt, Effect, Failure, State
 from eventhpo.views import jobs, top, words
+from eventhpo.views.as_of import AsOf
 from eventhpo.views.jobs import Running
 from eventhpo.views.top import Row
 
-SearchState: TypeAlias = Literal["running", "interrupted", "finished", "stopped"]
+SearchState: TypeAlias = Literal["running", "interrupted", "finished", "stopped", "unfinished"]
 FAILURES = 5  # of the newest failed trials: enough to see a pattern
 
 
@@ -102,15 +103,19 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     scripts_changed: list[str]
     head: Head
     controller: Holder | None
+    as_of: AsOf | None
     notes: list[str]
 
 
-def status(state: State, controller: Holder | None, notes: Sequence[str] = ()) -> Status:
-    """Return where the search of *state* stands if *controller* holds its log; *notes* are passed on."""
+def status(state: State, controller: Holder | None, notes: Sequence[str] = (), *, as_of: AsOf | None = None) -> Status:
+    """Return where the search of *state* stands if *controller* holds its log; *notes* are passed on.
+
+    With *as_of* the state is an earlier one, and who holds the log today says nothing of it.
+    """
     return Status(
         search_id=state.search_id,
         name=state.search.name,
-        state=search_state(state, held=controller is not None),
+        state=search_state(state, held=None if as_of else controller is not None),
         ending=ending_of(state),
         jobs_created=state.totals.jobs,
         jobs=jobs.job_counts(state),
@@ -124,14 +129,17 @@ def status(state: State, controller: Holder | None, notes: Sequence[str] = ()) -
         scripts_changed=list(state.changed_scripts),
         head=state.head,
         controller=controller,
+        as_of=as_of,
         notes=list(notes),
     )
 
 
-def search_state(state: State, *, held: bool) -> SearchState:
-    """Return the state of a search in one word: what its log says, then whether somebody holds it."""
+def search_state(state: State, *, held: bool | None) -> SearchState:
+    """Return the state of a search in one word: what its log says, then whether somebody holds it (None: unknown)."""
     if state.finished is not None:
         return state.finished.state
+    if held is None:
+        return "unfinished"
     return "running" if held else "interrupted"
 
 
@@ -189,6 +197,8 @@ def text(state: State, found: Status) -> list[str]:
 
 def _lines(state: State, found: Status) -> Iterator[str]:
     yield f"search      {words.line(found.name)} ({found.search_id})"
+    if found.as_of is not None:
+        yield f"as of       event {found.as_of.seq}, {found.as_of.at}"
     yield f"state       {_state(found)}"
     if found.ending is not None:
         yield f"ending      {ending(found.ending)}"
