@@ -3,18 +3,18 @@
 A decision must be what `next_action` comes to on the state before it. At the first
 row of a poll, and at the first receipt of a stage of effects, nothing may be left to
 decide. Other inputs and notes may stand anywhere and discharge nothing.
+
+Each check depends on the recorded rows before it alone, so that a log can be walked in
+shares: a share begins at a decision, where nothing is expected from rows before it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
-from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler
 
-from eventhpo.asking.asker import Asker
-from eventhpo.asking.own import absent, not_again, own_of
 from eventhpo.core import actions, codec
 from eventhpo.core.decide import next_action
 from eventhpo.core.events import (
@@ -40,7 +40,13 @@ from eventhpo.core.events import (
 )
 from eventhpo.core.evolve import begin, evolve
 from eventhpo.core.state import State
-from eventhpo.errors import DamagedLog
+from eventhpo.errors import DamagedLog, EventhpoError
+from replay.answers import Answers
+from replay.divergence import Divergence
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
 
 _ANYWHERE = (
     AbortRequested,
@@ -57,58 +63,73 @@ _ANYWHERE = (
     StopAsked,
     TrialsImported,
 )
+BLOCK = 16  # decisions in a row that one share takes: later ones cost more, so shares take turns
 
 
-class Divergence(msgspec.Struct, frozen=True):
-    """Where the log and today's code part: at row `seq`, what stands there and what should."""
+class Share(msgspec.Struct, frozen=True):
+    """Every `of`-th block of decisions, from block `number` on, with the rows behind each."""
 
-    seq: int
-    recorded: Event
-    recorded_cause: int | None
-    decided: Event | None
-    decided_cause: int | None
-    due: str  # the action that was due, in words
+    number: int = 0
+    of: int = 1
+
+    def holds(self, decisions: int) -> bool:
+        """Whether a row is in this share that has so many decisions up to and with itself."""
+        return max(decisions - 1, 0) // BLOCK % self.of == self.number
+
+
+WHOLE = Share()
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """A row that was checked: a decision, or a row at which none may be missing."""
+    """A row that was checked: a decision, or a row at which none may be missing.
+
+    `skipped` says why a decision was not decided again; it is then no divergence.
+    """
 
     seq: int
     decision: bool
     divergence: Divergence | None
-    skipped: str | None = None  # why the decision was not decided again, if it was not
+    skipped: str | None = None
 
 
 def walk(
-    rows: Iterable[Recorded], sampler: BaseSampler | None = None, pruner: BasePruner | None = None
+    rows: Iterable[Recorded],
+    *,
+    sampler: BaseSampler | None = None,
+    pruner: BasePruner | None = None,
+    share: Share = WHOLE,
 ) -> Iterator[Checked]:
-    """Yield every check of a log in its order; after a divergence the record is taken as the truth.
+    """Yield every check of *share* of a log in its order; after a divergence the record is taken as the truth.
 
-    Where the search was made with a *sampler* or *pruner* of a class that is not
-    Optuna's own, its decisions are decided again if it is given, else skipped.
+    *sampler* and *pruner* answer where the log has one that it cannot name.
 
     Raises:
         DamagedLog: there is no row, or one does not fit those before it.
-        Usage: *sampler* or *pruner* is not the one that was recorded.
+        Usage: a sampler or pruner was passed in, and the log names its own; or a package is missing.
     """
-    return _Walk(iter(rows), sampler, pruner).checks()
+    return _Walk(iter(rows), sampler, pruner, share).checks()
 
 
 class _Walk:
-    def __init__(self, rows: Iterator[Recorded], sampler: BaseSampler | None, pruner: BasePruner | None) -> None:
+    def __init__(
+        self, rows: Iterator[Recorded], sampler: BaseSampler | None, pruner: BasePruner | None, share: Share
+    ) -> None:
         first = next(rows, None)
         if first is None:
             raise DamagedLog("the log has no event")
         self._rows = rows
         self._state: State = begin(first)
-        self._own = own_of(self._state.search, sampler, pruner)
-        self._asker = Asker(self._state, self._own)
+        self._passed = sampler, pruner
+        self._answers = Answers(self._state, sampler, pruner)
+        self._share = share
         self._poll: int | None = None  # cause of the poll under way
         self._stage: list[tuple[int, int]] = []  # whose receipts of a stage are still to come
 
     def checks(self) -> Iterator[Checked]:
+        decisions = 0
         for row in self._rows:
-            checked = self._check(row)
+            decisions += isinstance(row.event, Decision)
+            checked = self._check(row) if self._share.holds(decisions) else None
             if checked is not None:
                 yield checked
             self._state = evolve(self._state, row)
@@ -119,9 +140,7 @@ class _Walk:
         self._poll, self._stage = None, []
         action = next_action(self._state)
         if isinstance(row.event, Decision):
-            why = not_again(self._state, self._own, action, row.event)
-            skip = why is not None and row.cause == self._state.last_input
-            return Checked(row.seq, True, None, why) if skip else self._compare(row, action)
+            return self._compare(row, row.event, action)
         return self._nothing_missing(row, action)
 
     def _inside(self, row: Recorded) -> bool:
@@ -135,25 +154,26 @@ class _Walk:
             return True
         return False
 
-    def _decided(self, action: actions.Action) -> Event | None:
-        match action:
-            case actions.Decide(event=event):
-                return event
-            case actions.Suggest() | actions.Judge():
-                return self._asker.answer(action)[0]
-        return None
+    def _decided(self, action: actions.Action) -> tuple[Event | None, str | None]:
+        """Return what *action* comes to, and the error that it ended with instead."""
+        if isinstance(action, actions.Decide):
+            return action.event, None
+        try:
+            return self._answers.first(action), None
+        except EventhpoError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever another Optuna raises is what it came to
+            self._answers = Answers(self._state, *self._passed)  # nothing half-written stays in its view
+            return None, f"{type(error).__name__}: {error}"
 
-    def _mine(self, action: actions.Action) -> Event | None:
-        """Return the decision that is missing, if there is anybody to ask for it."""
-        return None if absent(self._state, self._own, action) else self._decided(action)
-
-    def _compare(self, row: Recorded, action: actions.Action) -> Checked:
-        mine = self._mine(action)
+    def _compare(self, row: Recorded, event: Decision, action: actions.Action) -> Checked:
+        skipped = self._answers.not_again(action, event)
+        if skipped is not None and row.cause == self._state.last_input:
+            return Checked(row.seq, True, None, skipped)
+        mine, failed = self._decided(action)
         if mine is not None and _same(mine, row.event) and row.cause == self._state.last_input:
             return Checked(row.seq, True, None)
-        if getattr(mine, "not_again", None):
-            return Checked(row.seq, True, None, "asked twice now, it gave two answers")
-        return Checked(row.seq, True, self._parted(row, mine, action))
+        return Checked(row.seq, True, self._parted(row, action, mine, failed))
 
     def _nothing_missing(self, row: Recorded, action: actions.Action) -> Checked:
         """Check that the effect or poll that *row* comes from was due, and begin to expect its other rows."""
@@ -167,15 +187,17 @@ class _Walk:
             case actions.Stop(attempts=names) | actions.Cancel(attempts=names):
                 fits = _names(row.event) == names[0]
             case _:
-                return Checked(row.seq, False, self._parted(row, self._mine(action), action))
+                return Checked(row.seq, False, self._parted(row, action, *self._decided(action)))
         if fits:
             self._stage = list(names[1:])
             return Checked(row.seq, False, None)
-        return Checked(row.seq, False, self._parted(row, None, action))
+        return Checked(row.seq, False, self._parted(row, action))
 
-    def _parted(self, row: Recorded, mine: Event | None, action: actions.Action) -> Divergence:
+    def _parted(
+        self, row: Recorded, action: actions.Action, mine: Event | None = None, failed: str | None = None
+    ) -> Divergence:
         cause = None if mine is None else self._state.last_input
-        return Divergence(row.seq, row.event, row.cause, mine, cause, type(action).__name__)
+        return Divergence(row.seq, row.event, row.cause, mine, cause, type(action).__name__, failed)
 
 
 def _same(a: Event, b: Event) -> bool:
