@@ -1,3 +1,51 @@
-"""Decide again: what only a log of decisions can give."""
+"""Decide again: what only a log of decisions can give.
 
-from replay.explain import explain as explain
+    from replay import redecide, redecide_many, rebuild, explain, whatif
+
+Each name is loaded when it is first asked for: `rebuild` needs no Optuna.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from replay.divergence import Diverged, Divergence
+    from replay.explain import explain
+    from replay.rebuild import rebuild
+    from replay.redecide import Report, redecide, redecide_many
+
+_EXPORTS = {
+    "Diverged": "replay.divergence",
+    "Divergence": "replay.divergence",
+    "Report": "replay.redecide",
+    "explain": "replay.explain",
+    "rebuild": "replay.rebuild",
+    "redecide": "replay.redecide",
+    "redecide_many": "replay.redecide",
+}
+
+__all__ = ["Diverged", "Divergence", "Report", "explain", "rebuild", "redecide", "redecide_many"]
+
+
+class _Package(ModuleType):
+    """A package whose functions keep their names: importing `replay.rebuild` would put the module in its place."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _EXPORTS and isinstance(value, ModuleType):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'replay' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_EXPORTS[name]), name)
+    globals()[name] = value
+    return value

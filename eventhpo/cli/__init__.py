@@ -25,6 +25,7 @@ _COMMANDS = {
     "events": "eventhpo.cli.reading",
     "explain": "replay.cli.explain",
     "verify": "eventhpo.cli.reading",
+    "replay": "replay.cli.replay",
     "postmortem": "replay.cli.postmortem",
     "diff": "replay.cli.diff",
     "backup": "eventhpo.cli.keeping",

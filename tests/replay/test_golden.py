@@ -10,6 +10,7 @@ import pytest
 from eventhpo.core.evolve import fold
 from eventhpo.log.reader import read
 from eventhpo.log.verify import verify
+from replay import rebuild, redecide
 from replay.walk import walk
 
 LOGS = sorted((Path(__file__).parents[2] / "fixtures" / "logs").glob("*.db"))
@@ -21,7 +22,9 @@ def test_a_golden_log_is_verified_and_decided_again_alike(log: Path, tmp_path: P
     assert [check for check in verify(copy) if not check.ok] == []
     checks = list(walk(read(copy, verify=True).rows))
     assert [c.divergence for c in checks if c.divergence] == []
-    assert sum(c.decision for c in checks) > 20
+    report = redecide(copy)
+    assert report.decisions == sum(c.decision for c in checks) > 20
+    assert rebuild(copy).head == report.head
 
 
 HEADS = {

@@ -1,0 +1,63 @@
+"""Samplers and pruners that a caller passes in: an instance, or where it stands as `module:attribute`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from eventhpo.errors import Usage
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+
+
+def sampler(given: BaseSampler | str | None) -> BaseSampler | None:
+    """Return *given*, or the sampler that stands at `module:attribute`.
+
+    The name is the caller's, never one that a log holds. Modules in the current folder
+    are found too.
+
+    Raises:
+        Usage: there is no such module or attribute, or it is no instance of Optuna's `BaseSampler`.
+    """
+    if given is None:
+        return None
+    from optuna.samplers import BaseSampler  # noqa: PLC0415  half a second, which most logs do without
+
+    found: BaseSampler = _found("sampler", given) if isinstance(given, str) else given
+    _require("sampler", found, BaseSampler)
+    return found
+
+
+def pruner(given: BasePruner | str | None) -> BasePruner | None:
+    """Return *given*, or the pruner that stands at `module:attribute`; see `sampler`."""
+    if given is None:
+        return None
+    from optuna.pruners import BasePruner  # noqa: PLC0415
+
+    found: BasePruner = _found("pruner", given) if isinstance(given, str) else given
+    _require("pruner", found, BasePruner)
+    return found
+
+
+def _require(role: str, found: object, kind: type) -> None:
+    if not isinstance(found, kind):
+        raise Usage(f"the {role} that was passed in is a {type(found).__name__}, no instance of {kind.__name__}")
+
+
+def _found(role: str, given: str) -> Any:
+    module, colon, attribute = given.partition(":")
+    if not colon or not module or not attribute:
+        raise Usage(f"{role} {given}: expected module:attribute, such as mine:SAMPLER")
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)  # behind all others: what lies there shall hide nothing
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise Usage(f"{role} {given}: the module cannot be imported: {error}") from error
+    except AttributeError as error:
+        raise Usage(f"{role} {given}: {error}") from error

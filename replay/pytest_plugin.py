@@ -1,0 +1,53 @@
+"""Fixtures for a project that keeps logs beside its tests: `assert_replays`.
+
+pytest finds this module by its entry point. It imports pytest alone, and what decides
+again when the fixture is called.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+
+    from replay.redecide import Report
+
+
+class AssertReplays(Protocol):
+    """Fail the test unless today's code decides the log at *path* as it was recorded."""
+
+    def __call__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        sampler: BaseSampler | str | None = None,
+        pruner: BasePruner | str | None = None,
+        processes: int = 1,
+    ) -> Report:
+        """Return the report of a log that is decided again alike; see `replay.redecide`."""
+
+
+@pytest.fixture(scope="session")
+def assert_replays() -> AssertReplays:
+    """`assert_replays(path)` fails with both sides unless today's code decides the log as it was recorded."""
+
+    def check(
+        path: str | os.PathLike[str],
+        *,
+        sampler: BaseSampler | str | None = None,
+        pruner: BasePruner | str | None = None,
+        processes: int = 1,
+    ) -> Report:
+        from replay import redecide, showing  # noqa: PLC0415  starting pytest must not cost Optuna
+
+        report = redecide(path, raise_on_divergence=False, processes=processes, sampler=sampler, pruner=pruner)
+        if report.verdict != "ok":
+            pytest.fail("\n".join(showing.text(report)), pytrace=False)
+        return report
+
+    return check

@@ -1,0 +1,228 @@
+"""Let today's code decide a log again, and report where the two part."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
+
+from eventhpo.core.events import Decision, Head, Recorded, SearchCreated
+from eventhpo.core.evolve import fold
+from eventhpo.errors import DamagedLog, Usage
+from eventhpo.log import head, verify
+from replay import divergence, fingerprints
+from replay.divergence import Diverged, Divergence
+from replay.fingerprints import Fingerprints
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+
+    from replay.walk import Checked
+
+Verdict: TypeAlias = Literal["ok", "diverged", "damaged"]
+AnyPath: TypeAlias = str | os.PathLike[str]
+
+
+class Undecided(msgspec.Struct, frozen=True):
+    """A decision that was not decided again, and why."""
+
+    seq: int
+    why: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What deciding a log again came to.
+
+    `decisions` were decided again: all of them, or up to and with the first divergence;
+    `undecided` were not. A divergence may stand at a row that is no decision, where one
+    is missing. Of a damaged log nothing is decided: `damage` says what is wrong, and
+    `fingerprint` is None. `notes` say what could not be looked at.
+    """
+
+    path: str
+    search_id: str | None
+    name: str | None
+    head: Head
+    decisions: int
+    undecided: tuple[Undecided, ...]
+    divergences: tuple[Divergence, ...]
+    fingerprint: Fingerprints | None
+    damage: str | None
+    notes: tuple[str, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict in one word."""
+        if self.damage is not None:
+            return "damaged"
+        return "diverged" if self.divergences else "ok"
+
+
+def redecide(
+    path: AnyPath,
+    *,
+    raise_on_divergence: bool = True,
+    all: bool = False,  # noqa: A002  as the command's option
+    processes: int = 1,
+    sampler: BaseSampler | str | None = None,
+    pruner: BasePruner | str | None = None,
+) -> Report:
+    """Decide the log at *path* again, row by row, and return what that came to.
+
+    It stops at the first divergence, with *all* it goes on behind it, the record taken
+    as the truth. The report is the same whatever *processes* is. *sampler* and *pruner*
+    stand in where the log has one that is not Optuna's own: an instance, or where one
+    stands as `module:attribute`; with several processes only the latter.
+
+    Raises:
+        Diverged: a decision comes out otherwise or is missing (code 1); it carries the report.
+        DamagedLog: the log is damaged, from a newer version, or lost its tail (code 3).
+        Usage: there is no such file, or an argument does not fit (code 2).
+
+    Without *raise_on_divergence* the first two are in the report instead.
+    """
+    if processes < 1:
+        raise Usage(f"processes is {processes}, and at least one must decide")
+    if processes > 1 and any(one is not None and not isinstance(one, str) for one in (sampler, pruner)):
+        raise Usage("an instance stays in its process: give it as 'module:attribute', or decide with processes=1")
+    report = _report(Path(path), all, processes, sampler, pruner)
+    if raise_on_divergence:
+        _raise(report)
+    return report
+
+
+@contextlib.contextmanager
+def redecide_many(
+    paths: Iterable[AnyPath],
+    *,
+    raise_on_divergence: bool = True,
+    all: bool = False,  # noqa: A002
+    processes: int = 1,
+    sampler: BaseSampler | str | None = None,
+    pruner: BasePruner | str | None = None,
+) -> Iterator[Iterator[Report]]:
+    """Give an iterator over the reports of *paths*, in their order, each made when it is asked for.
+
+    One log is in memory at a time. Arguments and errors are those of `redecide`.
+    """
+    reports = (
+        redecide(
+            path,
+            raise_on_divergence=raise_on_divergence,
+            all=all,
+            processes=processes,
+            sampler=sampler,
+            pruner=pruner,
+        )
+        for path in paths
+    )
+    try:
+        yield reports
+    finally:
+        reports.close()
+
+
+def _raise(report: Report) -> None:
+    if report.damage is not None:
+        raise DamagedLog(f"{report.path} is damaged: {report.damage}; see `eventhpo verify {report.path}`")
+    if report.divergences:
+        first = report.divergences[0]
+        differs = "" if first.fingerprint is None else f"; the first difference in fingerprint is {_named(first)}"
+        raise Diverged(
+            f"{report.path} is not decided again as it was recorded: {divergence.brief(first)}{differs}; "
+            f"see `eventhpo replay {report.path}`",
+            report,
+        )
+
+
+def _named(one: Divergence) -> str:
+    assert one.fingerprint is not None
+    return f"{one.fingerprint.name} ({one.fingerprint.recorded}, here {one.fingerprint.here})"
+
+
+def _report(
+    path: Path, go_on: bool, processes: int, sampler: BaseSampler | str | None, pruner: BasePruner | str | None
+) -> Report:
+    found = verify.examine(path)
+    damage = _damage(found)
+    first = found.rows[0].event if found.rows else None
+    created = first if isinstance(first, SearchCreated) else None
+    checks = [] if damage is not None else _findings(path, found, go_on, processes, sampler, pruner)
+    parted = [one.divergence for one in checks if one.divergence is not None]
+    last = found.head.seq if go_on or not parted else parted[0].seq
+    undecided = tuple(Undecided(one.seq, one.skipped) for one in checks if one.skipped is not None and one.seq <= last)
+    decisions = sum(isinstance(row.event, Decision) for row in found.rows[:last]) - len(undecided)
+    fingerprint = None if damage is not None else fingerprints.of_log(found.rows, _here())
+    return Report(
+        path=str(path),
+        search_id=None if created is None else created.search_id,
+        name=None if created is None else created.search.name,
+        head=found.head,
+        decisions=0 if damage is not None else decisions,
+        undecided=undecided,
+        divergences=tuple(_told(one, found.rows) for one in (parted if go_on else parted[:1])),
+        fingerprint=fingerprint,
+        damage=damage,
+        notes=() if created is None else tuple(_notes(path, created)),
+    )
+
+
+def _notes(path: Path, created: SearchCreated) -> Iterator[str]:
+    outside = head.of_search(head.read(path), created.search_id)
+    if outside.head is None:
+        yield f"{outside.why}: whether the log lost its tail cannot be told"
+
+
+def _damage(found: verify.Verification) -> str | None:
+    for check in found.checks:
+        if not check.ok:
+            return f"{check.name}: {check.detail}"
+    try:
+        fold(found.rows)
+    except DamagedLog as error:
+        return f"fold: {error}"
+    return None
+
+
+def _findings(
+    path: Path,
+    found: verify.Verification,
+    go_on: bool,
+    processes: int,
+    sampler: BaseSampler | str | None,
+    pruner: BasePruner | str | None,
+) -> list[Checked]:
+    from replay import passed, shares, walk  # noqa: PLC0415  they load Optuna
+
+    processes = shares.useful(found.rows, processes)
+    if processes == 1:
+        checks = walk.walk(found.rows, sampler=passed.sampler(sampler), pruner=passed.pruner(pruner))
+        return list(shares.findings(checks, go_on=go_on))
+    question = shares.Question(
+        path=str(path),
+        head=found.head,
+        go_on=go_on,
+        sampler=sampler if isinstance(sampler, str) else None,
+        pruner=pruner if isinstance(pruner, str) else None,
+    )
+    return shares.asked(question, found.rows, processes)
+
+
+def _here() -> dict[str, str]:
+    from eventhpo.asking.fingerprint import fingerprint  # noqa: PLC0415  it loads numpy
+
+    return fingerprint()
+
+
+def _told(one: Divergence, rows: list[Recorded]) -> Divergence:
+    """Return *one* with what the decision saw, and what differs between who recorded it and here."""
+    return msgspec.structs.replace(
+        one,
+        inputs=divergence.seen(rows, one.seq, (one.recorded, one.decided)),
+        fingerprint=fingerprints.first(fingerprints.of_row(rows, one.seq), _here()),
+    )

@@ -1,0 +1,155 @@
+"""A log decided again by several processes: each takes a share of its ranges.
+
+A process is a Python of its own that reads the log itself: nothing is forked beside
+the threads of a BLAS, and nothing but JSON goes from one to the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from eventhpo.core import codec
+from eventhpo.core.events import Decision, Event, Head, Recorded
+from eventhpo.errors import Busy, DamagedLog, EventhpoError, Failed, StorageFailed, Usage
+from eventhpo.log import reader
+from replay import passed
+from replay.divergence import Divergence
+from replay.walk import BLOCK, Checked, Share, walk
+
+_ERRORS: dict[int, type[EventhpoError]] = {e.code: e for e in (Failed, Usage, DamagedLog, Busy, StorageFailed)}
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows of which log are decided again, and by whom."""
+
+    path: str
+    head: Head
+    share: Share = Share()
+    go_on: bool = False
+    sampler: str | None = None
+    pruner: str | None = None
+
+
+class _Parted(msgspec.Struct, frozen=True):
+    """A divergence as it goes from process to process: what stands in the log is there."""
+
+    seq: int
+    decided: tuple[str, str] | None  # type and body
+    cause: int | None
+    due: str
+    failed: str | None
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    parted: list[_Parted] = []
+    skipped: list[tuple[int, str]] = []
+    error: tuple[int, str] | None = None  # code and message
+
+
+def findings(checks: Iterable[Checked], *, go_on: bool) -> Iterator[Checked]:
+    """Yield the checks that say more than "as recorded", up to the first divergence unless *go_on*."""
+    for checked in checks:
+        if checked.divergence is not None or checked.skipped is not None:
+            yield checked
+        if checked.divergence is not None and not go_on:
+            return
+
+
+def useful(rows: Iterable[Recorded], processes: int) -> int:
+    """Return how many of *processes* processes would have a share of *rows*."""
+    blocks = -(-sum(isinstance(row.event, Decision) for row in rows) // BLOCK)
+    return max(1, min(processes, blocks))
+
+
+def asked(question: Question, rows: list[Recorded], processes: int) -> list[Checked]:
+    """Return the findings of *processes* processes, each with its share of *rows*, by seq."""
+    with contextlib.ExitStack() as stack:
+        children = [stack.enter_context(_child(question, Share(n, processes))) for n in range(processes)]
+        answers = [_answer(child) for child in children]
+    found = [one for answer in answers for one in _checked(answer, rows)]
+    return sorted(found, key=lambda checked: checked.seq)
+
+
+@contextlib.contextmanager
+def _child(question: Question, share: Share) -> Iterator[subprocess.Popen[bytes]]:
+    words = msgspec.json.encode(msgspec.structs.replace(question, share=share)).decode()
+    # What is imported here shall be found there, wherever it lies.
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
+    command = [sys.executable, "-P", "-m", "replay.shares", words]  # -P: the current folder is on the path only if here
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=env) as child:
+        try:
+            yield child
+        finally:
+            child.kill()  # nothing, once it has ended
+
+
+def _answer(child: subprocess.Popen[bytes]) -> _Answer:
+    out, _ = child.communicate()
+    if child.returncode != 0:
+        raise Failed(
+            f"a process that decided a share of the log ended with {child.returncode} before it was done; "
+            "fewer processes need less memory"
+        )
+    answer = msgspec.json.decode(out, type=_Answer)
+    if answer.error is not None:
+        code, message = answer.error
+        raise _ERRORS[code](message)
+    return answer
+
+
+def _checked(answer: _Answer, rows: list[Recorded]) -> Iterator[Checked]:
+    for one in answer.parted:
+        row, event = rows[one.seq - 1], None if one.decided is None else _event(*one.decided)
+        yield Checked(one.seq, False, Divergence(one.seq, row.event, row.cause, event, one.cause, one.due, one.failed))
+    for seq, why in answer.skipped:
+        yield Checked(seq, True, None, why)
+
+
+def _event(name: str, body: str) -> Event:
+    return codec.decode(name, codec.VERSIONS[name], body)
+
+
+# ---------------------------------------------------------------- in the other process
+
+
+def _share(question: Question) -> _Answer:
+    rows = [row for row in reader.read(Path(question.path)).rows if row.seq <= question.head.seq]
+    if not rows or Head(rows[-1].seq, rows[-1].hash) != question.head:
+        raise DamagedLog(f"{question.path} was replaced while it was decided again")
+    sampler, pruner = passed.sampler(question.sampler), passed.pruner(question.pruner)
+    checks = walk(rows, sampler=sampler, pruner=pruner, share=question.share)
+    found = list(findings(checks, go_on=question.go_on))
+    return _Answer(
+        [_sent(one.divergence) for one in found if one.divergence is not None],
+        [(one.seq, one.skipped) for one in found if one.skipped is not None],
+    )
+
+
+def _sent(one: Divergence) -> _Parted:
+    decided = None if one.decided is None else (type(one.decided).__name__, codec.encode(one.decided))
+    return _Parted(one.seq, decided, one.decided_cause, one.due, one.failed)
+
+
+def _main(words: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all; the one that was called says what is said
+    question = msgspec.json.decode(words, type=Question)
+    # What a sampler of the user's own prints must not stand in the answer.
+    out, sys.stdout = sys.stdout, sys.stderr
+    try:
+        answer = _share(question)
+    except EventhpoError as error:
+        answer = _Answer(error=(error.code, str(error)))
+    out.buffer.write(msgspec.json.encode(answer))
+    out.flush()
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])

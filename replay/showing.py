@@ -1,0 +1,194 @@
+"""Reports as lines of text and as JSON: the same for the command, the API and the pytest plugin."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from eventhpo.core import codec
+from eventhpo.core.events import Decision, Event, Head, Recorded
+from eventhpo.errors import DamagedLog
+from eventhpo.views import lines, words
+from replay.divergence import Divergence, Field, first_field
+from replay.fingerprints import ORDER, Difference, Fingerprints
+from replay.redecide import Report, Undecided, Verdict
+
+CODES: dict[Verdict, int] = {"ok": 0, "diverged": 1, "damaged": DamagedLog.code}
+_INPUTS = 10  # of a divergence that text shows: a screen, with both sides
+
+
+class Side(msgspec.Struct, frozen=True):
+    """An event with its type and its cause."""
+
+    type: str
+    cause: int | None
+    body: Event
+
+
+class Saw(msgspec.Struct, frozen=True):
+    """An input that a decision saw."""
+
+    seq: int
+    at: str
+    type: str
+    cause: int | None
+    body: Event
+
+
+class Parted(msgspec.Struct, frozen=True, kw_only=True):
+    """A divergence with both sides; `first_field` and `fingerprint` are null where nothing differs."""
+
+    seq: int
+    due: str
+    recorded: Side
+    decided: Side | None
+    failed: str | None
+    first_field: Field | None
+    inputs: list[Saw]
+    fingerprint: Difference | None
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """A report as JSON."""
+
+    path: str
+    search_id: str | None
+    name: str | None
+    head: Head
+    decisions: int
+    undecided: list[Undecided]
+    divergences: list[Parted]
+    fingerprint: Fingerprints | None
+    damage: str | None
+    notes: list[str]
+    verdict: Verdict
+
+
+class AllShown(msgspec.Struct, frozen=True):
+    """The reports of all logs, and the worst of their verdicts."""
+
+    logs: list[Shown]
+    verdict: Verdict
+
+
+def shown(report: Report) -> Shown:
+    """Return *report* as JSON has it."""
+    return Shown(
+        path=report.path,
+        search_id=report.search_id,
+        name=report.name,
+        head=report.head,
+        decisions=report.decisions,
+        undecided=list(report.undecided),
+        divergences=[_parted(one) for one in report.divergences],
+        fingerprint=report.fingerprint,
+        damage=report.damage,
+        notes=list(report.notes),
+        verdict=report.verdict,
+    )
+
+
+def _parted(one: Divergence) -> Parted:
+    return Parted(
+        seq=one.seq,
+        due=one.due,
+        recorded=Side(type(one.recorded).__name__, one.recorded_cause, one.recorded),
+        decided=None if one.decided is None else Side(type(one.decided).__name__, one.decided_cause, one.decided),
+        failed=one.failed,
+        first_field=first_field(one),
+        inputs=[_saw(row) for row in one.inputs],
+        fingerprint=one.fingerprint,
+    )
+
+
+def _saw(row: Recorded) -> Saw:
+    return Saw(row.seq, words.rfc3339(row.at), type(row.event).__name__, row.cause, row.event)
+
+
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the verdict over several logs: damaged before diverged before ok."""
+    return max(verdicts, key=lambda verdict: CODES[verdict])
+
+
+# ---------------------------------------------------------------- as text
+
+
+def text(report: Report) -> Iterator[str]:
+    """Yield *report* as lines, a fact a line, its verdict last."""
+    yield f"log          {report.path}"
+    if report.name is not None:
+        yield f"search       {words.line(report.name)} ({report.search_id})"
+    yield f"head         {report.head.seq}:{report.head.hash}"
+    if report.fingerprint is not None:
+        yield f"fingerprint  {_fingerprint(report.fingerprint)}"
+    if report.damage is None:
+        yield f"decisions    {report.decisions} decided again, {len(report.undecided)} not"
+    for why, count in sorted(Counter(one.why for one in report.undecided).items()):
+        yield f"undecided    {count}: {words.line(why)}"
+    for one in report.divergences:
+        yield from divergence(one)
+    yield from (f"note         {words.line(note)}" for note in report.notes)
+    yield f"verdict      {report.verdict}: {_verdict(report)}"
+
+
+def divergence(one: Divergence) -> Iterator[str]:
+    """Yield one divergence as lines: both sides, where they first differ, what was seen, whose decision it was."""
+    yield f"divergence   seq {one.seq}: {_what(one)}"
+    yield f"  recorded   {_side(one.recorded, one.recorded_cause)}"
+    if one.failed is not None:
+        yield f"  decided    nothing, it failed: {words.line(one.failed)}"
+    elif one.decided is None:
+        yield "  decided    nothing"
+    else:
+        yield f"  decided    {_side(one.decided, one.decided_cause)}"
+    if (field := first_field(one)) is not None:
+        yield f"  differs    {field.path}: recorded {field.recorded}, decided {field.decided}"
+    yield f"  saw        seq 1 to {one.seq - 1}; the nearest inputs:"
+    yield from (f"  input      {lines.as_text(row).strip()}" for row in one.inputs[-_INPUTS:])
+    here = "as here" if one.fingerprint is None else f"first difference in {_difference(one.fingerprint)}"
+    yield f"  recorder   {here}"
+
+
+def _what(one: Divergence) -> str:
+    if isinstance(one.recorded, Decision):
+        return f"another decision; due was {one.due}"
+    if one.decided is not None or one.failed is not None:
+        return f"a decision is missing; due was {one.due}"
+    return f"nothing of the kind was due, but {one.due}"
+
+
+def _side(event: Event, cause: int | None) -> str:
+    # Escaped where it is no text for a terminal: a name in a log may hold anything.
+    body = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in codec.encode(event))
+    return f"{type(event).__name__} {body} (cause {cause})"
+
+
+def _fingerprint(found: Fingerprints) -> str:
+    if found.first is None:
+        return f"as recorded: {', '.join(f'{name} {found.here[name]}' for name in ORDER[:4] if name in found.here)}"
+    others = [one.name for one in found.differences()[1:]]
+    also = f"; also in {', '.join(others)}" if others else ""
+    return f"not as recorded at seq {found.seq}, first in {_difference(found.first)}{also}"
+
+
+def _difference(one: Difference) -> str:
+    return f"{one.name}: recorded {one.recorded or 'none'}, here {one.here or 'none'}"
+
+
+def _verdict(report: Report) -> str:
+    if report.damage is not None:
+        return words.line(report.damage)
+    if report.divergences:
+        first = report.divergences[0].seq
+        count = len(report.divergences)
+        return f"at seq {first}" if count == 1 else f"at {count} places, first at seq {first}"
+    said = f"{words.plural(report.decisions, 'decision')}, all as recorded"
+    return f"{said}; {len(report.undecided)} not decided again" if report.undecided else said
+
+
+def over_all(verdicts: Sequence[Verdict]) -> str:
+    """Return the line of the verdict over several logs."""
+    counts = ", ".join(f"{verdicts.count(one)} {one}" for one in CODES if verdicts.count(one))
+    return f"verdict      {worst(verdicts)}: {words.plural(len(verdicts), 'log')}, {counts}"
