@@ -427,6 +427,7 @@ HEAVY = ("optuna", "clearml", "sqlite_utils", "rich", "numpy", "replay")
         ["status", "LOG", "--json"],
         ["top", "LOG", "--all-metrics"],
         ["events", "LOG", "--json"],
+        ["status", "LOG", "--at", "5"],
         ["verify", "LOG"],
         ["run", "--help"],
         ["resume", "--help"],
@@ -448,6 +449,8 @@ def test_reading_and_helping_load_neither_optuna_nor_a_terminal_library(log, wor
         loaded = [name for name in {heavy} if name in sys.modules]
         assert not loaded, loaded
     """
+    if words == ["--help"]:  # the help of a command stands in its module, replay's in replay's
+        code = code.replace(", 'replay'", "")
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False, cwd=log.parent
     )

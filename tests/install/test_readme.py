@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import venv
 from pathlib import Path
 
@@ -45,7 +46,26 @@ def test_a_newcomers_first_command_runs_a_real_search(tmp_path: Path) -> None:
     assert "finished: budget" in shown
     assert len(re.findall(r"^[1-5] +\d+ +completed", shown, re.M)) == 5
     log = tmp_path / "eventhpo-demo" / "search.db"
+    assert "all as recorded" in run([tmp_path / ".venv" / "bin" / "eventhpo", "replay", log], tmp_path).splitlines()[-1]
     status = run([python, "-m", "eventhpo", "status", log, "--json"], tmp_path)
     assert '"state": "finished"' in status.replace('":"', '": "')
     for line in re.findall(r"^ +\S*eventhpo ((?:top|events|verify) .*)$", shown, re.M):
         run([tmp_path / ".venv" / "bin" / "eventhpo", *line.split()], tmp_path)
+    run([python, "-m", "pip", "install", "--quiet", "pytest"], tmp_path)
+    assert "1 passed" in tested_with_the_plugin(tmp_path, python, log)
+
+
+def tested_with_the_plugin(folder: Path, python: Path, log: Path) -> str:
+    """Run a project's own pytest, which finds the plugin by its entry point; every warning is an error."""
+    project = folder / "project"
+    project.mkdir()
+    (project / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    test = f"""
+        import sys
+
+        def test_the_log_is_decided_again_alike(assert_replays):
+            assert "optuna" not in sys.modules
+            assert assert_replays({str(log)!r}).decisions > 20
+        """
+    (project / "test_it.py").write_text(textwrap.dedent(test))
+    return run([python, "-m", "pytest", "-q"], project)
