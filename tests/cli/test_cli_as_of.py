@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,8 @@ def test_a_time_is_resolved_to_the_last_event_at_or_before_it_and_printed(log, r
     by_seq = invoke(command, log, "--at", row.seq)
     assert by_seq.stderr == f"as of event {row.seq} of {len(rows)}, {rfc3339(row.at)}\n"
     zoned = rfc3339(row.at)
-    for time in (zoned, zoned.removesuffix("Z"), zoned.replace("T", " ").replace("Z", "+00:00")):
-        by_time = invoke(command, log, "--at", time)
+    for text in (zoned, zoned.removesuffix("Z"), zoned.replace("T", " ").replace("Z", "+00:00")):
+        by_time = invoke(command, log, "--at", text)
         assert (by_time.exit_code, by_time.stdout, by_time.stderr) == (0, by_seq.stdout, by_seq.stderr)
 
 
@@ -87,6 +88,17 @@ def test_a_time_with_a_zone_is_that_moment(log, rows):
     hour = int(at[11:13])
     east = at.replace(f"T{hour:02}", f"T{hour + 2:02}").replace("Z", "+02:00")
     assert data("status", log, "--at", east)["head"]["seq"] == len(rows)
+
+
+def test_a_time_without_a_zone_is_utc_wherever_it_is_asked(log, rows, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    try:
+        assert data("status", log, "--at", rfc3339(rows[9].at).removesuffix("Z"))["head"]["seq"] >= 10
+        assert invoke("status", log, "--at", rfc3339(rows[0].at).removesuffix("Z")).exit_code == 0
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @pytest.mark.parametrize("command", READING)

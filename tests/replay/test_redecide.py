@@ -24,7 +24,7 @@ from eventhpo.errors import DamagedLog, EventhpoError, Failed, Usage
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
-from replay import Diverged, redecide, redecide_many, showing, walk
+from replay import Diverged, divergence, redecide, redecide_many, showing, walk
 from replay.answers import Answers
 from tests.replay.failing import FAILING, GOLDEN, rewritten
 
@@ -111,6 +111,16 @@ def test_a_divergence_names_the_inputs_that_the_decision_saw() -> None:
     assert {getattr(row.event, "trial", None) for row in found.inputs} == {10}  # whose prune is missing
 
 
+def test_the_inputs_are_the_last_run_and_those_of_the_trials_concerned() -> None:
+    """Seq 41 charges trial 0, whose job ended in the poll of seq 35 to 39; the poll told of others too."""
+    rows = read(RUNGS).rows
+    assert isinstance(rows[40].event, BudgetUpdated)
+    found = divergence.seen(rows, 41, (rows[40].event, None))
+    assert [row.seq for row in found][-5:] == [35, 36, 37, 38, 39]
+    assert {getattr(row.event, "trial", None) for row in found[:-5]} == {0}
+    assert [row.seq for row in found[:-5]] == [10, 13, 16, 21, 30]
+
+
 # ---------------------------------------------------------------- fingerprints
 
 
@@ -176,6 +186,21 @@ def test_the_report_is_the_same_whatever_the_number_of_processes(log: Path, go_o
     shared = redecide(log, raise_on_divergence=False, all=go_on, processes=3)
     assert shared == alone
     assert list(showing.text(shared)) == list(showing.text(alone))
+
+
+@pytest.mark.parametrize("go_on", [False, True], ids=["first", "all"])
+def test_divergences_of_several_processes_are_those_of_one_in_their_order(tmp_path: Path, go_on: bool) -> None:
+    """Every charge of the log is wrong: each process finds some, and each a first one."""
+
+    def change(row: Recorded) -> Event:
+        wrong = isinstance(row.event, BudgetUpdated)
+        return msgspec.structs.replace(row.event, late=99) if wrong else row.event
+
+    log = rewritten(tmp_path / "log.db", RUNGS, change)
+    charges = [row.seq for row in read(log).rows if isinstance(row.event, BudgetUpdated)]
+    report = redecide(log, raise_on_divergence=False, all=go_on, processes=3)
+    assert [one.seq for one in report.divergences] == (charges if go_on else charges[:1])
+    assert report == redecide(log, raise_on_divergence=False, all=go_on)
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 7, 50])
