@@ -8,10 +8,12 @@ import msgspec
 
 from eventhpo.core.events import ControllerStarted, Recorded, SearchCreated
 
-# From what most likely changes a decision to what least does: our rules, the samplers, then what rounds.
+# From what most likely changes a decision to what least does: our rules, the samplers, what rounds; at the end what
+# a search may do without.
 ORDER = (
-    *("eventhpo", "policy", "optuna", "numpy", "scipy", "cmaes", "torch"),
+    *("eventhpo", "policy", "optuna", "numpy"),
     *("python", "system", "machine", "libc", "simd", "blas"),
+    *("scipy", "cmaes", "torch"),
 )
 
 
