@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from eventhpo.asking.asker import Asker
 from eventhpo.core import actions
-from eventhpo.core.events import Decision, Event, JobPruned, JobsContinued, TrialSuggested
+from eventhpo.core.events import Event, JobPruned, JobsContinued, TrialSuggested
 from eventhpo.core.spec import Named
 from eventhpo.core.state import State
 from eventhpo.errors import Usage
@@ -28,7 +28,7 @@ class Answers:
         self._judge = _why_not("pruner", state.search.pruner, pruner)
         self._asker = Asker(state)
 
-    def not_again(self, action: actions.Action, event: Decision) -> str | None:
+    def not_again(self, action: actions.Action, event: Event) -> str | None:
         """Return why *event*, recorded where *action* was due, cannot be decided again; None if it can."""
         match action, event:
             case actions.Suggest(), TrialSuggested():

@@ -140,7 +140,7 @@ class _Walk:
         self._poll, self._stage = None, []
         action = next_action(self._state)
         if isinstance(row.event, Decision):
-            return self._compare(row, row.event, action)
+            return self._compare(row, action)
         return self._nothing_missing(row, action)
 
     def _inside(self, row: Recorded) -> bool:
@@ -166,8 +166,8 @@ class _Walk:
             self._answers = Answers(self._state, *self._passed)  # nothing half-written stays in its view
             return None, f"{type(error).__name__}: {error}"
 
-    def _compare(self, row: Recorded, event: Decision, action: actions.Action) -> Checked:
-        skipped = self._answers.not_again(action, event)
+    def _compare(self, row: Recorded, action: actions.Action) -> Checked:
+        skipped = self._answers.not_again(action, row.event)
         if skipped is not None and row.cause == self._state.last_input:
             return Checked(row.seq, True, None, skipped)
         mine, failed = self._decided(action)
