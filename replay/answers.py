@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from eventhpo.asking.asker import Asker
+from eventhpo.asking.own import absent, not_again, own_of
 from eventhpo.core import actions
-from eventhpo.core.events import Event, JobPruned, JobsContinued, TrialSuggested
-from eventhpo.core.spec import Named
+from eventhpo.core.events import Event
 from eventhpo.core.state import State
 from eventhpo.errors import Usage
 
@@ -17,41 +17,27 @@ if TYPE_CHECKING:
 
 
 class Answers:
-    """Optuna's answers on one state that moves forward, where the log or the caller says whose.
+    """Optuna's answers, and those of instances that were passed in, on one state that moves forward.
 
     Raises:
-        Usage: one was passed in, and the log names its own.
+        Usage: what was passed in is not what the log recorded, or the log names its own.
     """
 
     def __init__(self, state: State, sampler: BaseSampler | None = None, pruner: BasePruner | None = None) -> None:
-        self._suggest = _why_not("sampler", state.search.sampler, sampler)
-        self._judge = _why_not("pruner", state.search.pruner, pruner)
-        self._asker = Asker(state)
+        for role, named, given in (("sampler", state.search.sampler, sampler), ("pruner", state.search.pruner, pruner)):
+            if given is not None and not named.is_foreign:
+                raise Usage(f"the log names its {role}, {named.name}: none can be passed in")
+        self._state = state
+        self._own = own_of(state.search, sampler, pruner)
+        self._asker = Asker(state, self._own)
 
     def not_again(self, action: actions.Action, event: Event) -> str | None:
         """Return why *event*, recorded where *action* was due, cannot be decided again; None if it can."""
-        match action, event:
-            case actions.Suggest(), TrialSuggested():
-                return self._suggest
-            case actions.Judge(), JobsContinued() | JobPruned():
-                return self._judge
-        return None
+        return not_again(self._state, self._own, action, event)
 
     def first(self, action: actions.Action) -> Event | None:
         """Return the decision that comes first in answer to *action*; None if it asks nobody, or who is not there."""
         match action:
-            case actions.Suggest() if self._suggest is None:
-                return self._asker.answer(action)[0]
-            case actions.Judge() if self._judge is None:
+            case actions.Suggest() | actions.Judge() if not absent(self._state, self._own, action):
                 return self._asker.answer(action)[0]
         return None
-
-
-def _why_not(role: str, recorded: object, passed: object | None) -> str | None:
-    if isinstance(recorded, Named):
-        if passed is not None:
-            raise Usage(f"the log names its {role}, {recorded.name}: none can be passed in")
-        return None
-    if passed is not None:
-        return None
-    return f"{getattr(recorded, 'name', role)} is not Optuna's own"

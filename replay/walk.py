@@ -173,6 +173,8 @@ class _Walk:
         mine, failed = self._decided(action)
         if mine is not None and _same(mine, row.event) and row.cause == self._state.last_input:
             return Checked(row.seq, True, None)
+        if getattr(mine, "not_again", None):
+            return Checked(row.seq, True, None, "asked twice now, it gave two answers")
         return Checked(row.seq, True, self._parted(row, action, mine, failed))
 
     def _nothing_missing(self, row: Recorded, action: actions.Action) -> Checked:

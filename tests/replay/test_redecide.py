@@ -19,7 +19,7 @@ import pytest
 import replay
 from eventhpo.asking.fingerprint import fingerprint
 from eventhpo.core.events import BudgetUpdated, ControllerStarted, Event, Head, Recorded, SearchCreated, TrialSuggested
-from eventhpo.core.spec import Named
+from eventhpo.core.spec import Foreign, Named
 from eventhpo.errors import DamagedLog, EventhpoError, Failed, Usage
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import search, simulate
@@ -301,14 +301,10 @@ def test_leaving_the_block_ends_the_iterator() -> None:
 # ---------------------------------------------------------------- whose sampler
 
 
-class Elsewhere(msgspec.Struct, frozen=True):
-    """A sampler as a log describes one that it cannot name."""
-
-    name: str
-    args: dict[str, Any] = {}
+ELSEWHERE = Named("mine.Sampler", foreign=Foreign("0" * 32, "0" * 32))
 
 
-def described(rows: Sequence[Recorded], **parts: Elsewhere) -> list[Recorded]:
+def described(rows: Sequence[Recorded], **parts: Named) -> list[Recorded]:
     first = rows[0]
     assert isinstance(first.event, SearchCreated)
     other = msgspec.structs.replace(first.event, search=msgspec.structs.replace(first.event.search, **parts))
@@ -316,7 +312,7 @@ def described(rows: Sequence[Recorded], **parts: Elsewhere) -> list[Recorded]:
 
 
 def test_what_is_not_optunas_own_is_not_decided_again_and_counted() -> None:
-    rows = described(read(RUNGS).rows, sampler=Elsewhere("mine.Sampler"))
+    rows = described(read(RUNGS).rows, sampler=ELSEWHERE)
     checks = list(walk.walk(rows))
     skipped = [checked for checked in checks if checked.skipped]
     assert not [checked.divergence for checked in checks if checked.divergence]
@@ -325,7 +321,7 @@ def test_what_is_not_optunas_own_is_not_decided_again_and_counted() -> None:
 
 
 def test_a_suggestion_that_is_not_decided_again_can_still_be_missing() -> None:
-    rows = described(read(RUNGS).rows, sampler=Elsewhere("mine.Sampler"))
+    rows = described(read(RUNGS).rows, sampler=ELSEWHERE)
     at = [r.seq for r in rows if isinstance(r.event, TrialSuggested)][3]
     checks = walk.walk([*rows[: at - 1], msgspec.structs.replace(rows[at], seq=at)])
     found = next(checked.divergence for checked in checks if checked.divergence)
