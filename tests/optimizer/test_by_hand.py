@@ -6,6 +6,7 @@ Every log of these tests is walked when its test is over.
 from __future__ import annotations
 
 import pytest
+from clearml.automation import ClearmlJob
 from clearml.automation import DiscreteParameterRange
 
 from eventhpo import OptimizerOptuna
@@ -540,6 +541,8 @@ def test_stop_ends_the_steps_of_a_subclass(place):
 
 def test_a_job_class_needs_the_door_to_clearml_and_the_text_says_so(place):
     with pytest.raises(Usage, match="LocalJobs"):
+        place.optimizer().set_job_class(type("Mine", (ClearmlJob,), {}))
+    with pytest.raises(Usage, match="no subclass"):
         place.optimizer().set_job_class(type("Mine", (), {}))
 
 

@@ -285,7 +285,7 @@ def test_a_job_that_cannot_be_started_has_failed_and_is_no_running_job(here: Her
 def test_a_command_that_is_no_program_is_refused_before_anything_is_made(here: Here) -> None:
     with pytest.raises(Usage, match="there is no program no-such-program on PATH"):
         here.done(jobs=LocalJobs(["no-such-program"], folder=here.folder), total_max_jobs=1)
-    assert not here.log_path.exists()
+    assert not (here.folder / "search.db").exists()
 
 
 def test_a_pruned_job_is_no_running_job(here: Here) -> None:
