@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from replay.explain import explain
     from replay.rebuild import rebuild
     from replay.redecide import Report, redecide, redecide_many
+    from replay.whatif import whatif
 
 _EXPORTS = {
     "Diverged": "replay.divergence",
@@ -26,9 +27,10 @@ _EXPORTS = {
     "rebuild": "replay.rebuild",
     "redecide": "replay.redecide",
     "redecide_many": "replay.redecide",
+    "whatif": "replay.whatif",
 }
 
-__all__ = ["Diverged", "Divergence", "Report", "explain", "rebuild", "redecide", "redecide_many"]
+__all__ = ["Diverged", "Divergence", "Report", "explain", "rebuild", "redecide", "redecide_many", "whatif"]
 
 
 class _Package(ModuleType):

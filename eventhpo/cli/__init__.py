@@ -28,6 +28,7 @@ _COMMANDS = {
     "replay": "replay.cli.replay",
     "postmortem": "replay.cli.postmortem",
     "diff": "replay.cli.diff",
+    "whatif": "replay.cli.whatif",
     "backup": "eventhpo.cli.keeping",
     "seal": "eventhpo.cli.keeping",
     "salvage": "eventhpo.cli.keeping",

@@ -1,0 +1,31 @@
+"""The same curves under other rules: what is known of it, and what is not."""
+
+from __future__ import annotations
+
+from replay.whatif.ask import whatif
+from replay.whatif.found import (
+    AtIteration,
+    Best,
+    Correlation,
+    Regret,
+    Row,
+    Searched,
+    Spread,
+    Totals,
+    TrialRow,
+    WhatIf,
+)
+
+__all__ = [
+    "AtIteration",
+    "Best",
+    "Correlation",
+    "Regret",
+    "Row",
+    "Searched",
+    "Spread",
+    "Totals",
+    "TrialRow",
+    "WhatIf",
+    "whatif",
+]

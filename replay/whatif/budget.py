@@ -1,0 +1,99 @@
+"""The search under a smaller budget: the beginning of the record, and the ends of the jobs that run then."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from eventhpo.core import actions, budget
+from eventhpo.core.decide import next_action
+from eventhpo.core.events import (
+    BudgetUpdated,
+    JobCreated,
+    LimitsChanged,
+    Recorded,
+    SearchCreated,
+    TrialSuggested,
+)
+from eventhpo.core.spec import Named
+from eventhpo.errors import Usage
+from replay.whatif.found import Row, Searched
+from replay.whatif.rows import Record, compared, totals, trial_rows
+from replay.whatif.world import Parted, World
+
+
+class SmallerBudget(World):
+    """The search of a log with `total_max_jobs` lowered from its beginning.
+
+    Up to the first suggestion that no longer fits it is the record. The jobs that run then end as
+    they did; if enough of their reservations comes back for another job, `parted` says so.
+    """
+
+    def __init__(self, rows: Sequence[Recorded], pruner: Named, total_max_jobs: int) -> None:
+        self.ended: int | None = None  # seq of the first suggestion of the record that does not fit
+        super().__init__([_lowered(row, total_max_jobs) for row in rows], pruner)
+
+    def _take(self, row: Recorded) -> None:
+        event = row.event
+        if isinstance(event, TrialSuggested) and not self._fits(row):
+            return
+        if isinstance(event, JobCreated) and event.attempt and not budget.fits(self.state):
+            return  # a retry for which there is no room
+        super()._take(row)
+        if isinstance(event, BudgetUpdated) and self.ended is not None and self.parted is None:
+            self._look_for_room(row)
+
+    def _fits(self, row: Recorded) -> bool:
+        if self.ended is None:
+            match next_action(self.state):
+                case actions.Suggest() | actions.Decide(event=TrialSuggested()):
+                    return True
+            self.ended = row.seq
+        return False
+
+    def _look_for_room(self, row: Recorded) -> None:
+        if budget.fits(self.state) and budget.trials_left(self.state):
+            why = "jobs that end early leave room for another one, which the record has later if at all"
+            self.parted = Parted(row.seq, len(self.state.trials), why)
+
+    def _open(self) -> str | None:
+        return super()._open() or (None if self.parted is None else "a job that the record does not have there")
+
+
+def _lowered(row: Recorded, jobs: int) -> Recorded:
+    event = row.event
+    if isinstance(event, SearchCreated):
+        limits = msgspec.structs.replace(event.search.limits, total_max_jobs=jobs)
+        search = msgspec.structs.replace(event.search, limits=limits)
+        return msgspec.structs.replace(row, event=msgspec.structs.replace(event, search=search))
+    if isinstance(event, LimitsChanged):
+        changes = msgspec.structs.replace(event.changes, total_max_jobs=msgspec.UNSET)
+        return msgspec.structs.replace(row, event=msgspec.structs.replace(event, changes=changes))
+    return row
+
+
+def budget_row(record: Record, rows: Sequence[Recorded], total_max_jobs: int) -> Row:
+    """Return the row of a smaller budget.
+
+    Raises:
+        Usage: it is larger than the record's, or none.
+    """
+    has = record.state.limits.total_max_jobs
+    if total_max_jobs < 1 or (has is not None and total_max_jobs > has):
+        most = "at least 1" if has is None else f"from 1 to {has}, which the record had"
+        raise Usage(f"total_max_jobs {total_max_jobs}: expected {most}; what a larger budget would find is not known")
+    world = SmallerBudget(rows, record.state.search.pruner, total_max_jobs)
+    each = trial_rows(record, world)
+    started = [row for row in each if row.started]
+    open_ones = [row for row in started if not row.known]
+    why = world.parted.why if world.parted is not None else "some of its trials are unknown" if open_ones else ""
+    search = Searched(
+        known=not why,
+        trials=len(started),
+        seq=None if world.parted is None else world.parted.seq,
+        why=why,
+        totals=totals(row for row in started if row.known),
+        room=None,
+    )
+    return compared("budget", f"total_max_jobs={total_max_jobs}", record, world, search=search)

@@ -1,0 +1,322 @@
+"""A world beside its record, as a row of cells: each is known, or says why it is not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from eventhpo.core import budget, rank
+from eventhpo.core.spec import Num, to_num
+from eventhpo.core.state import Attempt, State, Trial, TrialState
+from replay.whatif.correlation import at_cuts
+from replay.whatif.found import Best, Correlation, Kind, Regret, Row, Searched, Spread, Totals, TrialRow
+from replay.whatif.rules import text_of
+from replay.whatif.world import World
+
+
+class Record:
+    """A recorded search and what is compared with it: its charges, its completed trials in their order."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.tried = [t for t in state.trials if t.attempts]
+        self.completed = rank.top(state, only_completed=True) if state.single else []
+
+    @property
+    def winner(self) -> Trial | None:
+        """The best completed trial."""
+        return next(iter(self.completed), None)
+
+    def value(self, trial: Trial) -> float | None:
+        """Return what ranks *trial*."""
+        return rank.values(self.state, trial)[0] if self.state.single else None
+
+    def iterations(self) -> int:
+        """Return what all jobs are charged, running ones as far as they are."""
+        return sum(charge(self.state, a) for t in self.tried for a in t.attempts)
+
+    def compute_time(self) -> int:
+        """Return how long all jobs ran, in microseconds."""
+        return sum(budget.compute_time(a, self.state.jobs_clock) for t in self.tried for a in t.attempts)
+
+
+def charge(state: State, attempt: Attempt) -> int:
+    """Return the iterations that *attempt* is charged, or would be if it ended now."""
+    return budget.charge(state, attempt) if attempt.charge is None else attempt.charge
+
+
+# ---------------------------------------------------------------- trial by trial
+
+
+def trial_rows(record: Record, world: World) -> tuple[TrialRow, ...]:
+    """Return each trial of *record* as it is in *world*."""
+    return tuple(_trial_row(record, world, trial) for trial in record.tried)
+
+
+def _trial_row(record: Record, world: World, trial: Trial) -> TrialRow:
+    unknown, cut = world.unknown.get(trial.number), world.cuts.get(trial.number)
+    gone_on = unknown is not None and unknown.gone_on
+    iterations, saved, time = (None, None, None) if gone_on else _saved(record.state, world.state, trial)
+    return TrialRow(
+        trial=trial.number,
+        recorded="running" if trial.finished is None else trial.finished.state,
+        known=unknown is None,
+        why="" if unknown is None else unknown.why,
+        started=trial.number < len(world.state.trials),
+        outcome=None if gone_on else _outcome(world, trial.number),
+        pruned=None if gone_on else cut is not None,
+        iteration=None if cut is None else cut.iteration,
+        iterations=iterations,
+        iterations_saved=saved,
+        compute_time_saved=time,
+    )
+
+
+def _outcome(world: World, number: int) -> TrialState | Literal["running"] | None:
+    if number >= len(world.state.trials):
+        return None
+    finished = world.state.trials[number].finished
+    if finished is not None:
+        return finished.state
+    return "pruned" if number in world.cuts else "running"
+
+
+def _saved(record: State, world: State, trial: Trial) -> tuple[int, int, int]:
+    """Return what *trial* is charged in *world*, and the iterations and microseconds less than in *record*."""
+    there = world.trials[trial.number].attempts if trial.number < len(world.trials) else []
+    iterations = saved = time = 0
+    for attempt in trial.attempts:
+        full = charge(record, attempt)
+        here = charge(world, there[attempt.number]) if attempt.number < len(there) else 0
+        ran = budget.compute_time(attempt, record.jobs_clock)
+        iterations += here
+        saved += full - here
+        # A retry that never is saves all its time; else a share, late iterations took theirs too.
+        share = full + attempt.late
+        time += ran if attempt.number >= len(there) else ran * (full - here) // share if share else 0
+    return iterations, saved, time
+
+
+def totals(rows: Iterable[TrialRow]) -> Totals:
+    """Return the sums over *rows*; those that go on behind their curve only count."""
+    found = list(rows)
+    return Totals(
+        trials=sum(r.started for r in found),
+        pruned=sum(r.pruned is True for r in found),
+        iterations=sum(r.iterations or 0 for r in found),
+        iterations_saved=sum(r.iterations_saved or 0 for r in found),
+        compute_time_saved=sum(r.compute_time_saved or 0 for r in found),
+    )
+
+
+# ---------------------------------------------------------------- cells
+
+
+def best(record: Record, rows: Sequence[TrialRow]) -> Best:
+    """Return the best of the completed trials that are known to complete."""
+    by_number = {row.trial: row for row in rows}
+    left = [t for t in record.completed if _completes(by_number[t.number])]
+    found = next(iter(left), None)
+    open_ones = [r.trial for r in rows if not r.known]
+    return Best(
+        known=not open_ones,
+        why=f"{_trials(open_ones)} may be better" if open_ones else "",
+        trial=None if found is None else found.number,
+        value=None if found is None else number(record.value(found)),
+    )
+
+
+def _completes(row: TrialRow) -> bool:
+    return row.known and row.outcome == "completed"
+
+
+def number(value: float | None) -> Num | None:
+    """Return *value* as JSON can carry it."""
+    return None if value is None else to_num(value)
+
+
+def regret(record: Record, rows: Sequence[TrialRow], reached: Best) -> Regret:
+    """Return whether the record's winner is pruned, and by how much the best is worse without it."""
+    winner = record.winner
+    if winner is None:
+        return _regret(None, None, None, "no trial of the record completed")
+    row = next(r for r in rows if r.trial == winner.number)
+    if not row.known:
+        return _regret(None, None, None, f"trial {winner.number} {row.why}")
+    if _completes(row):
+        return _regret(False, None, 0.0, "")
+    if not reached.known:
+        return _regret(True, row.iteration, None, reached.why)
+    if reached.trial is None:
+        return _regret(True, row.iteration, None, "no trial would have completed")
+    return _regret(True, row.iteration, loss(record, winner, record.state.trials[reached.trial]), "")
+
+
+def _regret(killed: bool | None, iteration: int | None, cost: float | None, why: str) -> Regret:
+    return Regret(killed=killed, iteration=iteration, cost=number(cost), why=why)
+
+
+def loss(record: Record, winner: Trial, other: Trial) -> float:
+    """Return how much worse *other* is than *winner*: never below 0, NaN if one of them has no number."""
+    a, b = record.value(winner), record.value(other)
+    assert a is not None
+    assert b is not None
+    return 0.0 if a == b else abs(a - b) if not math.isnan(a - b) else math.nan
+
+
+def searched(record: Record, world: World, rows: Sequence[TrialRow]) -> Searched:
+    """Return how far the search would have been the same."""
+    end = len(record.state.trials) if world.parted is None else world.parted.trial
+    same = [row for row in rows if row.trial < end]
+    sums = totals(row for row in same if row.known)
+    reached = world.parted is None
+    open_ones = [row.trial for row in same if not row.known]
+    room = _room(record, sums) if reached and not open_ones else None
+    if world.parted is not None:
+        why = world.parted.why
+    elif open_ones:
+        why = f"{_trials(open_ones)} unknown"
+    else:
+        why = f"what is saved would have paid for more ({room})" if room else ""
+    return Searched(
+        known=not why,
+        trials=len(same),
+        seq=None if world.parted is None else world.parted.seq,
+        why=why,
+        totals=sums,
+        room=room,
+    )
+
+
+def _room(record: Record, sums: Totals) -> int | None:
+    """Return how many jobs the saved iterations pay for, together with what the record left unspent."""
+    limit, most = budget.limit(record.state), record.state.search.max_iteration_per_job
+    if limit is None or most is None:
+        return None
+    return max(0, limit - (record.iterations() - sums.iterations_saved)) // most
+
+
+def _trials(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:5]))
+    more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+    return f"trial {shown}" if len(numbers) == 1 else f"trials {shown}{more}"
+
+
+# ---------------------------------------------------------------- rows
+
+
+def recorded_row(record: Record, kind: Kind = "recorded", rule: str | None = None) -> Row:
+    """Return the record itself as a row: what others are compared with, or a rule that changes nothing."""
+    prunes = {t.number: t.last for t in record.tried if t.last is not None and t.last.fate == "pruned"}
+    rows = tuple(_as_recorded(record, trial, prunes.get(trial.number)) for trial in record.tried)
+    cuts = [row.iteration for row in rows if row.iteration is not None]
+    reached = best(record, rows)
+    return Row(
+        kind=kind,
+        rule=text_of(record.state.search.pruner) if rule is None else rule,
+        pruner=record.state.search.pruner,
+        known=True,
+        why="",
+        totals=totals(rows),
+        unknown=Totals(),
+        gone_on=0,
+        best=reached,
+        regret=regret(record, rows, reached),
+        correlation=at_cuts(record.state, cuts),
+        search=Searched(known=True, trials=len(rows), seq=None, why="", totals=totals(rows), room=None),
+        orders=None,
+        trials=rows,
+    )
+
+
+def unknown_row(record: Record, kind: Kind, rule: str, why: str) -> Row:
+    """Return a row of which nothing is known, for the one reason *why*."""
+    rows = tuple(msgspec.structs.replace(row, **_NOTHING, why=why) for row in recorded_row(record).trials)
+    return Row(
+        kind=kind,
+        rule=rule,
+        pruner=record.state.search.pruner,
+        known=False,
+        why=why,
+        totals=Totals(),
+        unknown=Totals(trials=len(rows)),
+        gone_on=0,
+        best=Best(known=False, why=why, trial=None, value=None),
+        regret=_regret(None, None, None, why),
+        correlation=Correlation(value=None, cuts=0, why=why, at=()),
+        search=Searched(known=False, trials=0, seq=None, why=why, totals=Totals(), room=None),
+        orders=None,
+        trials=rows,
+    )
+
+
+_NOTHING: dict[str, Any] = {
+    "known": False,
+    "outcome": None,
+    "pruned": None,
+    "iteration": None,
+    "iterations": None,
+    "iterations_saved": None,
+    "compute_time_saved": None,
+}
+
+
+def _as_recorded(record: Record, trial: Trial, cut: Attempt | None) -> TrialRow:
+    return TrialRow(
+        trial=trial.number,
+        recorded="running" if trial.finished is None else trial.finished.state,
+        known=True,
+        why="",
+        started=True,
+        outcome="running" if trial.finished is None else trial.finished.state,
+        pruned=cut is not None,
+        iteration=None if cut is None else cut.curves[0].iterations[cut.judged - 1],
+        iterations=sum(charge(record.state, a) for a in trial.attempts),
+        iterations_saved=0,
+        compute_time_saved=0,
+    )
+
+
+def pruner_row(record: Record, world: World, orders: Spread | None) -> Row:
+    """Return *world*, which has another pruner, beside *record*."""
+    return compared("pruner", text_of(world.pruner), record, world, orders)
+
+
+def compared(
+    kind: Kind, rule: str, record: Record, world: World, orders: Spread | None = None, search: Searched | None = None
+) -> Row:
+    """Return *world* beside *record* as a row."""
+    rows = trial_rows(record, world)
+    known, unknown = [r for r in rows if r.known], [r for r in rows if not r.known]
+    reached = best(record, rows)
+    gone_on = sum(r.pruned is None for r in unknown)
+    return Row(
+        kind=kind,
+        rule=rule,
+        pruner=world.pruner,
+        known=not unknown,
+        why=_why(unknown, gone_on),
+        totals=totals(known),
+        unknown=totals(unknown),
+        gone_on=gone_on,
+        best=reached,
+        regret=regret(record, rows, reached),
+        correlation=at_cuts(record.state, [r.iteration for r in known if r.iteration is not None]),
+        search=search or searched(record, world, rows),
+        orders=orders,
+        trials=rows,
+    )
+
+
+def _why(unknown: Sequence[TrialRow], gone_on: int) -> str:
+    """Return in words which trials are not known and why."""
+    if not unknown:
+        return ""
+    on = [r.trial for r in unknown if r.pruned is None]
+    parts = [f"{_trials(on)} would have gone on where the record pruned {'it' if gone_on == 1 else 'them'}"]
+    if others := [r.trial for r in unknown if r.pruned is not None]:
+        parts.append(f"{_trials(others)} {'is' if len(others) == 1 else 'are'} compared with what is not known")
+    return "; ".join(parts)

@@ -1,0 +1,125 @@
+"""Pruners as they are named on a command line, and what each looks at."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import Any
+
+from eventhpo.asking.catalogue import CATALOGUE, Nested
+from eventhpo.asking.checking import check_pruner
+from eventhpo.core.spec import Named
+from eventhpo.errors import Usage
+
+DEFAULT = ("MedianPruner", "SuccessiveHalvingPruner", "HyperbandPruner")
+
+# Theirs is a function of the trial's own curve; every other pruner compares it with other trials.
+_ALONE = ("NopPruner", "ThresholdPruner")
+# What they suggest follows from the seed and how many trials there are, not from what came of those.
+_BLIND = ("RandomSampler", "GridSampler", "QMCSampler")
+
+
+def pruner(text: str) -> Named:
+    """Return the pruner that *text* names: `NAME`, `NAME:key=value,...`, or a JSON object with its `name`.
+
+    Raises:
+        Usage: it names none, or an argument is wrong; the text says which and what would do.
+    """
+    named = _json(text) if text.lstrip().startswith("{") else _words(text)
+    return checked(named, text)
+
+
+def checked(named: Named, text: str) -> Named:
+    """Return *named* if it is a pruner of the catalogue with arguments that it takes.
+
+    Raises:
+        Usage: it is not; the message begins with *text*.
+    """
+    found = check_pruner(named, 1)
+    if found:
+        raise Usage("\n".join(f"pruner {text}: {one}" for one in found))
+    return named
+
+
+def _json(text: str) -> Named:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Usage(f"pruner {text}: it begins as a JSON object and is none ({error})") from error
+    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+        raise Usage(
+            f'pruner {text}: a JSON object needs the name, as {{"name": "MedianPruner", "n_startup_trials": 2}}'
+        )
+    return _named(value.pop("name"), value)
+
+
+def _words(text: str) -> Named:
+    name, colon, rest = text.partition(":")
+    return _named(name.strip(), _arguments(rest, text) if colon else {})
+
+
+def _arguments(rest: str, text: str) -> dict[str, Any]:
+    """Return `key=value,...` as TOML reads it in braces, or, a word without quotes among it, part by part."""
+    if "\n" not in rest and "\r" not in rest:
+        try:
+            return tomllib.loads(f"x = {{{rest}}}")["x"]  # type: ignore[no-any-return]
+        except (tomllib.TOMLDecodeError, RecursionError, TypeError):
+            pass
+    found: dict[str, Any] = {}
+    for part in rest.split(","):
+        key, equals, value = part.partition("=")
+        if not equals or not key.strip():
+            raise Usage(f"pruner {text}: found {part!r}, expected key=value, several separated by commas")
+        if key.strip() in found:
+            raise Usage(f"pruner {text}: {key.strip()} stands there twice")
+        found[key.strip()] = _value(value.strip())
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"x = {text}")["x"]
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return text
+
+
+def _named(name: str, args: dict[str, Any]) -> Named:
+    """Return the pruner; one inside it that is named by a word alone has its defaults."""
+    part = CATALOGUE["pruner"].get(name)
+    inner = {key for key, kind in part.args.items() if isinstance(kind, Nested)} if part is not None else set()
+    return Named(name, {k: {"name": v} if k in inner and isinstance(v, str) else v for k, v in args.items()})
+
+
+def text_of(named: Named) -> str:
+    """Return *named* as `pruner` reads it."""
+    if not named.args:
+        return named.name
+    if any(isinstance(value, dict) for value in named.args.values()):
+        inner = {key: value for key, value in named.args.items() if isinstance(value, dict)}
+        if any(len(value) > 1 for value in inner.values()):
+            return json.dumps({"name": named.name} | named.args)
+    words = (f"{key}={_word(value)}" for key, value in named.args.items())
+    return f"{named.name}:{','.join(words)}"
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, dict):
+        return str(value["name"])
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def looks_at_others(named: Named) -> bool:
+    """Whether a verdict of this pruner can depend on other trials."""
+    if named.name == "PatientPruner":
+        inner = named.args.get("wrapped_pruner")
+        return inner is not None and looks_at_others(
+            Named(inner["name"], {k: v for k, v in inner.items() if k != "name"})
+        )
+    return named.name not in _ALONE
+
+
+def is_blind(sampler: Named) -> bool:
+    """Whether what this sampler suggests does not depend on what came of other trials."""
+    if sampler.name == "PartialFixedSampler":
+        return sampler.args["base_sampler"]["name"] in _BLIND
+    return sampler.name in _BLIND

@@ -1,0 +1,117 @@
+"""Fewer workers: decided only where the record would have been the same, or its trials and their curves would."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from eventhpo.core.decide import attempts
+from eventhpo.core.ending import search_ending
+from eventhpo.core.events import (
+    AbortRequested,
+    DrivenByHand,
+    JobStarted,
+    LimitsChanged,
+    PointEnqueued,
+    Recorded,
+    SearchReopened,
+    StopAsked,
+    TrialSuggested,
+)
+from eventhpo.core.evolve import begin, evolve
+from eventhpo.core.spec import Limits
+from eventhpo.core.state import State
+from eventhpo.errors import Usage
+from replay.whatif.found import Row
+from replay.whatif.rows import Record, charge, recorded_row, unknown_row
+from replay.whatif.rules import is_blind, looks_at_others
+
+_OF_ORDER = ("patience", "target_value", "max_failed_trials")
+_OF_TIME = ("time_limit_per_job", "compute_time_limit", "wall_time_limit")
+
+
+def workers_row(record: Record, rows: Sequence[Recorded], workers: int) -> Row:
+    """Return the row of fewer workers: the record's own cells, or none.
+
+    Raises:
+        Usage: there are more than the record had, or none.
+    """
+    has = record.state.limits.num_concurrent_workers
+    if not 1 <= workers <= has:
+        raise Usage(f"num_concurrent_workers {workers}: expected 1 to {has}, which the record had at its end")
+    rule = f"num_concurrent_workers={workers}"
+    most = at_once(rows)
+    if most <= workers and not _ends_before(rows, workers):
+        return recorded_row(record, "workers", rule)
+    why = depends_on_order(record.state, rows)
+    if why is None:
+        return recorded_row(record, "workers", rule)
+    return unknown_row(record, "workers", rule, f"up to {most} jobs ran at a time, and {why}")
+
+
+def at_once(rows: Iterable[Recorded]) -> int:
+    """Return how many jobs of the record held a slot at the same time at most."""
+    state, most = None, 0
+    for row in rows:
+        state = begin(row) if state is None else evolve(state, row)
+        most = max(most, sum(a.live for a in attempts(state)))
+    return most
+
+
+def _ends_before(rows: Iterable[Recorded], workers: int) -> bool:
+    """Whether fewer workers end the search by failures before the record does: the rule counts them."""
+    state: State | None = None
+    for row in rows:
+        state = begin(row) if state is None else state
+        if row.seq == state.head.seq:
+            continue
+        if isinstance(row.event, TrialSuggested) and _ends(state, workers):
+            return True
+        evolve(state, row)
+    return False
+
+
+def _ends(state: State, workers: int) -> bool:
+    limits: Limits = state.limits
+    counts = state.totals.trials
+    others = counts["completed"] + counts["pruned"]
+    few = max(3, workers)
+    lowered = few < max(3, limits.num_concurrent_workers)
+    return lowered and not others and counts["failed"] >= few and search_ending(state) is None
+
+
+def depends_on_order(state: State, rows: Iterable[Recorded]) -> str | None:
+    """Return why the record's trials, or their ends, may depend on how many ran at a time; None if they do not."""
+    search = state.search
+    if not is_blind(search.sampler):
+        return f"{search.sampler.name} goes by what the others came to so far"
+    if state.single and looks_at_others(search.pruner):
+        return f"{search.pruner.name} compares with what the others came to so far"
+    for name in (*_OF_ORDER, *_OF_TIME):
+        if getattr(state.limits, name) is not None:
+            return f"{name} ends the search or a job by the order or the time of things"
+    return _by_events(rows) or _by_ends(state)
+
+
+def _by_events(rows: Iterable[Recorded]) -> str | None:
+    started = False
+    for row in rows:
+        started = started or isinstance(row.event, JobStarted)
+        if isinstance(row.event, DrivenByHand):
+            return "a caller asked for its jobs by hand"
+        asked = (AbortRequested, LimitsChanged, PointEnqueued, SearchReopened, StopAsked)
+        if started and isinstance(row.event, asked):
+            return f"somebody stepped in while it ran ({type(row.event).__name__}, event {row.seq})"
+    return None
+
+
+def _by_ends(state: State) -> str | None:
+    if state.finished is None:
+        return "it is not finished"
+    if state.totals.trials["failed"] or state.totals.trials["aborted"]:
+        return "some of its trials failed or were aborted"
+    most = state.search.max_iteration_per_job
+    if most is None or state.limits.total_max_jobs is None:
+        return None
+    if any(len(t.attempts) > 1 or any(charge(state, a) != most for a in t.attempts) for t in state.trials):
+        return "jobs that end before max_iteration_per_job pay for others, when they end"
+    return None
