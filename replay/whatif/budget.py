@@ -60,6 +60,10 @@ class SmallerBudget(World):
     def _open(self) -> str | None:
         return super()._open() or (None if self.parted is None else "a job that the record does not have there")
 
+    def _known_to(self) -> dict[int, int]:
+        nowhere = {} if self.parted is None else {len(self.state.trials): -1}  # of that job nothing is known
+        return super()._known_to() | nowhere
+
 
 def _lowered(row: Recorded, jobs: int) -> Recorded:
     event = row.event

@@ -14,7 +14,7 @@ from eventhpo.errors import Usage
 DEFAULT = ("MedianPruner", "SuccessiveHalvingPruner", "HyperbandPruner")
 
 # Theirs is a function of the trial's own curve; every other pruner compares it with other trials.
-_ALONE = ("NopPruner", "ThresholdPruner")
+ALONE = ("NopPruner", "ThresholdPruner")
 # What they suggest follows from the seed and how many trials there are, not from what came of those.
 _BLIND = ("RandomSampler", "GridSampler", "QMCSampler")
 
@@ -110,12 +110,18 @@ def _word(value: Any) -> str:
 
 def looks_at_others(named: Named) -> bool:
     """Whether a verdict of this pruner can depend on other trials."""
-    if named.name == "PatientPruner":
+    inner = inner_of(named)
+    return inner is not None and inner.name not in ALONE
+
+
+def inner_of(named: Named) -> Named | None:
+    """Return the pruner that a PatientPruner holds back, or *named* itself; None if there is none in it."""
+    while named.name == "PatientPruner":
         inner = named.args.get("wrapped_pruner")
-        return inner is not None and looks_at_others(
-            Named(inner["name"], {k: v for k, v in inner.items() if k != "name"})
-        )
-    return named.name not in _ALONE
+        if inner is None:
+            return None
+        named = Named(inner["name"], {key: value for key, value in inner.items() if key != "name"})
+    return named
 
 
 def is_blind(sampler: Named) -> bool:

@@ -26,11 +26,13 @@ from eventhpo.core.events import (
     SearchCreated,
     TrialFinished,
     TrialSuggested,
+    Verdict,
 )
 from eventhpo.core.evolve import begin, evolve
 from eventhpo.core.spec import Named
-from eventhpo.core.state import State, Trial
+from eventhpo.core.state import Attempt, State, Trial
 from eventhpo.errors import DamagedLog
+from replay.whatif.independence import Independence
 from replay.whatif.rules import is_blind, looks_at_others
 
 Name = tuple[int, int]  # of a trial and one of its attempts
@@ -49,6 +51,7 @@ class Unknown(msgspec.Struct, frozen=True):
 
     why: str
     gone_on: bool
+    known_to: int  # the iteration to which it is known
 
 
 class Parted(msgspec.Struct, frozen=True):
@@ -86,6 +89,8 @@ class World:
         self.differs: int | None = None  # seq of the first verdict that is another one
         self._asker = Asker(self.state)
         self._most_workers = self.state.limits.num_concurrent_workers
+        self._looked: dict[Name, int] = {}  # points whose verdict is not folded yet
+        self._independence = Independence(self.state, pruner)
         self._compares = looks_at_others(pruner)
         for row in rows[1:]:
             self._take(row)
@@ -105,6 +110,7 @@ class World:
                 self._evolve(row, event)
             case JobCreated() | InheritanceClaimed():
                 self._evolve(row, event)
+                self._begins_anew(event)
                 self._end_curve(event.trial, event.attempt)
             case BudgetUpdated():
                 self._evolve(row, self._charged(event))
@@ -134,6 +140,12 @@ class World:
         found = self.unknown.get(trial)
         return found is not None and found.gone_on
 
+    def _begins_anew(self, event: JobCreated | InheritanceClaimed) -> None:
+        """Let nothing be known of a trial whose retry may never be: what its pruner wrote is gone with it."""
+        found = self.unknown.get(event.trial)
+        if found is not None and event.attempt:
+            self.unknown[event.trial] = msgspec.structs.replace(found, known_to=-1)
+
     def _end_curve(self, trial: int, attempt: int) -> None:
         """Let nothing be judged behind the point at which the record ends a curve by a prune."""
         prune = self.prunes.get((trial, attempt))
@@ -157,43 +169,56 @@ class World:
         """Judge all that is due: the record's verdicts on it stand in a row, the first of them here."""
         while next(judgeable(self.state), None) is not None:
             for event in self._asker.answer(actions.Judge()):
-                if isinstance(event, JobsContinued):
-                    for verdict in event.verdicts:
-                        self._seen(row, verdict.trial, verdict.attempt, verdict.judged, verdict.iteration)
-                elif isinstance(event, JobPruned):
-                    self._pruned(row, event)
+                for verdict in event.verdicts if isinstance(event, JobsContinued) else (event,):
+                    assert isinstance(verdict, Verdict | JobPruned)
+                    self._verdict(row, verdict)
                 self._evolve(row, event)
 
-    def _seen(self, row: Recorded, trial: int, attempt: int, judged: int, iteration: int) -> None:
-        """Take in a verdict to go on, the record's prune there being another one."""
-        self._rests(trial, iteration)
-        prune = self.prunes.get((trial, attempt))
-        if prune is None or judged < prune.judged:
-            return
-        self._differ(row.seq)
-        why = f"goes on behind iteration {iteration}, where the record pruned it"
-        self.unknown[trial] = Unknown(why, gone_on=True)
-
-    def _pruned(self, row: Recorded, event: JobPruned) -> None:
-        self._rests(event.trial, event.iteration)
-        prune = self.prunes.get((event.trial, event.attempt))
-        if prune is None or event.judged < prune.judged:
+    def _verdict(self, row: Recorded, verdict: Verdict | JobPruned) -> None:
+        """Take in the points of one verdict, not folded yet: what they rest on, and how the record has it."""
+        name = (verdict.trial, verdict.attempt)
+        for position in range(self._looked_at(name), verdict.judged):
+            self._rests(self.state.attempt(*name), position)
+        self._looked[name] = verdict.judged
+        prune = self.prunes.get(name)
+        if isinstance(verdict, JobPruned):
+            if prune is None or verdict.judged < prune.judged:
+                self._differ(row.seq)
+            self.cuts[verdict.trial] = Cut(verdict.attempt, verdict.iteration, row.seq)
+        elif prune is not None and verdict.judged >= prune.judged:
             self._differ(row.seq)
-        self.cuts[event.trial] = Cut(event.attempt, event.iteration, row.seq)
+            self._goes_on_behind(verdict.trial, verdict.iteration)
 
-    def _rests(self, trial: int, iteration: int) -> None:
-        """Note that a verdict compares *trial* with trials of which something is not known."""
+    def _looked_at(self, name: Name) -> int:
+        return max(self._looked.get(name, 0), self.state.attempt(*name).judged)
+
+    def _goes_on_behind(self, trial: int, iteration: int) -> None:
+        before = self.unknown.get(trial)
+        known_to = iteration if before is None else before.known_to
+        why = f"goes on behind iteration {iteration}, where the record pruned it"
+        self._independence.opened()
+        self.unknown[trial] = Unknown(why, gone_on=True, known_to=known_to)
+
+    def _rests(self, attempt: Attempt, position: int) -> None:
+        """Note the first verdict on a trial that could be another one, for all that is known of the others."""
+        iteration = attempt.curves[0].iterations[position]
         least = self.state.search.min_iteration_per_job
-        if not self._compares or trial in self.unknown or (least is not None and iteration < least):
-            return
         open_one = self._open()
-        if open_one is not None:
-            self.unknown[trial] = Unknown(f"is compared with {open_one}", gone_on=False)
+        if open_one is None or attempt.trial in self.unknown or (least is not None and iteration < least):
+            return
+        if self._compares and not self._independence.holds(attempt, position, self._known_to()):
+            self._independence.opened()
+            # Whether it took further rungs at this very point hangs on the verdict.
+            self.unknown[attempt.trial] = Unknown(f"is compared with {open_one}", gone_on=False, known_to=iteration - 1)
+
+    def _known_to(self) -> dict[int, int]:
+        """Return how far each trial is known of which not all is."""
+        return {number: found.known_to for number, found in self.unknown.items()}
 
     def _open(self) -> str | None:
         """Return what there is beside the record by now and nobody knows of, None if nothing is."""
-        first = next((number for number, found in self.unknown.items() if found.gone_on), None)
-        return None if first is None else f"trial {first}, which goes on"
+        first = next(iter(self.unknown), None)
+        return None if first is None else f"trial {first}, of which not all is known"
 
     def _differ(self, seq: int) -> None:
         self.differs = seq if self.differs is None else self.differs

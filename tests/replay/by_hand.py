@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,16 +60,26 @@ class Told:
     gone_on: bool = False
     rests: bool = False
     pruned_attempt: int | None = None
+    over: bool = False  # went on, to an end that no record has
 
 
 class ByHand:
     """One pruner of Optuna's, alive for the whole search, fed with the curves of a log."""
 
-    def __init__(self, rows: Sequence[Recorded], pruner: optuna.pruners.BasePruner, *, alone: bool) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Recorded],
+        pruner: optuna.pruners.BasePruner,
+        *,
+        alone: bool,
+        chance: random.Random | None = None,
+    ) -> None:
+        """Feed *pruner*; with *chance* trials that go on behind the record's prune do so, somehow."""
         first = rows[0].event
         assert isinstance(first, SearchCreated)
         self.search = first.search
         self.alone = alone
+        self.chance = chance
         self.storage = Storage()
         maximize = self.search.objectives[0].sign.startswith("max")
         direction = StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE
@@ -147,6 +158,7 @@ class ByHand:
     def _judge(self, number: int, attempt: int, judged: int) -> None:
         told, job = self.told[number], self.jobs[number, attempt]
         for position in range(job.judged, judged):
+            self._go_on()
             if told.pruned_at is not None:
                 return
             self._point(number, attempt, position)
@@ -171,6 +183,27 @@ class ByHand:
             return
         recorded = self.prunes.get((number, attempt))
         told.gone_on = recorded is not None and recorded.judged == position + 1
+
+    def _go_on(self) -> None:
+        """Have trials that go on report something that no record has."""
+        if self.chance is None:
+            return
+        for number, told in self.told.items():
+            if told.gone_on and not told.over and self.chance.random() < 0.4:
+                self._invent(number, told, self.chance)
+
+    def _invent(self, number: int, told: Told, chance: random.Random) -> None:
+        trial = optuna.trial.Trial(self.study, number)
+        last = self.storage.get_trial(number).last_step
+        assert last is not None
+        iteration, value = last + chance.randint(1, 2), chance.choice((-1e6, 1e6, chance.random(), math.nan))
+        trial.report(value, iteration)
+        if trial.should_prune():
+            told.over = True
+            self.storage.set_trial_state_values(number, TrialState.PRUNED)
+        elif not math.isnan(value) and (iteration >= 8 or chance.random() < 0.4):
+            told.over = True
+            self.storage.set_trial_state_values(number, TrialState.COMPLETE, [value])
 
     def _finished(self, event: TrialFinished) -> None:
         told = self.told[event.trial]

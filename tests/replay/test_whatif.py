@@ -394,7 +394,7 @@ BUDGETS: dict[str, tuple[dict[str, Any], int, dict[str, Any]]] = {
                 3,
                 "a seq",
                 "jobs that end early leave room for another one, which the record has later if at all",
-            )
+            ),
         },
     ),
 }
