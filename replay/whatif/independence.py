@@ -21,6 +21,8 @@ from replay.whatif.rules import ALONE, inner_of
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
+    from eventhpo.asking.view import StateView
+
 _HUGE = 1e300  # better or worse than any value, and still a number where a percentile interpolates
 _RUNGS = ("SuccessiveHalvingPruner", "HyperbandPruner")
 _PERCENTILES = ("MedianPruner", "PercentilePruner")
@@ -33,6 +35,7 @@ class Independence:
         self._state, self._pruner = state, pruner
         self._inner = inner_of(pruner)
         self._settled = True  # what "auto" means, before anything was unknown
+        self._view: StateView | None = None
 
     def opened(self) -> None:
         """Note that something becomes unknown now."""
@@ -59,7 +62,7 @@ class Independence:
         from eventhpo.asking.named import build_pruner, quiet  # noqa: PLC0415
         from eventhpo.asking.view import STUDY, StateView  # noqa: PLC0415
 
-        view = StateView(self._state)
+        view = self._view = self._view or StateView(self._state)
         view.refresh()
         complete = view.get_all_trials(STUDY, deepcopy=False, states=(TrialState.COMPLETE,))
         known = [t for t in complete if t.number not in unknown]

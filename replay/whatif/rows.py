@@ -178,7 +178,7 @@ def searched(record: Record, world: World, rows: Sequence[TrialRow]) -> Searched
     if world.parted is not None:
         why = world.parted.why
     elif open_ones:
-        why = f"{_trials(open_ones)} unknown"
+        why = f"what becomes of {_trials(open_ones)} is not known"
     else:
         why = f"what is saved would have paid for more ({room})" if room else ""
     return Searched(

@@ -104,13 +104,16 @@ def _said(found: WhatIf, row: Row) -> Iterator[str]:
         count = words.plural(rest.trials - row.gone_on, "unknown trial")
         yield f"  {count}, by the recorded curves alone: {rest.pruned} pruned, {rest.iterations_saved} iterations saved"
     if row.regret.killed and row.regret.why:
-        yield f"regret: unknown: {row.regret.why}"
+        yield f"winner: its cost is unknown: {row.regret.why}"
+    if row.regret.killed is None and found.winner is not None and row.regret.why != row.why:
+        yield f"winner: unknown: {row.regret.why}"
     if row.why != row.search.why and row.search.why:
         where = "" if row.search.seq is None else f"from event {row.search.seq} on "
         yield f"same search: {where}{row.search.why}"
     if row.search.seq is not None and row.kind == "pruner":
         sums = row.search.totals
-        yield f"  the {sums.trials} before it that are known: {sums.pruned} pruned, {sums.iterations_saved} iterations saved"
+        known = words.plural(sums.trials, "known trial")
+        yield f"  {known} before it: {sums.pruned} pruned, {sums.iterations_saved} iterations saved"
     if row.correlation.value is None and row.correlation.at:
         yield f"rank corr.: {row.correlation.why}"
     if row.orders is not None:

@@ -37,7 +37,7 @@ def workers_row(record: Record, rows: Sequence[Recorded], workers: int) -> Row:
     """
     has = record.state.limits.num_concurrent_workers
     if not 1 <= workers <= has:
-        raise Usage(f"num_concurrent_workers {workers}: expected 1 to {has}, which the record had at its end")
+        raise Usage(f"num_concurrent_workers {workers}: expected {_from_1(has)}, which the record had")
     rule = f"num_concurrent_workers={workers}"
     most = at_once(rows)
     if most <= workers and not _ends_before(rows, workers):
@@ -115,3 +115,7 @@ def _by_ends(state: State) -> str | None:
     if any(len(t.attempts) > 1 or any(charge(state, a) != most for a in t.attempts) for t in state.trials):
         return "jobs that end before max_iteration_per_job pay for others, when they end"
     return None
+
+
+def _from_1(most: int) -> str:
+    return "1" if most == 1 else f"1 to {most}"

@@ -30,11 +30,10 @@ ABOVE_6 = Named("ThresholdPruner", {"upper": 6.0})
 ABOVE_4 = Named("ThresholdPruner", {"upper": 4.5})
 MEDIAN = Named("MedianPruner", {"n_startup_trials": 1})
 NOP = Named("NopPruner")
-BIG = 50  # jobs; the search ends when its trials do
 
 
 def log(path: Path, curves: Sequence[Sequence[float]] | Mapping[tuple[int, int], Script], **more: Any) -> Path:
-    """Record a search whose trials report *curves*, in turn, from iteration 1, a point a poll, and end by themselves."""
+    """Record a search whose trials report *curves* in turn, from iteration 1, a point a poll, and end by themselves."""
 
     def script(trial: int, attempt: int, params: object) -> Script:
         if isinstance(curves, Mapping):
@@ -80,7 +79,7 @@ CASES: dict[str, tuple[dict[str, Any], Named, dict[str, Any]]] = {
             "best": (False, "trial 2 may be better", 0, 1.0),
             "regret": (False, None, 0.0, ""),
             "correlation": (None, 0, "nothing is cut", ()),
-            "search": (False, 3, None, "trial 2 unknown"),
+            "search": (False, 3, None, "what becomes of trial 2 is not known"),
             "trials": {2: (False, None, None, None, None)},
         },
     ),
@@ -117,7 +116,7 @@ CASES: dict[str, tuple[dict[str, Any], Named, dict[str, Any]]] = {
             "best": (False, "trials 1, 2 may be better", 0, 1.0),
             "regret": (False, None, 0.0, ""),
             "correlation": (None, 0, "nothing is cut", ()),
-            "search": (False, 3, None, "trials 1, 2 unknown"),
+            "search": (False, 3, None, "what becomes of trials 1, 2 is not known"),
             "trials": {1: (False, None, None, None, None), 2: (False, True, 3, 3, 1)},
         },
     ),
