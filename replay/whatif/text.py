@@ -35,8 +35,11 @@ def _about(found: WhatIf) -> Iterator[str]:
 
 
 def _cells(found: WhatIf, row: Row) -> list[str]:
-    rule = f"recorded: {row.rule}" if row.kind == "recorded" else row.rule
-    return [words.line(rule), _known(row), *_sums(found, row), _best(row), _winner(row.regret), *_rest(row)]
+    return [_label(row), _known(row), *_sums(found, row), _best(row), _winner(row.regret), *_rest(row)]
+
+
+def _label(row: Row) -> str:
+    return words.line(f"recorded: {row.rule}" if row.kind == "recorded" else row.rule)
 
 
 def _known(row: Row) -> str:
@@ -92,7 +95,7 @@ def _below(found: WhatIf, trials: bool) -> Iterator[str]:
             said += aligned([_TRIAL_HEAD, *map(_trial, row.trials)])
         if said:
             yield ""
-            yield f"{words.line(row.rule)}:"
+            yield f"{_label(row)}:"
             yield from (f"  {one}" for one in said)
 
 

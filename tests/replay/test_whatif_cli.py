@@ -22,7 +22,7 @@ winner: trial 2, validation/loss = 0.5
 
 rule                       known   pruned  saved     compute  best  winner                  rank corr.  same search
 recorded: NopPruner        3 of 3  0       -         -        0.5   kept                    -           yes
-ThresholdPruner:upper=6.0  3 of 3  1       3 (25 %)  4.5 s    1     pruned at 1, costs 0.5  -0.50       yes
+ThresholdPruner:upper=6.0  3 of 3  1       3 (25 %)  6.8 s    1     pruned at 1, costs 0.5  -0.50       yes
 NopPruner                  3 of 3  0       0 (0 %)   0.0 s    0.5   kept                    -           yes
 """
 
@@ -30,9 +30,16 @@ UNKNOWN = """\
 simulated: 3 trials, 9 iterations, 22.0 s of compute time, up to event 44
 winner: trial 0, validation/loss = 1
 
-rule                                 known   pruned   saved    compute  best  winner  rank corr.  same search
-recorded: ThresholdPruner:upper=6.0  3 of 3  1        -        -        1     kept    -           yes
-NopPruner                            2 of 3  0        0 (0 %)  0.0 s    1 ?   kept    -           unknown
+rule                                 known   pruned  saved    compute  best  winner  rank corr.  same search
+recorded: ThresholdPruner:upper=6.0  3 of 3  1       -        -        1     kept    -           yes
+NopPruner                            2 of 3  0       0 (0 %)  0.0 s    1 ?   kept    -           unknown
+
+recorded: ThresholdPruner:upper=6.0:
+  rank corr.: fewer than 3 completed trials reach a cut, or their values are equal
+  trial  recorded   here       pruned at  iterations  saved
+  0      completed  completed  -          4           0
+  1      completed  completed  -          4           0
+  2      pruned     pruned     1          1           0
 
 NopPruner:
   unknown: trial 2 would have gone on where the record pruned it
