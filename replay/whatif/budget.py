@@ -56,13 +56,13 @@ class SmallerBudget(World):
         if budget.fits(self.state) and budget.trials_left(self.state):
             why = "jobs that end early leave room for another one, which the record has later if at all"
             self.parted = Parted(row.seq, len(self.state.trials), why)
+            self._has_more = True
 
     def _open(self) -> str | None:
         return super()._open() or (None if self.parted is None else "a job that the record does not have there")
 
-    def _known_to(self) -> dict[int, int]:
-        nowhere = {} if self.parted is None else {len(self.state.trials): -1}  # of that job nothing is known
-        return super()._known_to() | nowhere
+    def _is_another(self) -> bool:
+        return self.ended is not None
 
 
 def _lowered(row: Recorded, jobs: int) -> Recorded:

@@ -89,8 +89,8 @@ class Searched(msgspec.Struct, frozen=True, kw_only=True):
     """How far the search itself would have been the same: the first `trials` of the record.
 
     `totals` are over those of them that are known. `seq` is the event at which it parts, None
-    if it never does. `room` is how many more jobs the saved iterations would have paid for; what
-    those would have found is never known. None where the budget is none of iterations.
+    if it never does. `room` is how many more jobs the saved iterations would have paid for at the
+    end, None where that is not known; what those would have found is known never.
     """
 
     known: bool

@@ -172,15 +172,14 @@ def searched(record: Record, world: World, rows: Sequence[TrialRow]) -> Searched
     end = len(record.state.trials) if world.parted is None else world.parted.trial
     same = [row for row in rows if row.trial < end]
     sums = totals(row for row in same if row.known)
-    reached = world.parted is None
     open_ones = [row.trial for row in same if not row.known]
-    room = _room(record, sums) if reached and not open_ones else None
+    room = None
     if world.parted is not None:
         why = world.parted.why
     elif open_ones:
         why = f"what becomes of {_trials(open_ones)} is not known"
     else:
-        why = f"what is saved would have paid for more ({room})" if room else ""
+        why, room = _what_is_saved(record, sums)
     return Searched(
         known=not why,
         trials=len(same),
@@ -191,12 +190,21 @@ def searched(record: Record, world: World, rows: Sequence[TrialRow]) -> Searched
     )
 
 
-def _room(record: Record, sums: Totals) -> int | None:
-    """Return how many jobs the saved iterations pay for, together with what the record left unspent."""
+def _what_is_saved(record: Record, sums: Totals) -> tuple[str, int | None]:
+    """Return in words what the savings would have gone into, and for how many jobs they are enough if that is known."""
+    end = record.state.ending
+    if not sums.iterations_saved or (end is not None and end.reason not in (*_OF_TIME, "budget")):
+        return "", 0
     limit, most = budget.limit(record.state), record.state.search.max_iteration_per_job
-    if limit is None or most is None:
-        return None
-    return max(0, limit - (record.iterations() - sums.iterations_saved)) // most
+    room = None
+    if limit is not None and most is not None:
+        room = max(0, limit - (record.iterations() - sums.iterations_saved)) // most
+    if end is None or end.reason in _OF_TIME:
+        return "what is saved would have gone into more jobs", room
+    return (f"what is saved would have paid for more ({room})" if room else ""), room or 0
+
+
+_OF_TIME = ("stop", "wall_time_limit", "compute_time_limit")
 
 
 def _trials(numbers: Sequence[int]) -> str:
@@ -316,7 +324,9 @@ def _why(unknown: Sequence[TrialRow], gone_on: int) -> str:
     if not unknown:
         return ""
     on = [r.trial for r in unknown if r.pruned is None]
-    parts = [f"{_trials(on)} would have gone on where the record pruned {'it' if gone_on == 1 else 'them'}"]
+    parts = []
+    if on:
+        parts.append(f"{_trials(on)} would have gone on where the record stopped {'it' if gone_on == 1 else 'them'}")
     if others := [r.trial for r in unknown if r.pruned is not None]:
         parts.append(f"{_trials(others)} {'is' if len(others) == 1 else 'are'} compared with what is not known")
     return "; ".join(parts)

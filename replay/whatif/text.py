@@ -84,7 +84,7 @@ def _rest(row: Row) -> list[str]:
 
 def _same(row: Row) -> str:
     if row.search.seq is None:
-        return NOTHING if not row.search.trials else "but for its end" if row.search.room else NOTHING
+        return "but for its end" if row.known else NOTHING
     return f"first {words.plural(row.search.trials, 'trial')}"
 
 

@@ -9,6 +9,9 @@ from eventhpo.core.ending import search_ending
 from eventhpo.core.events import (
     AbortRequested,
     DrivenByHand,
+    Event,
+    JobPruned,
+    JobsContinued,
     JobStarted,
     LimitsChanged,
     PointEnqueued,
@@ -99,9 +102,15 @@ def _by_events(rows: Iterable[Recorded]) -> str | None:
         if isinstance(row.event, DrivenByHand):
             return "a caller asked for its jobs by hand"
         asked = (AbortRequested, LimitsChanged, PointEnqueued, SearchReopened, StopAsked)
+        if isinstance(row.event, JobPruned) or _too_late(row.event):
+            return f"whether a prune comes in time depends on when the jobs are looked at (event {row.seq})"
         if started and isinstance(row.event, asked):
             return f"somebody stepped in while it ran ({type(row.event).__name__}, event {row.seq})"
     return None
+
+
+def _too_late(event: Event) -> bool:
+    return isinstance(event, JobsContinued) and any(verdict.too_late for verdict in event.verdicts)
 
 
 def _by_ends(state: State) -> str | None:
@@ -109,6 +118,8 @@ def _by_ends(state: State) -> str | None:
         return "it is not finished"
     if state.totals.trials["failed"] or state.totals.trials["aborted"]:
         return "some of its trials failed or were aborted"
+    if any(t.finished is not None and "NaN" in t.finished.why for t in state.trials):
+        return "a value that is NaN was told as the worst so far"
     most = state.search.max_iteration_per_job
     if most is None or state.limits.total_max_jobs is None:
         return None

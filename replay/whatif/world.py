@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from eventhpo.core import actions, budget, codec, ending, outcome
-from eventhpo.core.decide import judgeable
+from eventhpo.core.decide import judgeable, unfinished
 from eventhpo.core.events import (
     BudgetUpdated,
     Event,
@@ -24,6 +24,7 @@ from eventhpo.core.events import (
     JobsContinued,
     Recorded,
     SearchCreated,
+    SearchEnding,
     TrialFinished,
     TrialSuggested,
     Verdict,
@@ -89,6 +90,7 @@ class World:
         self.differs: int | None = None  # seq of the first verdict that is another one
         self._asker = Asker(self.state)
         self._most_workers = self.state.limits.num_concurrent_workers
+        self._has_more = False  # jobs that the record does not have
         self._looked: dict[Name, int] = {}  # points whose verdict is not folded yet
         self._independence = Independence(self.state, pruner)
         self._compares = looks_at_others(pruner)
@@ -116,6 +118,9 @@ class World:
                 self._evolve(row, self._charged(event))
             case TrialFinished():
                 self._evolve(row, self._finished(event))
+            case SearchEnding():
+                self._end(row, event)
+                self._evolve(row, event)
             case _:
                 self._evolve(row, event)
 
@@ -163,6 +168,32 @@ class World:
             return event
         return outcome.finish(self.state, trial)
 
+    def _end(self, row: Recorded, event: SearchEnding) -> None:
+        """Note what the record's end does not say of this search, once it is another one."""
+        if not self._is_another():
+            return
+        if event.reason == "compute_time_limit":
+            for trial in list(unfinished(self.state)):
+                self._cut_off(trial)
+        elif event.reason in ("patience", "target_value", "failures") and self.parted is None:
+            found = ending.search_ending(self.state)
+            if found is None or found.reason != event.reason:
+                why = f"the search would not have ended there ({event.reason})"
+                self.parted = Parted(row.seq, len(self.state.trials), why)
+
+    def _is_another(self) -> bool:
+        return self.differs is not None
+
+    def _cut_off(self, trial: Trial) -> None:
+        """Let *trial* go on: with less compute time behind it, its job would not have been stopped."""
+        attempt = trial.last
+        if attempt is None or attempt.fate is not None or attempt.ended is not None or trial.number in self.unknown:
+            return
+        known_to = attempt.curves[0].iterations[attempt.judged - 1] if attempt.judged else -1
+        self._independence.opened()
+        why = "goes on where the record stopped it, as compute_time_limit was reached"
+        self.unknown[trial.number] = Unknown(why, gone_on=True, known_to=known_to)
+
     # ------------------------------------------------------------ verdicts
 
     def _judge(self, row: Recorded) -> None:
@@ -206,7 +237,9 @@ class World:
         open_one = self._open()
         if open_one is None or attempt.trial in self.unknown or (least is not None and iteration < least):
             return
-        if self._compares and not self._independence.holds(attempt, position, self._known_to()):
+        if not self._compares:
+            return
+        if self._has_more or not self._independence.holds(attempt, position, self._known_to()):
             self._independence.opened()
             # Whether it took further rungs at this very point hangs on the verdict.
             self.unknown[attempt.trial] = Unknown(f"is compared with {open_one}", gone_on=False, known_to=iteration - 1)

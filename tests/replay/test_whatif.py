@@ -28,6 +28,7 @@ STEADY = (3.0, 3.0, 3.0, 3.0)
 CURVES = (GOOD, EVEN, LATE)
 ABOVE_6 = Named("ThresholdPruner", {"upper": 6.0})
 ABOVE_4 = Named("ThresholdPruner", {"upper": 4.5})
+ABOVE_20 = Named("ThresholdPruner", {"upper": 20.0})
 MEDIAN = Named("MedianPruner", {"n_startup_trials": 1})
 NOP = Named("NopPruner")
 
@@ -72,7 +73,7 @@ CASES: dict[str, tuple[dict[str, Any], Named, dict[str, Any]]] = {
         NOP,
         {
             "known": False,
-            "why": "trial 2 would have gone on where the record pruned it",
+            "why": "trial 2 would have gone on where the record stopped it",
             "totals": (2, 0, 8, 0),
             "unknown": (1, 0, 0, 0),
             "gone_on": 1,
@@ -109,7 +110,7 @@ CASES: dict[str, tuple[dict[str, Any], Named, dict[str, Any]]] = {
         Named("MedianPruner", {"n_startup_trials": 1, "n_warmup_steps": 2}),
         {
             "known": False,
-            "why": "trial 1 would have gone on where the record pruned it; trial 2 is compared with what is not known",
+            "why": "trial 1 would have gone on where the record stopped it; trial 2 is compared with what is not known",
             "totals": (1, 0, 4, 0),
             "unknown": (2, 1, 3, 1),
             "gone_on": 1,
@@ -210,6 +211,34 @@ CASES: dict[str, tuple[dict[str, Any], Named, dict[str, Any]]] = {
             "totals": (5, 1, 17, 3),
             "search": (False, 4, "a seq", "the search would have ended before it (patience)"),
         },
+    ),
+}
+
+
+CASES |= {
+    "a search that would not have ended there": (
+        {"curves": (EVEN, LATE), "target_value": 0.5, "total_max_jobs": 9},
+        ABOVE_6,
+        {
+            "known": True,
+            "totals": (2, 1, 5, 3),
+            "search": (False, 2, "a seq", "the search would not have ended there (target_value)"),
+        },
+    ),
+    "a job that the compute time limit stopped would have gone on": (
+        {"curves": (LATE, EVEN * 9), "compute_time_limit": 0.4},
+        ABOVE_6,
+        {
+            "known": False,
+            "why": "trial 1 would have gone on where the record stopped it",
+            "totals": (1, 1, 1, 3),
+            "gone_on": 1,
+        },
+    ),
+    "savings of a search that a limit of time ended": (
+        {"curves": (LATE, GOOD), "wall_time_limit": 0.7, "total_max_jobs": 9},
+        ABOVE_6,
+        {"search": (False, 3, None, "what is saved would have gone into more jobs")},
     ),
 }
 
@@ -437,14 +466,15 @@ def test_a_budget_that_is_none_or_larger_is_refused(jobs: int, tmp_path: Path) -
 TWO: dict[str, Any] = {"curves": CURVES, "num_concurrent_workers": 2}
 WORKERS: dict[str, tuple[dict[str, Any], bool, str]] = {
     "a blind sampler, no pruner": (TWO, True, ""),
-    "a pruner that looks at its own curve": (TWO | {"pruner": ABOVE_6}, True, ""),
+    "a pruner that looks at its own curve and never prunes": (TWO | {"pruner": ABOVE_20}, True, ""),
+    "a prune": (TWO | {"pruner": ABOVE_6}, False, "whether a prune comes in time"),
     "never more at once": ({"curves": CURVES[:1], "num_concurrent_workers": 2, "pruner": MEDIAN}, True, ""),
     "a sampler that sees the others": (TWO | {"sampler": Named("TPESampler")}, False, "TPESampler goes by"),
     "a pruner that compares": (TWO | {"pruner": MEDIAN}, False, "MedianPruner compares"),
     "a limit of order": (TWO | {"patience": 9}, False, "patience ends"),
     "a limit of time": (TWO | {"wall_time_limit": 900.0}, False, "wall_time_limit ends"),
     "jobs that end early pay for others": (
-        TWO | {"max_iteration_per_job": 4, "pruner": ABOVE_6},
+        TWO | {"max_iteration_per_job": 5},
         False,
         "jobs that end before max_iteration_per_job",
     ),

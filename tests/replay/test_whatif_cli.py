@@ -42,7 +42,7 @@ recorded: ThresholdPruner:upper=6.0:
   2      pruned     pruned     1          1           0
 
 NopPruner:
-  unknown: trial 2 would have gone on where the record pruned it
+  unknown: trial 2 would have gone on where the record stopped it
   same search: what becomes of trial 2 is not known
   orders: 0 of 2 shuffled ones are known (seed 7); in the others a trial goes on behind the record's prune
   trial  recorded   here       pruned at  iterations  saved
