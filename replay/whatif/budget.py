@@ -13,6 +13,7 @@ from eventhpo.core.events import (
     JobCreated,
     LimitsChanged,
     Recorded,
+    RequestLapsed,
     SearchCreated,
     TrialSuggested,
 )
@@ -37,6 +38,8 @@ class SmallerBudget(World):
     def _take(self, row: Recorded) -> None:
         event = row.event
         if isinstance(event, TrialSuggested) and not self._fits(row):
+            if event.request is not None:
+                self._evolve(row, RequestLapsed(request=event.request, why="no budget is left"))
             return
         if isinstance(event, JobCreated) and event.attempt and not budget.fits(self.state):
             return  # a retry for which there is no room

@@ -42,8 +42,8 @@ def workers_row(record: Record, rows: Sequence[Recorded], workers: int) -> Row:
     if not 1 <= workers <= has:
         raise Usage(f"num_concurrent_workers {workers}: expected {_from_1(has)}, which the record had")
     rule = f"num_concurrent_workers={workers}"
-    most = at_once(rows)
-    if most <= workers and not _ends_before(rows, workers):
+    most, allowed = at_once(rows)
+    if workers >= allowed or (most <= workers and not _ends_before(rows, workers)):
         return recorded_row(record, "workers", rule)
     why = depends_on_order(record.state, rows)
     if why is None:
@@ -51,13 +51,14 @@ def workers_row(record: Record, rows: Sequence[Recorded], workers: int) -> Row:
     return unknown_row(record, "workers", rule, f"up to {most} jobs ran at a time, and {why}")
 
 
-def at_once(rows: Iterable[Recorded]) -> int:
-    """Return how many jobs of the record held a slot at the same time at most."""
-    state, most = None, 0
+def at_once(rows: Iterable[Recorded]) -> tuple[int, int]:
+    """Return how many jobs of the record held a slot at the same time at most, and how many were allowed to."""
+    state, most, allowed = None, 0, 0
     for row in rows:
         state = begin(row) if state is None else evolve(state, row)
         most = max(most, sum(a.live for a in attempts(state)))
-    return most
+        allowed = max(allowed, state.limits.num_concurrent_workers)
+    return most, allowed
 
 
 def _ends_before(rows: Iterable[Recorded], workers: int) -> bool:
