@@ -10,6 +10,7 @@ from eventhpo.core import actions, budget
 from eventhpo.core.decide import next_action
 from eventhpo.core.events import (
     BudgetUpdated,
+    JobAdopted,
     JobCreated,
     LimitsChanged,
     Recorded,
@@ -20,7 +21,7 @@ from eventhpo.core.events import (
 from eventhpo.core.spec import Named
 from eventhpo.errors import Usage
 from replay.whatif.found import Row, Searched
-from replay.whatif.rows import Record, compared, totals, trial_rows
+from replay.whatif.rows import Record, compared, totals, trial_rows, unknown_row
 from replay.whatif.world import Parted, World
 
 
@@ -40,6 +41,8 @@ class SmallerBudget(World):
         if isinstance(event, TrialSuggested) and not self._fits(row):
             if event.request is not None:
                 self._evolve(row, RequestLapsed(request=event.request, why="no budget is left"))
+            return
+        if isinstance(event, JobAdopted) and event.trial >= len(self.state.trials) and self.ended is not None:
             return
         if isinstance(event, JobCreated) and event.attempt and not budget.fits(self.state):
             return  # a retry for which there is no room
@@ -90,7 +93,11 @@ def budget_row(record: Record, rows: Sequence[Recorded], total_max_jobs: int) ->
     if total_max_jobs < 1 or (has is not None and total_max_jobs > has):
         most = "at least 1" if has is None else f"from 1 to {has}, which the record had"
         raise Usage(f"total_max_jobs {total_max_jobs}: expected {most}; what a larger budget would find is not known")
-    world = SmallerBudget(rows, record.state.search.pruner, total_max_jobs)
+    rule, named = f"total_max_jobs={total_max_jobs}", record.state.search.pruner
+    if named.is_foreign:
+        why = f"{named.name} is no pruner of Optuna's, and the log alone cannot ask it again"
+        return unknown_row(record, "budget", rule, why)
+    world = SmallerBudget(rows, named, total_max_jobs)
     each = trial_rows(record, world)
     started = [row for row in each if row.started]
     open_ones = [row for row in started if not row.known]
@@ -103,4 +110,4 @@ def budget_row(record: Record, rows: Sequence[Recorded], total_max_jobs: int) ->
         totals=totals(row for row in started if row.known),
         room=None,
     )
-    return compared("budget", f"total_max_jobs={total_max_jobs}", record, world, search=search)
+    return compared("budget", rule, record, world, search=search)

@@ -281,7 +281,7 @@ def _as_recorded(record: Record, trial: Trial, cut: Attempt | None) -> TrialRow:
         started=True,
         outcome="running" if trial.finished is None else trial.finished.state,
         pruned=cut is not None,
-        iteration=None if cut is None else cut.curves[0].iterations[cut.judged - 1],
+        iteration=None if cut is None or not cut.judged else cut.curves[0].iterations[cut.judged - 1],
         iterations=sum(charge(record.state, a) for a in trial.attempts),
         iterations_saved=0,
         compute_time_saved=0,

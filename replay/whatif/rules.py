@@ -91,7 +91,7 @@ def _named(name: str, args: dict[str, Any]) -> Named:
 
 
 def text_of(named: Named) -> str:
-    """Return *named* as `pruner` reads it."""
+    """Return *named* as `pruner` reads it; of a class that is not Optuna's, its name."""
     if not named.args:
         return named.name
     if any(isinstance(value, dict) for value in named.args.values()):
@@ -126,6 +126,8 @@ def inner_of(named: Named) -> Named | None:
 
 def is_blind(sampler: Named) -> bool:
     """Whether what this sampler suggests does not depend on what came of other trials."""
+    if sampler.is_foreign:
+        return False
     if sampler.name == "PartialFixedSampler":
         return sampler.args["base_sampler"]["name"] in _BLIND
     return sampler.name in _BLIND

@@ -18,6 +18,7 @@ from eventhpo.core.events import (
     BudgetUpdated,
     Event,
     InheritanceClaimed,
+    JobAdopted,
     JobCreated,
     JobEnded,
     JobPruned,
@@ -118,6 +119,11 @@ class World:
                 self._evolve(row, self._charged(event))
             case TrialFinished():
                 self._evolve(row, self._finished(event))
+            case JobAdopted(trial=trial):
+                self._evolve(row, event)
+                self._independence.opened()
+                why = "was taken up again as the log had lost its tail, and verdicts with it"
+                self.unknown[trial] = Unknown(why, gone_on=False, known_to=-1)
             case SearchEnding():
                 self._end(row, event)
                 self._evolve(row, event)
@@ -133,12 +139,13 @@ class World:
         if number is None or isinstance(event, TrialSuggested | JobPruned):
             return False
         if number >= len(self.state.trials):
-            return True
+            return not isinstance(event, JobAdopted)
         trial = self.state.trials[number]
         if self._goes_on(number):
             return isinstance(event, JobEnded | BudgetUpdated | TrialFinished)
-        if isinstance(event, JobCreated):
-            return (trial.last is not None and trial.last.fate == "pruned") or event.attempt > len(trial.attempts)
+        if isinstance(event, JobCreated | JobAdopted):
+            skips = isinstance(event, JobCreated) and event.attempt > len(trial.attempts)
+            return skips or (trial.last is not None and trial.last.fate == "pruned")
         return attempt is not None and attempt >= len(trial.attempts)
 
     def _goes_on(self, trial: int) -> bool:
@@ -274,6 +281,8 @@ class World:
 
     def _other_suggestion(self, event: TrialSuggested) -> str | None:
         sampler = self.state.search.sampler
+        if sampler.is_foreign:
+            return f"{sampler.name} is no sampler of Optuna's, and the log alone cannot ask it again"
         if not is_blind(sampler):
             open_ones = [n for n, found in self.unknown.items() if found.gone_on]
             if open_ones:

@@ -10,6 +10,7 @@ import msgspec
 import optuna
 import pytest
 
+from eventhpo.core.events import AdoptedCurve, JobAdopted, SearchEnding
 from eventhpo.core.evolve import fold
 from eventhpo.core.spec import Named, Objective, Search
 from eventhpo.errors import DamagedLog, Usage
@@ -18,10 +19,12 @@ from eventhpo.testing.searches import LOSS, search, simulate
 from eventhpo.testing.simulated import Script
 from replay import whatif
 from replay.whatif import Row, WhatIf
+from replay.whatif.ask import of_rows
 from replay.whatif.correlation import ranks, spearman
 from replay.whatif.orders import order
 from replay.whatif.rules import pruner, text_of
 from replay.whatif.world import World
+from tests.asking.test_own import Above, Halves, rows_of
 
 GOOD, EVEN, LATE = (4.0, 3.0, 2.0, 1.0), (5.0, 5.0, 5.0, 5.0), (9.0, 0.5, 0.5, 0.5)
 STEADY = (3.0, 3.0, 3.0, 3.0)
@@ -327,6 +330,40 @@ def test_every_prefix_of_a_log_can_be_asked(tmp_path: Path) -> None:
     for end in range(1, len(rows) + 1):
         found = whatif(path, [NOP, MEDIAN], at=end)
         assert [row.totals.trials + row.unknown.trials for row in found.rows[1:]] == [len(found.rows[0].trials)] * 2
+
+
+def test_a_sampler_or_pruner_that_is_not_optunas_is_not_asked_again(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path / "sampler.db", sampler=Halves(), num_concurrent_workers=1)
+    row = of_rows(rows, [Named("ThresholdPruner", {"upper": 0.0})]).rows[1]
+    assert row.totals.pruned == len(row.trials)
+    assert "the log alone cannot ask it again" in row.search.why
+    rows = rows_of(tmp_path / "pruner.db", pruner=Above(0.7))
+    recorded, pruned, smaller = of_rows(rows, [NOP], max_total_jobs=1).rows
+    assert recorded.totals.pruned == pruned.gone_on > 0
+    assert not smaller.known
+    assert "the log alone cannot ask it again" in smaller.why
+
+
+@pytest.mark.parametrize("fate", [None, "pruned"])
+def test_a_job_that_was_taken_up_again_behind_a_lost_tail_is_not_known(fate: Any, tmp_path: Path) -> None:
+    rows = read(log(tmp_path / "search.db", CURVES)).rows
+    end = next(k for k, row in enumerate(rows) if isinstance(row.event, SearchEnding))
+    again = JobAdopted(
+        trial=3,
+        attempt=0,
+        key="k",
+        job_id="sim-9",
+        params={"General/x": 0.5},
+        slot=0,
+        launched=True,
+        curves=(AdoptedCurve(title=LOSS.title, series=LOSS.series, iterations=(1, 2), values=(9.0, 9.0)),),
+        fate=fate,
+        judged=2 if fate else 0,
+    )
+    found = of_rows([*rows[:end], msgspec.structs.replace(rows[end], event=again)], [NOP, ABOVE_6], max_total_jobs=3)
+    for row in found.rows[1:3]:
+        assert {t.trial: t.known for t in row.trials} == {0: True, 1: True, 3: False}  # the third had no job yet
+        assert "had lost its tail" in row.trials[-1].why
 
 
 # ---------------------------------------------------------------- orders
