@@ -6,8 +6,7 @@ Every log of these tests is walked when its test is over.
 from __future__ import annotations
 
 import pytest
-from clearml.automation import ClearmlJob
-from clearml.automation import DiscreteParameterRange
+from clearml.automation import ClearmlJob, DiscreteParameterRange
 
 from eventhpo import OptimizerOptuna
 from eventhpo.core.events import (

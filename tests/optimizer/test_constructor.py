@@ -474,3 +474,11 @@ def test_a_name_in_the_command_that_is_nearly_one_of_the_space_is_told_and_stays
     assert told == [
         "jobs.command[3]: {General/y} is no name of the space and stays as it is; did you mean {General/x}?"
     ]
+
+
+def test_a_command_that_is_no_program_is_refused_by_the_start_and_nothing_is_made(place):
+    found = place.optimizer(jobs=LocalJobs(["no-such-program"], folder=place.folder))
+    before = sorted(place.folder.iterdir())
+    with pytest.raises(Usage, match="there is no program no-such-program on PATH"):
+        found.start()
+    assert sorted(place.folder.iterdir()) == before

@@ -282,12 +282,6 @@ def test_a_job_that_cannot_be_started_has_failed_and_is_no_running_job(here: Her
     assert "no-such-program-0" in job.status_message()
 
 
-def test_a_command_that_is_no_program_is_refused_before_anything_is_made(here: Here) -> None:
-    with pytest.raises(Usage, match="there is no program no-such-program on PATH"):
-        here.done(jobs=LocalJobs(["no-such-program"], folder=here.folder), total_max_jobs=1)
-    assert not (here.folder / "search.db").exists()
-
-
 def test_a_pruned_job_is_no_running_job(here: Here) -> None:
     here.reporting(2.0, then="signal.pause()")
     optimizer = here.done(total_max_jobs=1, optuna_pruner=OVER_ONE)
