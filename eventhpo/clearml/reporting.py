@@ -36,9 +36,14 @@ def task() -> Any:
     return _known["task"]
 
 
-def texts() -> dict[str, str]:
-    """Return the task's parameters as text, by `Section/name`."""
-    return {name: str(value) for name, value in (task().get_parameters() or {}).items()}
+def texts() -> dict[str, str | None]:
+    """Return the task's parameters as text, by `Section/name`; None if one has no value.
+
+    ClearML stores None as an empty text; only that of a string has a type beside it.
+    """
+    sections = task().data.hyperparams or {}
+    found = {f"{section}/{p.name}": p for section, params in sections.items() for p in params.values()}
+    return {name: None if not p.value and p.type != "str" else str(p.value) for name, p in found.items()}
 
 
 def declare(params: dict[str, Any], name: str) -> None:
