@@ -12,3 +12,11 @@ settings.load_profile("short")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", default="50", help="kills in the loop of kills (50)")
+    parser.addoption("--stock", action="store_true", help="also run ClearML's own class, for docs/faults.md (off)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--stock"):
+        for item in items:
+            if item.get_closest_marker("stock"):
+                item.add_marker(pytest.mark.skip(reason="runs ClearML's own class: --stock"))
