@@ -5,12 +5,13 @@ What needs no server is in tests/optimizer/test_faults.py.
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from eventhpo.core.events import AttemptEnded, EffectFailed, MetricObserved
+from eventhpo.clearml.place import OnClearml
+from eventhpo.core.events import EffectFailed, JobEnded, MetricObserved
 from eventhpo.errors import Usage
+from eventhpo.jobs.protocol import Polled
+from eventhpo.perform import job_item
 from tests.clearml.users import METRIC, Place, falling, value_of
 from tests.clearml_server import Script
 from tests.optimizer.harness import Thread
@@ -36,7 +37,7 @@ def test_a_job_whose_agent_is_dead_is_lost_and_run_again(place: Place) -> None:
     running.ended()
     first, second = place.tasks()
     assert second["parent"] == first["id"]
-    assert [(e.attempt, e.how) for e in place.of(AttemptEnded)][-1] == (1, "completed")
+    assert [(e.attempt, e.how) for e in place.of(JobEnded)][-1] == (1, "completed")
     assert place.states() == ["completed"]
 
 
@@ -59,7 +60,10 @@ def test_a_silent_job_whose_worker_still_reports_is_waited_for(place: Place) -> 
 def test_a_zero_out_of_nowhere_is_noted_beside_the_point(place: Place) -> None:
     place.jobs(lambda task: Script.curve(*METRIC, [0.5, 0.0]))
     place.done(total_max_jobs=1)
-    assert any("0.0" in note for event in place.of(MetricObserved) for note in event.bad)
+    assert ["0.0" in str(note) for event in place.of(MetricObserved) for note in event.bad] == [True]
+    place.jobs(lambda task: Script.curve(*METRIC, [0.5, 0.25]))
+    place.done(total_max_jobs=2)
+    assert [note for event in place.of(MetricObserved) if event.trial == 1 for note in event.bad] == []
 
 
 @pytest.mark.parametrize("jobs", [1, 4])
@@ -84,12 +88,12 @@ def test_the_loop_looks_once_for_all_that_it_launches(place: Place) -> None:
 
 
 def test_the_best_are_asked_of_nobody_and_have_no_failed_job_and_no_draft(place: Place) -> None:
-    place.jobs(lambda task: falling(task, 3, end="failed" if float(value_of(task, "lr")) < 0.2 else "completed"))
-    optimizer = place.optimizer(total_max_jobs=3)
+    place.jobs(lambda task: falling(task, 2, end="failed" if float(value_of(task, "lr")) < 0.2 else "completed"))
+    optimizer = place.optimizer(total_max_jobs=2)
     for lr in (0.1, 0.5):
         optimizer.enqueue_trial({"General/lr": lr, "General/kind": "a"})
-    while len([s for s in place.states() if s]) < 2:
-        optimizer.process_step()
+    optimizer.start()
+    optimizer = place.optimizer(total_max_jobs=3)
     draft = optimizer.create_job()
     assert draft is not None
     asked = place.server.count()
@@ -108,7 +112,7 @@ def test_a_missing_queue_is_told_before_the_start_and_uses_up_nothing(place: Pla
 
 
 def test_a_queue_that_is_lost_holds_the_launches_and_uses_up_no_trial(place: Place) -> None:
-    place.jobs(lambda task: falling(task, 1, end=None))
+    place.sent_again = True
     optimizer = place.optimizer(total_max_jobs=3, num_concurrent_workers=2)
     job = optimizer.create_job()
     assert job is not None
@@ -116,26 +120,28 @@ def test_a_queue_that_is_lost_holds_the_launches_and_uses_up_no_trial(place: Pla
     running = Thread(optimizer.start)
     failures = eventually(lambda: place.of(EffectFailed), "a launch that fails")
     assert "the queue hpo is gone" in failures[0].error
-    assert place.states() in (["completed"] * 0, [None], [None, None])
+    assert set(place.states()) == {None}
     assert {task["status"] for task in place.tasks()} == {"created"}
-    place.jobs(falling)
     place.server.state.queues[gone["id"]] = gone
     running.ended()
     assert place.states() == ["completed"] * 3
 
 
-def test_waits_follow_the_jobs_between_two_seconds_and_the_period(place: Place) -> None:
-    """The first poll of a young job comes after two seconds at most, whatever the period is."""
-    from eventhpo.clearml.door import CEILING, FLOOR, ClearmlJobs
-    from eventhpo.clearml.place import OnClearml
-
-    place.done(total_max_jobs=1)
-    door: Any = OnClearml().open(place.log, place.state())
-    assert isinstance(door, ClearmlJobs)
-    assert (door.shortest_wait, door.longest_wait) == (FLOOR, CEILING) == (2.0, 120.0)
-    for minutes, wait in ((0, 2.0), (4, 12.0), (30, 60.0), (600, 60.0)):
-        now = 10**15
-        started = f"{minutes}"
-        del started
-        task = type("T", (), {"status": "in_progress", "started": None})
-        del task, now, wait
+@pytest.mark.parametrize(
+    ("minutes", "seconds"), [(0, 2.0), (4, 12.0), (15, 45.0), (600, 60.0)], ids=lambda value: f"{value:g}"
+)
+def test_the_wait_between_two_polls_follows_the_age_of_the_youngest_job(
+    place: Place, minutes: int, seconds: float
+) -> None:
+    place.jobs(lambda task: falling(task, 1, end=None))
+    optimizer = place.optimizer(total_max_jobs=1, on_stop="leave")
+    running = Thread(optimizer.start)
+    eventually(lambda: any(job.started() for job in optimizer.get_running_jobs()), "its start")
+    optimizer.stop()
+    running.ended()
+    place.server.clock.advance(minutes * 60)
+    door = OnClearml().open(place.log, place.state())
+    (attempt,) = place.state().trials[0].attempts
+    polled = door.poll([job_item(place.state(), attempt, "poll")], place.state().search.objectives)
+    assert isinstance(polled, Polled)
+    assert door.shortest_wait == pytest.approx(seconds, abs=1.5)  # the server's Date has whole seconds

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.clearml.users import METRIC, Place, Program, falling, value_of
+from tests.clearml.users import METRIC, Place, Program, falling
 from tests.clearml_server import Script
 from tests.waiting import eventually
 

@@ -50,6 +50,7 @@ class Place:
         self.log = folder / "search.db"
         self.queue = queue
         self.made: list[OptimizerOptuna] = []
+        self.sent_again = False  # whether an enqueue that the server refused was to be sent again
         self.base = server.make_task(
             "base",
             project="research/sub",
@@ -134,7 +135,8 @@ class Place:
         assert {key: n for key, n in carried.items() if n > 1} == {}, "an attempt has two tasks"
         sent = (r.body.get("task") for r in self.server.requests.kept if r.endpoint == "tasks.enqueue")
         enqueued = Counter(task for task in sent if task)  # one that was killed while it sent has a body cut short
-        assert {task: n for task, n in enqueued.items() if n > 1} == {}, "a task was enqueued twice"
+        twice = {task: n for task, n in enqueued.items() if n > 1}
+        assert self.sent_again or twice == {}, "a task was enqueued twice"
         assert len(self.tasks()) <= len(intents)
 
     def close(self) -> None:
