@@ -321,19 +321,21 @@ def test_failed_jobs_and_drafts_are_among_the_best_at_a_request_each(place: Plac
     code = """
 found = done(total_max_jobs=2)
 found.helper_create_job(base, parameter_override={"General/lr": 0.5})
-say([sorted(task.status for task in found.get_top_experiments(9))])
+say([task.id for task in found.get_top_experiments(9)])
 """
-    assert said(place, code) == [["created", "failed", "failed"]]
+    top = said(place, code)
+    assert sorted(place.server.task(task)["status"] for task in top) == ["created", "failed", "failed"]
     endpoints = [r.endpoint for r in place.server.requests.kept]
-    clone = len(endpoints) - endpoints[::-1].index("tasks.edit")
-    assert len(endpoints[clone:]) >= 4, endpoints[clone:]
+    behind = len(endpoints) - endpoints[::-1].index("tasks.edit")
+    assert endpoints[behind:] == ["tasks.get_all"] + ["tasks.get_by_id"] * 3
 
 
 TWO = """
 TWO = MultiObjective(title=["validation"] * 2, series=["loss", "size"], order=["min"] * 2, extremum=[False] * 2)
 found = done(objective_metric=TWO, optuna_pruner=None, total_max_jobs=3)
 created = list(found.get_created_jobs_ids())
-say([[created.index(task.id) for task in found.get_top_experiments(k)] for k in (1, 2, 3)])
+say([[created.index(task.id) for task in found.get_top_experiments(k)] for k in (1, 2, 3)]
+    + [[created.index(row["task_id"]) for row in found.get_top_experiments_details(1)]])
 """
 
 
@@ -346,6 +348,18 @@ def test_with_several_objectives_a_dominated_job_may_come_before_the_best(place:
         return Script([(1, "validation", "loss", loss), (1, "validation", "size", size)])
 
     place.jobs(both)
-    (_, of_two, of_three) = said(place, TWO)
+    (_, of_two, of_three, _) = said(place, TWO)
     assert of_three[1] == 1
     assert 1 in of_two
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["the first is the best", "the last is the best"])
+def test_with_several_objectives_the_best_is_that_of_the_jobs_that_were_fetched(place: Place, order: int) -> None:
+    """Details of the best one are those of the job that the server names first, good or bad."""
+
+    def both(task: Any) -> Script:
+        value = 10.0 + order * len(made(place))
+        return Script([(1, "validation", "loss", value), (1, "validation", "size", value)])
+
+    place.jobs(both)
+    assert said(place, TWO)[3] == [0], "always the same job"

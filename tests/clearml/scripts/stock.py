@@ -22,26 +22,14 @@ search = OptimizerOptuna(
     # a plain Objective fails in it, and its own controller passes one in a list
     objective_metric=MultiObjective(title=["validation"], series=["loss"], order=["min"], extremum=[False]),
     execution_queue=asked["queue"],
-    num_concurrent_workers=asked.get("workers", 1),
-    max_iteration_per_job=asked.get("limit"),
-    total_max_jobs=asked.get("jobs", 4),
-    pool_period_min=asked.get("period", 0.001),
-    optuna_sampler=optuna.samplers.RandomSampler(seed=asked.get("seed", 5)),
+    num_concurrent_workers=1,
+    max_iteration_per_job=None,
+    total_max_jobs=asked["jobs"],
+    pool_period_min=0.001,
+    optuna_sampler=optuna.samplers.RandomSampler(seed=5),
     optuna_pruner=optuna.pruners.NopPruner(),
 )
-if asked.get("task"):
+if asked["task"]:
     search.set_optimizer_task(Task.get_task(task_id=asked["task"]))
     search.set_job_default_parent(asked["task"])  # as its controller does
-raised = None
-try:
-    search.start()
-except Exception as error:
-    raised = f"{type(error).__name__}: {error}"
-found = {
-    "raised": raised,
-    "trials": [[trial.state.name, trial.value, trial.params] for trial in search._study.trials],
-    "running": [job.task_id() for job in search.get_running_jobs()],
-    "created": list(search.get_created_jobs_ids()),
-    "top": [task.id for task in search.get_top_experiments(asked.get("top", 9))],
-}
-sys.stdout.write("\n" + json.dumps(found) + "\n")
+search.start()
