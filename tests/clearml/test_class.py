@@ -476,6 +476,27 @@ def test_a_constructor_that_raises_is_tried_again_and_makes_no_second_task(place
     assert any("no such GPU" in event.error for event in place.of(EffectFailed))
 
 
+class Moody(ClearmlJob):  # type: ignore[misc]
+    """A user's class whose `status` raises a few times."""
+
+    left = 3
+
+    def status(self, force: bool = False) -> str:
+        if Moody.left:
+            Moody.left -= 1
+            raise RuntimeError("not in the mood")
+        return str(super().status(force))
+
+
+def test_a_status_that_raises_is_asked_again_and_ends_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Moody, "left", 2)
+    optimizer = place.optimizer(total_max_jobs=1)
+    optimizer.set_job_class(Moody)
+    optimizer.start()
+    assert place.states() == ["completed"]
+    assert ["not in the mood" in event.error for event in place.of(EffectFailed)] == [True, True]
+
+
 def test_the_class_of_a_job_must_be_one_of_clearmls(place: Place) -> None:
     with pytest.raises(Usage, match="is no subclass of"):
         place.optimizer().set_job_class(dict)

@@ -18,7 +18,7 @@ from clearml.automation import UniformIntegerParameterRange
 from eventhpo import LocalJobs, OptimizerOptuna
 from eventhpo.core.events import BudgetUpdated, TrialFinished, TrialSuggested
 from tests.clearml.users import ROOT, Place
-from tests.clearml_server.agent import Agent
+from tests.clearml_server.agent import Agent, job_environment
 from tests.optimizer.harness import Thread
 from tests.waiting import eventually
 
@@ -129,7 +129,7 @@ def test_a_retry_is_a_child_of_the_attempt_before_it_and_inherits_its_curve_with
     assert [event.iterations for event in place.of(BudgetUpdated)] == [3, 2], "the retry is charged from iteration 2"
 
 
-def test_a_task_that_runs_a_second_time_reports_the_same_iterations(on_agent: OnAgent, tmp_path: Path) -> None:
+def test_a_job_whose_task_was_queued_again_is_the_same_attempt(on_agent: OnAgent, tmp_path: Path) -> None:
     text = """
 import os, threading
 from eventhpo import job
@@ -160,6 +160,19 @@ n = job.connect({"n": 0})["n"]
 for step in (1, 2):
     job.report_scalar("validation", "loss", n / step, step)
 """
+
+
+def test_a_task_that_runs_a_second_time_reports_the_same_iterations(place: Place) -> None:
+    """As when its process was started anew and nobody reset the task; the SDK alone would go on behind the last one."""
+    (place.folder / "train.py").write_text(SAME)
+    task = place.server.make_task("train", hyperparams={"General": {"n": 1}})
+    place.server.call("tasks.started", task=task, force=True)
+    environment = job_environment({**place.server.environment(), "PYTHONPATH": ROOT}, task, "agent:w1")
+    for _ in range(2):
+        subprocess.run([sys.executable, "train.py"], cwd=place.folder, env=environment, capture_output=True, check=True)
+        place.server.call("tasks.started", task=task, force=True)
+    curve = place.server.call("events.scalar_metrics_iter_histogram", task=task)["validation"]["loss"]
+    assert curve["x"] == [1, 2]
 
 
 def decisions(place: Place) -> list[Any]:
