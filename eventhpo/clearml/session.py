@@ -28,6 +28,7 @@ LONGEST = 256 * 2**20  # bytes of an answer: 100 curves of 6,000 points are 20 M
 PIECE = 2**16
 UNAUTHORIZED = 401
 BROKEN = 500  # from here on an error is the server's own, and what it did before it is not known
+KEYS = "its keys are api.credentials in clearml.conf, or CLEARML_API_ACCESS_KEY and CLEARML_API_SECRET_KEY"
 NEVER_SENT = ("NewConnectionError", "ConnectTimeoutError", "NameResolutionError")
 
 
@@ -170,7 +171,7 @@ def _login_failed(error: Exception) -> Exception:
         if isinstance(cause, Silent):
             return Silent(str(cause), in_doubt=False)
         cause = cause.__cause__ or cause.__context__
-    return Denied(UNAUTHORIZED, 0, f"it does not let us in: {error}")
+    return Denied(UNAUTHORIZED, 0, f"it does not let us in ({KEYS}): {error}")
 
 
 def _session_class(mark: str) -> Any:

@@ -119,9 +119,10 @@ def _where(found: Preview) -> Iterator[str]:
     base = found.clearml.base
     yield f"base task   {found.clearml.base_task_id}{f' ({base.name})' if base is not None else ''}"
     yield f"queue       {found.clearml.execution_queue}"
-    project = found.clearml.project or (base.project if base is not None else None)
-    if project is not None:
-        yield f"project     {project}"
+    if found.clearml.project is not None:
+        yield f"project     {found.clearml.project}"
+    elif base is not None and base.project is not None:
+        yield f"project     that of the base task ({base.project})"
 
 
 def _budget(loaded: Loaded, found: Preview) -> str:

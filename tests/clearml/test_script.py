@@ -172,7 +172,8 @@ def test_check_says_what_would_be_done_and_makes_nothing(place: Place) -> None:
     projects = len(place.server.state.projects)
     result = invoke("check", file)
     assert result.exit_code == 0, result.output
-    assert f"{place.base}" in result.output
+    lines = result.stdout.splitlines()
+    assert {f"base task   {place.base} (base)", "queue       hpo", "project     not/there"} <= set(lines)
     assert "has reported no validation/loss" in result.stderr
     assert len(place.server.state.tasks) == 1
     assert len(place.server.state.projects) == projects
@@ -228,7 +229,7 @@ NONE = dict.fromkeys(
 @pytest.mark.parametrize(
     ("environment", "code", "says"),
     [
-        ({"CLEARML_API_SECRET_KEY": "wrong"}, 2, "does not let us in"),
+        ({"CLEARML_API_SECRET_KEY": "wrong"}, 2, "let us in (its keys are api.credentials in clearml.conf, or"),
         (NONE, 2, "ClearML is not configured here: there is no clearml.conf"),
         ({"CLEARML_OFFLINE_MODE": "1"}, 2, "ClearML is in offline mode"),
         ({"CLEARML_API_HOST": "http://127.0.0.1:9"}, 4, "the ClearML server does not answer, so nothing was begun"),
