@@ -170,14 +170,20 @@ class Program:
 
     def killed_when(self, condition: Callable[[], object]) -> bool:
         """Kill it once *condition* is true; whether it had not ended by itself before."""
-        eventually(lambda: self._process.poll() is not None or condition(), "a moment to kill", deadline=LONG)
-        alive = self._process.poll() is None
-        self._process.send_signal(signal.SIGKILL)
-        out, err = self._process.communicate()
+        alive = False
+        try:
+            eventually(lambda: self._process.poll() is not None or condition(), "a moment to kill", deadline=LONG)
+            alive = self._process.poll() is None
+        finally:
+            self._process.send_signal(signal.SIGKILL)
+            out, err = self._process.communicate()
         assert alive or self._process.returncode == 0, out + err
         return alive
 
     def ended(self) -> tuple[int, str, str]:
         """Wait for its end; return its exit code, and what it printed."""
-        out, err = self._process.communicate(timeout=LONG)
+        try:
+            out, err = self._process.communicate(timeout=LONG)
+        finally:
+            self._process.kill()  # one that did not end is not left behind
         return self._process.returncode, out, err
