@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
@@ -10,7 +11,7 @@ from eventhpo.clearml.curves import Curves, Reading
 from eventhpo.clearml.launch import Labels, Launcher, refusal
 from eventhpo.clearml.session import Denied, Server, Silent
 from eventhpo.clearml.stop import Stopper
-from eventhpo.clearml.tasks import STATUS_FIELDS, Task, by_id, microseconds, others
+from eventhpo.clearml.tasks import STATUS_FIELDS, Task, by_id, microseconds, others, standing
 from eventhpo.clearml.watch import PENDING, SECOND, alive, end_of, silent, started_at
 from eventhpo.clearml.words import OWN
 from eventhpo.core.events import OtherSeries
@@ -28,6 +29,8 @@ from eventhpo.jobs.protocol import (
     Started,
     StopOutcome,
 )
+
+logger = logging.getLogger("eventhpo.clearml")
 
 FLOOR = 2.0  # seconds between two polls while a young job runs
 CEILING = 120.0  # seconds between two polls while nothing happens
@@ -81,7 +84,11 @@ class ClearmlJobs:
         return self._stopper.cancel(drafts)
 
     def close(self) -> None:
-        """Do nothing: the tasks are the server's."""
+        """Delete drafts that a lost answer left behind; the tasks go on, they are the server's."""
+        try:
+            self._launcher.sweep()
+        except (Silent, Denied) as error:
+            logger.warning("drafts that never ran may be left, until the search is looked over again: %s", error)
 
     # ---------------------------------------------------------------- polls
 
@@ -98,6 +105,7 @@ class ClearmlJobs:
         except ValueError as error:  # a time that is none
             return Refused(error=f"poll: the server's answer cannot be read: {error}")
         self._curves.forget(jobs)
+        self._launcher.last = {task.id: standing(task) for task in tasks.values()}
         self._pace(tasks.values(), now)
         looks = [_Look(job, tasks.get(job.job_id), now, ends[job.job_id], objectives) for job in jobs]
         return Polled(clock=now, seen=tuple(_seen(look, readings, lasts) for look in looks))
@@ -150,7 +158,7 @@ def _seen(look: _Look, readings: dict[str, Reading], lasts: dict[str, Task]) -> 
         trial=job.trial,
         attempt=job.attempt,
         to=job.cursor + reading.points + bool(further),
-        started=None if begun is None else Started(begun),
+        started=None if begun is None or job.started else Started(begun),
         curves=reading.curves,
         others=further,
         bad=reading.bad,

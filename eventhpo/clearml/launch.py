@@ -7,6 +7,7 @@ looked up, a clone by the key among its tags, an enqueue by its status.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -42,6 +43,8 @@ OPTIMIZATION = "optimization"  # the tag that ClearML's class gives its jobs
 TASK_GONE, BAD_STATUS, QUEUE_GONE, ALREADY_QUEUED = 101, 110, 701, 706  # subcodes
 
 Name = Callable[[str, Mapping[str, Scalar]], str | None]
+Item = TypeVar("Item", Draft, Job)
+Outcome = TypeVar("Outcome")
 
 
 def default_name(base: str, params: Mapping[str, Scalar]) -> str | None:
@@ -79,6 +82,9 @@ class Launcher:
         self._labels = labels
         self._queue = tasks.queue
         self._projects: dict[str, str] = {}
+        self._doubted: dict[str, Draft] = {}  # by key, whose clone may show itself only later
+        self._settled: dict[str, str | None] = {}  # the task that each of them was bound to, None if it was cancelled
+        self.last: dict[str, str] = {}  # how this process last saw its tasks: status by id
 
     # ---------------------------------------------------------------- drafts
 
@@ -89,12 +95,12 @@ class Launcher:
             found = self.look(looked) if looked else {}
         except (Silent, Denied) as error:
             return [refusal(error, draft.key, "look for its task") for draft in drafts]
-        outcomes: list[DraftOutcome] = []
-        for draft in drafts:
-            if outcomes and isinstance(outcomes[-1], Refused) and outcomes[-1].in_doubt:
-                outcomes.append(_untried(draft.key))  # it does not answer; the others need no time-out of their own
-            else:
-                outcomes.append(self._one(draft, found.get(draft.key, [])))
+        outcomes = while_it_answers(drafts, lambda draft: self._one(draft, found.get(draft.key, [])), "make its task")
+        for draft, outcome in zip(drafts, outcomes, strict=True):
+            if isinstance(outcome, Refused) and outcome.in_doubt:
+                self._doubted[draft.key] = draft
+            elif isinstance(outcome, Bound) and draft.key in self._doubted:
+                self._settled[draft.key] = outcome.job_id
         return outcomes
 
     def look(self, drafts: Sequence[Draft]) -> dict[str, list[Task]]:
@@ -122,9 +128,7 @@ class Launcher:
         except Denied as error:
             if error.subcode == TASK_GONE:
                 return Refused(error=f"{draft.key}: the base task {self._base_id(draft)} is gone: {error}")
-            return refusal(error, draft.key, "clone the base task")
-        except Silent as error:
-            return refusal(error, draft.key, "clone the base task")
+            raise
         return Bound(job_id=made)
 
     def _adopt(self, draft: Draft, ours: Sequence[Task]) -> DraftOutcome:
@@ -145,10 +149,11 @@ class Launcher:
         labels = self._labels()
         parent = draft.extras.parent or labels.parent
         values = texts(draft.params)
-        types = {name: type(value).__name__ for name, value in draft.params.items() if value is not None}
+        types = {full_name(name): type(value).__name__ for name, value in draft.params.items() if value is not None}
         declared = merged(base.hyper_parameters, values, dict.fromkeys(values, "") | types)
         tags = [*base.tags, *draft.extras.tags, OPTIMIZATION, f"opt: {parent}" if parent else "opt"]
-        body: dict[str, object] = {
+        container: dict[str, object] = {"new_task_container": base.container} if base.container else {}
+        body: dict[str, object] = container | {
             "task": self._base_id(draft),
             "new_task_comment": comment(draft.params),
             "new_task_parent": draft.before or parent or self._tasks.base_task_id,
@@ -192,20 +197,17 @@ class Launcher:
             tasks, _ = by_id(self._server, [job.job_id for job in jobs], [*STATUS_FIELDS, *sorted(sections)])
         except (Silent, Denied) as error:
             return [refusal(error, job.job_id, "read its task back") for job in jobs]
-        outcomes: list[LaunchOutcome] = []
-        for job in jobs:
-            if outcomes and isinstance(outcomes[-1], Refused) and outcomes[-1].in_doubt:
-                outcomes.append(_untried(job.job_id))
-            else:
-                outcomes.append(self._enqueue(job, tasks.get(job.job_id)))
-        return outcomes
+        return while_it_answers(jobs, lambda job: self._enqueue(job, tasks.get(job.job_id)), "enqueue it")
 
     def _enqueue(self, job: Job, task: Task | None) -> LaunchOutcome:
         if task is None:
             return Ended(how="lost", why="its task was deleted before it was launched")
         if task.status != "created":
             at = microseconds(task.started)
+            if at is None and task.status == "stopped":
+                return Ended(how="cancelled", why=task.said() or "stopped before it was launched")
             return Queued() if task.status == "queued" or at is None else Started(at)
+        self.last.pop(job.job_id, None)  # until an answer says that a queue has it, nobody knows
         try:
             changes = overrides.changes(job.extras, task)
             if changes:
@@ -213,18 +215,44 @@ class Launcher:
             self._server.call("tasks.enqueue", {"task": job.job_id, "queue": self._queue}, Nothing)
         except Denied as error:
             return self._not_enqueued(job, error)
-        except Silent as error:
-            return refusal(error, job.job_id, "enqueue it")
+        self.last[job.job_id] = "queued"
         return Queued()
 
     def _not_enqueued(self, job: Job, error: Denied) -> LaunchOutcome:
         if error.subcode == ALREADY_QUEUED:
             return Queued()
         if error.subcode == QUEUE_GONE:
-            return Refused(error=f"the queue {self._tasks.execution_queue} is gone ({error}); make it anew, or wait")
-        return refusal(error, job.job_id, "enqueue it")
+            return self._without_queue(error)
+        raise error
+
+    def _without_queue(self, error: Denied) -> Refused:
+        """Look whether there is another queue of the name that was asked for; the next try goes there."""
+        name = self._tasks.execution_queue
+        found = projects.queue(self._server, name)
+        if found is None:
+            return Refused(error=f"the queue {name} is gone ({error}); make one of this name")
+        self._queue = found
+        return Refused(error=f"the queue {name} is gone ({error}); there is another of this name, which comes next")
 
     # ---------------------------------------------------------------- clean-up
+
+    def cancelled(self, draft: Draft) -> None:
+        """Take note that nobody will want the task of *draft* any more."""
+        if draft.key in self._doubted:
+            self._settled[draft.key] = None
+
+    def sweep(self) -> None:
+        """Delete the drafts of clones whose answer was lost, and which showed themselves only after a look for them.
+
+        Raises:
+            Silent, Denied: the server does not do it.
+        """
+        drafts = [self._doubted[key] for key in self._settled]
+        found = self.look(drafts) if drafts else {}
+        for draft in drafts:
+            for task in found.get(draft.key, []):
+                if task.status == "created" and task.id != self._settled[draft.key] and self.is_ours(draft, task):
+                    self.delete(task.id)
 
     def delete(self, task: str) -> None:
         """Delete a draft that never ran; one that is gone already is no error.
@@ -240,8 +268,13 @@ class Launcher:
 
 
 def texts(params: Mapping[str, Scalar]) -> dict[str, str]:
-    """Return parameters as ClearML stores them."""
-    return {name: clearml_text(value) for name, value in params.items()}
+    """Return parameters as ClearML stores them, by `Section/name`; one without a section stands in General."""
+    return {full_name(name): clearml_text(value) for name, value in params.items()}
+
+
+def full_name(name: str) -> str:
+    """Return *name* as `Section/name`."""
+    return name if "/" in name else f"General/{name}"
 
 
 def comment(params: Mapping[str, Scalar]) -> str:
@@ -249,5 +282,20 @@ def comment(params: Mapping[str, Scalar]) -> str:
     return "\n".join(f"{name}={params[name]}" for name in sorted(params))
 
 
-def _untried(what: str) -> Refused:
-    return Refused(error=f"{what}: not tried, since the server does not answer")
+def while_it_answers(items: Sequence[Item], do: Callable[[Item], Outcome], doing: str) -> list[Outcome | Refused]:
+    """Return what *do* makes of each item; once the server does not answer, the others are spared the time-out."""
+    outcomes: list[Outcome | Refused] = []
+    silent = False
+    for item in items:
+        what = item.key if isinstance(item, Draft) else item.job_id
+        if silent:
+            outcomes.append(Refused(error=f"{what}: not tried, since the server does not answer"))
+            continue
+        try:
+            outcomes.append(do(item))
+        except Silent as error:
+            silent = True
+            outcomes.append(refusal(error, what, doing))
+        except Denied as error:
+            outcomes.append(refusal(error, what, doing))
+    return outcomes

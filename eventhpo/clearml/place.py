@@ -92,7 +92,7 @@ class OnClearml:
     def _labelled(self, state: State) -> Labels:
         labels = self._labels()
         if labels.parent is None and state.optimizer_task is not None:
-            return Labels(parent=state.optimizer_task.task_id, project=labels.project, name=labels.name)
+            return msgspec.structs.replace(labels, parent=state.optimizer_task.task_id)
         return labels
 
 

@@ -1,4 +1,4 @@
-"""Projects by their names."""
+"""Projects and queues by their names."""
 
 from __future__ import annotations
 
@@ -38,6 +38,20 @@ def id_of(server: Calls, name: str) -> str:
         Silent, Denied: as `Calls.call`.
     """
     return find(server, name) or server.call("projects.create", {"name": name, "description": ""}, Named).data.id
+
+
+class _Queues(msgspec.Struct):
+    queues: list[Named] = []
+
+
+def queue(server: Calls, name: str) -> str | None:
+    """Return the id of the queue *name*, None if there is none.
+
+    Raises:
+        Silent, Denied: as `Calls.call`.
+    """
+    found = server.call("queues.get_all", {"name": exactly(name), "only_fields": ["id", "name"]}, _Queues).data.queues
+    return found[0].id if found else None
 
 
 def exactly(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -171,7 +171,9 @@ def _login_failed(error: Exception) -> Exception:
         if isinstance(cause, Silent):
             return Silent(str(cause), in_doubt=False)
         cause = cause.__cause__ or cause.__context__
-    return Denied(UNAUTHORIZED, 0, f"it does not let us in ({KEYS}): {error}")
+    if type(error).__name__ == "LoginError":
+        return Denied(UNAUTHORIZED, 0, f"it does not let us in ({KEYS}): {error}")
+    return Denied(UNAUTHORIZED, 0, f"the SDK makes no session: {error!r}")
 
 
 def _session_class(mark: str) -> Any:
@@ -201,8 +203,8 @@ def _session_class(mark: str) -> Any:
                 url,
                 {"headers": sent, "auth": auth, "data": data, "json": json, "params": params},
             )
-            if service == "auth" and got.status_code >= BROKEN:
-                raise Silent(f"{url}: HTTP {got.status_code} {got.reason}", in_doubt=False)
+            if service == "auth" and got.status_code != UNAUTHORIZED:
+                _check_login(got)
             return got
 
         def _get_token(self) -> str:
@@ -217,13 +219,26 @@ def _session_class(mark: str) -> Any:
     return Session
 
 
+def _check_login(got: _Got) -> None:
+    """Return if this is an answer of a ClearML server: the SDK takes anything else for a no.
+
+    Raises:
+        Silent: it is not.
+    """
+    if got.status_code >= BROKEN:
+        raise Silent(f"auth.login: HTTP {got.status_code} {got.reason}", in_doubt=False)
+    _envelope("auth.login", got)
+
+
 def _once(http: Any, url: str, sent: dict[str, Any]) -> _Got:
     """Send one request and read its answer to the end, within `TOTAL` seconds and `LONGEST` bytes."""
+    import urllib3  # noqa: PLC0415  with the SDK, and not before
+
     end = time.monotonic() + TOTAL
     try:
         with http.request("POST", url, timeout=(CONNECT, READ), stream=True, allow_redirects=False, **sent) as answer:
             parts, size = [], 0
-            for part in answer.iter_content(PIECE):
+            for part in _pieces(answer.raw):
                 size += len(part)
                 if size > LONGEST:
                     raise Silent(f"{url}: its answer is longer than {LONGEST} bytes", in_doubt=True)
@@ -231,8 +246,21 @@ def _once(http: Any, url: str, sent: dict[str, Any]) -> _Got:
                     raise Silent(f"{url}: its answer takes longer than {TOTAL:g} s", in_doubt=True)
                 parts.append(part)
             return _Got(answer.status_code, str(answer.reason), b"".join(parts), dict(answer.headers))
-    except (OSError, ValueError) as error:  # what requests raises is an OSError, but for a bad address
+    except (
+        OSError,
+        ValueError,
+        urllib3.exceptions.HTTPError,
+    ) as error:  # requests' errors are OSErrors, but for a bad address
         raise Silent(f"{url}: {_brief(error)}", in_doubt=not _never_sent(error)) from error
+
+
+def _pieces(raw: Any) -> Iterator[bytes]:
+    """Yield a body as it comes in; `read` would wait until a whole piece is there, however slowly it drips."""
+    if hasattr(raw, "read1"):
+        while part := raw.read1(PIECE, decode_content=True):
+            yield part
+    else:  # urllib3 before 2.1
+        yield from raw.stream(PIECE, decode_content=True)
 
 
 def _never_sent(error: Exception) -> bool:

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eventhpo.clearml.launch import BAD_STATUS, TASK_GONE, Launcher, refusal
+import msgspec
+
+from eventhpo.clearml.launch import BAD_STATUS, TASK_GONE, Launcher, refusal, while_it_answers
 from eventhpo.clearml.session import Denied, Nothing, Server, Silent
-from eventhpo.clearml.tasks import Task
+from eventhpo.clearml.tasks import NEVER_RAN, Task, by_id, standing
 from eventhpo.jobs.protocol import CancelOutcome, Draft, Ended, Job, Refused, StopOutcome, Stopping
 
 REASON = "eventhpo"  # the status reason of what we stopped; the message says what was settled
 NEVER = "stopped before it started"
 
 
+OPEN = ("created", "queued")  # a task that does not run, and may
+
+
+class _Moved(msgspec.Struct):
+    """What a dequeue changed."""
+
+    updated: int = 0
+
+
 class Stopper:
-    """Tells tasks to stop; a request or two each."""
+    """Tells tasks to stop; a request or two each, once it is known how they stand."""
 
     def __init__(self, server: Server, launcher: Launcher) -> None:
         self._server = server
@@ -22,48 +33,51 @@ class Stopper:
 
     def stop(self, jobs: Sequence[Job]) -> list[StopOutcome]:
         """Tell each task to stop; one that never started never will."""
-        outcomes: list[StopOutcome] = []
-        for job in jobs:
-            last = outcomes[-1] if outcomes else None
-            if isinstance(last, Refused) and last.in_doubt:
-                outcomes.append(Refused(error=f"{job.job_id}: not tried, since the server does not answer"))
-                continue
-            try:
-                outcomes.append(self._stop(job))
-            except Denied as error:
-                gone = error.subcode == TASK_GONE
-                outcomes.append(Stopping() if gone else refusal(error, job.job_id, "stop it"))
-            except Silent as error:
-                outcomes.append(refusal(error, job.job_id, "stop it"))
-        return outcomes
+        try:
+            self._read([job.job_id for job in jobs if job.job_id not in self._launcher.last])
+        except (Silent, Denied) as error:
+            return [refusal(error, job.job_id, "read how its task stands") for job in jobs]
+        return while_it_answers(jobs, self._stop, "stop it")
+
+    def _read(self, ids: Sequence[str]) -> None:
+        """Learn how the tasks stand that no poll of this process has seen."""
+        tasks, _ = by_id(self._server, ids, ["id", "status", "started"])
+        self._launcher.last |= {task.id: standing(task) for task in tasks.values()}
 
     def _stop(self, job: Job) -> StopOutcome:
-        if job.started or (job.queued and not self._dequeued(job)):
-            return self._stop_running(job)
-        self._stopped(job, force=True)
-        return Ended(how="cancelled", why=NEVER)
+        try:
+            return self._tell(job)
+        except Denied as error:
+            if error.subcode != TASK_GONE:
+                raise
+            return Stopping()  # deleted: a poll reads that it is lost
+
+    def _tell(self, job: Job) -> StopOutcome:
+        """Go by how the task stood last; where that has changed, by what the server says."""
+        last = self._launcher.last.get(job.job_id)
+        if last == NEVER_RAN and not (job.queued or job.started):
+            return Ended(how="cancelled", why=NEVER)
+        moved = self._dequeued(job) if last == "queued" else False
+        try:
+            self._stopped(job, force=moved or last == "created")
+        except Denied as error:
+            if error.subcode != BAD_STATUS:
+                raise
+            if not any(f"current_status={status}" in str(error) for status in OPEN):
+                return Stopping()  # it is over already, and a poll reads how
+            self._dequeued(job)  # somebody queued it again, or reset it
+            self._stopped(job, force=True)
+        never = last == "created" and not (job.queued or job.started)
+        return Ended(how="cancelled", why=NEVER) if never else Stopping()
 
     def _dequeued(self, job: Job) -> bool:
-        """Take the task from its queue; whether it was still there."""
+        """Take the task from its queue; whether that changed it."""
         try:
-            self._server.call("tasks.dequeue", {"task": job.job_id}, Nothing)
+            return bool(self._server.call("tasks.dequeue", {"task": job.job_id}, _Moved).data.updated)
         except Denied as error:
             if error.subcode == TASK_GONE:
                 raise
             return False
-        return True
-
-    def _stop_running(self, job: Job) -> StopOutcome:
-        try:
-            self._stopped(job, force=False)
-        except Denied as error:
-            if error.subcode != BAD_STATUS:
-                raise
-            if not any(f"current_status={status}" in str(error) for status in ("created", "queued")):
-                return Stopping()  # it is over already, and a poll reads how
-            self._dequeued(job)  # somebody queued it again, or reset it
-            self._stopped(job, force=True)
-        return Stopping()
 
     def _stopped(self, job: Job, *, force: bool) -> None:
         body = {"task": job.job_id, "force": force, "status_reason": REASON, "status_message": job.settled}
@@ -75,17 +89,16 @@ class Stopper:
             found = self._launcher.look(drafts)
         except (Silent, Denied) as error:
             return [refusal(error, draft.key, "look for its task") for draft in drafts]
-        return [self._cancel(draft, found) for draft in drafts]
+        return while_it_answers(drafts, lambda draft: self._cancel(draft, found.get(draft.key, [])), "delete its draft")
 
-    def _cancel(self, draft: Draft, found: dict[str, list[Task]]) -> CancelOutcome:
-        ours = [task for task in found.get(draft.key, []) if self._launcher.is_ours(draft, task)]
-        for task in ours:
+    def _cancel(self, draft: Draft, found: Sequence[Task]) -> CancelOutcome:
+        for task in found:
+            if not self._launcher.is_ours(draft, task):
+                continue
             if task.status != "created":
                 return Refused(
                     error=f"{draft.key}: task {task.id} was launched by somebody although it was never bound"
                 )
-            try:
-                self._launcher.delete(task.id)
-            except (Silent, Denied) as error:
-                return refusal(error, draft.key, f"delete its draft {task.id}")
+            self._launcher.delete(task.id)
+        self._launcher.cancelled(draft)
         return Ended(how="cancelled", why="cancelled before it was bound")

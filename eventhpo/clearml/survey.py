@@ -17,7 +17,7 @@ from eventhpo.clearml.launch import Launcher
 from eventhpo.clearml.session import Server
 from eventhpo.clearml.stop import REASON
 from eventhpo.clearml.tasks import Task, by_tags
-from eventhpo.clearml.watch import PENDING
+from eventhpo.clearml.watch import PENDING, RUNS
 from eventhpo.clearml.words import Key, read_key
 from eventhpo.core.curve import Curve
 from eventhpo.core.events import AdoptedCurve, Head, JobAdopted
@@ -25,6 +25,7 @@ from eventhpo.core.space import dimensions
 from eventhpo.core.spec import (
     BaseTask,
     DiscreteParameterRange,
+    Objective,
     ParameterSet,
     Range,
     Scalar,
@@ -65,7 +66,7 @@ def surveyed(server: Server, launcher: Launcher, state: State, hashes: Sequence[
     """
     search = f"eventhpo:{state.search_id[:12]}"
     known = {a.key: a for trial in state.trials for a in trial.attempts}
-    lost: dict[str, Stray] = {}
+    lost: dict[str, list[Stray]] = {}
     forked: list[Stray] = []
     drafts: list[Task] = []
     for task in by_tags(server, [search]):
@@ -74,29 +75,50 @@ def surveyed(server: Server, launcher: Launcher, state: State, hashes: Sequence[
             if attempt is not None:
                 drafts += [task] if _left_over(launcher, state, attempt, task) else []
             elif key.seq > len(hashes) or hashes[key.seq - 1][:8] == key.hash:
-                lost.setdefault(key.text, Stray(key, task))
+                lost.setdefault(key.text, []).append(Stray(key, task))
             else:
                 forked.append(Stray(key, task))
-    in_order = sorted(lost.values(), key=lambda s: (s.key.trial, s.key.attempt))
+    chosen = [_chosen(launcher, state, strays) for strays in lost.values()]
+    drafts += [task for _, extras in chosen for task in extras]
+    in_order = sorted((stray for stray, _ in chosen), key=lambda s: (s.key.trial, s.key.attempt))
     return Survey(tuple(in_order), tuple(forked), tuple(drafts))
+
+
+def _chosen(launcher: Launcher, state: State, strays: Sequence[Stray]) -> tuple[Stray, list[Task]]:
+    """Return which of the tasks with one key is the job, and the drafts beside it that nobody bound.
+
+    A copy that somebody made carries the key too, and another name; of two clones, the
+    answer to the first lost, only the second can have run.
+    """
+    search = state.search
+    ours = [
+        stray
+        for stray in strays
+        if launcher.is_ours(_draft(stray.key, params_of(search, stray.task.parameters)), stray.task)
+    ]
+    stray = next((s for s in ours or strays if s.task.status != "created"), (ours or strays)[0])
+    return stray, [s.task for s in ours if s is not stray and s.task.status == "created"]
 
 
 def _left_over(launcher: Launcher, state: State, attempt: Attempt, task: Task) -> bool:
     """Whether *task* is a second clone for an attempt that has its task, or is over."""
     if task.status != "created" or task.id == attempt.job_id or (attempt.job_id is None and attempt.ended is None):
         return False
-    trial = state.trials[attempt.trial]
-    draft = Draft(
-        trial=attempt.trial,
-        attempt=attempt.number,
-        key=attempt.key,
-        params=trial.params,
-        slot=attempt.slot,
+    key = Key(attempt.key, attempt.seq, "", attempt.trial, attempt.number)
+    return launcher.is_ours(_draft(key, state.trials[attempt.trial].params), task)
+
+
+def _draft(key: Key, params: dict[str, Scalar]) -> Draft:
+    return Draft(
+        trial=key.trial,
+        attempt=key.attempt,
+        key=key.text,
+        params=params,
+        slot=0,
         before=None,
         look=True,
         failures=0,
     )
-    return launcher.is_ours(draft, task)
 
 
 def refuse(found: Survey, head: Head, *, adopt: bool) -> None:
@@ -133,14 +155,13 @@ def adopted(curves: Curves, state: State, lost: Sequence[Stray]) -> list[JobAdop
         Silent, Denied: as `Server.call`.
     """
     search = state.search
-    jobs = [_job(stray, len(search.objectives)) for stray in lost]
-    begun = [job for job, stray in zip(jobs, lost, strict=True) if stray.task.status not in PENDING]
-    readings = curves.read(begun, search.objectives)
+    jobs = {stray.task.id: _job(stray, len(search.objectives)) for stray in lost}
+    begun = [jobs[stray.task.id] for stray in lost if stray.task.status not in PENDING]
+    claims = _read(curves, begun, search.objectives)
     slots = _free_slots(state)
     events = []
     for stray in lost:
         task, key = stray.task, stray.key
-        reading = readings.get(task.id)
         fate, judged = fate_of(task)
         events.append(
             JobAdopted(
@@ -149,17 +170,34 @@ def adopted(curves: Curves, state: State, lost: Sequence[Stray]) -> list[JobAdop
                 key=key.text,
                 job_id=task.id,
                 params=params_of(search, task.parameters),
-                slot=next(slots) if task.status in (*PENDING, "in_progress") else 0,
+                slot=next(slots) if task.status in (*PENDING, *RUNS) else 0,
                 launched=task.status != "created",
                 curves=tuple(
-                    AdoptedCurve(c.title, c.series, c.iterations, tuple(map(to_num, c.values)))
-                    for c in (reading.curves if reading is not None else ())
+                    AdoptedCurve(o.title, o.series, tuple(c.iterations), tuple(map(to_num, c.values)))
+                    for o, c in zip(search.objectives, jobs[task.id].known, strict=True)
+                    if c.iterations
                 ),
+                inherits=claims.get(task.id),
                 fate=fate,
                 judged=judged,
             )
         )
     return events
+
+
+def _read(curves: Curves, jobs: Sequence[Job], objectives: Sequence[Objective]) -> dict[str, int | None]:
+    """Take in the whole curves of *jobs*, and return from where each says that it goes on."""
+    claims: dict[str, int | None] = {}
+    while jobs:
+        readings = curves.read(jobs, objectives)
+        for job in jobs:
+            reading = readings[job.job_id]
+            claims.setdefault(job.job_id, reading.inherits)
+            for one in reading.curves:
+                index = [(o.title, o.series) for o in objectives].index((one.title, one.series))
+                list(job.known[index].add(zip(one.iterations, one.values, strict=True)))
+        jobs = [job for job in jobs if readings[job.job_id].more]
+    return claims
 
 
 def _job(stray: Stray, objectives: int) -> Job:

@@ -13,6 +13,7 @@ from eventhpo.core.events import OtherSeries
 from eventhpo.core.spec import BaseTask, HyperParameter, Objective, to_num
 
 PAGE = 500  # tasks that one answer holds at most, by the server's own limit
+NEVER_RAN = "stopped before it started"
 KEYS = 100  # tags that one look names
 
 STATUS = ("id", "status", "status_reason", "status_message", "status_changed", "started", "completed")
@@ -142,6 +143,11 @@ def parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     """Yield *items* in pieces of at most *size*."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def standing(task: Task) -> str:
+    """Return the status of *task*, or `NEVER_RAN` where it was stopped before it started."""
+    return NEVER_RAN if task.status == "stopped" and not task.started else task.status
 
 
 def microseconds(text: str | None) -> int | None:

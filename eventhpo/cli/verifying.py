@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from eventhpo.core import codec
-from eventhpo.core.events import Event, Head, Recorded
+from eventhpo.core.events import Event, Head, JobAdopted, Recorded
 from eventhpo.core.evolve import fold
 from eventhpo.core.state import State
 from eventhpo.errors import DamagedLog
@@ -55,7 +55,7 @@ def verified(log: Path, expect: Head | None, *, decide: bool) -> Verified:
     if state is not None:
         from eventhpo.cli.reading import missing  # noqa: PLC0415  which loads this module
 
-        notes += missing(log, state)
+        notes += [*adoptions(found.rows), *missing(log, state)]
     return Verified(checks=checks, verdict=_verdict(checks), head=found.head, notes=notes)
 
 
@@ -102,6 +102,17 @@ def parted(divergence: Any) -> str:
 
 def _side(event: Event, cause: int | None) -> str:
     return f"{type(event).__name__} {codec.encode(event)} (cause {cause})"
+
+
+def adoptions(rows: Iterable[Recorded]) -> list[str]:
+    """Return a note for each row behind which jobs were taken up that the log had lost."""
+    seqs = [row.seq for row in rows if isinstance(row.event, JobAdopted)]
+    starts = [seq for seq in seqs if seq - 1 not in seqs]
+    return [
+        f"the log had lost its tail when jobs were taken up again at seq {seq}: what was decided in the lost rows is "
+        "not known, and replay starts anew there"
+        for seq in starts
+    ]
 
 
 def other_platform(recorded: Mapping[str, str]) -> list[str]:

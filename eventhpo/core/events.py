@@ -298,7 +298,8 @@ class JobEnded(Input, frozen=True, kw_only=True):
 class JobAdopted(Input, frozen=True, kw_only=True):
     """A job of this search that the log no longer knew, its tail lost, is taken up again.
 
-    `fate` is what had been settled when it was told to stop, a prune at its `judged`-th point.
+    `fate` is what had been settled when it was told to stop, a prune at its `judged`-th point;
+    `inherits` the iteration of its predecessor that it says to go on behind.
     """
 
     trial: int
@@ -309,6 +310,7 @@ class JobAdopted(Input, frozen=True, kw_only=True):
     slot: int
     launched: bool
     curves: tuple[AdoptedCurve, ...] = ()
+    inherits: int | None = None
     fate: Literal["pruned", "limit", "time", "aborted"] | None = None
     judged: int = 0
 

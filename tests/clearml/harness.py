@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
 from eventhpo.clearml.door import ClearmlJobs
 from eventhpo.clearml.place import OnClearml
-from eventhpo.clock import SystemClock
+from eventhpo.clock import Clock, SystemClock
 from eventhpo.controller import Controller, opened
-from eventhpo.core.events import SearchCreated
+from eventhpo.core.events import Event, Recorded, SearchCreated, StopAsked
 from eventhpo.core.spec import POLICY, ClearmlTasks, Limits, Named, Objective, Search, UniformParameterRange
 from eventhpo.core.state import State
 from eventhpo.log.create import create
+from eventhpo.log.reader import read
 from eventhpo.machine import Machine
+from eventhpo.testing.simulated import START
 from tests.clearml_server import ClearmlServer, Script
 
 METRIC = Objective("validation", "loss", "min")
 MACHINE = Machine("here", 1, "boot")
+Kind = TypeVar("Kind", bound=Event)
 AT_ONCE = 1e-5  # minutes between two polls: the server's jobs go on at each
 
 
@@ -71,16 +76,84 @@ def run(
     place: OnClearml | None = None,
     make: type[Controller] = Controller,
     wrap: Callable[[ClearmlJobs], ClearmlJobs] = lambda jobs: jobs,
+    clock: Clock | None = None,
 ) -> State:
     """Drive the search at *path* to its rest, as a controller that was just started."""
     where = place or OnClearml()
     with opened(
         path,
         lambda state: wrap(where.open(path, state)),
-        SystemClock(),
+        clock or SystemClock(),
         MACHINE,
         before=where.before,
         make=make,
     ) as controller:
+        if isinstance(clock, Hours):
+            clock.controller = controller
         controller.run()
         return controller.state
+
+
+class Hours:
+    """The controller's clock and the server's, moved on by each wait, so that no wait takes any time.
+
+    *then* is called at each wait with how many there were; more than *most* are one too many.
+    """
+
+    def __init__(
+        self,
+        server: ClearmlServer | None = None,
+        then: Callable[[int], None] = lambda waits: None,
+        most: int = 500,
+    ) -> None:
+        self.waits: list[float] = []  # seconds each
+        self.controller: Controller | None = None
+        self._server, self._then, self._most = server, then, most
+        self._passed = 0.0
+
+    def now(self) -> int:
+        return START + round(self._passed * 1e6)
+
+    def wait(self, seconds: float, until: int | None, meanwhile: Callable[[], bool]) -> None:
+        if meanwhile():
+            return
+        seconds = seconds if until is None else max(0.0, min(seconds, (until - self.now()) / 1e6))
+        self.waits.append(seconds)
+        assert len(self.waits) <= self._most, "it waits without end"
+        self._passed += seconds
+        if self._server is not None:
+            self._server.clock.advance(seconds)
+        self._then(len(self.waits))
+
+    def wake(self) -> None:
+        """Nothing waits for real."""
+
+    def stop(self, jobs: str = "leave") -> None:
+        """End the run, as Ctrl-C does."""
+        assert self.controller is not None
+        self.controller.interrupt(StopAsked(scope="run", jobs=jobs))  # type: ignore[arg-type]
+
+
+def rows(path: Path) -> list[Recorded]:
+    """The rows of the log."""
+    return read(path).rows
+
+
+def of(path: Path, kind: type[Kind]) -> list[Kind]:
+    """The events of that kind in the log."""
+    return [row.event for row in rows(path) if isinstance(row.event, kind)]
+
+
+def outcomes(state: State) -> list[tuple[str, str]]:
+    """How each trial ended, and why."""
+    return [(t.finished.state, t.finished.why) for t in state.trials if t.finished is not None]
+
+
+def our_tasks(server: ClearmlServer) -> list[dict[str, Any]]:
+    """The tasks of searches, oldest first."""
+    return [t for t in server.state.tasks.values() if "optimization" in t["tags"]]
+
+
+def launches(server: ClearmlServer) -> Counter[str]:
+    """How often each task was put into a queue by us."""
+    return Counter(r.body["task"] for r in server.requests.kept if r.endpoint == "tasks.enqueue")

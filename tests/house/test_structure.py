@@ -62,6 +62,13 @@ def test_the_doors_never_import_each_other_nor_what_lies_above_them(door: str) -
     assert offenders(door, others + above) == []
 
 
+def test_the_door_to_clearml_knows_the_protocol_of_all_doors_and_nothing_else_of_the_others() -> None:
+    above = ("asking", "controller", "cli", "views", "optimizer", "load", "place", "testing")
+    foreign = ("eventhpo.log", "eventhpo.jobs", "replay", "optuna", *(f"eventhpo.{name}" for name in above))
+    found = [name for name in offenders("eventhpo.clearml", foreign) if ": eventhpo.jobs.protocol" not in name]
+    assert found == []
+
+
 def test_only_asking_calls_optuna() -> None:
     for package in ("core", "log", "jobs", "views", "cli", "load", "testing", "demo"):
         assert offenders(f"eventhpo.{package}", ("optuna",)) == []

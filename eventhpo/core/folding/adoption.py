@@ -8,7 +8,7 @@ from typing import Any
 from eventhpo.core import points
 from eventhpo.core.curve import Curve
 from eventhpo.core.events import Event, JobAdopted, JobEnded, Recorded, TrialFinished
-from eventhpo.core.folding.curves import take_in
+from eventhpo.core.folding.curves import take_in, take_over
 from eventhpo.core.folding.jobs import settle
 from eventhpo.core.folding.trials import take
 from eventhpo.core.state import Attempt, State, Trial
@@ -49,9 +49,20 @@ def _forgotten(state: State, seq: int) -> None:
 def _trial(state: State, seq: int, event: JobAdopted) -> None:
     point = points.known(state.search.space, event.params)
     trial = Trial(number=event.trial, seq=seq, params=event.params, point=point, source="adopted", attrs={})
+    _answered(state, trial)
     state.trials.append(trial)
     state.active[trial.number] = trial
     take(state, trial)
+
+
+def _answered(state: State, trial: Trial) -> None:
+    """Take off what was asked for and is this trial, as far as that can be told: it must not run twice."""
+    if state.by_hand and state.asked:
+        trial.request = state.asked.pop(0).request
+    for waiting in state.waiting:
+        if all(name in trial.params and trial.params[name] == value for name, value in waiting.params.items()):
+            state.waiting.remove(waiting)
+            return
 
 
 def _gone(state: State, row: Recorded, trial: Trial) -> None:
@@ -72,6 +83,8 @@ def _attempt(state: State, row: Recorded, event: JobAdopted) -> Attempt:
     attempt = _blank(state, row, event.trial, event.attempt, event.key, event.slot)
     attempt.job_id = event.job_id
     attempt.queued = attempt.released = event.launched
+    if event.inherits is not None and event.attempt:
+        take_over(state, attempt, event.inherits)
     names = [(o.title, o.series) for o in state.search.objectives]
     for one in event.curves:
         curve = attempt.curves[names.index((one.title, one.series))]

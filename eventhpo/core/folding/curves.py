@@ -83,10 +83,14 @@ def _predecessor(attempts: Sequence[Attempt]) -> Attempt:
 def _inherits(state: State, row: Recorded, event: InheritanceClaimed) -> None:
     attempt = state.attempt(event.trial, event.attempt)
     state.poll_worked(attempt)
-    if not event.attempt or any(c.reported for c in attempt.curves):
-        return
-    before = _predecessor(state.trials[event.trial].attempts[: event.attempt])
-    attempt.curves = [inherit(curve, event.iteration) for curve in before.curves]
+    if event.attempt and not any(c.reported for c in attempt.curves):
+        take_over(state, attempt, event.iteration)
+
+
+def take_over(state: State, attempt: Attempt, iteration: int) -> None:
+    """Let *attempt* go on behind *iteration* of the one before it."""
+    before = _predecessor(state.trials[attempt.trial].attempts[: attempt.number])
+    attempt.curves = [inherit(curve, iteration) for curve in before.curves]
     if attempt.fate is not None:  # settled before the claim was read
         attempt.end_curves()
     attempt.judged = min(before.judged, len(attempt.curves[0].iterations))
