@@ -16,6 +16,7 @@ NEVER = "stopped before it started"
 
 
 OPEN = ("created", "queued")  # a task that does not run, and may
+OVER = ("completed", "published", "closed", "failed", "stopped", NEVER_RAN)
 
 
 class _Moved(msgspec.Struct):
@@ -57,6 +58,8 @@ class Stopper:
         last = self._launcher.last.get(job.job_id)
         if last == NEVER_RAN and not (job.queued or job.started):
             return Ended(how="cancelled", why=NEVER)
+        if last in OVER:
+            return Stopping()  # a second stop would give it another end
         moved = self._dequeued(job) if last == "queued" else False
         try:
             self._stopped(job, force=moved or last == "created")

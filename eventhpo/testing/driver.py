@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
+from eventhpo.core.curve import Curve
 from eventhpo.jobs.machine import boot_id
 from eventhpo.jobs.protocol import (
     POINTS,
@@ -72,11 +73,13 @@ class Watched:
         self.starts += [seen.started] if seen.started is not None else []
         self.ended = seen.ended or self.ended
         started = self.job.started or seen.started is not None
-        self.job = changed(self.job, cursor=seen.to, points=len(self.points), started=started, failures=0)
+        known = (curve_of(self.points),)
+        self.job = changed(self.job, cursor=seen.to, points=len(self.points), known=known, started=started, failures=0)
 
     def forgotten(self) -> Watched:
         """Return the job as a log has it that says no more than that it was bound."""
-        return Watched(changed(self.job, cursor=0, points=0, started=False, stopping=False, failures=0))
+        nothing = (curve_of([]),)
+        return Watched(changed(self.job, cursor=0, points=0, known=nothing, started=False, stopping=False, failures=0))
 
 
 class Driver:
@@ -252,6 +255,7 @@ def watched(draft: Draft, job_id: str) -> Watched:
         points=0,
         failures=0,
         boot=boot_id(),
+        known=(curve_of([]),),
     )
     return Watched(job)
 
@@ -259,6 +263,13 @@ def watched(draft: Draft, job_id: str) -> Watched:
 def changed(item: Item, **fields: object) -> Item:
     """Return *item* with other *fields*."""
     return msgspec.structs.replace(item, **fields)
+
+
+def curve_of(points: Sequence[tuple[int, float]]) -> Curve:
+    """Return what a log has of an objective whose points these are."""
+    found = Curve()
+    list(found.add(points))
+    return found
 
 
 def points_of(seen: Seen) -> list[tuple[int, float]]:

@@ -74,6 +74,8 @@ def place(server: ClearmlServer) -> Iterator[Tasks]:
 class TestClearmlJobs(contract.JobsContract):
     """The door as it is."""
 
+    patience = 20.0
+
 
 class NeverLooks(Quick):
     """Negative control."""
