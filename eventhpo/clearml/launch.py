@@ -124,12 +124,24 @@ class Launcher:
             return Refused(error=f"{draft.key}: task {found[0].id} carries this key and has other parameters")
         try:
             base = self._base_of(draft)
-            made = self._server.call("tasks.clone", self._clone(draft, base), _Id).data.id
+            made = self._cloned(draft, self._clone(draft, base))
         except Denied as error:
             if error.subcode == TASK_GONE:
                 return Refused(error=f"{draft.key}: the base task {self._base_id(draft)} is gone: {error}")
             raise
         return Bound(job_id=made)
+
+    def _cloned(self, draft: Draft, body: dict[str, object]) -> str:
+        """Return the id of a clone; under the next parent where one was deleted, since the server refuses such."""
+        parents = [draft.before, draft.extras.parent or self._labels().parent, self._tasks.base_task_id]
+        for parent in filter(None, parents):
+            try:
+                return self._server.call("tasks.clone", body | {"new_task_parent": parent}, _Id).data.id
+            except Denied as error:
+                of_parent = error.subcode == TASK_GONE and parent != self._base_id(draft) and parent in str(error)
+                if not of_parent or parent == self._tasks.base_task_id:
+                    raise
+        raise AssertionError("the base task is always a parent")
 
     def _adopt(self, draft: Draft, ours: Sequence[Task]) -> DraftOutcome:
         """Take the first of *ours*; the others are clones whose answer was lost, and never ran."""
@@ -156,7 +168,6 @@ class Launcher:
         body: dict[str, object] = container | {
             "task": self._base_id(draft),
             "new_task_comment": comment(draft.params),
-            "new_task_parent": draft.before or parent or self._tasks.base_task_id,
             "new_task_tags": list(dict.fromkeys([*tags, tag_of_search(draft.key), draft.key])),
             "new_task_hyperparams": as_sections(declared),
         }

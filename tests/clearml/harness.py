@@ -45,6 +45,16 @@ def search(base: str, **changes: object) -> Search:
     return msgspec.structs.replace(found, **changes)
 
 
+def unhurried(base: str, workers: int = 2, **changes: Any) -> Search:
+    """The same, polled as seldom as the door has it: for a run whose hours pass at once.
+
+    What is no field of `Search` is one of `Limits`.
+    """
+    limits = {name: changes.pop(name) for name in list(changes) if name in Limits.__struct_fields__}
+    given = {"total_max_jobs": 4, "pool_period_min": 2.0, **limits}
+    return search(base, limits=Limits(num_concurrent_workers=workers, **given), **changes)
+
+
 def base_task(server: ClearmlServer, **values: object) -> str:
     """A base task with parameters of its own beside the searched one, in two sections."""
     return server.make_task(

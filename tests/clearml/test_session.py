@@ -153,7 +153,7 @@ def test_a_token_is_as_old_as_the_server_says(server: ClearmlServer, days: int) 
 
 def test_credentials_that_are_refused_are_a_no(server: ClearmlServer) -> None:
     ours = connected(server)
-    server.api.options.secret_key = "another"
+    server.api.options.access_key = "another"
     with pytest.raises(Denied, match="does not let us in"):
         Server("test").call("tasks.get_all", {}, Nothing)
     server.expire_tokens()
