@@ -265,7 +265,7 @@ def _firsts(line: _RawLine) -> Points:
 def _inherits(job: Job, table: Table) -> int | None:
     """Return from which iteration a retry says that it goes on, the first time that it says so."""
     line = table.get((OWN, RESUME))
-    if line is None or not job.attempt or job.points:
+    if line is None or not job.attempt or job.cursor:
         return None
     return round(line.y[0]) if line.y and line.y[0] is not None else None
 

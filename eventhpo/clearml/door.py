@@ -157,7 +157,7 @@ def _seen(look: _Look, readings: dict[str, Reading], lasts: dict[str, Task]) -> 
     return Seen(
         trial=job.trial,
         attempt=job.attempt,
-        to=job.cursor + reading.points + bool(further),
+        to=job.cursor + reading.points + bool(further) + (reading.inherits is not None),
         started=None if begun is None or job.started else Started(begun),
         curves=reading.curves,
         others=further,
