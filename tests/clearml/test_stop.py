@@ -1,0 +1,212 @@
+"""Ending tasks: in one request or two, for good, and with what was settled in the status."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventhpo.clearml.door import ClearmlJobs
+from eventhpo.core.events import EffectFailed, JobEnded, JobPruned
+from eventhpo.core.spec import Named
+from eventhpo.jobs.protocol import Ended, Queued, Refused, Stopping
+from tests.clearml.harness import METRIC, Hours, base_task, begin, falling, of, our_tasks, outcomes, run, unhurried
+from tests.clearml.test_launch import door, draft, made
+from tests.clearml.test_poll import job, seen
+from tests.clearml_server import ClearmlServer, Script
+
+NAME = (METRIC.title, METRIC.series)
+
+
+@pytest.fixture
+def jobs(server: ClearmlServer) -> ClearmlJobs:
+    return door(server, base_task(server))
+
+
+def waiting(server: ClearmlServer, jobs: ClearmlJobs) -> str:
+    """A job that a queue has."""
+    task = str(made(server, jobs, draft())["id"])
+    assert jobs.launch([job(task, started=False, queued=False)]) == [Queued()]
+    return task
+
+
+def started(server: ClearmlServer, jobs: ClearmlJobs) -> str:
+    """A job that runs, and was seen to."""
+    task = waiting(server, jobs)
+    server.script(lambda task: Script.curve(*NAME, [0.5] * 9, end=None))
+    server.advance()
+    seen(jobs, job(task))
+    return task
+
+
+def asked(server: ClearmlServer) -> list[str]:
+    found = [r.endpoint for r in server.requests.kept]
+    server.requests.clear()
+    return found
+
+
+def test_a_running_job_is_stopped_by_one_request(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+    task = started(server, jobs)
+    asked(server)
+    assert jobs.stop([job(task, stopping=True, settled="pruned 3")]) == [Stopping()]
+    assert asked(server) == ["tasks.stopped"]
+    found = server.task(task)
+    assert (found["status"], found["status_reason"], found["status_message"]) == ("stopped", "eventhpo", "pruned 3")
+
+
+def test_a_waiting_job_is_stopped_by_two_and_never_starts(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+    task = waiting(server, jobs)
+    asked(server)
+    assert jobs.stop([job(task, started=False, stopping=True)]) == [Stopping()]
+    assert asked(server) == ["tasks.dequeue", "tasks.stopped"]
+    never_runs(server, task)
+    [end] = seen(jobs, job(task, started=False, stopping=True))
+    assert end.ended is not None
+    assert (end.ended.how, end.ended.started_at, end.started) == ("stopped", None, None)
+
+
+def test_those_that_this_process_has_not_seen_are_read_in_one_request_more(server: ClearmlServer) -> None:
+    base = base_task(server)
+    jobs = door(server, base)
+    tasks = [str(made(server, jobs, draft(trial))["id"]) for trial in range(3)]
+    jobs.launch([job(task, trial=i, started=False, queued=False) for i, task in enumerate(tasks[:2])])
+    asked(server)
+    fresh = door(server, base)
+    asked(server)
+    answers = fresh.stop([job(task, trial=i, started=False, queued=i < 2) for i, task in enumerate(tasks)])
+    assert answers == [Stopping(), Stopping(), Ended(how="cancelled", why="stopped before it started")]
+    two = ["tasks.dequeue", "tasks.stopped"]
+    assert asked(server) == ["auth.login", "tasks.get_all", *two, *two, "tasks.stopped"]
+    for task in tasks:
+        never_runs(server, task)
+
+
+def test_a_job_whose_enqueue_was_in_doubt_is_taken_from_its_queue(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+    """The log does not say that a queue has it, and one has."""
+    task = str(made(server, jobs, draft())["id"])
+    server.fail("tasks.enqueue", "reset", effect="after")
+    [answer] = jobs.launch([job(task, started=False, queued=False)])
+    assert isinstance(answer, Refused)
+    assert answer.in_doubt
+    jobs.stop([job(task, started=False, queued=False)])
+    never_runs(server, task)
+
+
+def test_a_job_that_started_unseen_is_stopped_with_its_start_and_points(
+    server: ClearmlServer, jobs: ClearmlJobs
+) -> None:
+    task = waiting(server, jobs)
+    server.script(lambda task: Script.curve(*NAME, [0.5] * 9, end=None))
+    server.advance(2)
+    assert jobs.stop([job(task, started=False, stopping=True)]) == [Stopping()]
+    [end] = seen(jobs, job(task, started=False, stopping=True))
+    assert end.started is not None
+    assert end.curves[0].iterations == (1, 2)
+    assert end.ended is not None
+    assert end.ended.how == "stopped"
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+@pytest.mark.parametrize("how", ["completed", "failed"])
+def test_a_job_that_is_over_keeps_its_end(server: ClearmlServer, jobs: ClearmlJobs, how: str, noticed: bool) -> None:
+    """But one that failed since the last poll: a server lets it become stopped, and what was settled counts anyway."""
+    task = started(server, jobs)
+    server.call(f"tasks.{how}", task=task)
+    if noticed:
+        seen(jobs, job(task))
+    assert jobs.stop([job(task, stopping=True)]) == [Stopping()]
+    assert server.task(task)["status"] == (how if noticed or how == "completed" else "stopped")
+
+
+def test_a_job_that_is_over_and_that_the_log_has_not_seen_start_keeps_its_end(server: ClearmlServer) -> None:
+    """A controller was away for the whole of its life."""
+    base = base_task(server)
+    task = waiting(server, door(server, base))
+    server.call("tasks.started", task=task)
+    server.call("tasks.completed", task=task)
+    assert door(server, base).stop([job(task, started=False, queued=False, stopping=True)]) == [Stopping()]
+    assert server.task(task)["status"] == "completed"
+
+
+def test_a_job_that_was_queued_again_under_its_id_never_starts_again(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+    task = started(server, jobs)
+    server.scripted.jobs.clear()  # type: ignore[union-attr]
+    server.user.enqueue_again(task)
+    server.scripted.dead = True  # type: ignore[union-attr]
+    seen(jobs, job(task))
+    assert jobs.stop([job(task, stopping=True)]) == [Stopping()]
+    never_runs(server, task)
+
+
+def test_a_job_that_was_reset_is_stopped_all_the_same(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+    task = started(server, jobs)
+    server.user.reset(task)
+    assert jobs.stop([job(task, stopping=True)]) == [Stopping()]
+    assert server.task(task)["status"] == "stopped"
+
+
+def test_a_job_that_was_deleted_is_lost_as_the_next_poll_reads(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+    task = started(server, jobs)
+    server.user.delete(task)
+    assert jobs.stop([job(task, stopping=True)]) == [Stopping()]
+    [end] = seen(jobs, job(task, stopping=True))
+    assert end.ended == Ended(how="lost", why="its task was deleted")
+
+
+def test_one_that_does_not_answer_spares_the_others_its_time_out(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+    task = started(server, jobs)
+    fault = server.fail("tasks.stopped", "reset", times=None)
+    answers = jobs.stop([job(task, trial=i) for i in range(4)])
+    assert fault.hits == 1
+    assert all(isinstance(answer, Refused) for answer in answers)
+
+
+# ---------------------------------------------------------------- in a search
+
+
+@pytest.mark.parametrize("effect", ["before", "after"])
+def test_a_stop_whose_answer_is_lost_is_sent_again(server: ClearmlServer, path: Path, effect: Any) -> None:
+    server.script(falling(server, 9, end=None))
+    begin(path, unhurried(base_task(server), 1, total_max_jobs=1, max_iteration_per_job=2))
+    server.fail("tasks.stopped", "reset", effect=effect, times=3)
+    state = run(path, clock=Hours(server))
+    assert outcomes(state) == [("completed", "")]
+    assert len([e for e in of(path, EffectFailed) if e.effect == "stop"]) == (3 if effect == "before" else 1)
+    assert our_tasks(server)[0]["status_message"] == "limit"
+
+
+def test_a_pruned_job_has_its_verdict_in_its_status(server: ClearmlServer, path: Path) -> None:
+    server.script(lambda task: Script.curve(*NAME, [0.75 if t == "mine" else 0.5 for t in range(9)], end=None))
+    pruner = Named("ThresholdPruner", {"upper": 0.25})
+    begin(path, unhurried(base_task(server), 1, total_max_jobs=1, max_iteration_per_job=9, pruner=pruner))
+    clock = Hours(server, then=lambda waits: clock.stop() if waits > 20 else None)
+    run(path, clock=clock)
+    verdicts = of(path, JobPruned)
+    assert verdicts
+    stopped = [task["status_message"] for task in our_tasks(server) if task["status"] == "stopped"]
+    assert stopped[: len(verdicts)] == [f"pruned {v.judged}" for v in verdicts][: len(stopped)]
+    assert {e.why for e in of(path, JobEnded)} == {f"pruned {v.judged}" for v in verdicts}
+
+
+def test_ctrl_c_with_abort_stops_what_runs_and_what_waits(server: ClearmlServer, path: Path) -> None:
+    server.script(falling(server, 9, end=None), slots=1)
+    begin(path, unhurried(base_task(server), 3, max_iteration_per_job=9))
+    clock = Hours(server, then=lambda waits: clock.stop("abort") if waits == 3 else None)
+    run(path, clock=clock)
+    assert [task["status"] for task in our_tasks(server)] == ["stopped"] * 3
+    assert {task["status_message"] for task in our_tasks(server)} == {"aborted"}
+    assert not server.state.queues[server.queue("default")]["entries"]
+
+
+def never_runs(server: ClearmlServer, task: str) -> None:
+    """Whatever a worker takes from the queues, it is not this one."""
+    ran: list[str] = []
+
+    def play(found: dict[str, Any]) -> None:
+        ran.append(found["id"])
+
+    server.script(play)
+    server.advance(3)
+    assert task not in ran
+    assert server.task(task)["status"] == "stopped"
