@@ -11,12 +11,12 @@ import shlex
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from eventhpo.asking.fingerprint import fingerprint
 from eventhpo.clock import SystemClock
-from eventhpo.core.events import ControllerStarted, Recorded, RequestRefused
+from eventhpo.core.events import ControllerStarted, Event, Recorded, RequestRefused
 from eventhpo.core.evolve import fold
 from eventhpo.core.spec import ClearmlTasks
 from eventhpo.core.state import State
@@ -156,10 +156,11 @@ def _write(path: Path, request: Request, request_id: str) -> Recorded:
         host=machine.host, pid=machine.pid, boot=machine.boot, clock=clock.now(), fingerprint=fingerprint()
     )
 
-    def look(rows: list[Recorded]) -> None:
+    def look(rows: list[Recorded]) -> Sequence[Event]:
         state = fold(rows)
         if isinstance(state.search.jobs, ClearmlTasks):  # a row more would make a log that lost its tail a fork
             place_of(state.search).before(state, rows)
+        return ()
 
     writer, rows = open_writer(path, started, clock.now(), check=look)
     try:

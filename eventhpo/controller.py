@@ -301,7 +301,8 @@ def opened(
     """Hold the log at *path* as its one controller; end well unless an error comes through.
 
     *before* sees the log before anything is appended to it; it may raise and leave it as
-    it is, or return inputs that are recorded first of all.
+    it is, or return inputs that are written with the start of the controller: of a job that
+    the log had lost, a start without it would make a fork.
     *own* are the sampler and pruner of a user's own classes, as the search recorded them.
 
     Raises:
@@ -310,20 +311,22 @@ def opened(
     started = ControllerStarted(
         host=machine.host, pid=machine.pid, boot=machine.boot, clock=clock.now(), fingerprint=fingerprint()
     )
-    found: list[tuple[State, Sequence[Event]]] = []
+    found: list[State] = []
 
-    def look(rows: list[Recorded]) -> None:
-        state = fold(rows)
-        found.append((state, before(state, rows)))
+    def look(rows: list[Recorded]) -> Sequence[Event]:
+        found.append(fold(rows))
+        return before(found[0], rows)
 
     log, rows = open_writer(path, started, clock.now(), take_over=take_over, check=look)
     held = wrap(log)
     try:
-        state, inputs = found[0]
-        state = evolve(state, rows[-1])
+        state = found[0]
+        start, *inputs = rows[state.head.seq :]
+        state = evolve(state, start)
+        for row in inputs:
+            state = evolve(state, row)
+            tell(row, state)
         controller = make(held, state, jobs_for(state), clock, requests=requests, tell=tell, own=own)
-        for event in inputs:
-            controller.record(event, None)
         yield controller
     except BaseException:
         held.close(clean=False)

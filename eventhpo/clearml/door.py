@@ -12,7 +12,7 @@ from eventhpo.clearml.launch import Labels, Launcher, refusal
 from eventhpo.clearml.session import Denied, Server, Silent
 from eventhpo.clearml.stop import Stopper
 from eventhpo.clearml.tasks import STATUS_FIELDS, Task, by_id, microseconds, others, standing
-from eventhpo.clearml.watch import PENDING, SECOND, alive, end_of, silent, started_at
+from eventhpo.clearml.watch import PENDING, SECOND, alive, end_of, settled_unseen, silent, started_at
 from eventhpo.clearml.words import OWN
 from eventhpo.core.events import OtherSeries
 from eventhpo.core.spec import ClearmlTasks, Objective
@@ -99,6 +99,9 @@ class ClearmlJobs:
             workers = self._workers() if any(silent(task, now) for task in tasks.values()) else {}
             readings = self._curves.read([job for job in jobs if _reports(tasks.get(job.job_id))], objectives)
             ends = {job.job_id: end_of(job, tasks.get(job.job_id), now, workers) for job in jobs}
+            for job in jobs:
+                if settled_unseen(job, tasks.get(job.job_id)) and _tells(readings.get(job.job_id), job):
+                    readings.setdefault(job.job_id, Reading()).more = True
             lasts = self._lasts(jobs, tasks, ends)
         except (Silent, Denied) as error:
             return refusal(error, "poll", "read the tasks")
@@ -139,6 +142,11 @@ class _Look(msgspec.Struct, frozen=True):
     now: int
     ended: Ended | None
     objectives: Sequence[Objective]
+
+
+def _tells(reading: Reading | None, job: Job) -> bool:
+    """Whether there is more to be told of *job* than its end."""
+    return not job.started or (reading is not None and reading.points > 0)
 
 
 def _reports(task: Task | None) -> bool:

@@ -9,9 +9,9 @@ import msgspec
 from eventhpo.clearml.launch import BAD_STATUS, TASK_GONE, Launcher, refusal, while_it_answers
 from eventhpo.clearml.session import Denied, Nothing, Server, Silent
 from eventhpo.clearml.tasks import NEVER_RAN, Task, by_id, standing
+from eventhpo.clearml.watch import REASON
 from eventhpo.jobs.protocol import CancelOutcome, Draft, Ended, Job, Refused, StopOutcome, Stopping
 
-REASON = "eventhpo"  # the status reason of what we stopped; the message says what was settled
 NEVER = "stopped before it started"
 
 

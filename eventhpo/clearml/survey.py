@@ -7,7 +7,7 @@ a fork of the log that made the task, and must not go on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, TypeAlias, cast
 
 import msgspec
@@ -15,9 +15,8 @@ import msgspec
 from eventhpo.clearml.curves import Curves
 from eventhpo.clearml.launch import Launcher
 from eventhpo.clearml.session import Server
-from eventhpo.clearml.stop import REASON
 from eventhpo.clearml.tasks import Task, by_tags
-from eventhpo.clearml.watch import PENDING, RUNS
+from eventhpo.clearml.watch import PENDING, REASON, RUNS
 from eventhpo.clearml.words import Key, read_key
 from eventhpo.core.curve import Curve
 from eventhpo.core.events import AdoptedCurve, Head, JobAdopted
@@ -91,11 +90,7 @@ def _chosen(launcher: Launcher, state: State, strays: Sequence[Stray]) -> tuple[
     answer to the first lost, only the second can have run.
     """
     search = state.search
-    ours = [
-        stray
-        for stray in strays
-        if launcher.is_ours(_draft(stray.key, params_of(search, stray.task.parameters)), stray.task)
-    ]
+    ours = [stray for stray in strays if launcher.is_ours(_draft(stray.key, params_of(search, stray.task)), stray.task)]
     stray = next((s for s in ours or strays if s.task.status != "created"), (ours or strays)[0])
     return stray, [s.task for s in ours if s is not stray and s.task.status == "created"]
 
@@ -149,15 +144,19 @@ def _named(strays: Sequence[Stray]) -> str:
 
 
 def adopted(curves: Curves, state: State, lost: Sequence[Stray]) -> list[JobAdopted]:
-    """Return the events by which the tasks of *lost* are jobs of the search again, their curves read anew.
+    """Return the events by which the tasks of *lost* are jobs of the search again, and what was settled of them is.
+
+    Of those that we had stopped the curve is read here, since it is settled how much of it
+    counts; that of all others is read by the first poll, with their end, if they are over:
+    what has ended has ended, whatever a pruner says of it now.
 
     Raises:
         Silent, Denied: as `Server.call`.
     """
     search = state.search
     jobs = {stray.task.id: _job(stray, len(search.objectives)) for stray in lost}
-    begun = [jobs[stray.task.id] for stray in lost if stray.task.status not in PENDING]
-    claims = _read(curves, begun, search.objectives)
+    stopped = [jobs[stray.task.id] for stray in lost if fate_of(stray.task)[0] is not None]
+    claims = _read(curves, stopped, search.objectives)
     slots = _free_slots(state)
     events = []
     for stray in lost:
@@ -169,7 +168,7 @@ def adopted(curves: Curves, state: State, lost: Sequence[Stray]) -> list[JobAdop
                 attempt=key.attempt,
                 key=key.text,
                 job_id=task.id,
-                params=params_of(search, task.parameters),
+                params=params_of(search, task),
                 slot=next(slots) if task.status in (*PENDING, *RUNS) else 0,
                 launched=task.status != "created",
                 curves=tuple(
@@ -234,18 +233,25 @@ def fate_of(task: Task) -> tuple[Fate | None, int]:
     return cast(Fate, word), int(count) if count.isdigit() else 0
 
 
-def params_of(search: Search, texts: Mapping[str, str]) -> dict[str, Scalar]:
-    """Return the parameters of a task in the types of the space; what the base task has otherwise, too, as text."""
+def params_of(search: Search, task: Task) -> dict[str, Scalar]:
+    """Return the parameters of a job in the types of the space.
+
+    Which of a task's parameters are those of its job and not of the base task stands in
+    its comment; without it they are those of the space, and what the base task has otherwise.
+    """
     ranges = {r.name: r for r in _ranges(search)}
     fixed = _fixed(search)
     base = _base_texts(search)
+    texts = task.parameters
+    named = {line.split("=", 1)[0] for line in (task.comment or "").splitlines()} & texts.keys()
     found: dict[str, Scalar] = {}
-    for name, text in texts.items():
+    for name in named or texts:
+        text = texts[name]
         if name in ranges:
             found[name] = _value(ranges[name], text)
         elif name in fixed:
             found[name] = next((v for v in fixed[name] if clearml_text(v) == text), text)
-        elif base.get(name) != text:
+        elif named or base.get(name) != text:
             found[name] = text
     return found
 

@@ -13,6 +13,7 @@ SILENCE = 1_200 * SECOND  # a running task without a sign of life, and its worke
 
 RUNS = ("in_progress", "publishing")
 PENDING = ("created", "queued")
+REASON = "eventhpo"  # the status reason of what we stopped; the message says what was settled
 WATCHDOG = "non-responsive"  # in the message of a task that the server's watchdog stopped
 
 Alive = Mapping[str, int]  # workers that report, and when they did last
@@ -58,6 +59,15 @@ def _stopped(job: Job, task: Task, start: int | None, end: int | None) -> Ended:
         return Ended(how="stopped", started_at=start, finished_at=end, why=job.settled)
     said = f" ({task.said()})" if task.said() else ""
     return Ended(how="stopped", started_at=start, finished_at=end, why=f"aborted by somebody{said}")
+
+
+def settled_unseen(job: Job, task: Task | None) -> bool:
+    """Whether we had stopped *task*, and the log has lost why.
+
+    Its end is told a poll behind its points, so that what was settled can be so again.
+    """
+    ours = task is not None and task.status == "stopped" and task.status_reason == REASON
+    return ours and not (job.stopping or job.lost)
 
 
 def _taken_back(job: Job, task: Task, now: int) -> Ended | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from eventhpo.core.codec import GENESIS
-from eventhpo.core.events import ControllerStarted, Head, Recorded
+from eventhpo.core.events import ControllerStarted, Event, Head, Recorded
 from eventhpo.errors import Busy, DamagedLog, StorageFailed
 from eventhpo.log import chain, filesystem, head, sql
 from eventhpo.log import lease as leases
@@ -29,15 +29,15 @@ def open_writer(
     at: int,
     *,
     take_over: bool = False,
-    check: Callable[[list[Recorded]], None] = lambda rows: None,
+    check: Callable[[list[Recorded]], Sequence[Event]] = lambda rows: (),
 ) -> tuple[Writer, list[Recorded]]:
     """Take the lease of the log at *path* and record *started* in a new epoch.
 
-    Returns the writer and all rows, the chain verified, that of *started* (its
-    `took_over` set to what happened) the last of them. With *take_over* a holder that
-    is frozen loses the log. Whoever only appends a user's inputs opens it in the same
-    way: each writer is an epoch. *check* sees the rows before anything is appended, and
-    may raise to leave the log as it is.
+    Returns the writer and all rows, the chain verified, those of *started* (its
+    `took_over` set to what happened) and of the inputs that *check* returned the last of
+    them. With *take_over* a holder that is frozen loses the log. Whoever only appends a
+    user's inputs opens it in the same way: each writer is an epoch. *check* sees the rows
+    before anything is appended, and may raise to leave the log as it is.
 
     Raises:
         Busy: somebody holds the log, or is frozen inside a transaction.
@@ -59,8 +59,8 @@ def open_writer(
             if lease is None:
                 lease = leases.take_over(path, who)
                 undo.callback(lease.release)
-            check(rows)
-            writer = _start(path, db, lease, rows, started=started, at=at)
+            inputs = check(rows)
+            writer = _start(path, db, lease, rows, started=started, inputs=inputs, at=at)
         except sql.TROUBLE as error:
             raise _cannot_open(path, error) from error
         except OSError as error:
@@ -120,18 +120,20 @@ def _start(
     rows: list[Recorded],
     *,
     started: ControllerStarted,
+    inputs: Sequence[Event],
     at: int,
 ) -> Writer:
-    """Give the lease a new epoch and append *started*, in the transaction that verified *rows*."""
+    """Give the lease a new epoch and append *started* and *inputs*, in the transaction that verified *rows*."""
     epoch = sql.lease(db)[0] + 1
-    event = msgspec.structs.replace(started, took_over=lease.taken_over)
-    row = chain.row_of(event, _end(rows), at, epoch, None)
+    fresh = []
+    for event in (msgspec.structs.replace(started, took_over=lease.taken_over), *inputs):
+        fresh.append(chain.row_of(event, _end(rows), at, epoch, None))
+        rows.append(Recorded(fresh[-1][0], at, epoch, None, event, fresh[-1][7]))
     holder = Holder(started.host, started.pid, epoch)
     sql.set_lease(db, epoch, msgspec.json.encode(holder).decode())
-    sql.append(db, [row])
+    sql.append(db, fresh)
     sql.commit(db)
     lease.announce(holder)
-    rows.append(Recorded(row[0], at, epoch, None, event, row[7]))
     writer = Writer(path, db, lease, epoch=epoch, search=chain.search_of(db, path).search_id, end=_end(rows))
     writer.hand_over()
     return writer

@@ -87,6 +87,7 @@ def run(
     make: type[Controller] = Controller,
     wrap: Callable[[ClearmlJobs], ClearmlJobs] = lambda jobs: jobs,
     clock: Clock | None = None,
+    pid: int = 1,
 ) -> State:
     """Drive the search at *path* to its rest, as a controller that was just started."""
     where = place or OnClearml()
@@ -94,7 +95,7 @@ def run(
         path,
         lambda state: wrap(where.open(path, state)),
         clock or SystemClock(),
-        MACHINE,
+        msgspec.structs.replace(MACHINE, pid=pid),
         before=where.before,
         make=make,
     ) as controller:

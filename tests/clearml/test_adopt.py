@@ -1,0 +1,372 @@
+"""A log that lost its tail: refused, or its jobs are taken up again; and a fork, which never goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from eventhpo.clearml.place import OnClearml
+from eventhpo.clearml.survey import Key, read_key
+from eventhpo.cli.verifying import verified
+from eventhpo.core.events import JobAdopted, JobCreated, PointEnqueued
+from eventhpo.core.spec import (
+    DiscreteParameterRange,
+    Named,
+    ParameterChoice,
+    ParameterSet,
+    Search,
+    UniformIntegerParameterRange,
+    UniformParameterRange,
+)
+from eventhpo.core.state import State
+from eventhpo.errors import DamagedLog
+from eventhpo.log.create import write_log
+from replay.walk import walk
+from tests.clearml.harness import METRIC, Hours, base_task, begin, falling, of, our_tasks, rows, run, unhurried
+from tests.clearml.test_launch import Late, NoSweep
+from tests.clearml_server import ClearmlServer, Script
+from tests.clearml_server.state import Document
+from tests.clearml_server.state import State as Stored
+
+NAME = (METRIC.title, METRIC.series)
+Play = Callable[[Document], Script | None]
+
+
+# ---------------------------------------------------------------- logs that are cut
+
+
+def cut(path: Path, seq: int, to: Path) -> Path:
+    """A copy of the log at *path* that ends behind row *seq*, as a backup of then would."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        asked = "SELECT seq, at, epoch, cause, type, v, body, hash FROM event WHERE seq <= ? ORDER BY seq"
+        found = db.execute(asked, [seq]).fetchall()
+    write_log(to, found, found[-1][2])
+    return to
+
+
+class Kept:
+    """The server as it was, to be gone back to."""
+
+    def __init__(self, server: ClearmlServer) -> None:
+        self._server, self._state = server, server.state.to_json()
+
+    def back(self) -> None:
+        self._server.api.state = Stored.from_json(self._state)
+        self._server.requests.clear()
+        if self._server.scripted is not None:
+            self._server.scripted.jobs.clear()
+
+
+def told(state: State) -> list[tuple[str, tuple[Any, ...] | None]]:
+    return [(t.finished.state, t.finished.values) for t in state.trials if t.finished is not None]
+
+
+def agrees(path: Path) -> None:
+    """Today's code comes to every decision of the log again, from its adoptions on too."""
+    assert [c.divergence for c in walk(rows(path)) if c.divergence] == []
+
+
+def lr(task: Mapping[str, Any]) -> float:
+    return float(task["hyperparams"]["General"]["lr"]["value"])
+
+
+def pruned_some(task: Document) -> Script:
+    """One in two goes too high at its second point, and is pruned there."""
+    high = lr(task) > 0.5
+    return Script.curve(*NAME, [0.5, 2.0 if high else 0.25, 0.125], end=None if high else "completed")
+
+
+def fails_first(task: Document) -> Script:
+    """Each trial fails once, and its second attempt goes on behind its first point."""
+    if any(tag.endswith(".0") for tag in task["tags"]):
+        return Script.curve(*NAME, [0.5, 0.25], end="failed")
+    return Script([(1, "eventhpo", "resume_from", 1.0), (2, *NAME, 0.25), (3, *NAME, lr(task))])
+
+
+def overruns(task: Document) -> Script:
+    return Script.curve(*NAME, [lr(task) + 1 / i for i in range(1, 9)], end=None)
+
+
+THRESHOLD = Named("ThresholdPruner", {"upper": 1.0})
+SEARCHES: dict[str, tuple[Play | None, dict[str, Any]]] = {
+    "completed": (None, {}),
+    "pruned": (pruned_some, {"pruner": THRESHOLD}),
+    "failed and retried": (fails_first, {"total_max_jobs": 6}),
+    "limited": (overruns, {}),
+    "one after the other": (None, {"workers": 1, "total_max_jobs": 3}),
+    "by TPE and the median": (None, {"sampler": Named("TPESampler", {"n_startup_trials": 2}),
+                                     "pruner": Named("MedianPruner", {"n_startup_trials": 1})}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_a_log_cut_at_any_row_is_refused_or_goes_on_and_nothing_is_lost_or_runs_twice(
+    server: ClearmlServer, tmp_path: Path, name: str
+) -> None:
+    play, changes = SEARCHES[name]
+    server.script(play or falling(server))
+    whole = tmp_path / "whole.db"
+    begin(whole, unhurried(base_task(server), **changes))
+    first = told(run(whole, clock=Hours(server)))
+    end, kept, made = len(rows(whole)), Kept(server), our_tasks(server)
+    attempts = {key(task) for task in made}
+    for seq in range(1, end):
+        kept.back()
+        path = cut(whole, seq, tmp_path / f"{seq}.db")
+        known = {e.key for e in of(path, JobCreated)}
+        lost = [task for task in made if key(task) not in known]
+        if lost:
+            with pytest.raises(DamagedLog, match="lost its tail") as refused:
+                run(path, clock=Hours(server))
+            assert refused.value.code == 3
+            assert len(rows(path)) == seq, "it is left as it was"
+        state = run(path, OnClearml(adopt=True), clock=Hours(server))
+        assert state.finished is not None, seq
+        assert [e.job_id for e in of(path, JobAdopted)] == [t["id"] for t in sorted(lost, key=numbers)], seq
+        if name == "by TPE and the median":  # which judges by what it knows of the others, and that is lost
+            assert all(a == b or a[0] == "aborted" for a, b in zip(told(state), first, strict=False)), seq
+        else:
+            assert told(state)[: len(first)] == first, seq
+        ran_once(server, {t["id"] for t in made})
+        assert {key(task) for task in our_tasks(server)} >= attempts
+        agrees(path)
+
+
+def key(task: Mapping[str, Any]) -> str:
+    return next(str(tag) for tag in task["tags"] if tag.count(":") == 3)
+
+
+def numbers(task: Mapping[str, Any]) -> list[int]:
+    return [int(n) for n in key(task).rpartition(":")[2].split(".")]
+
+
+def ran_once(server: ClearmlServer, before: set[str]) -> None:
+    """No task was put into a queue that had been in one, no attempt has two tasks."""
+    queued = Counter(r.body["task"] for r in server.requests.kept if r.endpoint == "tasks.enqueue")
+    assert set(queued.values()) <= {1}
+    assert not before & set(queued)
+    assert max(Counter(map(key, our_tasks(server))).values()) == 1
+
+
+def test_jobs_that_run_wait_or_are_drafts_are_taken_up_and_go_on(server: ClearmlServer, tmp_path: Path) -> None:
+    """A run that was left in the middle, with a task of each kind."""
+    server.script(falling(server, 3), slots=1)
+    whole = tmp_path / "whole.db"
+    begin(whole, unhurried(base_task(server), 3))
+    fault = server.fail(lambda r: r.endpoint == "tasks.enqueue" and len(enqueued(server)) == 2, "reset", times=None)
+    clock = Hours(server, then=lambda waits: clock.stop() if waits == 2 else None)
+    run(whole, clock=clock)
+    assert sorted(task["status"] for task in our_tasks(server)) == ["created", "in_progress", "queued"]
+    server.heal()
+    assert fault.hits
+    kept, made = Kept(server), our_tasks(server)
+    for seq in range(1, len(rows(whole))):
+        kept.back()
+        path = cut(whole, seq, tmp_path / f"{seq}.db")
+        for task in our_tasks(server):
+            if task["status"] == "in_progress":
+                server.scripted.jobs[task["id"]] = running(falling(server, 3)(task))  # type: ignore[union-attr]
+        state = run(path, OnClearml(adopt=True), clock=Hours(server))
+        assert [s for s, _ in told(state)] == ["completed"] * 4, seq
+        ran_once(server, {t["id"] for t in made if t["status"] != "created"})
+        assert {t["id"] for t in made} <= {t["id"] for t in our_tasks(server)}
+        agrees(path)
+
+
+def enqueued(server: ClearmlServer) -> list[Any]:
+    return [task for task in our_tasks(server) if task["status"] != "created"]
+
+
+def running(script: Script) -> Any:
+    from tests.clearml_server.scripted import Running
+
+    return Running(script)
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def test_the_refusal_says_what_was_lost_and_the_next_step(server: ClearmlServer, tmp_path: Path) -> None:
+    server.script(falling(server))
+    whole = tmp_path / "whole.db"
+    begin(whole, unhurried(base_task(server)))
+    run(whole, clock=Hours(server))
+    path = cut(whole, 2, tmp_path / "cut.db")
+    with pytest.raises(DamagedLog) as refused:
+        run(path)
+    said = str(refused.value)
+    assert "it ends at 2" in said
+    assert f"task {our_tasks(server)[0]['id']} (trial 0, attempt 0)".removeprefix("task ") in said
+    assert "--adopt (adopt=True)" in said
+
+
+@pytest.mark.parametrize("adopt", [False, True])
+def test_a_fork_is_always_refused(server: ClearmlServer, tmp_path: Path, adopt: bool) -> None:
+    """Two copies of a log that both went on."""
+    server.script(falling(server))
+    whole = tmp_path / "whole.db"
+    begin(whole, unhurried(base_task(server), 1))
+    other = cut(whole, 1, tmp_path / "other.db")
+    clock = Hours(server, then=lambda waits: clock.stop() if waits == 2 else None)
+    run(other, clock=clock, pid=2)
+    kept = our_tasks(server)
+    for task in kept:
+        server.state.tasks.pop(task["id"])
+    run(whole, clock=Hours(server))
+    server.state.tasks.update({task["id"]: task for task in kept})
+    before = rows(whole)
+    with pytest.raises(DamagedLog, match=r"fork.*go on with that one") as refused:
+        run(whole, OnClearml(adopt=adopt))
+    assert refused.value.code == 3
+    assert rows(whole) == before
+
+
+def test_tasks_of_another_search_are_nobodys_loss(server: ClearmlServer, path: Path) -> None:
+    server.script(falling(server))
+    begin(path, unhurried(base_task(server)))
+    run(path, clock=Hours(server))
+    task = our_tasks(server)[0]
+    server.user.tag(task["id"], [key(task).replace("abababababab", "cdcdcdcdcdcd"), "eventhpo:cdcdcdcdcdcd"])
+    run(path, clock=Hours(server))
+
+
+@pytest.mark.parametrize(
+    ("tag", "expected"),
+    [
+        ("eventhpo:abababababab:17-89abcdef:3.1", Key("eventhpo:abababababab:17-89abcdef:3.1", 17, "89abcdef", 3, 1)),
+        ("eventhpo:cdcdcdcdcdcd:17-89abcdef:3.1", None),
+        ("eventhpo:abababababab", None),
+        ("eventhpo:abababababab:17-89abcdef:3.1 ", None),
+        ("optimization", None),
+    ],
+)
+def test_a_tag_is_a_key_of_this_search_or_none(tag: str, expected: Key | None) -> None:
+    assert read_key(tag, "eventhpo:abababababab") == expected
+
+
+# ---------------------------------------------------------------- which task it is
+
+
+def test_of_two_clones_the_one_that_ran_is_taken_and_the_other_deleted(server: ClearmlServer, tmp_path: Path) -> None:
+    server.script(falling(server))
+    whole = tmp_path / "whole.db"
+    begin(whole, unhurried(base_task(server)))
+    late = Late(server)
+    run(whole, clock=Hours(server), wrap=NoSweep.of)
+    assert late.task is not None
+    made = [t["id"] for t in our_tasks(server) if t["id"] != late.task["id"]]
+    path = cut(whole, 2, tmp_path / "cut.db")
+    server.requests.clear()
+    state = run(path, OnClearml(adopt=True), clock=Hours(server))
+    assert sorted(e.job_id for e in of(path, JobAdopted)) == sorted(made)
+    assert late.task["id"] not in server.state.tasks
+    assert [s for s, _ in told(state)] == ["completed"] * 4
+    ran_once(server, set(made))
+
+
+def test_a_copy_that_somebody_made_and_ran_is_not_taken_for_the_job(server: ClearmlServer, tmp_path: Path) -> None:
+    server.script(falling(server))
+    whole = tmp_path / "whole.db"
+    begin(whole, unhurried(base_task(server)))
+    run(whole, clock=Hours(server))
+    made = our_tasks(server)
+    copy = server.call("tasks.clone", task=made[0]["id"], new_task_name="Clone of it")["id"]
+    server.call("tasks.enqueue", task=copy, queue=server.queue("default"))
+    server.advance(5)
+    path = cut(whole, 2, tmp_path / "cut.db")
+    run(path, OnClearml(adopt=True), clock=Hours(server))
+    assert copy not in {e.job_id for e in of(path, JobAdopted)}
+    assert server.task(copy)["status"] == "completed"
+
+
+def test_parameters_are_taken_up_in_the_types_of_the_space(server: ClearmlServer, tmp_path: Path) -> None:
+    base = server.make_task("base", hyperparams={"General": dict.fromkeys(("x", "n", "flag", "kind", "a", "b"), 0)})
+    sets = (
+        ParameterChoice(values={"General/kind": "one", "General/a": None}),
+        ParameterChoice(
+            values={"General/kind": 2},
+            ranges=(UniformIntegerParameterRange(name="General/b", min_value=1, max_value=9),),
+        ),
+    )
+    space = (
+        UniformParameterRange(name="General/x", min_value=0.0, max_value=1.0),
+        UniformIntegerParameterRange(name="General/n", min_value=1, max_value=99),
+        DiscreteParameterRange(name="General/flag", values=(True, False, None, 0.5, "text")),
+        ParameterSet(name="choice", sets=sets),
+    )
+    server.script(lambda task: Script.curve(*NAME, [0.5, 0.25, 0.125]))
+    whole = tmp_path / "whole.db"
+    begin(whole, unhurried(base, space=space, total_max_jobs=8))
+    first = run(whole, clock=Hours(server))
+    path = cut(whole, 2, tmp_path / "cut.db")
+    state = run(path, OnClearml(adopt=True), clock=Hours(server))
+    kinds = [{name: (type(v), v) for name, v in trial.params.items()} for trial in first.trials]
+    assert [{name: (type(v), v) for name, v in trial.params.items()} for trial in state.trials] == kinds
+    assert [trial.point for trial in state.trials] == [trial.point for trial in first.trials]
+
+
+def test_a_point_that_somebody_enqueued_and_that_ran_is_not_run_again(server: ClearmlServer, tmp_path: Path) -> None:
+    server.script(falling(server))
+    whole = tmp_path / "whole.db"
+    search = unhurried(base_task(server))
+    enqueue(whole, search, PointEnqueued(params={"General/lr": 0.625}))
+    run(whole, clock=Hours(server))
+    path = cut(whole, 3, tmp_path / "cut.db")
+    state = run(path, OnClearml(adopt=True), clock=Hours(server))
+    assert [trial.params["General/lr"] for trial in state.trials].count(0.625) == 1
+    assert state.waiting == []
+
+
+def enqueue(path: Path, search: Search, event: PointEnqueued) -> None:
+    from eventhpo.core.events import SearchCreated
+    from eventhpo.core.spec import POLICY
+    from eventhpo.log.create import create
+
+    described, _ = OnClearml().described(search)
+    create(path, SearchCreated(search_id="ab" * 16, search=described, policy=POLICY, fingerprint={}), 1, [event])
+
+
+# ---------------------------------------------------------------- what verify says
+
+
+def test_verify_says_where_replay_starts_anew(server: ClearmlServer, tmp_path: Path) -> None:
+    server.script(falling(server))
+    whole = tmp_path / "whole.db"
+    begin(whole, unhurried(base_task(server)))
+    run(whole, clock=Hours(server))
+    assert not [note for note in verified(whole, None, decide=True).notes if "taken up again" in note]
+    path = cut(whole, 12, tmp_path / "cut.db")
+    run(path, OnClearml(adopt=True), clock=Hours(server))
+    adopted = [row.seq for row in rows(path) if isinstance(row.event, JobAdopted)]
+    found = verified(path, None, decide=True)
+    assert found.verdict == "ok"
+    [note] = [note for note in found.notes if "taken up again" in note]
+    assert f"at seq {adopted[0]}: " in note
+    assert "replay starts anew" in note
+
+
+def test_an_adoption_is_written_together_with_the_start_of_its_controller(
+    server: ClearmlServer, tmp_path: Path
+) -> None:
+    """A start alone would be another row where the lost ones were: a fork."""
+    server.script(falling(server))
+    whole = tmp_path / "whole.db"
+    begin(whole, unhurried(base_task(server)))
+    run(whole, clock=Hours(server))
+    path = cut(whole, 2, tmp_path / "cut.db")
+    with pytest.raises(KeyboardInterrupt):
+        run(path, OnClearml(adopt=True), wrap=interrupted)
+    assert len(of(path, JobAdopted)) == 4
+    assert len({row.at for row in rows(path)[2:]}) == 1
+    state = run(path, clock=Hours(server))
+    assert [s for s, _ in told(state)] == ["completed"] * 4
+
+
+def interrupted(jobs: Any) -> Any:
+    raise KeyboardInterrupt
