@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from collections.abc import Iterable, Sequence
@@ -487,4 +488,25 @@ def test_the_names_under_our_title_are_no_metrics(server: ClearmlServer, path: P
     assert not [e for e in of(path, ReportsRead) if any(o.title == "eventhpo" for o in e.others)]
 
 
+def stopped_after(server: ClearmlServer, waits: int) -> Hours:
+    """A clock that ends the run at its last wait."""
+    clock = Hours(server, then=lambda count: clock.stop() if count > waits else None)
+    return clock
+
+
 NAME = (METRIC.title, METRIC.series)
+
+
+def test_polls_that_see_nothing_double_the_pause_up_to_two_minutes(server: ClearmlServer, path: Path) -> None:
+    """And `pool_period_min` bounds it."""
+    server.script(falling(server, 1, end=None))
+    for period, most in ((60.0, 120.0), (1.0, 60.0)):
+        log = path.with_name(f"{most:g}.db")
+        begin(log, unhurried(base_task(server), 1, pool_period_min=period))
+        clock = stopped_after(server, 12)
+        run(log, clock=clock)
+        server.state.tasks.clear()
+        quiet = clock.waits[3:]
+        assert quiet == sorted(quiet)
+        assert max(quiet) == most
+        assert all(b <= 2 * a + 10 for a, b in itertools.pairwise(quiet))
