@@ -90,24 +90,29 @@ def _chosen(launcher: Launcher, state: State, strays: Sequence[Stray]) -> tuple[
     answer to the first lost, only the second can have run.
     """
     search = state.search
-    ours = [stray for stray in strays if launcher.is_ours(_draft(stray.key, params_of(search, stray.task)), stray.task)]
+    ours = [stray for stray in strays if _made_by_us(launcher, search, stray)]
     stray = next((s for s in ours or strays if s.task.status != "created"), (ours or strays)[0])
     return stray, [s.task for s in ours if s is not stray and s.task.status == "created"]
+
+
+def _made_by_us(launcher: Launcher, search: Search, stray: Stray) -> bool:
+    key = stray.key
+    return launcher.is_ours(_draft(key.text, key.trial, key.attempt, params_of(search, stray.task)), stray.task)
 
 
 def _left_over(launcher: Launcher, state: State, attempt: Attempt, task: Task) -> bool:
     """Whether *task* is a second clone for an attempt that has its task, or is over."""
     if task.status != "created" or task.id == attempt.job_id or (attempt.job_id is None and attempt.ended is None):
         return False
-    key = Key(attempt.key, attempt.seq, "", attempt.trial, attempt.number)
-    return launcher.is_ours(_draft(key, state.trials[attempt.trial].params), task)
+    draft = _draft(attempt.key, attempt.trial, attempt.number, state.trials[attempt.trial].params)
+    return launcher.is_ours(draft, task)
 
 
-def _draft(key: Key, params: dict[str, Scalar]) -> Draft:
+def _draft(key: str, trial: int, attempt: int, params: dict[str, Scalar]) -> Draft:
     return Draft(
-        trial=key.trial,
-        attempt=key.attempt,
-        key=key.text,
+        trial=trial,
+        attempt=attempt,
+        key=key,
         params=params,
         slot=0,
         before=None,

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from eventhpo.clearml.place import OnClearml
-from eventhpo.clearml.survey import Key, read_key
+from eventhpo.clearml.words import Key, read_key
 from eventhpo.cli.verifying import verified
 from eventhpo.core.events import JobAdopted, JobCreated, PointEnqueued
 from eventhpo.core.spec import (
@@ -239,7 +239,10 @@ def test_tasks_of_another_search_are_nobodys_loss(server: ClearmlServer, path: P
 @pytest.mark.parametrize(
     ("tag", "expected"),
     [
-        ("eventhpo:abababababab:17-89abcdef:3.1", Key("eventhpo:abababababab:17-89abcdef:3.1", 17, "89abcdef", 3, 1)),
+        (
+            "eventhpo:abababababab:17-89abcdef:3.1",
+            Key("eventhpo:abababababab:17-89abcdef:3.1", "eventhpo:abababababab", 17, "89abcdef", 3, 1),
+        ),
         ("eventhpo:cdcdcdcdcdcd:17-89abcdef:3.1", None),
         ("eventhpo:abababababab", None),
         ("eventhpo:abababababab:17-89abcdef:3.1 ", None),
