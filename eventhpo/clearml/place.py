@@ -31,7 +31,8 @@ class OnClearml:
     *labels* says under which parent, in which project and by which names; without a
     parent of theirs, jobs go under the optimizer's task that the log has. With *adopt*,
     jobs that the log has lost are taken up again. *job_class* gives a user's own subclass
-    of `ClearmlJob`, if there is one, when the door is opened.
+    of `ClearmlJob`, if there is one, when the door is opened. *server* makes what sends
+    requests, given whose they are.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class OnClearml:
         labels: Callable[[], Labels] = Labels,
         adopt: bool = False,
         job_class: Callable[[], type[Any] | None] = lambda: None,
+        server: Callable[[str], Server] = Server,
     ) -> None:
         self._labels = labels
         self._job_class = job_class
         self._adopt = adopt
+        self._make = server
         self._server: Server | None = None
 
     def described(self, search: Search, *, dry: bool = False) -> tuple[Search, tuple[str, ...]]:
@@ -54,7 +57,7 @@ class OnClearml:
         Raises:
             Usage, Unanswered: as `base.described`.
         """
-        found: Found = described(Server("new"), _tasks(search), job_names(search.space), search.objectives, dry=dry)
+        found: Found = described(self._make("new"), _tasks(search), job_names(search.space), search.objectives, dry=dry)
         return msgspec.structs.replace(search, jobs=found.tasks), found.warnings
 
     def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
@@ -83,7 +86,7 @@ class OnClearml:
 
     def _on(self, state: State) -> Server:
         if self._server is None:
-            self._server = Server(state.search_id[:12])
+            self._server = self._make(state.search_id[:12])
         return self._server
 
     def _launcher(self, state: State) -> Launcher:
