@@ -79,7 +79,6 @@ class Play(msgspec.Struct, frozen=True, kw_only=True):
     step: int = 1
     end: str = "completed"  # or "failed", or "watchdog": the server gives it up
     apart: bool = False  # the end comes a poll after the last point
-    starts: bool = True  # else no agent ever takes it
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +88,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     play: Callable[[int, int], Play]
     inputs: Sequence[Event] = ()
     asks: Sequence[tuple[int, Event]] = ()
+    slots: int = 99  # jobs that the agent runs at a time
     alike: bool = True  # whether its outcome is the same when effects are late
 
     def of(self, base: str) -> Search:
@@ -105,34 +105,34 @@ class Agent:
     So a poll that is asked again, since its answer did not reach the log, is answered alike.
     """
 
-    def __init__(self, jobs: ClearmlJobs, play: Callable[[int, int], Play]) -> None:
+    def __init__(self, jobs: ClearmlJobs, scenario: Scenario) -> None:
         self._jobs = jobs
-        self._play = play
+        self._play = scenario.play
+        self._slots = scenario.slots
         self._client = Client(os.environ)
         self.draft, self.launch, self.stop, self.cancel = jobs.draft, jobs.launch, jobs.stop, jobs.cancel
         self.close, self.longest_wait, self.shortest_wait = jobs.close, jobs.longest_wait, jobs.shortest_wait
 
     def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled | Refused:
-        self._take()
         fields = ["id", "status", "last_iteration"]
         ids = [job.job_id for job in jobs]
         found = {t["id"]: t for t in self._client.call("tasks.get_all", id=ids, only_fields=fields)["tasks"]}
-        for job in jobs:
-            task = found[job.job_id]
-            if task["status"] == "in_progress" and job.started:
-                self._go_on(job, task["last_iteration"])
+        running = [job for job in jobs if found[job.job_id]["status"] == "in_progress"]
+        # what the log does not know to be over still has its slot, also if this poll is asked again
+        self._take(self._slots - sum((job.started or job in running) and not job.stopping for job in jobs))
+        for job in running:
+            if job.started:
+                self._go_on(job, found[job.job_id]["last_iteration"])
         return self._jobs.poll(jobs, objectives)
 
-    def _take(self) -> None:
+    def _take(self, free: int) -> None:
         """Start what waits in the queue, in its order."""
         [queue] = self._client.call("queues.get_all", only_fields=["id"])["queues"]
-        while (task := self._client.call("queues.peek_task", queue=queue["id"])["task"]) is not None:
-            tags = self._client.call("tasks.get_by_id", task=task)["task"]["tags"]
-            [key] = filter(None, (read_key(tag, f"eventhpo:{SEARCH_ID[:12]}") for tag in tags))
-            if not self._play(key.trial, key.attempt).starts:
+        for _ in range(free):
+            entry = self._client.call("queues.get_next_task", queue=queue["id"]).get("entry")
+            if entry is None:
                 return
-            self._client.call("queues.get_next_task", queue=queue["id"])
-            self._client.call("tasks.started", task=task)
+            self._client.call("tasks.started", task=entry["task"])
 
     def _go_on(self, job: Job, done: int) -> None:
         play = self._play(job.trial, job.attempt)
@@ -158,27 +158,34 @@ class Plan(msgspec.Struct, frozen=True):
     crash: int | None = None
 
 
-class Hooked(Server):
-    """A server with a point to crash at before and after each request; behind a lost answer, if one is to be lost."""
+class Points(Crashes):
+    """Points to crash at; with *behind* those are counted that come behind a lost answer."""
 
-    def __init__(self, mark: str, crashes: Crashes, *, behind: bool = False) -> None:
+    def __init__(self, at: int | None = None, *, behind: bool = False) -> None:
+        super().__init__(at)
+        self.counts = not behind
+
+    def point(self, name: str) -> None:
+        if self.counts:
+            super().point(name)
+
+
+class Hooked(Server):
+    """A server with a point to crash at before and after each request."""
+
+    def __init__(self, mark: str, points: Points) -> None:
         super().__init__(mark)
-        self._crashes = crashes
-        self._counts = not behind
+        self._points = points
 
     def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> Answer[T]:
-        self._point(f"before {endpoint}")
+        self._points.point(f"before {endpoint}")
         try:
             return super().call(endpoint, body, kind)
         except Silent:
-            self._counts = True
+            self._points.counts = True
             raise
         finally:
-            self._point(f"after {endpoint}")
-
-    def _point(self, name: str) -> None:
-        if self._counts:
-            self._crashes.point(name)
+            self._points.point(f"after {endpoint}")
 
 
 class World:
@@ -192,10 +199,9 @@ class World:
         *,
         make: type[Controller] = Controller,
         surveys: bool = True,
-        kind: type[Hooked] = Hooked,
     ) -> None:
         self.server, self.folder, self.scenario = server, folder, scenario
-        self.make, self.surveys, self.kind = make, surveys, kind
+        self.make, self.surveys = make, surveys
         self.base = base_task(server)
         server.clock.freeze()
         self._begin = server.state.to_json()
@@ -210,12 +216,12 @@ class World:
         self._made += 1
         return self.folder / f"{self._made}.db"
 
-    def finish(self, path: Path, crashes: Crashes | None = None, *, behind: bool = False) -> State:
+    def finish(self, path: Path, points: Points | None = None) -> State:
         """Start controllers on the log at *path*, made if it is not there, until the search is over."""
-        counted = crashes or Crashes()
+        passed = points or Points()
         for _ in range(9):
             try:
-                state = self._run(path, lambda mark: self.kind(mark, counted, behind=behind))
+                state = self._run(path, lambda mark: Hooked(mark, passed))
             except Unanswered:
                 continue
             if state.finished is not None:
@@ -233,7 +239,7 @@ class World:
         def jobs_for(state: State) -> Agent:
             clock.attach(state)
             requests.attach(state)
-            return Agent(place.open(path, state), self.scenario.play)
+            return Agent(place.open(path, state), self.scenario)
 
         before = place.before if self.surveys else nothing_before
         with opened(path, jobs_for, clock, MACHINE, before=before, requests=requests, make=self.make) as controller:
@@ -260,7 +266,7 @@ class World:
             child = os.fork()
         if child == 0:
             try:
-                self.finish(path, Crashes(at), behind=behind)
+                self.finish(path, Points(at, behind=behind))
             except BaseException:  # noqa: BLE001 - a child must not return into pytest
                 traceback.print_exc()
                 os._exit(1)
@@ -269,13 +275,14 @@ class World:
         assert status in (0, CRASHED), f"the child ended with {status}"
         return status == CRASHED
 
-    def left_alone(self) -> tuple[Path, int, int]:
-        """Return the log of a search that nobody disturbed, how many points it passed, and its requests."""
-        path, crashes = self.begin(), Crashes()
-        self.finish(path, crashes)
+    def left_alone(self) -> tuple[Path, int, list[str]]:
+        """Return the log of a search that nobody disturbed, how many points it passed, and its requests' endpoints."""
+        path, points = self.begin(), Points()
+        self.finish(path, points)
         assert self.faults(path) == []
         self.expected = outcomes(path, self.scenario, self.server)
-        return path, crashes.passed, self.server.count(header=MARK)
+        ours = [request.endpoint for request in self.server.requests.kept if MARK.lower() in request.headers]
+        return path, points.passed, ours
 
     # ------------------------------------------------------------ what came of it
 
@@ -294,6 +301,8 @@ class World:
         found += [f"task {one} is bound to nothing" for one in ours if one not in bound]
         found += [f"task {one} of trial {a.trial} is lost" for one, a in bound.items() if one not in ours]
         found += [f"task {one} is left {t['status']}" for one, t in ours.items() if t["status"] in LEFT]
+        queued = [entry["task"] for queue in self.server.state.queues.values() for entry in queue["entries"]]
+        found += [f"task {one} is left in its queue" for one in ours if one in queued]
         observed = [row.event for row in rows if isinstance(row.event, MetricObserved)]
         for one, attempt in bound.items():
             mine = [e for e in observed if (e.trial, e.attempt) == (attempt.trial, attempt.number)]
@@ -406,8 +415,8 @@ def lost(trial: int, attempt: int) -> Play:
 
 
 def waiting(trial: int, attempt: int) -> Play:
-    """Trial 0 ends in time, trial 1 is at it for ever, trial 2 waits in its queue for ever."""
-    return Play(values=(0.5,) * (1 if trial == 0 else 99), starts=trial != 2)
+    """Trial 0 ends, trial 1 is at it for ever, and others wait in the queue."""
+    return Play(values=(0.5,) * (1 if trial == 0 else 99))
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -425,6 +434,7 @@ SCENARIOS: dict[str, Scenario] = {
     "stopped": Scenario(
         search={"limits": limits(4, 3), "max_iteration_per_job": 99},
         play=waiting,
+        slots=2,
         asks=((24, StopAsked(scope="search", why="a person", request="r1")),),
         alike=False,
     ),
@@ -466,19 +476,19 @@ def larger(jobs: int, workers: int) -> Scenario:
 # ---------------------------------------------------------------- by hand
 
 
-def plans(points: int, requests: int, *, every: bool = False) -> Iterator[Plan]:
-    """Yield what is done to a search of so many points and requests: crashes, lost answers, and both.
+def plans(points: int, requests: Sequence[str], *, every: bool = False) -> Iterator[Plan]:
+    """Yield what is done to a search of so many points and these requests: crashes, lost answers, and both.
 
     Of the ways to lose an answer each request meets one, or *every* one; of the points
-    behind a lost answer (it is told of, the next request is sent, it is answered) two of
-    three requests meet one, or all of them.
+    behind a lost answer (it is told of, the next request is sent, it is answered) each
+    meets one of the last two, or all.
     """
     yield from (Plan(crash=at) for at in range(1, points + 1))
-    for n in range(1, requests + 1):
-        hows = HOWS if every else (HOWS[n % len(HOWS)],)
+    for n, endpoint in enumerate(requests, 1):
+        possible = HOWS[:3] if endpoint == "auth.login" else HOWS  # a login that is answered with nonsense is refused
+        hows = possible if every else (possible[n % len(possible)],)
         yield from (Plan(lost=n, how=how) for how in hows)
-        behind = (1, 2, 3) if every else (2 + n % 2,)
-        yield from (Plan(lost=n, how=hows[0], crash=at) for at in behind)
+        yield from (Plan(lost=n, how=hows[0], crash=at) for at in ((1, 2, 3) if every else (2 + n % 2,)))
 
 
 def main() -> None:
@@ -504,7 +514,7 @@ def main() -> None:
                 done["several crashes"] += 1
                 wrong += _told(name, Plan(), found)
         counts = ", ".join(f"{n} {what}" for what, n in done.items())
-        sys.stdout.write(f"{name}: {points} points, {requests} requests: {counts}, {wrong} wrong so far\n")
+        sys.stdout.write(f"{name}: {points} points, {len(requests)} requests: {counts}, {wrong} wrong so far\n")
         sys.stdout.flush()
 
 
