@@ -332,7 +332,6 @@ class World:
         mine, other = self.expected, outcomes(path, self.scenario, self.server)
         return (None if mine == other else f"{mine}\n  {other}"), True
 
-
     def often(self, alone: Path, points: Sequence[int]) -> str | None:
         """Crash at each of *points*, one controller after the other, then let it end; return what is wrong."""
         path = self.begin()

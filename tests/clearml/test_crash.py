@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -108,9 +107,7 @@ def sdk(mark: str) -> Any:
         def __init__(self, **ours: object) -> None:
             super().__init__()
 
-        def _send_request(
-            self, *args: Any, headers: Mapping[str, str] | None = None, **more: Any
-        ) -> session._Got:
+        def _send_request(self, *args: Any, headers: Mapping[str, str] | None = None, **more: Any) -> session._Got:
             got = super()._send_request(*args, headers={**(headers or {}), session.MARK: mark}, **more)
             return session._Got(got.status_code, got.reason, got.content, dict(got.headers))
 
@@ -121,6 +118,8 @@ def test_the_sweep_sees_the_transport_of_the_sdk() -> None:
     """It repeats a clone whose answer was lost."""
     with mock.patch.object(session, "_session_class", sdk), world(SCENARIOS["plain"]) as one:
         alone, _, requests = one.left_alone()
-        found = [one.parted(alone, Plan(lost=n))[0] or "" for n, name in enumerate(requests, 1) if name == "tasks.clone"]
+        found = [
+            one.parted(alone, Plan(lost=n))[0] or "" for n, name in enumerate(requests, 1) if name == "tasks.clone"
+        ]
     assert found
     assert all("has 2 tasks" in what for what in found)
