@@ -497,9 +497,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=3, help="of the larger search (3)")
     parser.add_argument("--double", type=int, default=100, help="runs with two to four crashes at random (100)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", help="the name of one search (all)")
     args = parser.parse_args()
     wrong = 0
-    for name, scenario in {**SCENARIOS, "larger": larger(args.jobs, args.workers)}.items():
+    searches = {**SCENARIOS, "larger": larger(args.jobs, args.workers)}
+    for name, scenario in searches.items() if args.only is None else [(args.only, searches[args.only])]:
         with world(scenario) as one:
             alone, points, requests = one.left_alone()
             done: Counter[str] = Counter()
