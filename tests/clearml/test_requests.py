@@ -129,11 +129,13 @@ def begun(path: Path, what: Search) -> None:
     create(path, SearchCreated(search_id=SEARCH_ID, search=described, policy=POLICY, fingerprint={}), 1)
 
 
-def drive(path: Path, hours: Hours) -> None:
-    """Drive the search at *path* as a controller that was just started, until its run is ended by *hours*."""
+def drive(path: Path, hours: Hours, *, first: StopAsked | None = None) -> None:
+    """Drive the search at *path* as a controller that was just started, until its run is ended, by *hours* or *first*."""
     place = OnClearml()
     with opened(path, lambda state: place.open(path, state), hours, MACHINE, before=place.before) as controller:
         hours.controller = controller
+        if first is not None:
+            controller.interrupt(first)
         controller.run()
 
 
@@ -227,10 +229,10 @@ def test_a_launch_is_a_clone_and_an_enqueue_and_one_that_reads_all_back(
 
 @pytest.mark.parametrize(
     ("endpoint", "reads"),
-    [("tasks.clone", 1 + 1), ("tasks.enqueue", 1 + 1 + 1)],
-    ids=["a look by key, and the read before the enqueue", "that read, a poll meanwhile, that read again"],
+    [("tasks.clone", 1 + 1 + 1), ("tasks.enqueue", 1 + 1 + 1)],
+    ids=["a look by key, the read back, a look at the end of the run", "the read back, a poll meanwhile, it again"],
 )
-def test_an_answer_in_doubt_costs_one_look_and_nothing_is_sent_twice(
+def test_an_answer_in_doubt_costs_a_look_and_nothing_is_sent_twice(
     server: ClearmlServer, tmp_path: Path, hours: Hours, endpoint: str, reads: int
 ) -> None:
     begun(tmp_path / "search.db", small(server, 1))
@@ -260,6 +262,17 @@ def test_a_running_job_is_stopped_by_one_request_and_a_waiting_one_by_two(
         drive(tmp_path / "search.db", hours)
     assert (found["tasks.stopped"], found["tasks.dequeue"], found["tasks.stop"]) == (3, 1, 0)
     assert found["tasks.get_all"] == 1 + 1 + len(hours.polls)  # begin, read back, polls: no other look
+
+
+def test_a_controller_that_has_not_looked_yet_reads_how_jobs_stand_before_it_stops_them(
+    server: ClearmlServer, tmp_path: Path, hours: Hours
+) -> None:
+    hours.agent = False
+    launched(server, tmp_path / "search.db", hours, 3)
+    server.call("tasks.started", task=server.call("queues.get_next_task", queue=server.queue())["entry"]["task"])
+    with counted(server) as found:
+        drive(tmp_path / "search.db", hours, first=ABORT)
+    assert without_start(found) == {"tasks.get_all": 1, "tasks.stopped": 3, "tasks.dequeue": 2}
 
 
 # ---------------------------------------------------------------- polls
