@@ -130,7 +130,7 @@ def begun(path: Path, what: Search) -> None:
 
 
 def drive(path: Path, hours: Hours, *, first: StopAsked | None = None) -> None:
-    """Drive the search at *path* as a controller that was just started, until its run is ended, by *hours* or *first*."""
+    """Drive the search at *path* as a controller that was just started; *hours*, or *first*, ends its run."""
     place = OnClearml()
     with opened(path, lambda state: place.open(path, state), hours, MACHINE, before=place.before) as controller:
         hours.controller = controller
