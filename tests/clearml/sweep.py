@@ -35,7 +35,7 @@ import msgspec
 from eventhpo.clearml.door import ClearmlJobs
 from eventhpo.clearml.place import OnClearml
 from eventhpo.clearml.session import MARK, Answer, Server, Silent
-from eventhpo.clearml.survey import read_key
+from eventhpo.clearml.words import read_key
 from eventhpo.controller import Controller, nothing_before, opened
 from eventhpo.core.events import (
     DrivenByHand,
