@@ -522,6 +522,7 @@ def main() -> None:
 def _told(name: str, plan: Plan, found: str | None) -> bool:
     if found is not None:
         sys.stdout.write(f"{name}, {plan}: {found}\n")
+        sys.stdout.flush()
     return found is not None
 
 
