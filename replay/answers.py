@@ -26,7 +26,10 @@ class Answers:
     def __init__(self, state: State, sampler: BaseSampler | None = None, pruner: BasePruner | None = None) -> None:
         for role, named, given in (("sampler", state.search.sampler, sampler), ("pruner", state.search.pruner, pruner)):
             if given is not None and not named.is_foreign:
-                raise Usage(f"the log names its {role}, {named.name}: none can be passed in")
+                raise Usage(
+                    f"search {state.search.name}: the log names its {role}, {named.name}, which is Optuna's own; "
+                    f"leave out the {role} that is passed in"
+                )
         self._state = state
         self._own = own_of(state.search, sampler, pruner)
         self._asker = Asker(state, self._own)

@@ -45,7 +45,8 @@ def pruner(given: BasePruner | str | None) -> BasePruner | None:
 
 def _require(role: str, found: object, kind: type) -> None:
     if not isinstance(found, kind):
-        raise Usage(f"the {role} that was passed in is a {type(found).__name__}, no instance of {kind.__name__}")
+        what = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
+        raise Usage(f"the {role} that was passed in is {what}, no instance of {kind.__name__}; pass an instance")
 
 
 def _found(role: str, given: str) -> Any:
@@ -56,8 +57,11 @@ def _found(role: str, given: str) -> Any:
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)  # behind all others: what lies there shall hide nothing
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except ImportError as error:
-        raise Usage(f"{role} {given}: the module cannot be imported: {error}") from error
+        imported = importlib.import_module(module)
+    except Exception as error:  # whatever the caller's own module raises
+        kind = "" if isinstance(error, ImportError) else f"{type(error).__name__}: "
+        raise Usage(f"{role} {given}: the module cannot be imported: {kind}{error}") from error
+    try:
+        return getattr(imported, attribute)
     except AttributeError as error:
         raise Usage(f"{role} {given}: {error}") from error

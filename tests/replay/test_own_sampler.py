@@ -120,3 +120,29 @@ def test_today_s_source_of_the_same_class_is_named(place: Place, tmp_path: Path)
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "the source of mine_of_replay.Halving" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("def f(:", "SyntaxError: invalid syntax"),
+        ("raise RuntimeError('no GPU here')", "RuntimeError: no GPU here"),
+        ("import nowhere_at_all", "No module named 'nowhere_at_all'"),
+    ],
+)
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_module_that_cannot_be_imported_is_a_usage_error(
+    place: Place, source: str, said: str, processes: str
+) -> None:
+    (place.folder / "broken_of_replay.py").write_text(source)
+    done = place.call("--sampler", "broken_of_replay:SAMPLER", "--processes", processes)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Error: sampler broken_of_replay:SAMPLER: the module cannot be imported: ")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_class_is_no_instance_and_said_to_be_a_class(place: Place) -> None:
+    done = place.call("--sampler", "mine_of_replay:Halving")
+    assert done.returncode == 2
+    assert "the class Halving, no instance of BaseSampler; pass an instance" in done.stderr
