@@ -43,9 +43,13 @@ def assert_replays() -> AssertReplays:
         pruner: BasePruner | str | None = None,
         processes: int = 1,
     ) -> Report:
+        from eventhpo.errors import EventhpoError  # noqa: PLC0415
         from replay import redecide, showing  # noqa: PLC0415  starting pytest must not cost Optuna
 
-        report = redecide(path, raise_on_divergence=False, processes=processes, sampler=sampler, pruner=pruner)
+        try:
+            report = redecide(path, raise_on_divergence=False, processes=processes, sampler=sampler, pruner=pruner)
+        except EventhpoError as error:
+            pytest.fail(str(error), pytrace=False)  # it says what to do; where it was raised helps nobody
         if report.verdict != "ok":
             pytest.fail("\n".join(showing.text(report)), pytrace=False)
         return report

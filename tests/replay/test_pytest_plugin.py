@@ -53,6 +53,13 @@ def test_a_log_that_is_decided_again_alike_passes(tmp_path: Path) -> None:
     assert "1 passed" in done.stdout
 
 
+def test_a_log_that_is_missing_fails_in_one_sentence(tmp_path: Path) -> None:
+    done = run(tmp_path, "def test_replays(assert_replays): assert_replays('none.db')")
+    assert done.returncode == 1
+    assert "there is no log none.db; `eventhpo run` makes one" in done.stdout
+    assert "require_file" not in done.stdout, "no traceback of eventhpo's own"
+
+
 def test_a_divergence_fails_with_both_sides_and_without_a_traceback(tmp_path: Path) -> None:
     done = run(tmp_path, f"def test_replays(assert_replays): assert_replays({str(LOGS / 'must_fail/altered.db')!r})")
     assert done.returncode == 1
