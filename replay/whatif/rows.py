@@ -142,7 +142,7 @@ def regret(record: Record, rows: Sequence[TrialRow], reached: Best) -> Regret:
     """Return whether the record's winner is pruned, and by how much the best is worse without it."""
     winner = record.winner
     if winner is None:
-        return _regret(None, None, None, "no trial of the record completed")
+        return _regret(None, None, None, _no_winner(record))
     row = next(r for r in rows if r.trial == winner.number)
     if not row.known:
         return _regret(None, None, None, f"trial {winner.number} {row.why}")
@@ -153,6 +153,12 @@ def regret(record: Record, rows: Sequence[TrialRow], reached: Best) -> Regret:
     if reached.trial is None:
         return _regret(True, row.iteration, None, "no trial would have completed")
     return _regret(True, row.iteration, loss(record, winner, record.state.trials[reached.trial]), "")
+
+
+def _no_winner(record: Record) -> str:
+    if not record.state.single:
+        return "with several objectives no trial is the winner"
+    return "no trial of the record completed"
 
 
 def _regret(killed: bool | None, iteration: int | None, cost: float | None, why: str) -> Regret:

@@ -23,11 +23,7 @@ def _about(found: WhatIf) -> Iterator[str]:
     spent = f"{words.plural(found.iterations, 'iteration')}, {words.duration(found.compute_time)} of compute time"
     yield f"{words.line(found.name)}: {jobs}, {spent}, up to event {found.seq}"
     if found.winner is None:
-        yield (
-            "winner: none, no trial completed"
-            if "," not in found.objective
-            else "winner: none, as there are several objectives"
-        )
+        yield f"winner: none, {found.rows[0].regret.why}"
     else:
         yield f"winner: trial {found.winner}, {words.line(found.objective)} = {words.number(found.value)}"
     for note in found.notes:
@@ -35,7 +31,7 @@ def _about(found: WhatIf) -> Iterator[str]:
 
 
 def _cells(found: WhatIf, row: Row) -> list[str]:
-    return [_label(row), _known(row), *_sums(found, row), _best(row), _winner(row.regret), *_rest(row)]
+    return [_label(row), _known(row), *_sums(found, row), _best(row), _winner(row.regret, found.winner), *_rest(row)]
 
 
 def _label(row: Row) -> str:
@@ -50,7 +46,7 @@ def _known(row: Row) -> str:
 def _sums(found: WhatIf, row: Row) -> list[str]:
     if row.kind == "recorded":
         return [str(row.totals.pruned), "-", "-"]
-    if not any(one.known for one in row.trials):
+    if row.trials and not any(one.known for one in row.trials):
         return [NOTHING] * 3
     saved = row.totals.iterations_saved
     share = f" ({100 * saved / found.iterations:.0f} %)" if found.iterations else ""
@@ -63,9 +59,9 @@ def _best(row: Row) -> str:
     return words.number(row.best.value) + ("" if row.best.known else " ?")
 
 
-def _winner(found: Regret) -> str:
+def _winner(found: Regret, winner: int | None) -> str:
     if found.killed is None:
-        return NOTHING if found.why and "no trial of the record" not in found.why else "-"
+        return "-" if winner is None else NOTHING
     if not found.killed:
         return "kept"
     how = "not started" if found.iteration is None else f"pruned at {found.iteration}"

@@ -94,7 +94,7 @@ def test_without_a_rule_the_usual_pruners_are_asked(whole: Path) -> None:
         (["--pruner", "MedianPrunner"], 'did you mean "MedianPruner"?'),
         (["--total-max-jobs", "9"], "expected from 1 to 3"),
         (["--num-concurrent-workers", "2"], "expected 1, which the record had"),
-        (["--at", "999"], "there is no event 999"),
+        (["--at", "999"], "999 lies outside the log, which has the events 1 ("),
     ],
     ids=str,
 )
@@ -126,7 +126,20 @@ def test_a_log_that_lost_its_tail_exits_3_and_shows_what_is_left(whole: Path) ->
     result = invoke("whatif", whole, "--pruner", "NopPruner")
     assert result.exit_code == 3
     assert "up to event 30" in result.stdout
-    assert "what was printed is what is left of it" in result.stderr
+    assert "only its beginning is verified and shown, up to seq 30" in result.stderr
+
+
+def test_a_log_with_several_objectives_has_no_winner_and_says_why() -> None:
+    golden = Path(__file__).parents[2] / "fixtures" / "logs" / "objectives.db"
+    said = "with several objectives no trial is the winner"
+    assert f"winner: none, {said}" in invoke("whatif", golden).stdout.splitlines()
+    rows = json.loads(invoke("whatif", golden, "--json").stdout)["rows"]
+    assert {row["regret"]["why"] for row in rows} == {said}
+
+
+def test_of_no_trial_nothing_is_unknown(whole: Path) -> None:
+    row = invoke("whatif", whole, "--pruner", "NopPruner", "--at", "1").stdout.splitlines()[6]
+    assert row.split() == ["NopPruner", "0", "of", "0", "0", "0", "0.0", "s", "-", "-", "-", "yes"]
 
 
 def test_a_log_alone_in_its_folder_is_enough(whole: Path, tmp_path: Path) -> None:
