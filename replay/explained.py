@@ -179,7 +179,7 @@ class Settled(Step, frozen=True, kw_only=True, tag="settled"):
 
 
 class End(Step, frozen=True, kw_only=True, tag="ended"):
-    """The job is over, and how; `points` of its curve have so many without a verdict."""
+    """The job is over, and how; of the points that it `reported` `unjudged` are without a verdict."""
 
     attempt: int
     how: str
@@ -187,7 +187,7 @@ class End(Step, frozen=True, kw_only=True, tag="ended"):
     code: int | None
     signal: int | None
     output: str | None
-    points: int
+    reported: int
     unjudged: int
     again: bool  # a lost one, over a second time
 

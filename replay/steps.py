@@ -206,7 +206,7 @@ def end(state: State, seq: int, event: JobEnded) -> End:
         code=event.code,
         signal=event.signal,
         output=event.output,
-        points=sum(len(curve.iterations) for curve in attempt.curves),
+        reported=sum(len(curve.iterations) for curve in attempt.curves),
         unjudged=unjudged,
         again=attempt.gone,
     )

@@ -168,7 +168,7 @@ def _ended(step: End) -> Iterator[Fact]:
     why = line(step.why)
     because = f" ({why})" if why and why != step.how else ""
     unjudged = f", {step.unjudged} without a verdict for good" if step.unjudged else ""
-    yield "ended", f"attempt {step.attempt}: {how}{code}{signal}{because}; {plural(step.points, 'point')}{unjudged}"
+    yield "ended", f"attempt {step.attempt}: {how}{code}{signal}{because}; {plural(step.reported, 'point')}{unjudged}"
     if step.output is not None and step.how not in ("completed", "cancelled"):
         yield "output", step.output
 
