@@ -204,13 +204,12 @@ def _findings(
         checks = walk.walk(found.rows, sampler=passed.sampler(sampler), pruner=passed.pruner(pruner))
         return list(shares.findings(checks, go_on=go_on))
     question = shares.Question(
-        path=str(path),
         head=found.head,
         go_on=go_on,
         sampler=sampler if isinstance(sampler, str) else None,
         pruner=pruner if isinstance(pruner, str) else None,
     )
-    return shares.asked(question, found.rows, processes)
+    return shares.asked(path, question, found.rows, processes)
 
 
 def _here() -> dict[str, str]:

@@ -30,7 +30,6 @@ _ERRORS: dict[int, type[EventhpoError]] = {e.code: e for e in (Failed, Usage, Da
 class Question(msgspec.Struct, frozen=True, kw_only=True):
     """Which rows of which log are decided again, and by whom."""
 
-    path: str
     head: Head
     share: Share = Share()
     go_on: bool = False
@@ -69,21 +68,22 @@ def useful(rows: Iterable[Recorded], processes: int) -> int:
     return max(1, min(processes, blocks))
 
 
-def asked(question: Question, rows: list[Recorded], processes: int) -> list[Checked]:
-    """Return the findings of *processes* processes, each with its share of *rows*, by seq."""
+def asked(path: Path, question: Question, rows: list[Recorded], processes: int) -> list[Checked]:
+    """Return the findings of *processes* processes, each with its share of *rows* of the log at *path*, by seq."""
     with contextlib.ExitStack() as stack:
-        children = [stack.enter_context(_child(question, Share(n, processes))) for n in range(processes)]
+        children = [stack.enter_context(_child(path, question, Share(n, processes))) for n in range(processes)]
         answers = [_answer(child) for child in children]
     found = [one for answer in answers for one in _checked(answer, rows)]
     return sorted(found, key=lambda checked: checked.seq)
 
 
 @contextlib.contextmanager
-def _child(question: Question, share: Share) -> Iterator[subprocess.Popen[bytes]]:
+def _child(path: Path, question: Question, share: Share) -> Iterator[subprocess.Popen[bytes]]:
     words = msgspec.json.encode(msgspec.structs.replace(question, share=share)).decode()
     # What is imported here shall be found there, wherever it lies.
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)}
-    command = [sys.executable, "-P", "-m", "replay.shares", words]  # -P: the current folder is on the path only if here
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(place or str(Path.cwd()) for place in sys.path)}
+    # -P: the current folder is on the path only if here. The log's path is bytes, which JSON need not be able to carry.
+    command = [sys.executable, "-P", "-m", "replay.shares", words, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=env) as child:
         try:
             yield child
@@ -120,10 +120,10 @@ def _event(name: str, body: str) -> Event:
 # ---------------------------------------------------------------- in the other process
 
 
-def _share(question: Question) -> _Answer:
-    rows = [row for row in reader.read(Path(question.path)).rows if row.seq <= question.head.seq]
+def _share(path: Path, question: Question) -> _Answer:
+    rows = [row for row in reader.read(path).rows if row.seq <= question.head.seq]
     if not rows or Head(rows[-1].seq, rows[-1].hash) != question.head:
-        raise DamagedLog(f"{question.path} was replaced while it was decided again")
+        raise DamagedLog(f"{path} was replaced while it was decided again")
     sampler, pruner = passed.sampler(question.sampler), passed.pruner(question.pruner)
     checks = walk(rows, sampler=sampler, pruner=pruner, share=question.share)
     found = list(findings(checks, go_on=question.go_on))
@@ -138,13 +138,13 @@ def _sent(one: Divergence) -> _Parted:
     return _Parted(one.seq, decided, one.decided_cause, one.due, one.failed)
 
 
-def _main(words: str) -> None:
+def _main(words: str, path: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all; the one that was called says what is said
     question = msgspec.json.decode(words, type=Question)
     # What a sampler of the user's own prints must not stand in the answer.
     out, sys.stdout = sys.stdout, sys.stderr
     try:
-        answer = _share(question)
+        answer = _share(Path(path), question)
     except EventhpoError as error:
         answer = _Answer(error=(error.code, str(error)))
     out.buffer.write(msgspec.json.encode(answer))
@@ -152,4 +152,4 @@ def _main(words: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    _main(*sys.argv[1:])

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from shlex import quote
 from shutil import which
+from typing import Any
 
 import click
 import msgspec
@@ -37,8 +38,26 @@ def data(lines: Iterable[str]) -> None:
 
 
 def as_json(value: object) -> list[str]:
-    """Return *value* as the lines of one JSON text that people can read too."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode().splitlines()
+    """Return *value* as the lines of one JSON text that people can read too.
+
+    A file's name need not be UTF-8: its other bytes stand there as on stdout and stderr.
+    """
+    try:
+        encoded = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        encoded = msgspec.json.encode(_carried(msgspec.to_builtins(value)))
+    return msgspec.json.format(encoded, indent=2).decode().split("\n")
+
+
+def _carried(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case dict():
+            return {_carried(key): _carried(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_carried(one) for one in value]
+    return value
 
 
 def note(text: str) -> None:

@@ -233,15 +233,15 @@ def test_a_log_that_grows_meanwhile_is_decided_up_to_where_it_was() -> None:
     from replay.shares import Question, asked
 
     rows = read(MISSING).rows[:143]
-    question = Question(path=str(MISSING), head=Head(143, rows[-1].hash), go_on=True)
-    assert [checked.seq for checked in asked(question, rows, 2)] == [143]
+    question = Question(head=Head(143, rows[-1].hash), go_on=True)
+    assert [checked.seq for checked in asked(MISSING, question, rows, 2)] == [143]
 
 
 def test_a_log_that_is_replaced_meanwhile_is_damaged() -> None:
     from replay.shares import Question, asked
 
     with pytest.raises(DamagedLog, match="replaced"):
-        asked(Question(path=str(RUNGS), head=Head(5, "0" * 32)), read(RUNGS).rows, 2)
+        asked(RUNGS, Question(head=Head(5, "0" * 32)), read(RUNGS).rows, 2)
 
 
 # ---------------------------------------------------------------- many logs
