@@ -6,8 +6,9 @@ computed again from the state before it, and both stand in the explanation.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from pathlib import Path
+from datetime import datetime
 
 import msgspec
 
@@ -27,29 +28,36 @@ from eventhpo.core.events import (
 from eventhpo.core.evolve import begin, evolve
 from eventhpo.core.state import State, Trial
 from eventhpo.errors import DamagedLog, Usage
-from eventhpo.log import reader
 from eventhpo.views import words
 from eventhpo.views.jobs import trial_status
 from replay import rules, steps
 from replay.explained import AnyStep, Explanation, Happened, Imported, Point, Prune, Stretch, Suggestion, TooLate
+from replay.proven import whole
 from replay.sampling import suggestion
 from replay.sights import Sights, too_late
 
 
-def explain(path: Path, trial: int, at: int | None = None) -> Explanation:
-    """Return all that happened to *trial* in the log at *path* and why, as of row *at* (the last one).
+def explain(path: str | os.PathLike[str], trial: int, at: int | str | datetime | None = None) -> Explanation:
+    """Return all that happened to *trial* in the log at *path* and why, as of event *at* (the last one).
+
+    *at* is a seq or a time, as `rebuild` takes it.
 
     Raises:
-        Usage: there is no such file, or no such trial.
-        DamagedLog: the log is damaged.
+        Usage: there is no such file, event or trial.
+        DamagedLog: it is no log, is damaged, or lost its tail.
         Busy, StorageFailed: it cannot be read.
     """
-    return of_rows(reader.read(path).rows, trial, at)
+    return of_rows(whole(path, at), trial)
 
 
-def of_rows(rows: Iterable[Recorded], trial: int, at: int | None = None) -> Explanation:
-    """Return the explanation of *trial* from the *rows* of a log; see `explain`."""
-    return _Collector(trial).collect(row for row in rows if at is None or row.seq <= at)
+def of_rows(rows: Iterable[Recorded], trial: int) -> Explanation:
+    """Return the explanation of *trial* from the *rows* of a log; see `explain`.
+
+    Raises:
+        Usage: there is no such trial.
+        DamagedLog: there is no row.
+    """
+    return _Collector(trial).collect(rows)
 
 
 class _Collector:

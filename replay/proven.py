@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from eventhpo.core.events import Recorded
 from eventhpo.core.evolve import fold
-from eventhpo.errors import DamagedLog
-from eventhpo.log.verify import examine
+from eventhpo.errors import DamagedLog, Usage
+from eventhpo.log.verify import Check, examine
+from eventhpo.views import as_of
 
 
 class Proven(msgspec.Struct, frozen=True):
@@ -28,10 +31,10 @@ class Proven(msgspec.Struct, frozen=True):
         """Return unless the log is damaged.
 
         Raises:
-            DamagedLog: it is; what was printed is about its verified rows.
+            DamagedLog: it is; whatever is said of it is about its verified rows.
         """
         if self.damage:
-            what = f"{self.damage[0]}; what was printed is about the verified part, up to seq {self.rows[-1].seq}"
+            what = f"{self.damage[0]}; only its beginning is verified and shown, up to seq {self.rows[-1].seq}"
             raise DamagedLog(f"{log} is damaged: {what}; see `eventhpo verify {log}`")
 
 
@@ -50,8 +53,41 @@ def proven(log: Path) -> Proven:
     if misfit is not None:
         damage.append(f"fold: {misfit}")
     if not rows:
-        raise DamagedLog(f"{log}: {'; '.join(damage)}")
+        raise DamagedLog(_nothing(log, wrong, damage))
     return Proven(rows, damage, misfit is not None or any(check.name != "file" for check in wrong))
+
+
+def whole(path: str | os.PathLike[str], at: int | str | datetime | None = None) -> Sequence[Recorded]:
+    """Return the rows of the log at *path*, all of them proven, as of event *at*.
+
+    *at* is a seq or a time, also as the text that `--at` takes; a time means the last
+    event recorded at or before it.
+
+    Raises:
+        Usage: there is no such file, or *at* is none of its events.
+        DamagedLog: it is no log, is damaged, or lost its tail.
+        Busy, StorageFailed: it cannot be read now.
+    """
+    log = Path(path)
+    found = proven(log)
+    found.require_whole(log)
+    return found.rows if at is None else as_of.rows_at(found.rows, _moment(at))
+
+
+def _moment(at: int | str | datetime) -> int | datetime:
+    try:
+        return as_of.moment(at) if isinstance(at, str) else at
+    except ValueError as error:
+        raise Usage(str(error)) from None
+
+
+def _nothing(log: Path, wrong: Sequence[Check], damage: Sequence[str]) -> str:
+    """Return why not one row of *log* can be relied on; a file that is no log fails the other checks for that."""
+    if not wrong:
+        return f"{log}: {damage[0]}; see `eventhpo verify {log}`"
+    named = wrong[0].detail.startswith(str(log))
+    what = wrong[0].detail if named else f"{log}: {wrong[0].detail}"
+    return f"{what}; not one event can be read: is it the file that `eventhpo run --log` wrote?"
 
 
 def _folding(rows: Sequence[Recorded]) -> tuple[list[Recorded], str | None]:

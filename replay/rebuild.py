@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 from datetime import datetime
-from pathlib import Path
 
 from eventhpo.core.evolve import fold
 from eventhpo.core.state import State
-from eventhpo.errors import DamagedLog, Usage
-from eventhpo.log import reader
-from eventhpo.views import as_of
+from replay.proven import whole
 
 
 def rebuild(path: str | os.PathLike[str], at: int | str | datetime | None = None) -> State:
@@ -23,15 +20,4 @@ def rebuild(path: str | os.PathLike[str], at: int | str | datetime | None = None
         Usage: there is no such file, or *at* is none of its events.
         DamagedLog: it is no log, is damaged, or lost its tail.
     """
-    log = Path(path)
-    snapshot = reader.read(log, verify=True)
-    if snapshot.contradiction is not None:
-        raise DamagedLog(f"{log}: {snapshot.contradiction}; see `eventhpo verify {log}`")
-    return fold(snapshot.rows if at is None else as_of.rows_at(snapshot.rows, _moment(at)))
-
-
-def _moment(at: int | str | datetime) -> int | datetime:
-    try:
-        return as_of.moment(at) if isinstance(at, str) else at
-    except ValueError as error:
-        raise Usage(str(error)) from None
+    return fold(whole(path, at))

@@ -56,7 +56,7 @@ def status(log: Path, at: int | datetime | None, as_json: bool) -> None:
     """
     controller = None if at is not None else _holder(log)  # before the log: an end in between is no interruption
     snapshot = reader.read(log)
-    rows = _up_to(snapshot.rows, at)
+    rows = up_to(snapshot.rows, at)
     state = fold(rows)
     if at is None:
         found = view.status(state, controller, _notes(log, state, snapshot, held=controller is not None))
@@ -66,7 +66,7 @@ def status(log: Path, at: int | datetime | None, as_json: bool) -> None:
     _require_whole(log, snapshot)
 
 
-def _up_to(rows: Sequence[Recorded], at: int | datetime | None) -> Sequence[Recorded]:
+def up_to(rows: Sequence[Recorded], at: int | datetime | None) -> Sequence[Recorded]:
     """Return *rows* up to *at*, and say which event that is; all of them without one."""
     if at is None:
         return rows
@@ -140,7 +140,7 @@ def top(
     With --json in the shape of ClearML's get_top_experiments_details.
     """
     snapshot = reader.read(log)
-    state = fold(_up_to(snapshot.rows, at))
+    state = fold(up_to(snapshot.rows, at))
     rows = ranking.rows(state, k, all_metrics=all_metrics, only_completed=only_completed, include_failed=include_failed)
     output.data(output.as_json(rows) if as_json else ranking.table(state, rows))
     _require_whole(log, snapshot)
@@ -205,7 +205,7 @@ def _behind(log: Path, after: int, at: int | datetime | None) -> Snapshot:
     if at is None:
         return following.behind(log, after)
     snapshot = reader.read(log)  # from the beginning: a time may lie before *after*
-    rows = [row for row in _up_to(snapshot.rows, at) if row.seq > after]
+    rows = [row for row in up_to(snapshot.rows, at) if row.seq > after]
     return msgspec.structs.replace(snapshot, rows=rows)
 
 

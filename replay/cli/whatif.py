@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.reading import FILE, json_option
-from eventhpo.errors import DamagedLog
-from eventhpo.log import reader
+from eventhpo.cli.reading import FILE, at_option, json_option
+from replay.cli.verified import verified
 from replay.whatif import ask, rules
 from replay.whatif.text import lines
 
@@ -34,7 +34,7 @@ from replay.whatif.text import lines
     metavar="N",
     help="Repeat over so many shuffled orders of the recorded curves.",
 )
-@click.option("--at", type=click.IntRange(min=1), metavar="SEQ", help="The last event to look at.  [default: all]")
+@at_option
 @click.option("--trials", is_flag=True, help="The trials below each rule.  [default: off; --json has them]")
 @json_option
 def whatif(
@@ -44,21 +44,18 @@ def whatif(
     total_max_jobs: int | None,
     num_concurrent_workers: int | None,
     orders: int,
-    at: int | None,
+    at: int | datetime | None,
     trials: bool,
     as_json: bool,
 ) -> None:
     """Say what the search recorded in LOG would have come to under other rules, as far as its curves know.
 
     A row for each pruner, budget and number of workers. What is not known is said to be
-    unknown, with the reason, and is in no sum; the exit code is 0 all the same.
+    unknown, with the reason, and is in no sum; the exit code is 0 all the same. The chain
+    is checked; of a damaged log only what is verified is asked about, and the exit code is 3.
     """
     chosen = pruners or (rules.DEFAULT if total_max_jobs is None and num_concurrent_workers is None else ())
     named = [rules.pruner(one) for one in chosen]
-    snapshot = reader.read(log)
-    found = ask.of_rows(
-        snapshot.rows, named, max_total_jobs=total_max_jobs, workers=num_concurrent_workers, orders=orders, at=at
-    )
-    output.data(output.as_json(found) if as_json else lines(found, trials=trials))
-    if snapshot.contradiction is not None:
-        raise DamagedLog(f"{log}: {snapshot.contradiction}; what was printed is what is left of it")
+    with verified(log, at) as rows:
+        found = ask.of_rows(rows, named, max_total_jobs=total_max_jobs, workers=num_concurrent_workers, orders=orders)
+        output.data(output.as_json(found) if as_json else lines(found, trials=trials))

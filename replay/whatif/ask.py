@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
+from datetime import datetime
 
-from eventhpo.core.events import Recorded, SearchCreated
+from eventhpo.core.events import Recorded
 from eventhpo.core.evolve import fold
 from eventhpo.core.spec import Named
-from eventhpo.errors import DamagedLog, Usage
-from eventhpo.log import reader
 from eventhpo.views import words
+from replay.proven import whole
 from replay.whatif import rules
 from replay.whatif.budget import budget_row
 from replay.whatif.found import Row, Spread, WhatIf
@@ -21,28 +21,25 @@ from replay.whatif.world import World
 
 
 def whatif(
-    path: Path | str,
+    path: str | os.PathLike[str],
     pruners: Sequence[str | Named] = (),
     *,
     max_total_jobs: int | None = None,
     workers: int | None = None,
     orders: int = 0,
-    at: int | None = None,
+    at: int | str | datetime | None = None,
 ) -> WhatIf:
     """Return the search recorded at *path* under each of *pruners*, a smaller budget, fewer workers: a row each.
 
     With *orders* each pruner is also asked about so many shuffled orders of the recorded curves. *at* is the last
-    event to look at. A pruner is a `Named`, or a text as the command line takes it.
+    event to look at, as `rebuild` takes it. A pruner is a `Named`, or a text as the command line takes it.
 
     Raises:
         Usage: there is no such file or event, or a pruner, budget or number of workers is none that can be asked for.
         DamagedLog: it is no log of eventhpo, a row is damaged, or its tail is lost.
     """
     asked = [pruner_of(one) for one in pruners]
-    snapshot = reader.read(Path(path))
-    if snapshot.contradiction is not None:
-        raise DamagedLog(f"{path}: {snapshot.contradiction}; see `eventhpo verify {path}`")
-    return of_rows(snapshot.rows, asked, max_total_jobs=max_total_jobs, workers=workers, orders=orders, at=at)
+    return of_rows(whole(path, at), asked, max_total_jobs=max_total_jobs, workers=workers, orders=orders)
 
 
 def pruner_of(pruner: str | Named) -> Named:
@@ -61,14 +58,12 @@ def of_rows(
     max_total_jobs: int | None = None,
     workers: int | None = None,
     orders: int = 0,
-    at: int | None = None,
 ) -> WhatIf:
     """Return what `whatif` does of the *rows* of a log.
 
     Raises:
         Usage, DamagedLog: likewise.
     """
-    rows = _until(rows, at)
     record = Record(fold(rows))
     found: list[Row] = [recorded_row(record)]
     found += [_pruner_row(record, rows, one, orders) for one in pruners]
@@ -88,16 +83,8 @@ def of_rows(
         winner=None if winner is None else winner.number,
         value=None if winner is None else number(record.value(winner)),
         rows=tuple(found),
-        notes=tuple(_notes(record, rows)),
+        notes=tuple(_notes(record)),
     )
-
-
-def _until(rows: Sequence[Recorded], at: int | None) -> Sequence[Recorded]:
-    if at is None:
-        return rows
-    if not 1 <= at <= len(rows):
-        raise Usage(f"there is no event {at}: the log has 1 to {len(rows)}")
-    return rows[:at]
 
 
 def _pruner_row(record: Record, rows: Sequence[Recorded], pruner: Named, orders: int) -> Row:
@@ -105,7 +92,7 @@ def _pruner_row(record: Record, rows: Sequence[Recorded], pruner: Named, orders:
     return pruner_row(record, World(rows, pruner), found)
 
 
-def _notes(record: Record, rows: Sequence[Recorded]) -> list[str]:
+def _notes(record: Record) -> list[str]:
     """Return what whoever reads the rows has to know beside them."""
     state = record.state
     notes = []
@@ -115,5 +102,4 @@ def _notes(record: Record, rows: Sequence[Recorded]) -> list[str]:
         )
     if state.finished is None:
         notes.append("the search is not finished: trials that run are counted as far as they are")
-    assert isinstance(rows[0].event, SearchCreated)
     return notes

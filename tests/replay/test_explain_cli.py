@@ -88,7 +88,9 @@ def test_every_verdict_has_a_line_only_if_asked_for(log: Path) -> None:
         (["3", "--at", "1"], "as of event 1 the log has 0 trials"),
         (["-1"], "-1"),
         (["x"], "'x' is not a valid integer"),
-        (["3", "--at", "0"], "0 is not in the range x>=1"),
+        (["3", "--at", "0"], "0 lies outside the log, which has the events 1 ("),
+        (["3", "--at", "175"], "175 lies outside the log, which has the events 1 ("),
+        (["3", "--at", "yesterday"], "neither the seq of an event nor an ISO time"),
     ],
     ids=lambda case: " ".join(case) if isinstance(case, list) else "",
 )

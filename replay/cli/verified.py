@@ -1,0 +1,30 @@
+"""The rows that a command tells of: verified, as of an event, and an exit code for a log that is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from eventhpo.cli.reading import up_to
+from eventhpo.core.events import Recorded
+from eventhpo.errors import Usage
+from replay.proven import proven
+
+
+@contextlib.contextmanager
+def verified(log: Path, at: int | datetime | None) -> Iterator[Sequence[Recorded]]:
+    """Give the verified rows of the log at *log*, up to *at*; behind the block a damaged log is an error.
+
+    Raises:
+        DamagedLog: it is damaged, also where the block asks for what its verified rows do not have.
+        Usage: there is no such file or event.
+    """
+    found = proven(log)
+    try:
+        yield up_to(found.rows, at)
+    except Usage:
+        found.require_whole(log)  # what is asked for may have stood in what is lost
+        raise
+    found.require_whole(log)
