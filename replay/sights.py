@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, TypeAlias
 
@@ -88,7 +89,8 @@ class Sights:
             wrote = [a for a in verdict.attrs if a.iteration == iteration]
             differs = _differs(state, attempt, iteration, recorded, found, wrote)
             if position == verdict.judged - 1:
-                differs = differs or _misplaced(verdict, iteration) or _mislatched(state, latched)
+                strayed = _strayed(verdict, found, curve.iterations[mine.judged : end])
+                differs = differs or _misplaced(verdict, iteration) or strayed or _mislatched(state, latched)
             yield Point(
                 seq=0,
                 position=position + 1,
@@ -99,6 +101,8 @@ class Sights:
                 found=found,
                 differs=differs,
             )
+        if not mine.judged < verdict.judged <= len(curve.iterations):
+            yield _of_no_point(verdict, mine.judged, len(curve.iterations), last)
 
     def _curve(self, state: State, trial: Trial, so_far: Mapping[int, _Judged]) -> Curve:
         if trial.number in self._settled:
@@ -151,7 +155,12 @@ def _meanings(state: State, values: Sequence[float]) -> list[float]:
 
 
 def _rungs(attrs: Sequence[Attr]) -> dict[int, float]:
-    return {int(a.name.removeprefix(RUNG)): float(a.value) for a in attrs if a.name.startswith(RUNG)}
+    return {int(a.name.removeprefix(RUNG)): float(a.value) for a in attrs if _is_rung(a)}
+
+
+def _is_rung(attr: Attr) -> bool:
+    """Whether *attr* is the value that a trial had at a rung."""
+    return attr.name.startswith(RUNG) and attr.name.removeprefix(RUNG).isdecimal()
 
 
 def _find(state: State, sight: Sight) -> Found:
@@ -177,6 +186,31 @@ def _misplaced(verdict: Verdict, iteration: int) -> str | None:
     if verdict.iteration == iteration:
         return None
     return f"the record says iteration {verdict.iteration}; its point {verdict.judged} is at {iteration}"
+
+
+def _strayed(verdict: Verdict, found: Found | None, iterations: Sequence[int]) -> str | None:
+    """Return which attributes on record no rule writes on points at *iterations*, None if there are none."""
+    if found is not None and not rules.is_known(found):
+        return None
+    stray = [a for a in verdict.attrs if not _is_rung(a) or a.iteration not in iterations]
+    if not stray:
+        return None
+    named = ", ".join(f"{a.name} at iteration {a.iteration}" for a in stray[:_MOST])
+    return f"the record has attributes that the pruner does not write there: {named}"
+
+
+def _of_no_point(verdict: Verdict, judged: int, there: int, recorded: Recorded) -> Point:
+    """Return what stands for a verdict that names no point that waited for one."""
+    return Point(
+        seq=0,
+        position=verdict.judged,
+        iteration=verdict.iteration,
+        value=to_num(math.nan),
+        recorded=recorded,
+        asked=False,
+        found=None,
+        differs=f"the record judges {verdict.judged} points; there are {there}, {judged} of them judged before",
+    )
 
 
 def _differs(

@@ -17,6 +17,7 @@ from eventhpo.asking.catalogue import CATALOGUE
 from eventhpo.core.actions import Suggest
 from eventhpo.core.decide import next_action
 from eventhpo.core.events import (
+    Attr,
     AdoptedCurve,
     BudgetUpdated,
     Event,
@@ -320,6 +321,21 @@ ALTERED: dict[str, tuple[Scenario, Any, str]] = {
         MEDIAN,
         of_decision(JobPruned, lambda e: changed(e, iteration=e.iteration + 1)),
         "the record says iteration",
+    ),
+    "an attribute that the pruner does not write": (
+        MEDIAN,
+        of_decision(JobPruned, lambda e: changed(e, attrs=(*e.attrs, Attr(e.iteration, "mine", 1.0)))),
+        "the record has attributes that the pruner does not write there: mine at iteration",
+    ),
+    "a rung at another iteration": (
+        RUNGS,
+        of_decision(JobPruned, lambda e: changed(e, attrs=(*e.attrs, Attr(99, "completed_rung_7", 1.0)))),
+        "the record has attributes that the pruner does not write there: completed_rung_7 at iteration 99",
+    ),
+    "a verdict on no point": (
+        MEDIAN,
+        of_decision(JobPruned, lambda e: changed(e, judged=e.judged - 1), lambda e: e.judged == 1),
+        "the record judges 0 points; there are",
     ),
     "a slot": (MEDIAN, of_decision(JobCreated, lambda e: changed(e, slot=e.slot + 3)), "the record says slot 3"),
     "a charge": (
