@@ -17,8 +17,8 @@ from eventhpo.asking.catalogue import CATALOGUE
 from eventhpo.core.actions import Suggest
 from eventhpo.core.decide import next_action
 from eventhpo.core.events import (
-    Attr,
     AdoptedCurve,
+    Attr,
     BudgetUpdated,
     Event,
     JobAdopted,
