@@ -320,7 +320,7 @@ def test_a_search_that_is_not_finished_says_so(tmp_path: Path) -> None:
     found = whatif(path, [ABOVE_6], at=len(read(path).rows) // 2)
     assert "not finished" in found.notes[0]
     assert found.seq == len(read(path).rows) // 2
-    with pytest.raises(Usage, match="there is no event 999"):
+    with pytest.raises(Usage, match="999 lies outside the log"):
         whatif(path, [], at=999)
 
 
