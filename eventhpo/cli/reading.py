@@ -25,7 +25,7 @@ from eventhpo.views import status as view
 from eventhpo.views import top as ranking
 from eventhpo.views.status import Holder
 
-FILE = click.Path(path_type=Path)
+FILE = click.Path(path_type=Path, readable=False)  # whether it can be read is the reader's to say: exit code 5
 
 
 def _moment(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | datetime | None:

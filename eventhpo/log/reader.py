@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import os
 import shutil
 import sqlite3
 import stat
@@ -100,6 +101,7 @@ def require_file(path: Path) -> None:
     Raises:
         Usage: there is no such file.
         DamagedLog: it is no regular file, or empty.
+        StorageFailed: this user may not read it.
     """
     try:
         found = path.stat()
@@ -109,6 +111,8 @@ def require_file(path: Path) -> None:
         raise StorageFailed(f"{path} cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(found.st_mode):
         raise DamagedLog(f"{path} is no log of eventhpo: it is no file")
+    if not os.access(path, os.R_OK):
+        raise StorageFailed(f"{path} cannot be read: its mode keeps this user out; its owner can let you read it")
     if found.st_size == 0:
         raise DamagedLog(f"{path} is no log of eventhpo: it is empty")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from eventhpo.cli import output
+from eventhpo.cli.reading import FILE
 from eventhpo.errors import DamagedLog
 from eventhpo.log import reader
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("logs", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="LOG...")
+@click.argument("logs", type=FILE, nargs=-1, required=True, metavar="LOG...")
 @click.option("--all", "go_on", is_flag=True, help="Go on behind a divergence.  [default: end at the first]")
 @click.option(
     "--processes",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +17,7 @@ from eventhpo.errors import DamagedLog, Usage
 from eventhpo.log.reader import read
 from eventhpo.views.words import rfc3339
 from replay import explain, rebuild, whatif
-from tests.cli.harness import data, invoke
+from tests.cli.harness import COMMAND, data, invoke
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "logs" / "rungs.db"
 AS_OF = {
@@ -137,6 +139,22 @@ def test_a_file_that_is_no_log_is_said_to_be_none_in_one_sentence(tmp_path: Path
     assert result.stderr.count(str(path)) == 1
     assert result.stderr.endswith("is it the file that `eventhpo run --log` wrote?\n")
     assert "chain" not in result.stderr
+
+
+# root reads everything, but for without these capabilities
+AS_A_USER = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+
+
+@pytest.mark.skipif(bool(AS_A_USER) and shutil.which("setpriv") is None, reason="root without setpriv reads everything")
+@pytest.mark.parametrize("command", ["replay", "explain", "whatif", "diff", "status"])
+def test_a_log_that_this_user_may_not_read_is_a_matter_of_storage(log: Path, command: str) -> None:
+    log.chmod(0)
+    words = {"explain": [log, "0"], "diff": [log, log]}.get(command, [log])
+    done = subprocess.run(
+        [*AS_A_USER, *COMMAND, command, *map(str, words)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (5, "")
+    assert done.stderr == f"Error: {log} cannot be read: its mode keeps this user out; its owner can let you read it\n"
 
 
 # ---------------------------------------------------------------- a name that is no UTF-8
