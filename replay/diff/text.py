@@ -23,6 +23,8 @@ def text(found: Diff) -> Iterator[str]:
     if found.parting is not None:
         yield _fact("A decides", words.line(found.parting.a.what))
         yield _fact("B decides", words.line(found.parting.b.what))
+        if found.parting.a.what == found.parting.b.what:
+            yield _fact("", "alike in six digits; --json has all of them")
     yield from _inputs(found.inputs, before=found.parting is not None)
     yield from _by_trial(found.by_trial)
     yield _fact("verdict", verdict(found))
@@ -101,6 +103,8 @@ def _by_trial(found: ByTrial) -> Iterator[str]:
         yield _fact("trials", f"the {found.both} that both have are of the same parameters{ended}")
     elif found.parameters is not None:
         a, b = (words.params(one) for one in found.parameters)
+        if a == b:
+            a, b = (words.line(", ".join(f"{name}={one[name]!r}" for name in sorted(one))) for one in found.parameters)
         yield _fact("trials", f"{found.first_other_parameters} is the first with other parameters: A {a}, B {b}")
     if found.outcomes is not None:
         a, b = found.outcomes

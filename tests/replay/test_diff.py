@@ -193,6 +193,16 @@ def test_a_decision_that_nothing_explains_is_called_that(tmp_path: Path) -> None
     assert (found.by_trial.first_other_parameters, found.alike > 0) == (3, True)
 
 
+def test_what_is_alike_in_six_digits_is_shown_in_all_of_them() -> None:
+    logs = Path(__file__).parents[2] / "fixtures" / "logs"
+    said = list(text(compared(read(logs / "rungs.db").rows, read(logs / "must_fail" / "altered.db").rows)))
+    assert "          alike in six digits; --json has all of them" in said
+    (trials,) = (one for one in said if one.startswith("trials"))
+    assert "0.42582222966959327" in trials
+    assert "0.4258222296695933," not in trials
+    assert trials.endswith("General/x=0.4258222296695933")
+
+
 def test_an_end_by_the_clock_is_not_blamed_on_the_searches(tmp_path: Path) -> None:
     a = rows(tmp_path, "a", search(total_max_jobs=None, wall_time_limit=1.0), each(Script(hangs=True)))
     ending = next(n for n, x in enumerate(a) if type(x.event).__name__ == "SearchEnding")
