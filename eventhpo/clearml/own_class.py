@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from eventhpo.clearml.door import ClearmlJobs
-from eventhpo.clearml.launch import OPTIMIZATION, Labels, comment
+from eventhpo.clearml.launch import OPTIMIZATION, Labels, comment, refusal
 from eventhpo.clearml.session import Denied, Server, Silent
 from eventhpo.clearml.tasks import Task
 from eventhpo.clearml.words import tag_of_search
-from eventhpo.core.spec import ClearmlTasks
+from eventhpo.core.spec import ClearmlTasks, Objective
 from eventhpo.jobs.protocol import (
     Bound,
     Draft,
@@ -23,11 +25,15 @@ from eventhpo.jobs.protocol import (
     Ended,
     Job,
     LaunchOutcome,
+    Polled,
     Queued,
     Refused,
+    Seen,
     StopOutcome,
     Stopping,
 )
+
+NEVER_STARTED = Ended(how="cancelled", why="stopped before it started")
 
 
 class OwnJobs(ClearmlJobs):
@@ -39,6 +45,7 @@ class OwnJobs(ClearmlJobs):
         self._labels = labels
         self._class = job_class
         self._objects: dict[str, Any] = {}
+        self._mute: dict[str, Refused] = {}  # jobs whose own status raised in this poll
 
     # ---------------------------------------------------------------- effects
 
@@ -89,8 +96,11 @@ class OwnJobs(ClearmlJobs):
     def _launch(self, job: Job) -> LaunchOutcome:
         try:
             made = self._object(job)
-            if made.status(force=True) != "created":
-                return Queued()
+            status = made.status(force=True)
+            if _was_cancelled(job, status):
+                return NEVER_STARTED
+            if status != "created":
+                return Queued()  # on its way or over already: a poll reads how
             launched = made.launch(self._tasks.execution_queue)
         except Exception as error:  # noqa: BLE001  the user's own code
             return Refused(error=f"{job.job_id}: launch() raised {_said(error)}", in_doubt=True)
@@ -103,13 +113,36 @@ class OwnJobs(ClearmlJobs):
     def _stop(self, job: Job) -> StopOutcome:
         try:
             made = self._object(job)
+            if _was_cancelled(job, made.status(force=True)):
+                return NEVER_STARTED
             waiting = not job.started and made.is_pending()
             made.abort()
+            if waiting:
+                self._stopper.never(job)  # ClearML's own abort leaves a draft that could still be launched
+        except (Silent, Denied) as error:
+            return refusal(error, job.job_id, "stop it")
         except Exception as error:  # noqa: BLE001  the user's own code
             return Refused(error=f"{job.job_id}: abort() raised {_said(error)}", in_doubt=True)
-        return Ended(how="cancelled", why="stopped before it started") if waiting else Stopping()
+        return NEVER_STARTED if waiting else Stopping()
 
     # ---------------------------------------------------------------- polls
+
+    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled | Refused:
+        """Read as for all tasks; a job whose own `status` raises is refused alone."""
+        self._mute = {}
+        polled = super().poll(jobs, objectives)
+        ids = {job.job_id for job in jobs}
+        self._objects = {job_id: made for job_id, made in self._objects.items() if job_id in ids}
+        if isinstance(polled, Refused) or not self._mute:
+            return polled
+        named = {(job.trial, job.attempt): job for job in jobs}
+        return msgspec.structs.replace(
+            polled, seen=tuple(self._or_refused(named[seen.trial, seen.attempt], seen) for seen in polled.seen)
+        )
+
+    def _or_refused(self, job: Job, seen: Seen) -> Seen:
+        refused = self._mute.get(job.job_id)
+        return seen if refused is None else Seen(trial=job.trial, attempt=job.attempt, to=job.cursor, refused=refused)
 
     def _statuses(self, jobs: Sequence[Job]) -> tuple[dict[str, Task], int]:
         """Return the tasks, each with the status that its job's own `status` tells."""
@@ -118,8 +151,8 @@ class OwnJobs(ClearmlJobs):
             if job.job_id in tasks:
                 try:
                     tasks[job.job_id].status = str(self._object(job).status(force=True))
-                except Exception as error:
-                    raise Denied(400, 0, f"{job.job_id}: status() raised {_said(error)}") from error
+                except Exception as error:  # noqa: BLE001  the user's own code
+                    self._mute[job.job_id] = Refused(error=f"{job.job_id}: status() raised {_said(error)}")
         return tasks, now
 
     def _object(self, job: Job) -> Any:
@@ -137,6 +170,11 @@ class OwnJobs(ClearmlJobs):
         made.task = SdkTask.get_task(task_id=job.job_id)
         made.task_parameter_override = dict(job.params)
         return made
+
+
+def _was_cancelled(job: Job, status: str) -> bool:
+    """Whether *job* was stopped before anybody launched it."""
+    return status == "stopped" and not (job.queued or job.started)
 
 
 def _said(error: Exception) -> str:

@@ -73,6 +73,14 @@ class Stopper:
         never = last == "created" and not (job.queued or job.started)
         return Ended(how="cancelled", why=NEVER) if never else Stopping()
 
+    def never(self, job: Job) -> None:
+        """Have a task that has not started never start.
+
+        Raises:
+            Silent, Denied: as `Server.call`.
+        """
+        self._stopped(job, force=True)
+
     def _dequeued(self, job: Job) -> bool:
         """Take the task from its queue; whether that changed it."""
         try:
