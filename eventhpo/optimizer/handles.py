@@ -231,7 +231,9 @@ class Job(ClearmlJob):  # type: ignore[misc]
         return True
 
     def get_console_output(self, number_of_reports: int = 1) -> Sequence[str]:
-        """Return the end of what the job printed, as one text; empty before it ended."""
+        """Return the end of what the job printed, as one text, empty before it ended; its newest reports to a server."""
+        if self._optimizer._on_server:
+            return list(self.task._loaded().get_reported_console_output(number_of_reports=number_of_reports))
         output = self._optimizer._of(self._names, lambda state, a: None if a.ended is None else a.ended.output)
         if output is None or not Path(output).is_file():
             return []
@@ -240,11 +242,19 @@ class Job(ClearmlJob):  # type: ignore[misc]
             return [file.read().decode("utf-8", "replace")]
 
     def worker(self) -> str | None:
-        """Return the host, None before the job has started."""
+        """Return the host, on a server the worker; None before the job has started."""
+        if self._optimizer._on_server:
+            return self._worker_of_task() if self.started() else None
         return self._optimizer._of(
             self._names,
             lambda state, a: a.provenance.host if a.started_at is not None and a.provenance is not None else None,
         )
+
+    def _worker_of_task(self) -> str | None:
+        task = self.task._loaded()
+        task.reload()
+        found: str | None = task.last_worker
+        return found
 
     def delete(self) -> bool:
         """Return False: a job that is in the log stays in it; `abort` ends it."""

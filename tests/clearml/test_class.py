@@ -47,6 +47,14 @@ def test_the_best_are_tasks_of_the_server_the_best_first(place: Place) -> None:
     assert [t.id for t in found] == [i for i, _ in optimizer.get_top_experiments_id_metrics_pair(3)]
 
 
+def test_what_only_the_server_knows_of_a_job_is_asked_of_it(place: Place) -> None:
+    (job,) = place.done(total_max_jobs=1).get_created_jobs_tasks().values()
+    lines = {"type": "log", "task": job.task_id(), "level": "info", "worker": "w", "msg": "hello from the job"}
+    place.server.call("events.add_batch", lines=[lines])
+    assert job.worker() == place.tasks()[0]["last_worker"]
+    assert [text.strip() for text in job.get_console_output()] == ["hello from the job"]
+
+
 def test_jobs_are_clearml_jobs_that_ask_the_server_nothing(place: Place) -> None:
     optimizer = place.done(total_max_jobs=2)
     asked = place.server.count()
