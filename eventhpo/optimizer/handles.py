@@ -231,7 +231,7 @@ class Job(ClearmlJob):  # type: ignore[misc]
         return True
 
     def get_console_output(self, number_of_reports: int = 1) -> Sequence[str]:
-        """Return the end of what the job printed, as one text, empty before it ended; its newest reports to a server."""
+        """Return the end of what the job printed, as one text, empty before it ended; from a server its newest."""
         if self._optimizer._on_server:
             return list(self.task._loaded().get_reported_console_output(number_of_reports=number_of_reports))
         output = self._optimizer._of(self._names, lambda state, a: None if a.ended is None else a.ended.output)
