@@ -220,7 +220,7 @@ def test_a_sampler_that_was_altered_is_a_divergence_and_one_that_is_not_the_reco
     rows = rows_of(tmp_path / "one.db", Halves(0.1))
     with pytest.raises(Usage, match=r"sampler: this tests.asking.test_own.Halves holds other values.*side \(recorded"):
         list(walk(rows, sampler=Halves(0.2)))
-    with pytest.raises(Usage, match="recorded RandomSampler, now"):
+    with pytest.raises(Usage, match="the log names its sampler, RandomSampler"):
         list(walk(rows_of(tmp_path / "two.db"), sampler=Halves()))
     at, row = next((k, row) for k, row in enumerate(rows) if isinstance(row.event, TrialSuggested))
     rows[at] = msgspec.structs.replace(row, event=msgspec.structs.replace(row.event, params={"General/x": 0.5}))

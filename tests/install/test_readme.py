@@ -52,10 +52,10 @@ def test_a_newcomers_first_command_runs_a_real_search(tmp_path: Path) -> None:
     for line in re.findall(r"^ +\S*eventhpo ((?:top|events|verify) .*)$", shown, re.M):
         run([tmp_path / ".venv" / "bin" / "eventhpo", *line.split()], tmp_path)
     run([python, "-m", "pip", "install", "--quiet", "pytest"], tmp_path)
-    assert "1 passed" in tested_with_the_plugin(tmp_path, python, log)
+    assert "1 passed" in a_run_with_the_plugin(tmp_path, python, log)
 
 
-def tested_with_the_plugin(folder: Path, python: Path, log: Path) -> str:
+def a_run_with_the_plugin(folder: Path, python: Path, log: Path) -> str:
     """Run a project's own pytest, which finds the plugin by its entry point; every warning is an error."""
     project = folder / "project"
     project.mkdir()
