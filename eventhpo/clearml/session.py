@@ -64,7 +64,7 @@ class Answer(Generic[T]):
 class _Meta(msgspec.Struct):
     result_code: int
     result_subcode: int = 0
-    result_msg: str = ""
+    result_msg: str | None = ""
 
 
 class _Envelope(msgspec.Struct):
@@ -115,9 +115,11 @@ class Server:
         got = _sent(self._session, endpoint, body)
         envelope = _envelope(endpoint, got)
         if max(envelope.meta.result_code, got.status_code) >= BROKEN:
-            raise Silent(f"{endpoint}: HTTP {got.status_code}: {envelope.meta.result_msg}", in_doubt=True)
+            raise Silent(f"{endpoint}: HTTP {got.status_code}: {envelope.meta.result_msg or got.reason}", in_doubt=True)
         if envelope.meta.result_code != 200 or got.status_code != 200:
-            raise Denied(envelope.meta.result_code, envelope.meta.result_subcode, envelope.meta.result_msg)
+            raise Denied(
+                envelope.meta.result_code, envelope.meta.result_subcode, envelope.meta.result_msg or got.reason
+            )
         return Answer(_read(endpoint, envelope.data, kind), _clock(endpoint, got))
 
 
@@ -316,8 +318,21 @@ def _envelope(endpoint: str, got: _Got) -> _Envelope:
 def _read(endpoint: str, data: msgspec.Raw, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError:
+        whole = _without_nulls(msgspec.json.decode(data))  # a field that is null is one that is not there
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Silent(f"{endpoint}: its answer cannot be read ({error})", in_doubt=True) from None
+    try:
+        return msgspec.convert({} if whole is None else whole, type=kind)
+    except msgspec.ValidationError as error:
+        raise Silent(f"{endpoint}: its answer cannot be read ({error})", in_doubt=True) from None
+
+
+def _without_nulls(found: Any) -> Any:
+    """Return what was decoded without the fields that are null, at any depth; lists keep their length."""
+    if isinstance(found, dict):
+        return {name: _without_nulls(value) for name, value in found.items() if value is not None}
+    return [_without_nulls(value) for value in found] if isinstance(found, list) else found
 
 
 def _clock(endpoint: str, got: _Got) -> int:

@@ -14,6 +14,7 @@ import pytest
 
 from eventhpo.clearml import session
 from eventhpo.clearml.session import Denied, Nothing, Server, Silent
+from eventhpo.clearml.tasks import Tasks
 from eventhpo.errors import Usage
 from eventhpo.testing.waiting import eventually
 from tests.clearml_server import ClearmlServer, auth, http
@@ -83,6 +84,33 @@ def test_an_answer_without_end_is_given_up(server: ClearmlServer, monkeypatch: p
     monkeypatch.setattr(session, "LONGEST", 100)
     with pytest.raises(Silent, match="longer than 100 bytes"):
         ours.call("tasks.get_all", {}, Nothing)
+
+
+@pytest.mark.parametrize(
+    ("fields", "parameters", "tags"),
+    [
+        ({"tags": None, "hyperparams": None, "last_metrics": None, "name": None, "status": None}, {}, []),
+        (
+            {"tags": ["a"], "hyperparams": {"General": None, "Args": {"x": {"name": None, "value": "1"}}}},
+            {"Args/x": "1"},
+            ["a"],
+        ),
+        ({"last_metrics": {"t": {"s": {"metric": None, "variant": None, "value": None}}}}, {}, []),
+    ],
+    ids=["a field", "a section", "a metric"],
+)
+def test_a_field_that_is_null_is_one_that_is_not_there(
+    fields: dict[str, object], parameters: dict[str, str], tags: list[str]
+) -> None:
+    """A server may say null of what a task never had."""
+    answer = msgspec.Raw(msgspec.json.encode({"tasks": [{"id": "a", **fields}]}))
+    [task] = session._read("tasks.get_all", answer, Tasks).tasks
+    assert (task.parameters, task.tags, task.name) == (parameters, tags, "")
+
+
+def test_what_is_neither_null_nor_what_it_should_be_cannot_be_read() -> None:
+    with pytest.raises(Silent, match="its answer cannot be read"):
+        session._read("tasks.get_all", msgspec.Raw(b'{"tasks": [{"id": 7, "tags": null}]}'), Tasks)
 
 
 def test_a_server_that_is_not_there_did_nothing(server: ClearmlServer) -> None:
