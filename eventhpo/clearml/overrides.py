@@ -34,6 +34,9 @@ def require(extras: JobExtras) -> None:
             near = nearest(name, FURTHER)
             hint = f"; did you mean {near!r}?" if near else f"; there are {', '.join(FURTHER)}"
             raise Usage(f"{name}= is no argument of a job{hint}")
+    given = extras.further.get("configuration_overrides") or {}
+    if not isinstance(given, Mapping):
+        raise Usage(f"configuration_overrides={given!r} is not taken: expected a table by name")
     for path in extras.task_overrides:
         section = path.partition(".")[0]
         if section not in (*SECTIONS, *PLAIN):
@@ -60,8 +63,8 @@ def changes(extras: JobExtras, task: Task) -> dict[str, Any]:
         if not field:
             found[section] = value
             continue
-        whole = found.setdefault(section, copy.deepcopy(getattr(task, section, None) or {}))
-        _set(whole, field.split("."), value)
+        whole = found.get(section, copy.deepcopy(getattr(task, section, None)))
+        found[section] = _with(whole, field.split("."), value)
     given = extras.further.get("configuration_overrides") or {}
     if given:
         found.setdefault("configuration", copy.deepcopy(task.configuration or {})).update(_configuration(given))
@@ -71,10 +74,12 @@ def changes(extras: JobExtras, task: Task) -> dict[str, Any]:
     return found
 
 
-def _set(table: dict[str, Any], path: list[str], value: Any) -> None:
-    for key in path[:-1]:
-        table = table.setdefault(key, {})
-    table[path[-1]] = value
+def _with(whole: Any, path: list[str], value: Any) -> Any:
+    """Return *whole* with *value* at *path*; what has no fields there, as null or a text, gives way to a table."""
+    if not path:
+        return value
+    table = whole if isinstance(whole, dict) else {}
+    return table | {path[0]: _with(table.get(path[0]), path[1:], value)}
 
 
 def _configuration(given: Mapping[str, Any]) -> dict[str, Any]:

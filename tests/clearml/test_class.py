@@ -156,12 +156,26 @@ def test_a_job_of_ones_own_carries_what_was_overridden_before_it_is_queued(place
     assert place.server.task(place.base)["script"]["branch"] == "main"
 
 
+@pytest.mark.parametrize("there", [None, "numpy", {"conda": "a"}], ids=["null", "a text", "a table"])
+def test_what_is_overridden_may_lie_in_what_the_base_task_does_not_have(place: Place, there: Any) -> None:
+    place.server.state.tasks[place.base]["script"]["requirements"] = there
+    optimizer = place.optimizer()
+    job = optimizer.helper_create_job(
+        place.base, parameter_override={"General/lr": 0.25}, task_overrides={"script.requirements.pip": "optuna"}
+    )
+    assert job is not None
+    assert job.launch()
+    had = there if isinstance(there, dict) else {}
+    assert place.server.task(job.task_id())["script"]["requirements"] == {**had, "pip": "optuna"}
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [
         ({"allow_caching": True}, "allow_caching=True is not taken"),
         ({"disable_clone_task": True}, "disable_clone_task=True is not taken"),
         ({"target_projekt": "x"}, "did you mean 'target_project'"),
+        ({"configuration_overrides": ["net"]}, r"configuration_overrides=\['net'\] is not taken: expected a table"),
         ({"task_overrides": {"scirpt.branch": "x"}}, "cannot be overridden; there are script, "),
     ],
 )
