@@ -163,7 +163,11 @@ class Curves:
         }
         if key in self._scrolls:
             asked["scroll_id"] = self._scrolls[key]
-        answer = self._server.call("events.scalar_metrics_iter_raw", asked, _Raw).data
+        try:
+            answer = self._server.call("events.scalar_metrics_iter_raw", asked, _Raw).data
+        except Denied:
+            self._scrolls.pop(key, None)  # a restarted server may not know it any more: read from the beginning
+            raise
         line = answer.variants.get(name[1], _RawLine())
         turned = answer.scroll_id if answer.returned else None  # one behind the end answers nothing any more
         return _Page(_firsts(line), paged=True, more=answer.returned >= BATCH, key=key, scroll=turned)

@@ -288,6 +288,22 @@ def test_a_long_curve_costs_one_request_more_in_each_poll(server: ClearmlServer)
     assert [r.endpoint for r in server.requests.kept] == ["tasks.get_all", BATCHED, RAW]
 
 
+def test_a_place_in_a_long_curve_that_the_server_has_forgotten_is_looked_up_again(server: ClearmlServer) -> None:
+    """An upgrade may change what such a place looks like."""
+    jobs = door(server)
+    task = running(server)
+    report(server, task, [(i, 0.5) for i in range(6_500)])
+    known = (Curve(),)
+    read_on(jobs, task, known)
+    jobs._curves._scrolls = dict.fromkeys(jobs._curves._scrolls, "of another version")
+    report(server, task, [(6_500, 0.25)])
+    refused = jobs.poll([job(task, known)], [METRIC])
+    assert isinstance(refused, Refused)
+    assert not refused.in_doubt
+    [one] = seen(jobs, job(task, known))
+    assert one.curves[0].iterations == (6_500,)
+
+
 def test_few_points_far_apart_are_no_long_curve(server: ClearmlServer) -> None:
     """Reported every 100 iterations: they look thinned out until the log has some of them."""
     jobs = door(server)
