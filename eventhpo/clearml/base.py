@@ -23,10 +23,6 @@ class Found(msgspec.Struct, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-class _Queues(msgspec.Struct):
-    queues: list[projects.Named] = []
-
-
 def described(
     server: Server, asked: ClearmlTasks, names: Sequence[str], objectives: Sequence[Objective], *, dry: bool = False
 ) -> Found:
@@ -59,11 +55,10 @@ def _base(server: Calls, task_id: str) -> Task:
 
 def _queue(server: Calls, asked: str) -> str:
     """Return the id of a queue that is named by its name or its id."""
-    fields = {"only_fields": ["id", "name"]}
-    found = server.call("queues.get_all", {"name": projects.exactly(asked), **fields}, _Queues).data.queues
-    if found:
-        return found[0].id
-    queues = server.call("queues.get_all", fields, _Queues).data.queues
+    found = projects.queue(server, asked)
+    if found is not None:
+        return found
+    queues = server.call("queues.get_all", {"only_fields": ["id", "name"]}, projects.Queues).data.queues
     if any(queue.id == asked for queue in queues):
         return asked
     near = nearest(asked, [q.name for q in queues])

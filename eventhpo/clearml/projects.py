@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import msgspec
 
@@ -28,7 +29,7 @@ def find(server: Calls, name: str) -> str | None:
     """
     body = {"name": exactly(name), "only_fields": ["id", "name"], "search_hidden": True}
     found = server.call("projects.get_all", body, _Projects).data.projects
-    return found[0].id if found else None
+    return _of_name(found, name)
 
 
 def id_of(server: Calls, name: str) -> str:
@@ -40,7 +41,9 @@ def id_of(server: Calls, name: str) -> str:
     return find(server, name) or server.call("projects.create", {"name": name, "description": ""}, Named).data.id
 
 
-class _Queues(msgspec.Struct):
+class Queues(msgspec.Struct):
+    """An answer to `queues.get_all`."""
+
     queues: list[Named] = []
 
 
@@ -50,8 +53,13 @@ def queue(server: Calls, name: str) -> str | None:
     Raises:
         Silent, Denied: as `Calls.call`.
     """
-    found = server.call("queues.get_all", {"name": exactly(name), "only_fields": ["id", "name"]}, _Queues).data.queues
-    return found[0].id if found else None
+    found = server.call("queues.get_all", {"name": exactly(name), "only_fields": ["id", "name"]}, Queues).data.queues
+    return _of_name(found, name)
+
+
+def _of_name(found: Sequence[Named], name: str) -> str | None:
+    """Return the id of the one of that very name: a server may search without regard to case."""
+    return next((one.id for one in found if one.name == name), None)
 
 
 def exactly(name: str) -> str:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 import pytest
 
+from eventhpo.clearml import projects
 from eventhpo.clearml.place import OnClearml
+from eventhpo.clearml.session import Answer
 from eventhpo.core.spec import ClearmlTasks, HyperParameter, Objective, UniformParameterRange
 from eventhpo.errors import Unanswered, Usage
 from tests.clearml.harness import base_task, begin, falling, our_tasks, run, search
 from tests.clearml_server import ClearmlServer
 from tests.clearml_server.failing import How
+
+T = TypeVar("T")
 
 
 def reported(server: ClearmlServer, task: str, title: str = "validation", series: str = "loss") -> None:
@@ -65,6 +72,18 @@ def test_a_queue_may_be_named_by_its_id_for_one_request_more(server: ClearmlServ
     assert isinstance(found.jobs, ClearmlTasks)
     assert found.jobs.queue == queue
     assert server.count("queues.get_all") == 2
+
+
+def test_a_queue_and_a_project_are_those_of_that_very_name(server: ClearmlServer) -> None:
+    """A server may find names without regard to case."""
+
+    class Careless:
+        def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> Answer[T]:
+            both = [{"id": "1", "name": "GPU"}, {"id": "2", "name": "gpu"}]
+            return Answer(msgspec.convert({"projects": both, "queues": both}, kind), 0)
+
+    assert (projects.queue(Careless(), "gpu"), projects.find(Careless(), "gpu")) == ("2", "2")
+    assert projects.queue(Careless(), "Gpu") is None
 
 
 def test_a_name_is_no_pattern(server: ClearmlServer) -> None:
