@@ -155,7 +155,8 @@ class Launcher:
         have = task.parameters
         same = all(have.get(name, "") == value for name, value in texts(draft.params).items())
         name = self._name(draft)
-        return same and (name is None or task.name == name) and (task.comment or "") == comment(draft.params)
+        named = name is None or task.name.strip() == name.strip()  # a server keeps no blanks around a name
+        return same and named and (task.comment or "") == comment(draft.params)
 
     def _clone(self, draft: Draft, base: BaseTask) -> dict[str, object]:
         labels = self._labels()

@@ -272,6 +272,14 @@ def test_a_copy_that_somebody_made_is_left_alone(server: ClearmlServer, path: Pa
     assert server.task(copy)["status"] == "created"
 
 
+def test_a_clone_whose_name_the_server_stripped_is_taken(server: ClearmlServer) -> None:
+    jobs = door(server, base_task(server, kind="a"), "General/kind")
+    task = made(server, jobs, draft(General__kind="a "))
+    server.state.tasks[task["id"]]["name"] = task["name"].strip()
+    [answer] = jobs.draft([draft(look=True, General__kind="a ")])
+    assert answer == Bound(job_id=task["id"], adopted=True)
+
+
 def test_a_task_with_our_key_and_other_parameters_is_not_taken(server: ClearmlServer) -> None:
     """Nor is another made, and the reason names it."""
     jobs = door(server, base_task(server))
