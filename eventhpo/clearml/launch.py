@@ -162,8 +162,8 @@ class Launcher:
         labels = self._labels()
         parent = draft.extras.parent or labels.parent
         values = texts(draft.params)
-        types = {full_name(name): type(value).__name__ for name, value in draft.params.items() if value is not None}
-        declared = merged(base.hyper_parameters, values, dict.fromkeys(values, "") | types)
+        types = {full_name(name): kind_of(value) for name, value in draft.params.items()}
+        declared = merged(base.hyper_parameters, values, types)
         tags = [*base.tags, *draft.extras.tags, OPTIMIZATION, f"opt: {parent}" if parent else "opt"]
         container: dict[str, object] = {"new_task_container": base.container} if base.container else {}
         body: dict[str, object] = container | {
@@ -282,6 +282,11 @@ class Launcher:
 def texts(params: Mapping[str, Scalar]) -> dict[str, str]:
     """Return parameters as ClearML stores them, by `Section/name`; one without a section stands in General."""
     return {full_name(name): clearml_text(value) for name, value in params.items()}
+
+
+def kind_of(value: Scalar) -> str:
+    """Return the type that a parameter is stored with, empty for None."""
+    return "" if value is None else type(value).__name__
 
 
 def full_name(name: str) -> str:

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, cast
 import msgspec
 
 from eventhpo.clearml.curves import Curves
-from eventhpo.clearml.launch import Launcher
+from eventhpo.clearml.launch import Launcher, kind_of
 from eventhpo.clearml.session import Server
 from eventhpo.clearml.tasks import Task, by_tags
 from eventhpo.clearml.watch import PENDING, REASON, RUNS
@@ -247,18 +247,24 @@ def params_of(search: Search, task: Task) -> dict[str, Scalar]:
     ranges = {r.name: r for r in _ranges(search)}
     fixed = _fixed(search)
     base = _base_texts(search)
-    texts = task.parameters
+    texts, kinds = task.parameters, {p.full_name: p.type for p in task.declared}
     named = {line.split("=", 1)[0] for line in (task.comment or "").splitlines()} & texts.keys()
     found: dict[str, Scalar] = {}
     for name in named or texts:
         text = texts[name]
         if name in ranges:
-            found[name] = _value(ranges[name], text)
+            found[name] = _value(ranges[name], text, kinds[name])
         elif name in fixed:
-            found[name] = next((v for v in fixed[name] if clearml_text(v) == text), text)
+            found[name] = _among(fixed[name], text, kinds[name])
         elif named or base.get(name) != text:
             found[name] = text
     return found
+
+
+def _among(values: Iterable[Scalar], text: str, kind: str) -> Scalar:
+    """Return which of *values* is stored as *text*; of two, as None and "", that of the type beside it."""
+    same = [v for v in values if clearml_text(v) == text]
+    return next((v for v in same if kind_of(v) == kind), same[0] if same else text)
 
 
 def _ranges(search: Search) -> Iterable[Range]:
@@ -281,9 +287,9 @@ def _base_texts(search: Search) -> dict[str, str]:
     return {p.full_name: p.value for p in base.hyper_parameters} if isinstance(base, BaseTask) else {}
 
 
-def _value(r: Range, text: str) -> Scalar:
+def _value(r: Range, text: str, kind: str) -> Scalar:
     if isinstance(r, DiscreteParameterRange):
-        return next((v for v in r.values if clearml_text(v) == text), text)
+        return _among(r.values, text, kind)
     try:
         return int(text) if isinstance(r, UniformIntegerParameterRange) else float(text)
     except ValueError:

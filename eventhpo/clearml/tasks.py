@@ -195,7 +195,11 @@ def merged(base: Sequence[HyperParameter], given: Mapping[str, str], types: Mapp
     A clone replaces all parameters by those that it is given, so it is given all of them.
     """
     known = {p.full_name: p for p in base}
-    changed = [HyperParameter(p.section, p.name, given.get(p.full_name, p.value), p.type, p.description) for p in base]
+    changed = []
+    for p in base:
+        value = given.get(p.full_name, p.value)
+        kind = types[p.full_name] if given.get(p.full_name) == "" else p.type  # None, or an empty text?
+        changed.append(HyperParameter(p.section, p.name, value, kind, p.description))
     for full, value in given.items():
         if full not in known:
             section, name = full.split("/", 1)

@@ -300,7 +300,7 @@ def test_parameters_are_taken_up_in_the_types_of_the_space(server: ClearmlServer
     space = (
         UniformParameterRange(name="General/x", min_value=0.0, max_value=1.0),
         UniformIntegerParameterRange(name="General/n", min_value=1, max_value=99),
-        DiscreteParameterRange(name="General/flag", values=(True, False, None, 0.5, "text")),
+        DiscreteParameterRange(name="General/flag", values=(True, False, "", None, 0.5, "text")),
         ParameterSet(name="choice", sets=sets),
     )
     server.script(lambda task: Script.curve(*NAME, [0.5, 0.25, 0.125]))

@@ -162,6 +162,17 @@ def test_values_become_text_as_the_sdk_makes_them(server: ClearmlServer, value: 
     assert (have["value"], have["type"]) == (text, kind)
 
 
+@pytest.mark.parametrize(("value", "kind"), [(None, ""), ("", "str")], ids=["None", "an empty text"])
+@pytest.mark.parametrize("default", ["adam", 3])
+def test_the_type_of_an_empty_text_says_whether_it_is_none(
+    server: ClearmlServer, default: Scalar, value: Scalar, kind: str
+) -> None:
+    """Whatever the base task has there."""
+    task = made(server, door(server, base_task(server, opt=default)), draft(General__opt=value))
+    have = task["hyperparams"]["General"]["opt"]
+    assert (have["value"], have["type"]) == ("", kind)
+
+
 def test_a_name_without_a_section_stands_in_general(server: ClearmlServer) -> None:
     task = made(server, door(server, base_task(server)), draft(lr=0.5, other=1))
     assert task["hyperparams"]["General"]["lr"]["value"] == "0.5"
