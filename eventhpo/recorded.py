@@ -19,5 +19,5 @@ def state_of(path: Path) -> State:
     """
     snapshot = reader.read(path)
     if snapshot.contradiction is not None:
-        raise DamagedLog(f"{path}: {snapshot.contradiction}; see `eventhpo verify {path}`")
+        raise DamagedLog(f"{path}: {snapshot.contradiction}; copy what is left with `eventhpo salvage {path} TARGET`")
     return fold(snapshot.rows)

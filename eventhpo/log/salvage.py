@@ -38,6 +38,7 @@ def salvage(path: Path, target: Path) -> Salvaged:
         StorageFailed: the disk refused.
     """
     with born_whole(target) as fresh:
+        outside = head.read(path)  # before the log, which only grows
         rows, why = reader.consult(path, _prefix)
         if not rows:
             raise DamagedLog(f"nothing of {path} can be salvaged: {why}")
@@ -46,7 +47,15 @@ def salvage(path: Path, target: Path) -> Salvaged:
         write_log(fresh, rows, max(row[2] for row in rows))
     end = Head(rows[-1][0], rows[-1][7])
     head.write(target, search_id, end)
-    return Salvaged(end, why)
+    return Salvaged(end, why or _missing(head.of_search(outside, search_id).head, rows))
+
+
+def _missing(named: Head | None, rows: list[Row]) -> str | None:
+    """Return how rows without a fault contradict the head file, None if they do not."""
+    if named is None:
+        return None
+    there = rows[named.seq - 1][7] if named.seq <= len(rows) else None
+    return head.contradiction(named, Head(rows[-1][0], rows[-1][7]), there)
 
 
 def _prefix(db: sqlite3.Connection) -> tuple[list[Row], str | None]:

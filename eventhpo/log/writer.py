@@ -109,7 +109,7 @@ def _verified(db: sqlite3.Connection, path: Path) -> list[Recorded]:
         there = rows[named.seq - 1].hash if named.seq <= len(rows) else None
         wrong = head.contradiction(named, _end(rows), there)
         if wrong is not None:
-            raise DamagedLog(f"{path}: {wrong}; copy what is left with `eventhpo salvage {path}`")
+            raise DamagedLog(f"{path}: {wrong}; copy what is left with `eventhpo salvage {path} TARGET`")
     return rows
 
 

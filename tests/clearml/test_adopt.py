@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -26,9 +28,23 @@ from eventhpo.core.spec import (
 )
 from eventhpo.core.state import State
 from eventhpo.errors import DamagedLog
+from eventhpo.log import beside
 from eventhpo.log.create import write_log
+from eventhpo.log.salvage import salvage
 from replay.walk import walk
-from tests.clearml.harness import METRIC, Hours, base_task, begin, falling, of, our_tasks, rows, run, unhurried
+from tests.clearml.harness import (
+    METRIC,
+    Hours,
+    base_task,
+    begin,
+    falling,
+    of,
+    our_tasks,
+    outcomes,
+    rows,
+    run,
+    unhurried,
+)
 from tests.clearml.test_launch import Late, NoSweep
 from tests.clearml_server import ClearmlServer, Script
 from tests.clearml_server.state import Document
@@ -204,6 +220,23 @@ def test_the_refusal_says_what_was_lost_and_the_next_step(server: ClearmlServer,
     assert "it ends at 2" in said
     assert f"task {our_tasks(server)[0]['id']} (trial 0, attempt 0)".removeprefix("task ") in said
     assert "--adopt (adopt=True)" in said
+
+
+def test_what_is_left_beside_a_head_file_that_knows_better_goes_on_as_a_copy(
+    server: ClearmlServer, tmp_path: Path
+) -> None:
+    server.script(falling(server))
+    whole = tmp_path / "whole.db"
+    begin(whole, unhurried(base_task(server)))
+    run(whole, clock=Hours(server))
+    path, saved = cut(whole, 20, tmp_path / "cut.db"), tmp_path / "saved.db"
+    shutil.copy(beside.head(whole), beside.head(path))
+    with pytest.raises(DamagedLog, match=re.escape(f"eventhpo salvage {path} TARGET")):
+        run(path, OnClearml(adopt=True))
+    assert "lost its tail" in str(salvage(path, saved).why)
+    state = run(saved, OnClearml(adopt=True), clock=Hours(server))
+    assert [s for s, _ in outcomes(state)] == ["completed"] * 4
+    assert len(our_tasks(server)) == 4
 
 
 @pytest.mark.parametrize("adopt", [False, True])

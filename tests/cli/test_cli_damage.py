@@ -96,6 +96,14 @@ def test_a_log_that_lost_its_tail_exits_3(cut, words):
     assert "lost its tail" in result.output
 
 
+def test_a_copy_of_a_log_that_lost_its_tail_says_what_is_missing(cut, tmp_path):
+    """Its rows are chained without a fault: only the head file knows."""
+    result = invoke("salvage", cut, tmp_path / "saved.db")
+    assert result.exit_code == 0, result.output
+    assert "what follows is lost: the log has lost its tail" in result.stderr
+    assert invoke("verify", tmp_path / "saved.db").exit_code == 0
+
+
 def test_what_is_left_of_a_log_that_lost_its_tail_is_still_printed(cut):
     result = invoke("status", cut, "--json")
     assert '"search_id"' in result.stdout
