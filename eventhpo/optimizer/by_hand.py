@@ -6,10 +6,10 @@ import logging
 import secrets
 from collections.abc import Mapping, Sequence
 from threading import Event as Flag
-from typing import Any
+from typing import Any, TypeVar
 
 from eventhpo.clearml.overrides import require
-from eventhpo.core import actions
+from eventhpo.core import actions, codec
 from eventhpo.core.events import (
     AbortRequested,
     Event,
@@ -28,6 +28,8 @@ from eventhpo.optimizer.handles import Job
 from eventhpo.optimizer.reading import Names, attempts
 from eventhpo.optimizer.recording import Recording
 from eventhpo.requests import EnqueueRequest, accepted, point
+
+Wish = TypeVar("Wish", JobRequested, AbortRequested)
 
 logger = logging.getLogger("eventhpo.optimizer")
 
@@ -83,7 +85,7 @@ class ByHand(Recording):
             further=dict(kwargs),
         )
         require(extras)
-        return self._request(JobRequested(request=secrets.token_hex(16), params=params, extras=extras))
+        return self._request(recordable(JobRequested(request=secrets.token_hex(16), params=params, extras=extras)))
 
     def _request(self, request: JobRequested) -> Job | None:
         if self._stop_event.is_set():
@@ -191,12 +193,13 @@ class ByHand(Recording):
     def _abort(self, names: Names, why: str) -> None:
         if self._of(names, _will_end):
             return
+        wish = recordable(AbortRequested(trial=names[0], attempt=names[1], why=why))
         driver = self._opened()
 
         def build(state: State) -> Event | None:
             attempt = state.attempt(*names)
             over = attempt.ended is not None or attempt.stop is not None
-            return None if over else AbortRequested(trial=names[0], attempt=names[1], why=why)
+            return None if over else wish
 
         def answer(state: State) -> bool | None:
             return _will_end(state, state.attempt(*names)) or None
@@ -210,6 +213,19 @@ def _will_end(state: State, attempt: Attempt) -> bool:
     if attempt.ended is not None or attempt.stop_sent:
         return True
     return attempt.stop is not None and not (state.run_stop is not None and state.run_stop.leave)
+
+
+def recordable(wish: Wish) -> Wish:
+    """Return *wish* if it can be recorded: refused by the log, it would end whoever drives and not who asked.
+
+    Raises:
+        Usage: it holds what JSON cannot carry.
+    """
+    try:
+        codec.encode(wish)
+    except (TypeError, ValueError) as error:
+        raise Usage(f"what is asked of a job is recorded as JSON, and this cannot be: {error}") from error
+    return wish
 
 
 def suggests(action: actions.Action) -> bool:

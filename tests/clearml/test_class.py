@@ -188,6 +188,32 @@ def test_what_a_job_cannot_honour_is_refused_and_nothing_is_made(
     assert place.tasks() == []
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"task_overrides": {"script.branch": object()}},
+        {"task_overrides": {"script.branch": float("nan")}},
+        {"tags": [3]},
+        {"parameter_override": {"General/lr": [1, 2]}},
+    ],
+    ids=["an object", "NaN", "a tag that is no text", "a list"],
+)
+def test_what_cannot_be_recorded_is_refused_to_who_asked_and_the_search_goes_on(
+    place: Place, given: dict[str, Any]
+) -> None:
+    place.jobs(forever)
+    optimizer = place.optimizer(total_max_jobs=2, num_concurrent_workers=2)
+    running = Thread(optimizer.start)
+    jobs = eventually(lambda: len(optimizer.get_running_jobs()) == 2 and optimizer.get_running_jobs(), "two jobs")
+    with pytest.raises(Usage, match="recorded as JSON, and this cannot be"):
+        optimizer.helper_create_job(place.base, **{"parameter_override": {"General/lr": 0.25}, **given})
+    with pytest.raises(Usage, match="recorded as JSON, and this cannot be"):
+        jobs[0].abort(why=7)
+    assert len(optimizer.get_running_jobs()) == 2
+    optimizer.stop()
+    running.ended()
+
+
 def test_handles_are_launched_and_aborted_from_another_thread(place: Place) -> None:
     place.jobs(forever)
     optimizer = place.optimizer(total_max_jobs=1)
