@@ -117,7 +117,7 @@ class Launcher:
         return found
 
     def _one(self, draft: Draft, found: Sequence[Task]) -> DraftOutcome:
-        ours = [task for task in found if self.is_ours(draft, task)]
+        ours = self.ours(draft, found)
         if ours:
             return self._adopt(draft, ours)
         if draft.look and found:
@@ -150,13 +150,20 @@ class Launcher:
                 self.delete(extra.id)
         return Bound(job_id=ours[0].id, adopted=True)
 
+    def ours(self, draft: Draft, found: Sequence[Task]) -> list[Task]:
+        """Return those of *found* that may be bound to *draft*, the first made first.
+
+        A task of another name is taken only where there is none of ours: it was made under
+        another naming scheme. A copy cannot be older than what it is a copy of.
+        """
+        alike = [task for task in found if holds(task, draft.params)]
+        return [task for task in alike if self.is_ours(draft, task)] or alike[:1]
+
     def is_ours(self, draft: Draft, task: Task) -> bool:
         """Whether *task* is what the clone for *draft* makes, and no copy of it that somebody made by hand."""
-        have = task.parameters
-        same = all(have.get(name, "") == value for name, value in texts(draft.params).items())
         name = self._name(draft)
         named = name is None or task.name.strip() == name.strip()  # a server keeps no blanks around a name
-        return same and named and (task.comment or "") == comment(draft.params)
+        return named and holds(task, draft.params) and (task.comment or "") == comment(draft.params)
 
     def _clone(self, draft: Draft, base: BaseTask) -> dict[str, object]:
         labels = self._labels()
@@ -242,7 +249,7 @@ class Launcher:
         name = self._tasks.execution_queue
         found = projects.queue(self._server, name)
         if found is None:
-            return Refused(error=f"the queue {name} is gone ({error}); make one of this name")
+            return Refused(error=f"the queue {name} is gone ({error}); launches wait for one of that name or id")
         self._queue = found
         return Refused(error=f"the queue {name} is gone ({error}); there is another of this name, which comes next")
 
@@ -282,6 +289,12 @@ class Launcher:
 def texts(params: Mapping[str, Scalar]) -> dict[str, str]:
     """Return parameters as ClearML stores them, by `Section/name`; one without a section stands in General."""
     return {full_name(name): clearml_text(value) for name, value in params.items()}
+
+
+def holds(task: Task, params: Mapping[str, Scalar]) -> bool:
+    """Whether *task* has these parameters."""
+    have = task.parameters
+    return all(have.get(name, "") == value for name, value in texts(params).items())
 
 
 def kind_of(value: Scalar) -> str:

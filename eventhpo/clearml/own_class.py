@@ -59,8 +59,9 @@ class OwnJobs(ClearmlJobs):
         return [self._construct(draft, found.get(draft.key, [])) for draft in drafts]
 
     def _construct(self, draft: Draft, found: Sequence[Task]) -> DraftOutcome:
-        if found:
-            return Bound(job_id=found[0].id, adopted=True)
+        ours = self._launcher.ours(draft, found)
+        if ours:
+            return Bound(job_id=ours[0].id, adopted=True)
         labels = self._labels()
         parent = draft.extras.parent or labels.parent
         try:

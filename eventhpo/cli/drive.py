@@ -174,7 +174,7 @@ def ended(log: Path, state: State) -> Iterator[str]:
 
 
 def _say_both_ways_on(log: Path, outcome: Outcome) -> None:
-    left = sum(a.live and a.started_at is not None for t in outcome.state.active.values() for a in t.attempts)
+    left = sum(a.live and a.launched for t in outcome.state.active.values() for a in t.attempts)
     go_on = f"{words.plural(left, 'job')} {'goes' if left == 1 else 'go'} on" if left else "no job is running"
     output.note(
         f"interrupted by {outcome.name}: {go_on}\n"

@@ -291,6 +291,23 @@ def test_a_clone_whose_name_the_server_stripped_is_taken(server: ClearmlServer) 
     assert answer == Bound(job_id=task["id"], adopted=True)
 
 
+def test_a_clone_that_was_made_under_another_naming_scheme_is_taken(server: ClearmlServer) -> None:
+    """As by a script with a scheme of its own, whose search is carried on from the command line."""
+    base = base_task(server)
+    task = made(server, door(server, base, labels=Labels(name=lambda base, params: "by my scheme")), draft())
+    [answer] = door(server, base).draft([draft(look=True)])
+    assert answer == Bound(job_id=task["id"], adopted=True)
+    assert server.count("tasks.clone") == 1
+
+
+def test_a_copy_is_not_taken_before_what_it_is_a_copy_of(server: ClearmlServer) -> None:
+    jobs = door(server, base_task(server))
+    task = made(server, jobs, draft())
+    server.call("tasks.clone", task=task["id"], new_task_name="Clone of it")
+    [answer] = jobs.draft([draft(look=True)])
+    assert answer == Bound(job_id=task["id"], adopted=True)
+
+
 def test_a_task_with_our_key_and_other_parameters_is_not_taken(server: ClearmlServer) -> None:
     """Nor is another made, and the reason names it."""
     jobs = door(server, base_task(server))

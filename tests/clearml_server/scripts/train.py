@@ -2,7 +2,7 @@
 
 import os
 import sys
-import time
+import threading
 
 from clearml import Task
 
@@ -13,7 +13,7 @@ params = {"lr": 0.1, "epochs": 3, "fail": 0, "sleep": 0.0}
 task.connect(params)
 for step in range(1, params["epochs"] + 1):
     task.get_logger().report_scalar("validation", "accuracy", iteration=step, value=1 - params["lr"] / step)
-    time.sleep(params["sleep"])
+    threading.Event().wait(params["sleep"])  # an epoch that takes that long
 task.get_logger().flush(wait=True)
 sys.stdout.write(f"lr={params['lr']!r}\n")
 if params["fail"]:
