@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 @click.option(
     "--sampler",
     metavar="MODULE:ATTRIBUTE",
-    help="Your own sampler, where the log has one that is not Optuna's.  [default: such suggestions are left out]",
+    help="Your own sampler, for logs whose sampler is not Optuna's; others are refused with it.  "
+    "[default: such suggestions are left out]",
 )
 @click.option(
     "--pruner",
