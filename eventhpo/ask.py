@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from eventhpo.asking.fingerprint import fingerprint
 from eventhpo.clock import SystemClock
-from eventhpo.core.events import ControllerStarted, Event, Recorded, RequestRefused
+from eventhpo.controller import start_of
+from eventhpo.core.events import Event, Recorded, RequestRefused
 from eventhpo.core.evolve import fold
 from eventhpo.core.spec import ClearmlTasks
 from eventhpo.core.state import State
@@ -152,9 +152,6 @@ def _last(db: sqlite3.Connection, path: Path) -> int:
 def _write(path: Path, request: Request, request_id: str) -> Recorded:
     """Take the lease and record *request*, unless a controller that is gone by now has."""
     clock, machine = SystemClock(), this_machine()
-    started = ControllerStarted(
-        host=machine.host, pid=machine.pid, boot=machine.boot, clock=clock.now(), fingerprint=fingerprint()
-    )
 
     def look(rows: list[Recorded]) -> Sequence[Event]:
         state = fold(rows)
@@ -162,7 +159,7 @@ def _write(path: Path, request: Request, request_id: str) -> Recorded:
             place_of(state.search).before(state, rows)
         return ()
 
-    writer, rows = open_writer(path, started, clock.now(), check=look)
+    writer, rows = open_writer(path, start_of(clock, machine), clock.now(), check=look)
     try:
         state: State = fold(rows)
         for row in rows:

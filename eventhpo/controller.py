@@ -283,6 +283,13 @@ def nothing_before(state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
     return ()
 
 
+def start_of(clock: Clock, machine: Machine) -> ControllerStarted:
+    """Return the row that a writer on *machine* begins its epoch with."""
+    return ControllerStarted(
+        host=machine.host, pid=machine.pid, boot=machine.boot, clock=clock.now(), fingerprint=fingerprint()
+    )
+
+
 @contextmanager
 def opened(
     path: Path,
@@ -308,9 +315,7 @@ def opened(
     Raises:
         Busy, DamagedLog, StorageFailed, Usage: as `eventhpo.log.writer.open_writer`.
     """
-    started = ControllerStarted(
-        host=machine.host, pid=machine.pid, boot=machine.boot, clock=clock.now(), fingerprint=fingerprint()
-    )
+    started = start_of(clock, machine)
     found: list[State] = []
 
     def look(rows: list[Recorded]) -> Sequence[Event]:

@@ -15,7 +15,7 @@ from clearml.automation.optimization import MultiObjective
 from eventhpo.core.events import EffectFailed, OptimizerTaskSet, SearchFinished, TrialFinished, TrialSuggested
 from eventhpo.errors import Usage
 from tests.clearml.users import METRIC, SPACE, Place, Program, falling, value_of
-from tests.clearml_server import Script
+from tests.clearml_server import Script, hyperparam
 from tests.optimizer.harness import Thread
 from tests.waiting import eventually
 
@@ -53,6 +53,24 @@ def test_what_only_the_server_knows_of_a_job_is_asked_of_it(place: Place) -> Non
     place.server.call("events.add_batch", lines=[lines])
     assert job.worker() == place.tasks()[0]["last_worker"]
     assert [text.strip() for text in job.get_console_output()] == ["hello from the job"]
+
+
+def test_all_hyper_parameters_are_those_of_the_ended_task_and_answered_without_the_server(place: Place) -> None:
+    def finding(task: Any) -> Script:
+        task["hyperparams"]["General"]["found"] = hyperparam("General", "found", 7)  # what a job sets when it runs
+        return falling(task)
+
+    place.server.script(finding)
+    optimizer = place.done(total_max_jobs=1)
+    place.server.down()
+    (searched,) = optimizer.get_top_experiments_details(1)
+    (found,) = optimizer.get_top_experiments_details(1, all_hyper_parameters=True)
+    place.server.up()
+    (task,) = place.tasks()
+    had = {f"{section}/{name}": p["value"] for section, ps in task["hyperparams"].items() for name, p in ps.items()}
+    assert found["hyper_parameters"] == had
+    assert had["General/found"] == "7"
+    assert {"General/kind", "General/lr"} == set(searched["hyper_parameters"]) < set(had)
 
 
 def test_jobs_are_clearml_jobs_that_ask_the_server_nothing(place: Place) -> None:

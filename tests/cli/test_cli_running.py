@@ -18,6 +18,8 @@ from eventhpo.core.events import (
     ControllerStarted,
     JobCreated,
     JobEnded,
+    JobQueued,
+    JobStarted,
     LimitsChanged,
     PointEnqueued,
     SearchFinished,
@@ -25,7 +27,9 @@ from eventhpo.core.events import (
     StopAsked,
     TrialSuggested,
 )
+from eventhpo.core.evolve import fold
 from eventhpo.log import beside, lease
+from eventhpo.log.reader import read
 from tests.cli.harness import COMMAND, Place, ended, frozen, invoke
 from tests.waiting import eventually
 
@@ -581,3 +585,13 @@ def test_nobody_holds_the_log_after_a_command_that_only_appends(place):
     ended(child)
     place.call("enqueue", "search.db", "lr=0.25")
     assert lease.holder(place.log) is None
+
+
+def test_a_job_that_waits_in_a_queue_goes_on_behind_ctrl_c_too(capsys: pytest.CaptureFixture[str]) -> None:
+    from eventhpo.cli import drive
+
+    rows = read(Path(__file__).parents[2] / "fixtures" / "logs" / "clearml.db").rows
+    queued = next(row.seq for row in rows if isinstance(row.event, JobQueued))
+    assert not any(isinstance(row.event, JobStarted) for row in rows[:queued])
+    assert drive.conclude(Path("search.db"), drive.Outcome(fold(rows[:queued]), 130, "SIGINT")) == 130
+    assert "interrupted by SIGINT: 1 job goes on" in capsys.readouterr().err
