@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from eventhpo.core.events import ControllerStarted, Recorded, SearchCreated
+from eventhpo.core.spec import knows_policy
 
 # From what most likely changes a decision to what least does: our rules, the samplers, what rounds; at the end what
 # a search may do without.
@@ -42,10 +43,14 @@ class Fingerprints(msgspec.Struct, frozen=True):
 
 
 def differences(recorded: Mapping[str, str], here: Mapping[str, str]) -> list[Difference]:
-    """Return what differs, in `ORDER`; entries of later versions behind, by name."""
+    """Return what differs, in `ORDER`; entries of later versions after them, by name.
+
+    An older policy is no difference: the log is still decided by those rules.
+    """
     names = [*ORDER, *sorted({*recorded, *here} - {*ORDER})]
+    found = (Difference(name, recorded.get(name), here.get(name)) for name in names)
     return [
-        Difference(name, recorded.get(name), here.get(name)) for name in names if recorded.get(name) != here.get(name)
+        one for one in found if one.recorded != one.here and not (one.name == "policy" and knows_policy(one.recorded))
     ]
 
 

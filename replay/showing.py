@@ -167,7 +167,8 @@ def _side(event: Event, cause: int | None) -> str:
 
 def _fingerprint(found: Fingerprints) -> str:
     if found.first is None:
-        return f"as recorded: {', '.join(f'{name} {found.here[name]}' for name in ORDER[:4] if name in found.here)}"
+        versions = (f"{name} {found.recorded[name]}" for name in ORDER[:4] if name in found.recorded)
+        return f"as recorded: {', '.join(versions)}"
     others = [one.name for one in found.differences()[1:]]
     also = f"; also in {', '.join(others)}" if others else ""
     return f"not as recorded at seq {found.seq}, first in {_difference(found.first)}{also}"

@@ -13,6 +13,7 @@ import msgspec
 from eventhpo.core import codec
 from eventhpo.core.events import Event, Head, JobAdopted, Recorded
 from eventhpo.core.evolve import fold
+from eventhpo.core.spec import knows_policy
 from eventhpo.core.state import State
 from eventhpo.errors import DamagedLog
 from eventhpo.log import verify as checking
@@ -119,7 +120,8 @@ def other_platform(recorded: Mapping[str, str]) -> list[str]:
     """Return a note that names what differs between the log's platform and this one, if anything does."""
     fingerprint = importlib.import_module("eventhpo.asking.fingerprint").fingerprint
     here: dict[str, str] = fingerprint()
-    parts = sorted(name for name in {*recorded, *here} if recorded.get(name) != here.get(name))
+    differing = (name for name in {*recorded, *here} if recorded.get(name) != here.get(name))
+    parts = sorted(name for name in differing if name != "policy" or not knows_policy(recorded.get(name)))
     if not parts:
         return []
     return [f"decided on another platform than this one ({', '.join(parts)}), so decisions may differ by rounding"]

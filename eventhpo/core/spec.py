@@ -14,9 +14,16 @@ import msgspec
 Scalar: TypeAlias = bool | int | float | str | None
 Num: TypeAlias = float | Literal["nan", "inf", "-inf"]
 
-POLICY = 1  # number of the decision logic; a change of any rule gets the next one
+# Number of the decision rules; a change of any rule gets the next one. A search is decided by the rules it was created
+# with (`State.policy`), also by later versions: each rule that changed asks for the number.
+POLICY = 2
 
 MINUTE = 60_000_000  # microseconds
+
+
+def knows_policy(number: str | None) -> bool:
+    """Whether this version decides by the rules with *number*, as a fingerprint writes it."""
+    return number is not None and number.isdecimal() and 1 <= int(number) <= POLICY
 
 
 def to_num(x: float) -> Num:

@@ -19,7 +19,7 @@ import pytest
 import replay
 from eventhpo.asking.fingerprint import fingerprint
 from eventhpo.core.events import BudgetUpdated, ControllerStarted, Event, Head, Recorded, SearchCreated, TrialSuggested
-from eventhpo.core.spec import Foreign, Named
+from eventhpo.core.spec import POLICY, Foreign, Named
 from eventhpo.errors import DamagedLog, EventhpoError, Failed, Usage
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import search, simulate
@@ -421,3 +421,11 @@ def test_a_changed_budget_shows_the_field(tmp_path: Path) -> None:
     report = redecide(log, raise_on_divergence=False)
     assert report.divergences[0].seq == seqs[0]
     assert "  differs    iterations: recorded 99, decided 3" in list(showing.text(report))
+
+
+def test_an_older_number_of_the_rules_is_no_difference_and_a_later_one_is(tmp_path: Path) -> None:
+    """A log is decided by the rules that it was created with, so an older number says nothing of this platform."""
+    for number, first in ((str(POLICY - 1), None), (str(POLICY), None), (str(POLICY + 1), "policy")):
+        report = redecide(rewritten(tmp_path / f"{number}.db", RUNGS, elsewhere(policy=number)))
+        assert report.fingerprint is not None
+        assert (report.fingerprint.first and report.fingerprint.first.name) == first
