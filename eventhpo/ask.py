@@ -165,6 +165,9 @@ def _write(path: Path, request: Request, request_id: str) -> Recorded:
         for row in rows:
             if getattr(row.event, "request", None) == request_id and not isinstance(row.event, RequestRefused):
                 return row
-        return writer.record(accepted(state, request, request_id), None, clock.now())
+        *before, answer = accepted(state, request, request_id)
+        for event in before:
+            writer.record(event, None, clock.now())
+        return writer.record(answer, None, clock.now())
     finally:
         writer.close()

@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from eventhpo.core.events import Event, LimitsChanged, PointEnqueued, RequestRefused, StopAsked
+from eventhpo.core.events import Event, LimitsChanged, PointEnqueued, RequestRefused, SearchReopened, StopAsked
 from eventhpo.core.mistakes import Mistake, unknown
 from eventhpo.core.ranges import from_job, full_name, to_job
 from eventhpo.core.space import job_names, read_sets, single_ranges
@@ -66,8 +66,8 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # ---------------------------------------------------------------- what a request comes to
 
 
-def accepted(state: State, request: Request, request_id: str | None) -> Event:
-    """Return the input that *request* is recorded as.
+def accepted(state: State, request: Request, request_id: str | None) -> tuple[Event, ...]:
+    """Return the inputs that *request* is recorded as; the last one carries its id, and is its answer.
 
     Raises:
         Usage: it does not fit the search as it is; the text says what would.
@@ -75,14 +75,15 @@ def accepted(state: State, request: Request, request_id: str | None) -> Event:
     match request:
         case StopRequest():
             require_unfinished(state)
-            return StopAsked(scope="search", why="eventhpo stop", request=request_id)
+            return (StopAsked(scope="search", why="eventhpo stop", request=request_id),)
         case EnqueueRequest(params=params):
-            require_open(state)
-            return PointEnqueued(params=point(state.search, params), request=request_id)
+            require_room(state)
+            enqueued = PointEnqueued(params=point(state.search, params), request=request_id)
+            return (enqueued,) if state.ending is None else (SearchReopened(), enqueued)
         case LimitsRequest(changes=changes):
             require_not_stopped(state)
             require_limits(state.search, changes)
-            return LimitsChanged(changes=changes, request=request_id)
+            return (LimitsChanged(changes=changes, request=request_id),)
 
 
 def require_unfinished(state: State) -> None:
@@ -106,14 +107,14 @@ def require_not_stopped(state: State) -> None:
         raise Usage(f"the search {stopped}; `eventhpo resume --reopen` lets it go on")
 
 
-def require_open(state: State) -> None:
-    """Return if a new trial may still begin.
+def require_room(state: State) -> None:
+    """Return if a person's point can still be tried: also where the sampler alone has none left.
 
     Raises:
-        Usage: the search is over or ending; the text says how it is reopened.
+        Usage: the search is over or ending for another reason; the text says how it is reopened.
     """
     require_not_stopped(state)
-    if state.ending is not None:
+    if state.ending is not None and state.ending.reason != "space":
         over = "has finished" if state.finished is not None else "is ending"
         raise Usage(
             f"the search {over} ({state.ending.reason}) and tries no new point; "
@@ -218,7 +219,7 @@ class FileRequests:
             return False
 
     def read(self, state: State) -> Iterator[tuple[Event, Callable[[], None]]]:
-        """Yield the event of each request, oldest first, and what deletes its file once it is committed.
+        """Yield the events of each request, oldest first, and what deletes its file once they are committed.
 
         One that does not fit becomes a `RequestRefused`; known ones, and stops of
         another epoch, are deleted unread. *state* is looked at anew for each.
@@ -228,10 +229,10 @@ class FileRequests:
             if request_id in state.requests:
                 self._delete(path)
                 continue
-            event = self._event(path, request_id, state)
-            if event is None:
+            events = self._events(path, request_id, state)
+            if not events:
                 self._delete(path)
-            else:
+            for event in events:
                 yield event, lambda path=path: self._delete(path)  # type: ignore[misc]
 
     def _waiting(self) -> list[Path]:
@@ -241,19 +242,19 @@ class FileRequests:
             return []
         return [Path(e.path) for e in sorted(found, key=lambda e: (_written(e), e.name))]
 
-    def _event(self, path: Path, request_id: str, state: State) -> Event | None:
-        """Return what *path* asks for, None if it is gone or was meant for another controller."""
+    def _events(self, path: Path, request_id: str, state: State) -> tuple[Event, ...]:
+        """Return what *path* asks for, nothing if it is gone or was meant for another controller."""
         if _ID.fullmatch(request_id) is None:
-            return RequestRefused(request=request_id, why="its name is no request id")
+            return (RequestRefused(request=request_id, why="its name is no request id"),)
         try:
             request = _decode(_content(path))
             if isinstance(request, StopRequest) and request.epoch != state.epoch:
-                return None
+                return ()
             return accepted(state, request, request_id)
         except FileNotFoundError:
-            return None  # whoever asked took it back
+            return ()  # whoever asked took it back
         except (Usage, OSError, *_UNREADABLE) as error:
-            return RequestRefused(request=request_id, why=str(error))
+            return (RequestRefused(request=request_id, why=str(error)),)
 
     def _delete(self, path: Path) -> None:
         try:

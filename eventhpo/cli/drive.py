@@ -6,8 +6,10 @@ It loads Optuna, so commands that only read leave it alone.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
+import shlex
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +24,7 @@ from eventhpo.clock import SystemClock
 from eventhpo.controller import Controller, opened
 from eventhpo.core import rank
 from eventhpo.core.events import PointEnqueued, SearchCreated
-from eventhpo.core.spec import POLICY, LocalCommand, Search
+from eventhpo.core.spec import POLICY, LocalCommand, Scalar, Search
 from eventhpo.core.state import State
 from eventhpo.errors import Busy, Usage
 from eventhpo.load import Loaded
@@ -155,9 +157,30 @@ def conclude_search(log: Path, state: State) -> int:
     if failed:
         for text in last_output(state):
             output.note(text)
+    if state.finished is not None and state.finished.reason == "space" and (again := _again(log, state)):
+        output.note(again)
     with contextlib.suppress(BrokenPipeError):
         output.data(ended(log, state))
     return int(failed)
+
+
+def _again(log: Path, state: State) -> str | None:
+    """Return how a point whose trial failed is tried again once its script is mended, None if none failed."""
+    failed = [t for t in state.trials if t.finished is not None and t.finished.state == "failed"]
+    if not failed:
+        return None
+    named = [shlex.quote(f"{name}={_typed(value)}") for name, value in failed[0].params.items()]
+    count = words.plural(len(failed), "trial")
+    return (
+        f"{count} failed; to try such a point again, as that of trial {failed[0].number}:\n"
+        f"  {output.command('enqueue', log, *named)}\n"
+        f"  {output.command('resume', log)}"
+    )
+
+
+def _typed(value: Scalar) -> str:
+    """Return *value* as `eventhpo enqueue` reads it."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def ended(log: Path, state: State) -> Iterator[str]:

@@ -160,6 +160,11 @@ def _over(log: Path, state: State, changes: LimitChanges) -> int:
         if changes.given():
             raise Usage(f"{way_on}, with the new limits beside it")
         output.note(way_on)
+    elif state.finished is not None and state.finished.reason == "space":
+        output.note(
+            "the search has finished: all points of its space were tried; a point of your own lets it go on: "
+            f"{output.command('enqueue', log, 'NAME=VALUE')}, then {output.command('resume', log)}"
+        )
     else:
         output.note(
             f"the search has finished; new limits let it go on: {output.command('resume', log, '--total-max-jobs N')}"
@@ -188,7 +193,8 @@ def _carry_on(
         if reopen and (controller.state.ending is not None or controller.state.stop_asked is not None):
             controller.record(SearchReopened(), None)
         if changes.given():
-            controller.record(accepted(controller.state, LimitsRequest(changes=changes), None), None)
+            for event in accepted(controller.state, LimitsRequest(changes=changes), None):
+                controller.record(event, None)
         elif not reopen and controller.state.stop_asked is not None:
             output.note("the search was asked to stop, and is stopped now; --reopen lets it go on")
 

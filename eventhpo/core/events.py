@@ -144,7 +144,7 @@ class LimitsChanged(Input, frozen=True, kw_only=True):
 
 
 class SearchReopened(Input, frozen=True, kw_only=True):
-    """A stopped search goes on."""
+    """A search that was stopped, or had tried all points of its space, goes on."""
 
     request: str | None = None
 

@@ -100,8 +100,8 @@ class ByHand(Recording):
                 return found[0].number, 0
             return "stop() was called" if self._stop_event.is_set() else None
 
-        def build(state: State) -> Event | None:
-            return None if self._stop_event.is_set() else request
+        def build(state: State) -> Sequence[Event]:
+            return () if self._stop_event.is_set() else (request,)
 
         found = driver.ask(build, answer, lambda: driver.until(answer), by_hand=not self._within_step)
         if isinstance(found, str):
@@ -152,12 +152,12 @@ class ByHand(Recording):
         request_id = secrets.token_hex(16)
         refused: list[Usage] = []
 
-        def build(state: State) -> Event | None:
+        def build(state: State) -> Sequence[Event]:
             try:
                 return accepted(state, request, request_id)
             except Usage as error:  # raised here, it would end whoever drives
                 refused.append(error)
-                return None
+                return ()
 
         def answer(state: State) -> bool | None:
             return request_id in state.requests or bool(refused) or None
@@ -172,10 +172,10 @@ class ByHand(Recording):
             return self._of(names, lambda state, a: a.launched)
         driver = self._opened()
 
-        def build(state: State) -> Event | None:
+        def build(state: State) -> Sequence[Event]:
             waits = state.attempt(*names).ended is None and not state.attempt(*names).launched
             wanted = waits and state.by_hand and not self._stop_event.is_set()
-            return LaunchRequested(trial=names[0], attempt=names[1]) if wanted else None
+            return (LaunchRequested(trial=names[0], attempt=names[1]),) if wanted else ()
 
         def answer(state: State) -> bool | None:
             attempt = state.attempt(*names)
@@ -196,10 +196,10 @@ class ByHand(Recording):
         wish = recordable(AbortRequested(trial=names[0], attempt=names[1], why=why))
         driver = self._opened()
 
-        def build(state: State) -> Event | None:
+        def build(state: State) -> Sequence[Event]:
             attempt = state.attempt(*names)
             over = attempt.ended is not None or attempt.stop is not None
-            return None if over else wish
+            return () if over else (wish,)
 
         def answer(state: State) -> bool | None:
             return _will_end(state, state.attempt(*names)) or None

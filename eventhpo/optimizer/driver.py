@@ -24,7 +24,7 @@ from eventhpo.jobs.protocol import Jobs
 from eventhpo.machine import this_machine
 
 T = TypeVar("T")
-Build = Callable[[State], Event | None]
+Build = Callable[[State], Sequence[Event]]
 
 PAUSE = 0.1  # seconds; what another thread did is told at once, that it let go of the turn is not
 PAUSES = (actions.Poll, actions.Wait, actions.Rest)  # where nothing is left to decide
@@ -56,8 +56,7 @@ class Inbox:
     def read(self, state: State) -> Iterator[tuple[Event, Callable[[], None]]]:
         """Yield what is asked for, wishes first."""
         while self._wishes:
-            event = self._wishes.popleft()(state)
-            if event is not None:
+            for event in self._wishes.popleft()(state):
                 yield event, lambda: None
         yield from self._files.read(state)
 
@@ -289,7 +288,7 @@ class Driver:
             with self.turn() as mine:
                 if mine:  # nobody reads the inbox any more
                     waiting = self._inbox.withdraw(build)
-                    return self._answer_now(build if waiting else lambda state: None, answer, act, by_hand, keep)
+                    return self._answer_now(build if waiting else lambda state: (), answer, act, by_hand, keep)
 
     def _answer_now(
         self, build: Build, answer: Callable[[State], T | None], act: Callable[[], None], by_hand: bool, keep: bool
@@ -298,9 +297,9 @@ class Driver:
         with self.driving() as controller:
             if by_hand:
                 self.mode(by_hand=True)
-            event = build(controller.state)
-            if event is not None:
-                controller.record(event, None)
+            if events := build(controller.state):
+                for event in events:
+                    controller.record(event, None)
                 controller.commit()
             act()
             controller.commit()

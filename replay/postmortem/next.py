@@ -32,7 +32,7 @@ _LIFTS = {
     "target_value": "eventhpo resume: another --target-value reopens it",
     "patience": "eventhpo resume: a larger --patience reopens it",
     "failures": "eventhpo resume: a larger --max-failed-trials reopens it, once the cause of the failures is mended",
-    "space": "nothing is left to try: every point of the space has its trial",
+    "space": "every point of the space has its trial; eventhpo enqueue: a point of your own, tried again, reopens it",
     "stop": "eventhpo resume: --reopen takes it up again",
 }
 

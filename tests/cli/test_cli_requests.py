@@ -32,7 +32,7 @@ from eventhpo.requests import (
     point,
 )
 from eventhpo.testing.searches import created
-from eventhpo.testing.simulated import START, SimulatedClock, SimulatedJobs
+from eventhpo.testing.simulated import START, Script, SimulatedClock, SimulatedJobs
 from tests.cli.harness import ended, scripted, small
 from tests.waiting import eventually
 
@@ -59,13 +59,13 @@ def request_id(n: int = 0) -> str:
     return f"{n:032x}"
 
 
-def carried_on(log: Path, requests: FileRequests | None = None):
+def carried_on(log: Path, requests: FileRequests | None = None, script=scripted):
     """Run the search on simulated jobs, with the requests beside its log."""
     clock = SimulatedClock()
 
     def jobs_for(state):
         clock.attach(state)
-        return SimulatedJobs(log.with_suffix(".ledger"), scripted, clock)
+        return SimulatedJobs(log.with_suffix(".ledger"), script, clock)
 
     with opened(log, jobs_for, clock, this_machine(), requests=requests or FileRequests(log)) as controller:
         controller.run()
@@ -187,6 +187,26 @@ def test_a_flood_of_requests_is_taken_in_batches(fresh):
     for _, done in taken:
         done()
     assert len(list(requests.read(state))) == 5
+
+
+def test_a_point_for_a_search_that_used_up_its_space_reopens_it_whoever_takes_it(tmp_path):
+    for how in ("by who asks", "by a controller"):
+        log = tmp_path / f"{how}.db"
+        space = (DiscreteParameterRange(name="General/k", values=(1, 2)),)
+        create(log, created(small(space=space, total_max_jobs=9)), START)
+
+        def script(trial, attempt, params):
+            return Script(points=((1, 0.5),))
+
+        assert carried_on(log, script=script).finished.reason == "space"
+        request = EnqueueRequest(params={"k": 2})
+        if how == "by who asks":
+            assert isinstance(ask(log, request).event, PointEnqueued)
+        else:
+            put(log, f"{request_id(3)}.json", encode(request))
+        assert [t.params["General/k"] for t in carried_on(log, script=script).trials][2:] == [2]
+        assert [type(r.event).__name__ for r in reader.read(log, verify=True).rows].count("SearchReopened") == 1
+        assert not list(beside.requests(log).glob("*.json"))
 
 
 # ---------------------------------------------------------------- what fits

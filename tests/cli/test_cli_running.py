@@ -30,7 +30,7 @@ from eventhpo.core.events import (
 from eventhpo.core.evolve import fold
 from eventhpo.log import beside, lease
 from eventhpo.log.reader import read
-from tests.cli.harness import COMMAND, Place, ended, frozen, invoke
+from tests.cli.harness import COMMAND, SEARCH, Place, ended, frozen, invoke
 from tests.waiting import eventually
 
 
@@ -382,6 +382,33 @@ def test_a_point_is_refused_where_no_new_trial_begins_with_the_way_on(place):
     assert "--total-max-jobs" in done.stderr
     place.call("resume", "search.db", "--total-max-jobs", "5")
     assert place.status()["trials"]["completed"] == 5
+
+
+def test_a_failed_point_of_a_space_that_is_used_up_is_tried_again_as_the_run_says(place):
+    place.script(
+        """
+        import os
+        from eventhpo import job
+        params = job.connect({"lr": 0.0})
+        assert params["lr"] != 0.5 or os.path.exists("mended")
+        job.report_scalar("validation", "accuracy", params["lr"], 1)
+        """
+    )
+    place.file.write_text(
+        SEARCH.format(jobs=9, more="").partition("[space.")[0]
+        + '[space."General/lr"]\ntype = "DiscreteParameterRange"\nvalues = [0.25, 0.5]\n'
+    )
+    done = place.run()
+    assert place.status()["ending"]["reason"] == "space"
+    assert "1 trial failed; to try such a point again" in done.stderr
+    again = place.call("resume", "search.db")
+    assert "a point of your own lets it go on: eventhpo enqueue search.db NAME=VALUE" in again.stderr
+    (place.folder / "mended").touch()
+    enqueue, resume = (line.split()[1:] for line in done.stderr.splitlines() if line.startswith("  eventhpo"))
+    assert place.call(*enqueue).returncode == 0
+    assert place.call(*resume).returncode == 0
+    assert place.status()["trials"]["completed"] == 2
+    assert place.state().trials[-1].params == {"General/lr": 0.5}
 
 
 def test_a_point_is_refused_on_a_stopped_search_with_the_way_on(place):

@@ -30,11 +30,11 @@ from eventhpo.core.events import (
     TrialFinished,
     TrialSuggested,
 )
-from eventhpo.core.spec import DiscreteParameterRange, LimitChanges, Objective
+from eventhpo.core.spec import DiscreteParameterRange, LimitChanges, Named, Objective
 from eventhpo.errors import Usage
 from eventhpo.log.reader import read
 from eventhpo.requests import EnqueueRequest, LimitsRequest, accepted
-from eventhpo.testing.searches import search, simulate
+from eventhpo.testing.searches import X, search, simulate
 from eventhpo.testing.simulated import Script, Scripts
 from tests.core.rules import OVER_ONE, Hand, Log, deeds, each, ended, line, observed, run
 from tests.core.worlds import left_at_each
@@ -419,6 +419,43 @@ def test_a_point_for_a_search_that_is_over_is_refused_with_the_way_to_reopen_it(
         accepted(stopped().state, point, None)
     with pytest.raises(Usage, match="--reopen"):
         accepted(stopped().state, LimitsRequest(changes=LimitChanges(total_max_jobs=9)), None)
+
+
+GRID = Named("GridSampler", {"search_space": {"General/x": [1.0, 2.0]}})
+FINITE: dict[str, dict[str, object]] = {
+    "a finite space": {"space": TWO},
+    "a grid": {"space": (msgspec.structs.replace(X, max_value=9.0),), "sampler": GRID},
+    "listed by force": {"space": TWO, "sampler": Named("BruteForceSampler")},
+}
+
+
+@pytest.mark.parametrize("case", FINITE)
+def test_a_search_whose_space_is_used_up_takes_a_persons_point_and_goes_on(case: str) -> None:
+    hand = Hand(search(total_max_jobs=9, max_failures_per_trial=0, **FINITE[case]))
+    hand.poll(observed(0, 0, line(0.5)), ended(0))
+    assert hand.poll(ended(1, how="failed"))[-1] == "SearchFinished space"
+    failed = hand.state.trials[1].params
+    for event in accepted(hand.state, EnqueueRequest(params=failed), "an id"):
+        hand.record(event, None)
+    assert hand.carry_on()[:2] == ["TrialSuggested 2", "JobCreated 2.0 slot 0"]
+    assert hand.state.trials[2].params == failed
+    assert hand.poll(observed(2, 0, line(0.4)), ended(2))[-1] == "SearchFinished space"
+    assert [e.state for e in hand.log().of(TrialFinished)] == ["completed", "failed", "completed"]
+    assert len(hand.log().of(SearchReopened)) == 1
+
+
+def test_a_persons_point_outside_the_grid_is_tried_after_the_grid_is_used_up() -> None:
+    hand = Hand(search(total_max_jobs=9, **FINITE["a grid"]))
+    hand.poll(observed(0, 0, line(0.5)), ended(0))
+    assert hand.poll(observed(1, 0, line(0.5)), ended(1))[-1] == "SearchFinished space"
+    for event in accepted(hand.state, EnqueueRequest(params={"x": 7.5}), None):
+        hand.record(event, None)
+    assert hand.carry_on()[0] == "TrialSuggested 2"
+    assert hand.state.trials[2].params == {"General/x": 7.5}
+    assert hand.poll(observed(2, 0, line(0.4)), ended(2))[-1] == "SearchFinished space"
+    with pytest.raises(Usage, match=r"expected a number from 0\.0 to 9\.0"):
+        accepted(hand.state, EnqueueRequest(params={"x": 9.5}), None)
+    hand.log()
 
 
 def test_a_stop_before_anything_was_suggested_ends_the_search_without_a_trial(tmp_path: Path) -> None:

@@ -426,6 +426,17 @@ def test_a_point_for_a_search_that_is_over_is_refused_with_the_way_on(place):
     assert place.of(PointEnqueued) == []
 
 
+def test_a_point_for_a_search_whose_space_is_used_up_lets_it_go_on(place):
+    space = [DiscreteParameterRange("General/kind", ["a", "b"])]
+    optimizer = place.optimizer(total_max_jobs=9, hyper_parameters=space)
+    optimizer.start()
+    assert place.state().finished.reason == "space"
+    optimizer.enqueue_trial({"General/kind": "b"})
+    optimizer.start()
+    assert sources(place) == ["sampler", "sampler", "user"]
+    assert place.state().finished.reason == "space"
+
+
 # ---------------------------------------------------------------- subclasses
 
 
