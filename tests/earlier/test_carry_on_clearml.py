@@ -1,4 +1,4 @@
-"""A search on a ClearML server that earlier code began goes on with today's: tasks that run, wait or have no receipt."""
+"""A search on a ClearML server that earlier code began goes on with today's: tasks that run, wait or were lost."""
 
 from __future__ import annotations
 
