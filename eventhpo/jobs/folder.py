@@ -12,7 +12,9 @@
 
 A ticket appears by `link`, which fails if there is one, so an attempt starts at
 most once. The kernel frees a lock with its last holder, so a free lock says
-that nobody is left; process ids only say whom to kill.
+that nobody is left; process ids only say whom to kill. Which folder this is says
+the device and inode of its job.lock: they stay when it is moved, and a copy has
+others, so a ticket that was copied along is told from one of its own.
 """
 
 from __future__ import annotations
@@ -25,13 +27,14 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from eventhpo.core.spec import Scalar
 
 Never = Literal["cancelled", "launch_failed"]
+Identity: TypeAlias = tuple[int, int]  # device and inode of a job.lock
 
 
 class Ticket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -43,6 +46,8 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     boot: str = ""
     ns: str = ""
     grace: float = 0.0
+    lock: Identity | None = None  # of the folder that it was taken in; earlier versions took it without
+    slot: int | None = None
     at: int = 0
     never: Never | None = None
     why: str = ""
@@ -125,6 +130,18 @@ class AttemptFolder:
     def has_ticket(self) -> bool:
         """Whether there is a ticket."""
         return os.access(self.ticket_file, os.F_OK)
+
+    def identity(self) -> Identity | None:
+        """Return what this folder keeps when it is moved and no copy of it has, None before there is a lock."""
+        try:
+            lock = self.job_lock.stat()
+        except FileNotFoundError:
+            return None
+        return lock.st_dev, lock.st_ino
+
+    def is_copied(self, ticket: Ticket) -> bool:
+        """Whether *ticket* was copied into this folder along with it, so that who it names runs in another one."""
+        return ticket.lock is not None and ticket.lock != self.identity()
 
     def close_for_good(self, never: Never, why: str, at: int) -> bool:
         """Take the ticket so that no runner can; False if one has it already."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from eventhpo.core.placeholders import PLACE, SLOT
 from eventhpo.core.spec import Scalar
-from eventhpo.jobs.folder import AttemptFolder, Locks
+from eventhpo.jobs.folder import AttemptFolder, Identity, Locks
 from eventhpo.jobs.machine import boot_id, pid_namespace
 from eventhpo.jobs.protocol import Job
 
@@ -46,9 +46,17 @@ def environment(job: Job, folder: AttemptFolder, ours: Mapping[str, str]) -> dic
         "EVENTHPO_REPORTS": str(folder.reports),
         "EVENTHPO_CHECKPOINT_DIR": str(folder.path.parent / "checkpoints" / str(job.trial)),
     }
-    theirs.pop("EVENTHPO_PREDECESSOR", None)  # of an outer search, if this one runs inside a job
+    for outer in ("EVENTHPO_LOCK", "EVENTHPO_PREDECESSOR"):  # of an outer search, if this one runs inside a job
+        theirs.pop(outer, None)
+    if (lock := folder.identity()) is not None:
+        theirs["EVENTHPO_LOCK"] = named(lock)
     before = folder.previous()
     return theirs if before is None else {**theirs, "EVENTHPO_PREDECESSOR": before}
+
+
+def named(one: Identity) -> str:
+    """Return *one* as a job's environment carries it."""
+    return f"{one[0]}:{one[1]}"
 
 
 def spawn(

@@ -5,7 +5,8 @@
 Started by `launch.spawn` with two locked descriptors and the job's environment. The
 forked child claims the attempt with a ticket (`started.json`), then becomes the
 command; whoever finds the ticket taken gives up. This process stays until the job
-is over, carries out a stop (the file `stop`), and leaves `exit.json`.
+is over, carries out a stop (the file `stop`), and leaves `exit.json`. It lives in
+FOLDER and finds its files from there, so a folder that is moved takes it along.
 
 It is read by an interpreter without site-packages, so it imports nothing of ours.
 pathlib and json are left out: they take 7 and 3 ms to load, as long as the rest.
@@ -35,27 +36,29 @@ CANNOT_RUN = 127  # what a shell says of a command that it can't run
 
 def main(arguments: list[str]) -> int:
     """Start COMMAND unless the attempt has a ticket; return once its end is written."""
-    folder, cwd, _, runner_lock, grace, boot, namespace, *command = arguments
+    folder, cwd, job_lock, runner_lock, grace, boot, namespace, *command = arguments
+    os.chdir(folder)
     wake = _listen()
-    _print_to(f"{folder}/output.log")
-    if os.path.exists(f"{folder}/stop"):
+    _print_to("output.log")
+    if os.path.exists("stop"):
         return NOT_STARTED
-    end = _prepare_exit(folder)
+    end = _prepare_exit()
     failure, tell = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(int(runner_lock))
-        _become(folder, cwd, command, tell, f'"boot": "{boot}", "ns": "{namespace}", "grace": {float(grace)}')
+        facts = f'"boot": "{boot}", "ns": "{namespace}", "grace": {float(grace)}, {_identity(int(job_lock))}'
+        _become(cwd, command, tell, facts)
     os.close(tell)
     _group(child)
     adopts = _adopt_orphans()
-    status, stopped = _watch(child, f"{folder}/stop", float(grace), wake, adopts)
-    if not _owns_ticket(folder, child):
-        os.unlink(_exit_file(folder))
+    status, stopped = _watch(child, float(grace), wake, adopts)
+    if not _owns_ticket(child):
+        os.unlink(_exit_file())
         return NOT_STARTED
     os.pwrite(end, _how_it_ended(child, status, stopped, os.read(failure, REASON)), 0)
     os.fsync(end)
-    os.rename(_exit_file(folder), f"{folder}/exit.json")
+    os.rename(_exit_file(), "exit.json")
     return 0
 
 
@@ -84,13 +87,13 @@ def _print_to(output: str) -> None:
     os.close(descriptor)
 
 
-def _exit_file(folder: str) -> str:
-    return f"{folder}/exit.{os.getpid()}.tmp"
+def _exit_file() -> str:
+    return f"exit.{os.getpid()}.tmp"
 
 
-def _prepare_exit(folder: str) -> int:
+def _prepare_exit() -> int:
     """Return a descriptor of a file that has its room on the disk."""
-    descriptor = os.open(_exit_file(folder), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    descriptor = os.open(_exit_file(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     os.write(descriptor, b" " * ROOM)
     os.fsync(descriptor)
     return descriptor
@@ -99,13 +102,20 @@ def _prepare_exit(folder: str) -> int:
 # ---------------------------------------------------------------- the child
 
 
-def _become(folder: str, cwd: str, command: list[str], tell: int, facts: str) -> None:
+def _identity(job_lock: int) -> str:
+    """Return what tells this very folder from a copy of it: a move keeps it, a copy has another."""
+    status = os.fstat(job_lock)
+    slot = int(os.environ.get("EVENTHPO_SLOT", "0"))
+    return f'"lock": [{status.st_dev}, {status.st_ino}], "slot": {slot}'
+
+
+def _become(cwd: str, command: list[str], tell: int, facts: str) -> None:
     """Take the ticket and turn into *command*; never return."""
     code, doing = NOT_STARTED, "take the ticket"
     try:
         _group(0)
         _default_signals()
-        if _take_ticket(folder, facts):
+        if _take_ticket(facts):
             code, doing = CANNOT_RUN, f"enter {cwd!r}"
             os.chdir(cwd)
             doing = f"run {command[0]!r}"
@@ -138,15 +148,15 @@ def _ticket_head(child: int, runner: int) -> str:
     return f'{{"pid": {child}, "runner": {runner}, '
 
 
-def _take_ticket(folder: str, facts: str) -> bool:
+def _take_ticket(facts: str) -> bool:
     """Return whether this process is the one that may start the job: a link is exclusive and whole."""
     pid = os.getpid()
-    mine = f"{folder}/started.{pid}.tmp"
+    mine = f"started.{pid}.tmp"
     with open(mine, "w", encoding="ascii") as ticket:
         now = time.time_ns() // 1000
         ticket.write(_ticket_head(pid, os.getppid()) + f'"start": {_start_ticks()}, {facts}, "at": {now}}}\n')
     try:
-        os.link(mine, f"{folder}/started.json")
+        os.link(mine, "started.json")
     except FileExistsError:
         return False
     finally:
@@ -179,11 +189,11 @@ def _adopt_orphans() -> bool:
         return False  # not Linux: a stop ends the group alone
 
 
-def _watch(child: int, stop: str, grace: float, wake: int, adopts: bool) -> tuple[int, bool]:
+def _watch(child: int, grace: float, wake: int, adopts: bool) -> tuple[int, bool]:
     """Return the child's wait status and whether it was told to stop; nothing of its group is left."""
     kill_at: float | None = None
     while not _is_over(child):
-        if kill_at is None and os.path.exists(stop):
+        if kill_at is None and os.path.exists("stop"):
             kill_at = time.monotonic() + grace
             _signal_group(child, signal.SIGTERM)
         elif kill_at is not None and time.monotonic() >= kill_at:
@@ -268,10 +278,10 @@ def _until(condition: Callable[[], bool], deadline: float, wake: int) -> None:
 # ---------------------------------------------------------------- the end
 
 
-def _owns_ticket(folder: str, child: int) -> bool:
+def _owns_ticket(child: int) -> bool:
     """Return whether the ticket names our own child, so that this end is the attempt's end."""
     try:
-        with open(f"{folder}/started.json", encoding="ascii") as ticket:
+        with open("started.json", encoding="ascii") as ticket:
             return ticket.read().startswith(_ticket_head(child, os.getpid()))
     except FileNotFoundError:
         return False

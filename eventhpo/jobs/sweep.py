@@ -1,8 +1,10 @@
 """End what a lost attempt left running, and only that.
 
 A process belongs to an attempt if its environment carries the key and names this
-folder (a copied search has the same keys), if it is in the group and session that
-the ticket names, or if it holds the job's lock. It is
+very folder, if it is in the group and session that a ticket of this very folder
+names, or if it holds the job's lock. A copied search has the same keys and tickets,
+and its jobs are the other one's: which folder it is says `folder.Identity`. What was
+started without one goes by its path and by who holds the lock. A process is
 killed through a descriptor that stands for it alone, so a process id that was
 given away again meanwhile does no harm. Needs /proc; without it nothing is found.
 """
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from eventhpo.jobs.folder import AttemptFolder, Ticket, is_free
+from eventhpo.jobs.launch import named
 from eventhpo.jobs.machine import boot_id, pid_namespace
 
 PROC = Path("/proc")
@@ -85,7 +88,7 @@ def _process(pid: int) -> Process | None:
 
 def _by_environment_or_group(lost: Sequence[Lost]) -> Owner:
     keys = {one.key: one for one in lost}
-    groups = {(one.ticket.pid, one.ticket.runner): one for one in lost if one.ticket is not None and _here(one.ticket)}
+    groups = {(one.ticket.pid, one.ticket.runner): one for one in lost if one.ticket is not None and _counts(one)}
 
     def owner(process: Process) -> str | None:
         one = groups.get((process.group, process.session))
@@ -93,16 +96,27 @@ def _by_environment_or_group(lost: Sequence[Lost]) -> Owner:
             return one.key
         theirs = _environment(process.pid)
         carried = keys.get(theirs.get("EVENTHPO_KEY", ""))
-        if carried is None or not _is_same(Path(theirs.get("EVENTHPO_PARAMS", "")), carried.folder.params):
-            return None
-        return carried.key
+        return carried.key if carried is not None and _names(theirs, carried.folder) else None
 
     return owner
 
 
-def _here(ticket: Ticket) -> bool:
-    """Whether the process ids of *ticket* mean today what they meant then."""
-    return ticket.pid > 0 and ticket.boot == boot_id() and ticket.ns == pid_namespace()
+def _counts(one: Lost) -> bool:
+    """Whether the process ids of the ticket mean today what they meant then, and are of this folder's job."""
+    ticket = one.ticket
+    if ticket is None or ticket.pid <= 0 or ticket.boot != boot_id() or ticket.ns != pid_namespace():
+        return False
+    if ticket.lock is None:
+        return not is_free(one.folder.job_lock)
+    return not one.folder.is_copied(ticket)
+
+
+def _names(theirs: Mapping[str, str], folder: AttemptFolder) -> bool:
+    """Whether an environment is that of a job in this very *folder*."""
+    lock, ours = theirs.get("EVENTHPO_LOCK"), folder.identity()
+    if lock is None or ours is None:
+        return _is_same(Path(theirs.get("EVENTHPO_PARAMS", "")), folder.params)
+    return lock == named(ours)
 
 
 def _environment(pid: int) -> dict[str, str]:

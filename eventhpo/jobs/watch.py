@@ -24,6 +24,7 @@ from eventhpo.jobs.sweep import Lost, sweep
 PROBE = 0.5  # seconds between two looks at a running job's lock: 10 ms for 1,000 jobs, so not in every poll
 LEAK = 30.0  # seconds of sweeping before an attempt ends although something of it is left
 UNREADABLE = 5  # failed looks behind a job's end before it ends without its last reports
+COPIED = "its folder is a copy: the job belongs to the search that it was copied from, and is left alone"
 LATE = 15.0  # seconds behind its grace period in which a runner that lives has ended everything
 
 
@@ -202,6 +203,8 @@ def _runner_gone(look: Look) -> str:
     ticket = look.folder.ticket()
     if ticket is None and not (look.job.started or look.job.lost):
         return ""
+    if ticket is not None and look.folder.is_copied(ticket):
+        return COPIED
     if ticket is not None and ticket.boot != boot_id():
         return "the machine was restarted"
     return "its runner is gone"

@@ -342,6 +342,7 @@ def test_a_job_is_told_who_it_is(place: Place) -> None:
         "EVENTHPO_TRIAL": "2",
         "EVENTHPO_ATTEMPT": "0",
         "EVENTHPO_SLOT": "3",
+        "EVENTHPO_LOCK": "{0.st_dev}:{0.st_ino}".format((folder / "job.lock").stat()),
         "EVENTHPO_PARAMS": str(folder / "params.json"),
         "EVENTHPO_REPORTS": str(folder / "reports.jsonl"),
         "EVENTHPO_CHECKPOINT_DIR": checkpoints,
