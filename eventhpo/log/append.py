@@ -13,6 +13,7 @@ from eventhpo.core.events import Event, Head, Recorded
 from eventhpo.errors import Busy, StorageFailed
 from eventhpo.log import chain, head, seal, sql
 from eventhpo.log.lease import Holder, Lease
+from eventhpo.log.opened import OpenedFiles
 from eventhpo.log.sql import Row
 
 BEAT = 1.0  # seconds between two writes of the head file: once a second costs nothing, each commit 20 % more
@@ -28,6 +29,7 @@ class Writer:
         self._path = path
         self._real = path.resolve()  # a later chdir moves a relative name
         self._db = db
+        self._files = OpenedFiles(self._real)
         self._lease = lease
         self._search = search
         self._kept: list[Row] = []
@@ -35,6 +37,7 @@ class Writer:
         self._outside: Head | None = None
         self._beat_at = 0.0
         self._broken: str | None = None
+        self._away: str | None = None  # what became of the log, once it is not there any more
         self.epoch = epoch
         self.head = end  # of what was recorded, committed or not
 
@@ -68,7 +71,7 @@ class Writer:
 
         Raises:
             Busy: the log was taken over.
-            StorageFailed: the database refused, or is not as this writer left it.
+            StorageFailed: the database refused, or is not where and as this writer left it.
         """
         self._require_usable()
         if not self._kept:
@@ -94,13 +97,14 @@ class Writer:
             )
         sql.append(self._db, self._kept)
         sql.commit(self._db)
+        self._files.settle()  # a commit may fold the write-ahead log in
 
     def check_lease(self) -> None:
         """Return if the log is still ours; called before each effect.
 
         Raises:
             Busy: it was taken over.
-            StorageFailed: the database refused.
+            StorageFailed: the database refused, or was deleted, moved, replaced or overwritten.
         """
         self._require_usable()
         try:
@@ -110,26 +114,42 @@ class Writer:
             raise self._failed(error) from error
 
     def _require_lease(self) -> None:
+        self._require_place()
         epoch, holder = sql.lease(self._db)
         if epoch != self.epoch:
             self._broken = "it was taken over"
             raise Busy(f"{self._path} was taken over by {_holder(holder)}; this controller ends")
 
+    def _require_place(self) -> None:
+        self._away = self._away or self._files.trouble(self._committed)
+        if self._away is not None:
+            raise StorageFailed(self._away)
+
     def beat(self) -> None:
         """Write the head file if it lags, at most once a second; called at least once a second.
 
         Raises:
-            StorageFailed: the file system refused.
+            StorageFailed: as `hand_over`.
         """
         if self._outside != self._committed and time.monotonic() - self._beat_at >= BEAT:
             self.hand_over()
 
     def hand_over(self) -> None:
-        """Write the head file now.
+        """Fold the write-ahead log into the file, as far as no reader is in the way, and write the head file.
+
+        So damage of the write-ahead log can cost the rows of the last second only.
 
         Raises:
-            StorageFailed: the file system refused.
+            StorageFailed: the database or the file system refused, or the log is not there any more.
         """
+        self._require_place()
+        try:
+            if sql.checkpoint(self._db):
+                self._files.in_file = self._committed
+        except sqlite3.Error as error:
+            self._broken = "its write-ahead log could not be folded in"
+            raise self._failed(error) from error
+        self._files.settle()
         head.write(self._real, self._search, self._committed)
         self._outside, self._beat_at = self._committed, time.monotonic()
 
@@ -143,7 +163,7 @@ class Writer:
             Busy, StorageFailed: as `commit`; the lease is released all the same.
         """
         try:
-            return self._end_well() if clean and self._broken is None else False
+            return self._end_well() if clean and self._broken is None and self._away is None else False
         except sqlite3.Error as error:
             raise self._failed(error) from error
         finally:
@@ -158,6 +178,8 @@ class Writer:
         return seal.come_to_rest(self._db, self._real)
 
     def _require_usable(self) -> None:
+        if self._away is not None:
+            raise StorageFailed(self._away)
         if self._broken is not None:
             raise StorageFailed(
                 f"{self._path} cannot be written by this controller any more: {self._broken}; "
@@ -165,6 +187,9 @@ class Writer:
             )
 
     def _failed(self, error: sqlite3.Error) -> StorageFailed:
+        self._away = self._away or self._files.trouble(self._committed)
+        if self._away is not None:
+            return StorageFailed(self._away)
         return StorageFailed(
             f"{self._path} cannot be written ({error}); the search can be resumed: eventhpo resume {self._path}"
         )

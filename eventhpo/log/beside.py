@@ -1,8 +1,10 @@
-"""The names of what lies beside a log, where SQLite too puts its files: beside what a link names."""
+"""What lies next to a log, where SQLite too puts its files: next to what a link names."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+_MODES = 18  # offset of the two bytes of SQLite's header that name the journal mode: 1 rollback, 2 write-ahead
 
 
 def _beside(path: Path, suffix: str) -> Path:
@@ -43,3 +45,9 @@ def jobs(path: Path) -> Path:
 def requests(path: Path) -> Path:
     """Return the name of the folder in which a live controller is asked for something."""
     return _beside(path, ".requests")
+
+
+def in_wal_mode(path: Path) -> bool:
+    """Whether the file at *path* says of itself that a write-ahead log belongs to it: it was not put to rest."""
+    with path.open("rb") as file:
+        return file.read(_MODES + 2)[_MODES:] == b"\x02\x02"

@@ -97,6 +97,12 @@ def leave_wal(db: sqlite3.Connection) -> str:
     return str(db.execute("PRAGMA journal_mode=DELETE").fetchone()[0])
 
 
+def checkpoint(db: sqlite3.Connection) -> bool:
+    """Fold the write-ahead log in as far as nobody has to wait for it; return whether that was all of it."""
+    busy, there, done = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return bool(busy == 0 and there == done)
+
+
 def wait_for(db: sqlite3.Connection, milliseconds: Literal[50, 5_000]) -> None:
     """Set how long *db* waits for SQLite's locks."""
     match milliseconds:

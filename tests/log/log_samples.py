@@ -94,7 +94,7 @@ def listing(path: Path) -> dict[str, tuple[int, int, int]]:
 
 
 PRELUDE = """
-import os, signal, sys
+import os, signal, sqlite3, sys
 from pathlib import Path
 from log_samples import *
 path = Path(sys.argv[1])

@@ -288,19 +288,45 @@ def test_a_tail_that_is_lost_is_told_to_whoever_reads(path):
     assert snapshot.contradiction == f"the log has lost its tail: head file says seq {len(rows)}, log ends at 9"
 
 
-def test_a_tail_that_is_lost_in_the_write_ahead_log_is_told(log):
-    killed("writer, _ = open_at(path)\nappend(writer, 5)\nappend(writer, 5)\nwriter.hand_over()", log)
-    wal = beside.wal(log)
+READER_IN_THE_WAY = """
+reader = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
+reader.execute("BEGIN")
+reader.execute("SELECT count(*) FROM event").fetchone()
+"""
+
+
+def flip_a_bit_of_the_first_page(wal: Path) -> None:
+    """SQLite drops the frame that the bit is in and all after it, without a word."""
     content = bytearray(wal.read_bytes())
-    content[32 + 24 + 100] ^= 1  # the first frame's page: SQLite drops it and all behind it, without a word
+    content[32 + 24 + 100] ^= 1
     wal.write_bytes(content)
+
+
+def test_a_tail_that_is_lost_in_the_write_ahead_log_is_told(log):
+    killed(
+        f"writer, _ = open_at(path)\n{READER_IN_THE_WAY}\nappend(writer, 5)\nappend(writer, 5)\nwriter.hand_over()",
+        log,
+    )
+    flip_a_bit_of_the_first_page(beside.wal(log))
     beside.shm(log).unlink()
 
     snapshot = read(log)
-    assert snapshot.head.seq == 1
-    assert snapshot.contradiction == "the log has lost its tail: head file says seq 12, log ends at 1"
+    assert snapshot.head.seq == 2
+    assert snapshot.contradiction == "the log has lost its tail: head file says seq 12, log ends at 2"
     with pytest.raises(DamagedLog, match="lost its tail"):
         open_at(log)
+
+
+def test_what_the_head_file_names_is_in_the_file_itself_if_no_reader_is_in_the_way(log):
+    killed("writer, _ = open_at(path)\nappend(writer, 5)\nwriter.hand_over()\nappend(writer, 5)", log)
+    flip_a_bit_of_the_first_page(beside.wal(log))
+    beside.shm(log).unlink()
+
+    snapshot = read(log)
+    assert snapshot.head.seq == 7
+    assert snapshot.outside.head == snapshot.head
+    beside.wal(log).unlink()
+    assert read(log).head == snapshot.head
 
 
 def test_reading_loads_neither_optuna_nor_clearml_nor_the_command_line():
