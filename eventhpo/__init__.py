@@ -10,6 +10,11 @@ __all__ = ["LocalJobs", "OptimizerOptuna"]
 _HOMES = {"LocalJobs": "eventhpo.optimizer.doors", "OptimizerOptuna": "eventhpo.optimizer.optimizer"}
 
 
+def __dir__() -> list[str]:
+    """Return the public names, loaded or not, with what else is here."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> object:
     """Load the class when it is asked for: nobody else is to wait for ClearML and Optuna."""
     if name not in _HOMES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -84,15 +85,26 @@ def boolean() -> Kind[bool]:
     return Kind(expected, read)
 
 
+def is_utf8(value: str) -> bool:
+    """Whether *value* can be written as UTF-8: a name of a file that is none comes with surrogates."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def text() -> Kind[str]:
-    """Return the kind of strings that say something and can be passed to a process."""
+    """Return the kind of strings that say something and can be shown in a line of text."""
     expected = "a string that is not empty"
 
     def read(value: object) -> str:
         if not isinstance(value, str) or not value.strip():
             raise Wrong(expected)
-        if "\0" in value:
-            raise Wrong("a string without a NUL character")
+        if any(unicodedata.category(one) == "Cc" for one in value):
+            raise Wrong("a string without control characters, as NUL or the end of a line")
+        if not is_utf8(value):
+            raise Wrong("a string that can be written as UTF-8")
         return value
 
     return Kind(expected, read)

@@ -45,13 +45,7 @@ class Surroundings:
     def _script(self, command: Sequence[str]) -> str | None:
         """Return the first word that names a file inside the folder."""
         root = self._folder.resolve()
-        for word in command:
-            if "\0" in word or len(word) > 4096:  # no path; the system would refuse even to look
-                continue
-            path = self._folder / word
-            if path.is_file() and path.resolve().is_relative_to(root):
-                return word
-        return None
+        return next((word for word in command if _is_file_below(root, self._folder / word)), None)
 
     def _hash_of(self, script: Path) -> str | None:
         """Return the first 16 hex digits of the script's SHA-256, None if it can't be read."""
@@ -72,6 +66,13 @@ class Surroundings:
         status = None if self._commit is None else _git(self._folder, "status", "--porcelain", "--untracked-files=no")
         self._dirty = None if status is None else status != ""
         self._asked = time.monotonic()
+
+
+def _is_file_below(root: Path, path: Path) -> bool:
+    try:
+        return path.is_file() and path.resolve().is_relative_to(root)
+    except OSError:
+        return False  # as a program in one word (`python -c ...`), too long for the name of a file
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

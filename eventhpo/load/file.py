@@ -35,7 +35,7 @@ def read_text(path: Path) -> str:
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error), "a search file that can be read") from None
     try:
-        return raw.decode("utf-8")
+        return raw.decode("utf-8").removeprefix("\ufeff")  # what editors on Windows write before a text
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         found = f"byte 0x{raw[error.start]:02x}"

@@ -13,12 +13,13 @@ from eventhpo.asking.seeds import SEEDS
 from eventhpo.core import placeholders
 from eventhpo.core.mistakes import MISSING, Mistake
 from eventhpo.core.spec import ClearmlTasks, JobSpec, Limits, LocalCommand, Named, Objective, Parameter, Scalar, Search
-from eventhpo.kinds import Kind, Wrong, choice, integer, number, text
+from eventhpo.kinds import Kind, Wrong, choice, integer, is_utf8, number, text
 from eventhpo.load.file import SearchFileMistaken, parse, read_text
 from eventhpo.load.space import declared_names, read_space, read_trials
 from eventhpo.load.table import Table
 
 SIGNS = ("max", "min", "max_global", "min_global")
+_LONGEST_WORD = 131_071  # bytes that Linux hands a program in one word
 _LONGEST = 1e9  # minutes, 1,900 years: in microseconds it is still a 64-bit number
 
 _MINUTES = number(above=0, most=_LONGEST)
@@ -71,7 +72,7 @@ class _Reader:
         self.path, self.text, self.top, self.found = path, text, top, found
 
     def loaded(self) -> Loaded | None:
-        name = self.top.take("name", text(), self.path.stem)
+        name = self._name()
         jobs = self._jobs()
         seed = self.top.take("seed", integer(least=0, most=SEEDS - 1), None)
         limits = self._limits()
@@ -107,6 +108,17 @@ class _Reader:
         )
         return Loaded(self.path, self.text, search, trials, seed is None)
 
+    def _name(self) -> str:
+        """Return the search's name: as it is given, else that of the file."""
+        name: str = self.path.stem
+        if self.top.raw("name") is not MISSING:
+            return self.top.take("name", text(), name)
+        try:
+            return text().read(name)
+        except Wrong as wrong:
+            self.top.wrong(name, f"{wrong}: give one as name = ..., or rename the file", "name")
+            return name
+
     def _jobs(self) -> JobSpec | None:
         """Return where the jobs run: `command` here, or `[clearml]` on a server."""
         values = self.top.table("clearml", "a table with base_task_id and execution_queue")
@@ -114,7 +126,10 @@ class _Reader:
             command = self.top.take("command", _command())
             if command is None:
                 return None
-            return LocalCommand(command=tuple(command), folder=str(self.path.resolve().parent))
+            folder = str(self.path.resolve().parent)
+            if not is_utf8(folder):
+                self.top.wrong(folder, "a folder whose path is UTF-8: a log records where its command runs", "command")
+            return LocalCommand(command=tuple(command), folder=folder)
         if self.top.raw("command") is not MISSING:
             self.top.wrong(values, "either command, for jobs on this machine, or [clearml], not both", "clearml")
         table = Table(values, self.found, "clearml")
@@ -227,6 +242,8 @@ def _command() -> Kind[list[str]]:
             raise Wrong(f"{expected}, the program first")
         if any("\0" in one for one in value):
             raise Wrong(f"{expected}, without NUL characters")
+        if any(len(one.encode()) > _LONGEST_WORD for one in value):
+            raise Wrong(f"{expected}, each of at most {_LONGEST_WORD} bytes")
         return value
 
     return Kind(expected, read)

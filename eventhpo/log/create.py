@@ -22,13 +22,17 @@ def create(path: Path, event: SearchCreated, at: int, inputs: Sequence[Event] = 
     """Create the log of a new search with its first event and a user's *inputs* behind it, or leave nothing.
 
     Raises:
-        Usage: something of a search is there already, or the file system is shared.
+        Usage: something of a search is there already, the file system is shared, the name
+            cannot be that of a log, or the search holds what JSON cannot carry.
         StorageFailed: the file system refused.
     """
     rows: list[Row] = []
     end = GENESIS
     for one in (event, *inputs):
-        rows.append(row_of(one, end, at, 0, None))
+        try:
+            rows.append(row_of(one, end, at, 0, None))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise Usage(f"{path} cannot be created: what the search says cannot be written as JSON: {error}") from error
         end = Head(rows[-1][0], rows[-1][7])
     with born_whole(path) as fresh:
         write_log(fresh, rows, 0)
@@ -79,8 +83,9 @@ def refuse_what_is_there(path: Path) -> None:
     """Return if nothing of another search lies where the log at *path* would.
 
     Raises:
-        Usage: it does, or there is no such folder.
+        Usage: it does, or there is no such folder, or its name is too long or no UTF-8.
     """
+    beside.refuse_name(path)
     real = path.resolve()
     if not real.parent.is_dir():
         raise Usage(f"{path} cannot be created: there is no folder {real.parent}")

@@ -12,7 +12,7 @@ import msgspec
 from eventhpo.core.codec import GENESIS
 from eventhpo.core.events import ControllerStarted, Event, Head, Recorded
 from eventhpo.errors import Busy, DamagedLog, StorageFailed
-from eventhpo.log import chain, filesystem, head, sql
+from eventhpo.log import beside, chain, filesystem, head, sql
 from eventhpo.log import lease as leases
 from eventhpo.log.append import Writer
 from eventhpo.log.lease import Holder, Lease
@@ -43,8 +43,9 @@ def open_writer(
         Busy: somebody holds the log, or is frozen inside a transaction.
         DamagedLog: the file is no log, its chain is broken, or its tail is lost.
         StorageFailed: the database refused.
-        Usage: there is no such file, or it lies on a shared file system.
+        Usage: there is no such file, it lies on a shared file system, or its name cannot be that of a log.
     """
+    beside.refuse_name(path)
     consult(path, lambda db: chain.recognise(db, path))  # before a lock file is made beside something else
     filesystem.refuse_shared(path)
     who = Holder(started.host, started.pid)

@@ -17,6 +17,7 @@ from eventhpo.core.events import Event, LimitsChanged, OptimizerTaskSet, Recorde
 from eventhpo.core.spec import POLICY, Limits
 from eventhpo.core.state import State
 from eventhpo.errors import Usage
+from eventhpo.log import beside
 from eventhpo.log.create import create
 from eventhpo.optimizer import convert, importing
 from eventhpo.optimizer.driver import Driver
@@ -79,6 +80,7 @@ class Recording(Reading):
             logger.warning(warning)
         if not self._log_given:
             logger.warning("no log= was given: this search is recorded in %s", self.log.absolute())
+        beside.refuse_name(self.log)
         if self.log.exists():
             return
         search, warnings = place_of(self._asked.search).described(self._asked.search)

@@ -241,6 +241,14 @@ def test_a_folder_that_is_gone_is_never_made_again(place: Place) -> None:
     assert not place.attempt(job).exists()
 
 
+def test_one_draft_that_cannot_be_written_does_not_hold_up_the_others(place: Place) -> None:
+    bad = changed(place.draft(0), params={"General/lr": "\udcff"})  # no UTF-8, so no JSON either
+    refused, bound = place.door().draft([bad, place.draft(1)])
+    assert isinstance(refused, Refused)
+    assert "surrogates not allowed" in refused.error
+    assert isinstance(bound, Bound)
+
+
 def test_one_launch_that_is_refused_does_not_hold_up_the_others(place: Place) -> None:
     place.script(FOREVER)
     first, second = place.bound(0), place.bound(1)

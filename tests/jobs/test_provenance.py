@@ -56,6 +56,8 @@ def test_a_receipt_names_command_script_host_and_python(place: Place) -> None:
         (("python", "../train.py"), None),
         (("sh", "/etc/passwd"), None),
         (("python", "x" * 5000, "\0"), None),
+        (("python", "-c", "x" * 300, "train.py"), "train.py"),
+        (("python", "y/" * 3000, "train.py"), "train.py"),
     ],
 )
 def test_the_script_is_the_first_word_that_names_a_file_in_the_folder(

@@ -3,6 +3,7 @@
 # ruff: noqa: E501  a case of the table is one line
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,8 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "a command of numbers": ('["python", "train.py"]', '["python", 3]', "command", "expected a list of strings"),
     "a program without a name": ('["python", "train.py"]', '[""]', "command", "the program first"),
     "a NUL in the command": ('["python", "train.py"]', '["a\\u0000"]', "command", "without NUL"),
+    "a word that no program takes": ('"train.py"', f'"{"x" * 140_000}"', "command", "each of at most 131071 bytes"),
+    "a name of two lines": ("#top", 'name = "a\\nb"', "name", "without control characters"),
     "an empty name": ("#top", 'name = " "', "name", 'found " ", expected a string that is not empty'),
     "a name that is a number": ("#top", "name = 3", "name", "found 3, expected a string"),
     "a negative seed": ("#top", "seed = -1", "seed", "found -1, expected a whole number of at least 0"),
@@ -249,6 +252,26 @@ def test_a_mistake_ends_a_command_as_wrong_usage() -> None:
 )
 def test_a_file_that_is_no_toml_is_named_with_the_place(tmp_path: Path, raw: bytes, said: str) -> None:
     assert said in str(mistakes_of(tmp_path / "search.toml", raw))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (b"\xff.toml", "expected a string that can be written as UTF-8: give one as name = ..., or rename the file"),
+        (b"a\nb.toml", "without control characters"),
+        (b"\xff/search.toml", "a folder whose path is UTF-8"),
+    ],
+)
+def test_a_file_or_folder_whose_name_no_log_can_hold_is_a_mistake(tmp_path: Path, name: bytes, said: str) -> None:
+    path = tmp_path / os.fsdecode(name)
+    path.parent.mkdir(exist_ok=True)
+    assert said in str(mistakes_of(path, BASE.encode()))
+
+
+def test_a_file_with_a_byte_order_mark_is_read_without_it(tmp_path: Path) -> None:
+    path = tmp_path / "search.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + BASE.lstrip().encode())
+    assert load(path).search.max_iteration_per_job is None
 
 
 def test_a_missing_file_a_folder_and_a_file_in_the_way_are_named(tmp_path: Path) -> None:

@@ -8,15 +8,18 @@ import sqlite3
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
-from log_samples import AT, SEARCH_ID, process, search_created
+from log_samples import AT, SEARCH_ID, controller_started, process, search_created
 
 from eventhpo.core.events import Head
+from eventhpo.core.spec import DiscreteParameterRange
 from eventhpo.errors import StorageFailed, Usage
 from eventhpo.log import filesystem, head
 from eventhpo.log.create import create
 from eventhpo.log.reader import read
 from eventhpo.log.verify import examine
+from eventhpo.log.writer import open_writer
 
 
 def test_a_new_log_holds_its_first_event_and_nothing_is_left_of_making_it(path):
@@ -60,6 +63,49 @@ def test_a_link_names_where_the_log_and_all_that_lies_beside_it_are(path):
 def test_a_folder_that_is_missing_is_named(tmp_path):
     with pytest.raises(Usage, match=r"there is no folder .*nowhere"):
         create(tmp_path / "nowhere" / "search.db", search_created(), AT)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("x" * 240, "its name has 240 bytes, at most 234 fit"),
+        ("x" * 500, "its name has 500 bytes, at most 234 fit"),
+        ("ü" * 120, "its name has 240 bytes, at most 234 fit"),
+        (os.fsdecode(b"\xff.db"), "its name is no UTF-8"),
+        ("/".join(["f" * 100] * 5), "its path has"),
+    ],
+)
+def test_a_name_that_a_log_cannot_have_is_refused_and_nothing_is_made(tmp_path, name, said):
+    path = tmp_path / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pytest.raises(Usage, match=said):
+        create(path, search_created(), AT)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_the_longest_name_leaves_room_for_all_that_lies_next_to_a_log(path):
+    longest = path.with_name("x" * 234)
+    create(longest, search_created(), AT)
+    assert examine(longest).ok
+
+
+def test_a_log_in_a_folder_that_is_no_utf8_is_not_carried_on_there(path):
+    create(path, search_created(), AT)
+    folder = path.parent / os.fsdecode(b"\xff")
+    folder.mkdir()
+    moved = path.rename(folder / path.name)
+    before = sorted(folder.iterdir())
+    with pytest.raises(Usage, match=r"the folder .* is no UTF-8"):
+        open_writer(moved, controller_started(), AT)
+    assert sorted(folder.iterdir()) == before
+
+
+def test_a_search_that_json_cannot_carry_is_refused_and_nothing_is_made(path):
+    space = (DiscreteParameterRange(name="General/x", values=("\udcff",)),)
+    search = msgspec.structs.replace(search_created().search, space=space)
+    with pytest.raises(Usage, match="cannot be written as JSON"):
+        create(path, msgspec.structs.replace(search_created(), search=search), AT)
+    assert list(path.parent.iterdir()) == []
 
 
 def test_a_full_disk_leaves_nothing(path, monkeypatch):
