@@ -18,6 +18,7 @@ PARTS = (
     events.Verdict,
     events.Attr,
     events.OtherSeries,
+    events.ExactValue,
     events.BadLine,
     events.Provenance,
     events.ImportedTrial,

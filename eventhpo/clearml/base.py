@@ -82,11 +82,22 @@ def _metrics(task: Task, objectives: Sequence[Objective]) -> list[str]:
     have = [f"{m.metric}/{m.variant}" for m in task.series]
     missing = [name for o in objectives if (name := f"{o.title}/{o.series}") not in have]
     if not missing:
-        return []
+        return _single_values(task, objectives)
     told = f"the base task {task.id} has reported no {_listed(missing)}"
     if have:
         raise Usage(f"{told}; it has reported: {_listed(have)}")
     return [f"{told}, nor anything else: whether its script reports it cannot be told"]
+
+
+def _single_values(task: Task, objectives: Sequence[Objective]) -> list[str]:
+    singles = {(m.metric, m.variant) for m in task.series if m.is_single}
+    found = [f"{o.title}/{o.series}" for o in objectives if (o.title, o.series) in singles]
+    if not found:
+        return []
+    return [
+        f"the base task {task.id} has reported {_listed(found)} by report_single_value: "
+        "it is read when a job is over, so that nothing can be pruned by it"
+    ]
 
 
 def _listed(names: Iterable[str]) -> str:

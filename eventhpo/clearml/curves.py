@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from eventhpo.clearml.session import UNAUTHORIZED, Denied, Server
-from eventhpo.clearml.tasks import parts
+from eventhpo.clearml.tasks import NO_ITERATION, parts
 from eventhpo.clearml.words import OWN, RESUME
 from eventhpo.core import curve
 from eventhpo.core.events import BadLine
@@ -254,14 +254,16 @@ def _spans(tables: Iterable[Table]) -> Spans:
 
 
 def _points(line: Line) -> Points:
-    return dict(sorted((round(x), y) for x, y in zip(line.x, line.y, strict=False) if y is not None))
+    return dict(
+        sorted((round(x), y) for x, y in zip(line.x, line.y, strict=False) if y is not None and x > NO_ITERATION)
+    )
 
 
 def _firsts(line: _RawLine) -> Points:
     """Return the points of a page in rising order, of each iteration the first."""
     found: Points = {}
     for x, y in sorted(zip(line.iter, line.y, strict=False), key=lambda pair: pair[0]):
-        if y is not None:
+        if y is not None and x > NO_ITERATION:
             found.setdefault(round(x), y)
     return found
 

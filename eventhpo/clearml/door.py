@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from eventhpo.clearml.curves import Curves, Reading
+from eventhpo.clearml.last import exact, singles
 from eventhpo.clearml.launch import Labels, Launcher, refusal
 from eventhpo.clearml.session import Denied, Server, Silent
 from eventhpo.clearml.stop import Stopper
-from eventhpo.clearml.tasks import STATUS_FIELDS, Task, by_id, microseconds, others, standing
+from eventhpo.clearml.tasks import STATUS_FIELDS, Task, by_id, others, standing
 from eventhpo.clearml.watch import PENDING, SECOND, alive, end_of, settled_unseen, silent, started_at
 from eventhpo.clearml.words import OWN
 from eventhpo.core.events import OtherSeries
@@ -40,9 +41,13 @@ SEEN_WITHIN = 600  # seconds: a worker that reported no longer ago is there; age
 LAST_FIELDS = ["id", "last_metrics", "hyperparams", "last_iteration"]
 
 
+class _Running(msgspec.Struct):
+    id: str | None = None
+
+
 class _Worker(msgspec.Struct):
     id: str = ""
-    last_report_time: str | None = None
+    task: _Running | None = None
 
 
 class _Workers(msgspec.Struct):
@@ -117,10 +122,10 @@ class ClearmlJobs:
         """Return what there is of the jobs' tasks, and the server's clock."""
         return by_id(self._server, [job.job_id for job in jobs], STATUS_FIELDS)
 
-    def _workers(self) -> dict[str, int]:
-        """Return the workers that reported lately, and when."""
+    def _workers(self) -> dict[str, str | None]:
+        """Return the workers that reported lately, and the task that each runs."""
         answer = self._server.call("workers.get_all", {"last_seen": SEEN_WITHIN}, _Workers)
-        return {worker.id: microseconds(worker.last_report_time) or 0 for worker in answer.data.workers}
+        return {worker.id: None if worker.task is None else worker.task.id for worker in answer.data.workers}
 
     def _lasts(self, jobs: Sequence[Job], tasks: dict[str, Task], ends: dict[str, Ended | None]) -> dict[str, Task]:
         """Return metrics and hyper-parameters of the jobs whose end this poll sees: one request for 500."""
@@ -160,7 +165,9 @@ def _seen(look: _Look, readings: dict[str, Reading], lasts: dict[str, Task]) -> 
     last = lasts.get(job.job_id) if ended is not None else None
     further: tuple[OtherSeries, ...] = () if last is None else others(last, look.objectives, OWN)
     if ended is not None and last is not None:
-        ended = msgspec.structs.replace(ended, hyper_parameters=last.parameters)
+        exact_values = exact(last, job, reading.curves, look.objectives)
+        ended = msgspec.structs.replace(ended, hyper_parameters=last.parameters, exact=exact_values)
+        reading.curves += singles(last, job, reading.curves, look.objectives)
     begun = None if task is None else started_at(task)
     return Seen(
         trial=job.trial,

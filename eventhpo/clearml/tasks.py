@@ -12,6 +12,8 @@ from eventhpo.clearml.session import Server
 from eventhpo.core.events import OtherSeries
 from eventhpo.core.spec import BaseTask, HyperParameter, Objective, to_num
 
+# The SDK's `report_single_value` sends iteration -(2 ** 31), and adds to it where the task ran on before.
+NO_ITERATION = -(2**30)
 PAGE = 500  # tasks that one answer holds at most, by the server's own limit
 NEVER_RAN = "stopped before it started"
 KEYS = 100  # tags that one look names
@@ -42,6 +44,15 @@ class Metric(msgspec.Struct):
     max_value: float | None = None
     max_value_iteration: int | None = None
     min_value_iteration: int | None = None
+    first_value: float | None = None
+    first_value_iteration: int | None = None
+    count: int | None = None
+    mean_value: float | None = None
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it was reported by `report_single_value`, which has no iteration."""
+        return min(self.max_value_iteration or 0, self.min_value_iteration or 0) < NO_ITERATION
 
 
 class Task(msgspec.Struct):
@@ -179,10 +190,16 @@ def others(task: Task, objectives: Sequence[Objective], own: str) -> tuple[Other
         OtherSeries(
             title=m.metric,
             series=m.variant,
-            iteration=max(m.max_value_iteration or 0, m.min_value_iteration or 0),
+            iteration=max(0, m.max_value_iteration or 0, m.min_value_iteration or 0),
             last=to_num(m.value),
             min=to_num(m.value if m.min_value is None else m.min_value),
             max=to_num(m.value if m.max_value is None else m.max_value),
+            min_iteration=m.min_value_iteration,
+            max_iteration=m.max_value_iteration,
+            first=None if m.first_value is None else to_num(m.first_value),
+            first_iteration=m.first_value_iteration,
+            count=m.count,
+            mean=None if m.mean_value is None else to_num(m.mean_value),
         )
         for m in task.series
         if m.value is not None and (m.metric, m.variant) not in names and m.metric != own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from eventhpo.clearml.tasks import Task, microseconds
@@ -10,13 +11,16 @@ from eventhpo.jobs.protocol import Ended, Job
 SECOND = 1_000_000
 SETTLING = 120 * SECOND  # a task that was reset gets this long to be queued again, as autoscalers do
 SILENCE = 1_200 * SECOND  # a running task without a sign of life, and its worker gone: its agent is dead
+IDLE = 3_600 * SECOND  # the same, and its worker reports no task at all: one that has several may name only one
 
 RUNS = ("in_progress", "publishing")
 PENDING = ("created", "queued")
 REASON = "eventhpo"  # the status reason of what we stopped; the message says what was settled
 WATCHDOG = "non-responsive"  # in the message of a task that the server's watchdog stopped
 
-Alive = Mapping[str, int]  # workers that report, and when they did last
+_QUEUE_DELETED = re.compile(r"^queue\b.*\bwas deleted", re.IGNORECASE)  # the server's own status reason
+
+Alive = Mapping[str, str | None]  # workers that report, and the task that each runs
 
 
 def started_at(task: Task) -> int | None:
@@ -26,10 +30,28 @@ def started_at(task: Task) -> int | None:
 
 def silent(task: Task, now: int) -> bool:
     """Whether a running *task* has given no sign of life for so long that its agent has to be looked for."""
+    return _silence(task, now) > SILENCE
+
+
+def _silence(task: Task, now: int) -> int:
+    """Return for how long a running *task* has given no sign of life."""
     if task.status not in RUNS:
-        return False
+        return 0
     signs = (microseconds(task.last_update), microseconds(task.last_worker_report), microseconds(task.started))
-    return now - max((s for s in signs if s is not None), default=now) > SILENCE
+    return now - max((s for s in signs if s is not None), default=now)
+
+
+def _abandoned(task: Task, now: int, workers: Alive) -> bool:
+    """Whether no worker runs a silent *task*: its own is gone, runs another one, or has been idle for long.
+
+    A report of its worker that names the task is a sign of life of the task itself.
+    """
+    if not silent(task, now):
+        return False
+    worker = task.last_worker or ""
+    if worker not in workers or workers[worker] not in (None, task.id):
+        return True
+    return workers[worker] is None and _silence(task, now) > IDLE
 
 
 def end_of(job: Job, task: Task | None, now: int, workers: Alive) -> Ended | None:
@@ -46,8 +68,9 @@ def end_of(job: Job, task: Task | None, now: int, workers: Alive) -> Ended | Non
             return _stopped(job, task, start, end)
         case "created" if job.queued or job.started:
             return _taken_back(job, task, now)
-        case _ if silent(task, now) and task.last_worker not in workers:
-            return Ended(how="lost", started_at=start, finished_at=microseconds(task.last_update), why=_dead(task))
+        case _ if _abandoned(task, now, workers):
+            last = microseconds(task.last_update)
+            return Ended(how="lost", started_at=start, finished_at=last, why=_dead(task, workers))
     return None
 
 
@@ -74,12 +97,17 @@ def _taken_back(job: Job, task: Task, now: int) -> Ended | None:
     since = microseconds(task.status_changed)
     if since is not None and now - since < SETTLING:
         return None
+    if not job.started and _QUEUE_DELETED.search(task.status_reason or ""):
+        return Ended(how="lost", finished_at=since, why=f"its queue was deleted: {task.said()}")
     what = "reset" if job.started else "taken out of its queue"
     return Ended(how="stopped", finished_at=since, why=f"its task was {what} by somebody")
 
 
-def _dead(task: Task) -> str:
-    return f"no sign of life since {task.last_update}, and its worker {task.last_worker or '(none)'} is gone"
+def _dead(task: Task, workers: Alive) -> str:
+    worker, silence = task.last_worker or "(none)", f"no sign of life since {task.last_update}"
+    if worker not in workers:
+        return f"{silence}, and its worker {worker} is gone"
+    return f"{silence}, and its worker {worker} runs {workers[worker] or 'nothing'}"
 
 
 def alive(job: Job, task: Task | None, now: int) -> bool:

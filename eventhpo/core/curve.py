@@ -7,10 +7,12 @@ of each. Repeats, conflicts and rewinds stay in their events, for people.
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from eventhpo.core.events import ExactValue
 from eventhpo.core.spec import Objective
 
 
@@ -63,6 +65,34 @@ def meaning(objective: Objective, values: list[float]) -> float | None:
         if objective.better(value, best):
             best = value
     return best
+
+
+def worth(objective: Objective, curve: Curve, count: int, exact: Iterable[ExactValue]) -> float | None:
+    """Return what the first *count* points of *curve* are worth, in double precision where *exact* has that point.
+
+    A value of *exact* is that of a point if its iteration is, and its 32 bits are.
+    """
+    values = curve.values[:count]
+    found = meaning(objective, values)
+    if found is None or math.isnan(found):
+        return found
+    return precise(objective, curve, values.index(found) if objective.extremum else len(values) - 1, exact)
+
+
+def precise(objective: Objective, curve: Curve, position: int, exact: Iterable[ExactValue]) -> float:
+    """Return the value at *position* of *curve*, in double precision where *exact* has that very point."""
+    iteration, value = curve.iterations[position], curve.values[position]
+    name = (objective.title, objective.series, iteration)
+    same = (float(e.value) for e in exact if (e.title, e.series, e.iteration) == name)
+    return next((double for double in same if single_precision(double) == value), value)
+
+
+def single_precision(value: float) -> float:
+    """Return *value* as 32 bits hold it."""
+    try:
+        return float(struct.unpack("<f", struct.pack("<f", value))[0])
+    except OverflowError:
+        return math.copysign(math.inf, value)
 
 
 def extend_meaning(objective: Objective, before: float | None, value: float) -> float:

@@ -61,6 +61,21 @@ class OtherSeries(msgspec.Struct, frozen=True, array_like=True):
     last: Num
     min: Num
     max: Num
+    min_iteration: int | None = None  # the first one that had the least value, and so on
+    max_iteration: int | None = None
+    first: Num | None = None
+    first_iteration: int | None = None
+    count: int | None = None  # points that were reported
+    mean: Num | None = None
+
+
+class ExactValue(msgspec.Struct, frozen=True, array_like=True):
+    """A value of an objective in double precision, where its curve was read in single precision."""
+
+    title: str
+    series: str
+    iteration: int
+    value: Num
 
 
 class BadLine(msgspec.Struct, frozen=True, array_like=True):
@@ -293,6 +308,7 @@ class JobEnded(Input, frozen=True, kw_only=True):
     why: str = ""
     output: str | None = None
     hyper_parameters: dict[str, str] = {}
+    exact: tuple[ExactValue, ...] = ()
 
 
 class JobAdopted(Input, frozen=True, kw_only=True):

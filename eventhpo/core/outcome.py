@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core.curve import meaning
+from eventhpo.core.curve import worth
 from eventhpo.core.events import TrialFinished
 from eventhpo.core.spec import to_num
 from eventhpo.core.state import Attempt, State, Trial
@@ -25,7 +25,8 @@ class End(msgspec.Struct, frozen=True):
 def told_values(state: State, attempt: Attempt) -> list[float | None]:
     """Return each objective's value over the points that are not late, None where there is none."""
     pairs = zip(state.search.objectives, attempt.curves, strict=True)
-    return [meaning(objective, curve.values[: curve.in_time]) for objective, curve in pairs]
+    exact = () if attempt.ended is None else attempt.ended.exact
+    return [worth(objective, curve, curve.in_time, exact) for objective, curve in pairs]
 
 
 def end_of(state: State, attempt: Attempt) -> End:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from eventhpo.core.curve import meaning
+from eventhpo.core.curve import worth
 from eventhpo.core.spec import Objective
 from eventhpo.core.state import State, Trial
 
@@ -15,7 +15,8 @@ def values(state: State, trial: Trial) -> list[float | None]:
     if trial.last is None:
         return [None] * len(state.search.objectives)
     pairs = zip(state.search.objectives, trial.last.curves, strict=True)
-    return [meaning(objective, curve.values) for objective, curve in pairs]
+    exact = () if trial.last.ended is None else trial.last.ended.exact
+    return [worth(objective, curve, len(curve.values), exact) for objective, curve in pairs]
 
 
 def top(

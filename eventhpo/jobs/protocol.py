@@ -14,7 +14,7 @@ from typing import Literal, Protocol, TypeAlias
 import msgspec
 
 from eventhpo.core import curve
-from eventhpo.core.events import BadLine, JobExtras, OtherSeries, Provenance
+from eventhpo.core.events import BadLine, ExactValue, JobExtras, OtherSeries, Provenance
 from eventhpo.core.spec import Objective, Scalar
 
 
@@ -93,6 +93,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     output: str | None = None  # path or address of what the job printed
     hyper_parameters: dict[str, str] = {}  # all that the job had, as `Section/name`, where a door knows them
+    exact: tuple[ExactValue, ...] = ()  # points of the curves that a door knows in double precision, too
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):

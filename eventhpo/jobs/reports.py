@@ -148,14 +148,31 @@ def _value(found: dict[str, object]) -> float:
 class _Other:
     """One other series, as far as it was read."""
 
-    def __init__(self) -> None:
-        self.iteration = 0
-        self.last = self.min = self.max = math.nan
+    def __init__(self, first: Point) -> None:
+        self.first = self.last = self.min = self.max = first
+        self.count, self.sum = 0, 0.0
 
     def add(self, point: Point) -> None:
-        self.iteration, self.last = point.iteration, point.value
-        self.min = point.value if math.isnan(self.min) else min(self.min, point.value)
-        self.max = point.value if math.isnan(self.max) else max(self.max, point.value)
+        self.last = point
+        self.min = point if math.isnan(self.min.value) or point.value < self.min.value else self.min
+        self.max = point if math.isnan(self.max.value) or point.value > self.max.value else self.max
+        self.count, self.sum = self.count + 1, self.sum + point.value
+
+    def named(self, title: str, series: str) -> OtherSeries:
+        return OtherSeries(
+            title=title,
+            series=series,
+            iteration=self.last.iteration,
+            last=to_num(self.last.value),
+            min=to_num(self.min.value),
+            max=to_num(self.max.value),
+            min_iteration=self.min.iteration,
+            max_iteration=self.max.iteration,
+            first=to_num(self.first.value),
+            first_iteration=self.first.iteration,
+            count=self.count,
+            mean=to_num(self.sum / self.count),
+        )
 
 
 class _Tally:
@@ -195,7 +212,7 @@ class _Tally:
             case Point(title, series, iteration, value):
                 curve = self._curves.get((title, series))
                 if curve is None:
-                    self._others.setdefault((title, series), _Other()).add(report)
+                    self._others.setdefault((title, series), _Other(report)).add(report)
                 else:
                     curve[0].append(iteration)
                     curve[1].append(value)
@@ -217,10 +234,7 @@ class _Tally:
             for (title, series), (iterations, values) in self._curves.items()
             if iterations
         )
-        others = (
-            OtherSeries(title, series, one.iteration, to_num(one.last), to_num(one.min), to_num(one.max))
-            for (title, series), one in self._others.items()
-        )
+        others = (one.named(title, series) for (title, series), one in self._others.items())
         return Batch(to, tuple(curves), tuple(others), tuple(self._bad), self._inherits, more)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ from eventhpo.views.top import Metric, row
 
 if TYPE_CHECKING:
     from eventhpo.optimizer.optimizer import Optimizer
+
+logger = logging.getLogger("eventhpo")
 
 TAIL = 65_536  # bytes of a job's output that are shown
 
@@ -97,6 +100,14 @@ class TaskView:
 
             self.__dict__["_task"] = Task.get_task(task_id=self.id)
         return self.__dict__["_task"]
+
+    def _there(self) -> Any | None:
+        """Return the task as the server has it, None if it was deleted there."""
+        try:
+            return self._loaded()
+        except ValueError:  # the SDK's word for it
+            logger.warning("the task %s of trial %d is not on the server any more", self.id, self._names[0])
+            return None
 
     def __repr__(self) -> str:
         return f"<task {self.id}: {self.status}>"
@@ -231,9 +242,13 @@ class Job(ClearmlJob):  # type: ignore[misc]
         return True
 
     def get_console_output(self, number_of_reports: int = 1) -> Sequence[str]:
-        """Return the end of what the job printed, as one text, empty before it ended; from a server its newest."""
+        """Return the end of what the job printed, as one text, empty before it ended; from a server its newest.
+
+        Empty too if its task was deleted at the server.
+        """
         if self._optimizer._on_server:
-            return list(self.task._loaded().get_reported_console_output(number_of_reports=number_of_reports))
+            task = self.task._there()
+            return [] if task is None else list(task.get_reported_console_output(number_of_reports=number_of_reports))
         output = self._optimizer._of(self._names, lambda state, a: None if a.ended is None else a.ended.output)
         if output is None or not Path(output).is_file():
             return []
@@ -242,7 +257,7 @@ class Job(ClearmlJob):  # type: ignore[misc]
             return [file.read().decode("utf-8", "replace")]
 
     def worker(self) -> str | None:
-        """Return the host, on a server the worker; None before the job has started."""
+        """Return the host, on a server the worker; None before the job has started, or if its task was deleted."""
         if self._optimizer._on_server:
             return self._worker_of_task() if self.started() else None
         return self._optimizer._of(
@@ -251,7 +266,9 @@ class Job(ClearmlJob):  # type: ignore[misc]
         )
 
     def _worker_of_task(self) -> str | None:
-        task = self.task._loaded()
+        task = self.task._there()
+        if task is None:
+            return None
         task.reload()
         found: str | None = task.last_worker
         return found

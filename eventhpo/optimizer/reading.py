@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
@@ -101,9 +102,16 @@ class Reading(SearchStrategy):  # type: ignore[misc]
     def get_top_experiments(
         self, top_k: int, *, only_completed: bool = False, include_failed: bool = False
     ) -> Sequence[Any]:
-        """Return the tasks of the best *top_k* trials, the best first: of the server, where jobs run there."""
-        found = [TaskView(self, *names) for names in self._best(top_k, only_completed, include_failed)]
-        return [task._loaded() for task in found] if self._on_server else found
+        """Return the tasks of the best *top_k* trials, the best first: of the server, where jobs run there.
+
+        A task that was deleted at the server is left out, and the next best one is in its place.
+        """
+        checked_top_k(top_k)
+        ranked = [TaskView(self, *names) for names in self._best(None, only_completed, include_failed)]
+        if not self._on_server:
+            return ranked[:top_k]
+        there = (task for view in ranked if (task := view._there()) is not None)
+        return list(itertools.islice(there, top_k))
 
     def get_top_experiments_details(
         self,
@@ -138,8 +146,7 @@ class Reading(SearchStrategy):  # type: ignore[misc]
 
         return self._read(look) or []
 
-    def _best(self, k: int, only_completed: bool, include_failed: bool) -> list[Names]:
-        checked_top_k(k)
+    def _best(self, k: int | None, only_completed: bool, include_failed: bool) -> list[Names]:
         return self._read(lambda s: _best(s, k, only_completed, include_failed)) or []
 
     @property
@@ -216,7 +223,7 @@ def attempts(state: State) -> list[Attempt]:
     return sorted((a for t in state.trials for a in t.attempts), key=lambda a: a.seq)
 
 
-def _best(state: State, k: int, only_completed: bool, include_failed: bool) -> list[Names]:
+def _best(state: State, k: int | None, only_completed: bool, include_failed: bool) -> list[Names]:
     found = rank.top(state, only_completed=only_completed, include_failed=include_failed)
     jobs = [t.last for t in found if t.last is not None and t.last.job_id is not None]
     return [(a.trial, a.number) for a in jobs if a.launched or include_failed][:k]
@@ -233,6 +240,10 @@ def _used(state: State) -> list[tuple[str, float, float]]:
 
 def _metrics(found: top.Row) -> dict[str, Any]:
     """Return the metrics of a row as plain tables, their numbers floats."""
-    numbers = ("value", "min_value", "max_value")
     plain = {name: msgspec.structs.asdict(metric) for name, metric in found.metrics.items()}
-    return {name: {k: float(v) if k in numbers else v for k, v in table.items()} for name, table in plain.items()}
+    return {name: {k: _number(k, v) for k, v in table.items()} for name, table in plain.items()}
+
+
+def _number(key: str, value: Any) -> Any:
+    """Return *value* as a float if *key* is one of a value: NaN and infinities are names in a row."""
+    return float(value) if key.endswith("value") and value is not None else value

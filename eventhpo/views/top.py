@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from eventhpo.core import rank
-from eventhpo.core.curve import spread
+from eventhpo.core.curve import Curve, precise, spread
+from eventhpo.core.events import ExactValue, OtherSeries
 from eventhpo.core.space import job_names
-from eventhpo.core.spec import ClearmlTasks, Num, clearml_text, to_num
+from eventhpo.core.spec import ClearmlTasks, Num, Objective, clearml_text, to_num
 from eventhpo.core.state import Attempt, State, Trial
 from eventhpo.views import words
 from eventhpo.views.jobs import TrialStatus, trial_status
 
 
 class Metric(msgspec.Struct, frozen=True):
-    """What was reported of one series: the last value, the least and the greatest."""
+    """What was reported of one series, with the keys that ClearML gives it; None where the log does not say."""
 
     metric: str
     variant: str
     value: Num
     min_value: Num
     max_value: Num
+    min_value_iteration: int | None = None
+    max_value_iteration: int | None = None
+    first_value: Num | None = None
+    first_value_iteration: int | None = None
+    count: int | None = None
+    mean_value: Num | None = None
+    x_axis_label: str | None = None  # nothing reports one
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -84,11 +93,45 @@ def _hyper_parameters(state: State, trial: Trial, all_of_them: bool) -> dict[str
 def _metrics(state: State, attempt: Attempt, all_metrics: bool) -> Iterator[Metric]:
     for objective, curve in zip(state.search.objectives, attempt.curves, strict=True):
         if curve.values:
-            least, greatest = spread(curve.values)
-            yield Metric(objective.title, objective.series, to_num(curve.values[-1]), to_num(least), to_num(greatest))
+            yield _of_curve(objective, curve, () if attempt.ended is None else attempt.ended.exact)
     if all_metrics:
-        for other in attempt.others.values():
-            yield Metric(other.title, other.series, other.last, other.min, other.max)
+        yield from map(_of_other, attempt.others.values())
+
+
+def _of_curve(objective: Objective, curve: Curve, exact: Sequence[ExactValue]) -> Metric:
+    least, greatest = (curve.values.index(v) if not math.isnan(v) else 0 for v in spread(curve.values))
+    last, low, high, first = (
+        to_num(precise(objective, curve, at, exact)) for at in (len(curve.values) - 1, least, greatest, 0)
+    )
+    return Metric(
+        metric=objective.title,
+        variant=objective.series,
+        value=last,
+        min_value=low,
+        max_value=high,
+        min_value_iteration=curve.iterations[least],
+        max_value_iteration=curve.iterations[greatest],
+        first_value=first,
+        first_value_iteration=curve.iterations[0],
+        count=max(curve.reported, len(curve.values)),
+        mean_value=to_num(sum(curve.values) / len(curve.values)),
+    )
+
+
+def _of_other(other: OtherSeries) -> Metric:
+    return Metric(
+        metric=other.title,
+        variant=other.series,
+        value=other.last,
+        min_value=other.min,
+        max_value=other.max,
+        min_value_iteration=other.min_iteration,
+        max_value_iteration=other.max_iteration,
+        first_value=other.first,
+        first_value_iteration=other.first_iteration,
+        count=other.count,
+        mean_value=other.mean,
+    )
 
 
 def value_text(state: State, trial: Trial) -> str:

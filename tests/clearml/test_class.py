@@ -47,6 +47,43 @@ def test_the_best_are_tasks_of_the_server_the_best_first(place: Place) -> None:
     assert [t.id for t in found] == [i for i, _ in optimizer.get_top_experiments_id_metrics_pair(3)]
 
 
+def test_a_task_that_was_deleted_at_the_server_is_none_of_the_best_and_the_next_one_is(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of ClearML's own class, which asks the server for the best."""
+    optimizer = place.done()
+    first, second, third, fourth = (task.id for task in optimizer.get_top_experiments(4))
+    place.server.user.delete(first)
+    place.server.user.delete(third)
+    optimizer = place.optimizer()
+    optimizer.start()
+    assert [task.id for task in optimizer.get_top_experiments(1)] == [second]
+    assert [task.id for task in optimizer.get_top_experiments(3)] == [second, fourth]
+    assert f"the task {first} of trial" in caplog.text
+    gone = optimizer.get_created_jobs_tasks()[first]
+    assert (gone.get_console_output(), gone.worker()) == ([], None)
+
+
+def test_details_have_the_keys_that_clearml_gives_a_metric(place: Place) -> None:
+    """Eleven of them were recorded from a server; x_axis_label is from the server's source."""
+
+    def two_series(task: Any) -> Script:
+        loss = falling(task).points
+        return Script([*loss, *((at, "train", "loss", (5.0, 1.0, 3.0)[at - 1]) for at, *_ in loss)], step=3)
+
+    place.jobs(two_series)
+    (found,) = place.done().get_top_experiments_details(1, all_metrics=True)
+    stored = place.server.task(found["task_id"])["last_metrics"].values()
+    theirs = {f"{m['metric']}/{m['variant']}": m for variants in stored for m in variants.values()}
+    assert set(found["metrics"]) == set(theirs) == {"validation/loss", "train/loss"}
+    for name, metric in found["metrics"].items():
+        assert set(metric) == {*theirs[name], "x_axis_label"}
+        assert len(metric) == 12
+        told = {key: metric[key] for key in theirs[name] if key != "mean_value"}
+        assert told == {key: value for key, value in theirs[name].items() if key != "mean_value"}
+        assert metric["mean_value"] == pytest.approx(theirs[name]["mean_value"], abs=0.005)  # theirs is rounded
+
+
 def test_what_only_the_server_knows_of_a_job_is_asked_of_it(place: Place) -> None:
     (job,) = place.done(total_max_jobs=1).get_created_jobs_tasks().values()
     lines = {"type": "log", "task": job.task_id(), "level": "info", "worker": "w", "msg": "hello from the job"}
@@ -99,7 +136,7 @@ def test_metrics_and_parameters_of_the_best_come_from_the_log_when_the_server_is
     (found,) = optimizer.get_top_experiments_details(1, all_metrics=True, all_hyper_parameters=True)
     assert set(found["metrics"]) == {"validation/loss", "train/loss"}
     train = {k: v for k, v in found["metrics"]["train/loss"].items() if k.endswith("value")}
-    assert train == {"value": 6.0, "min_value": 2.0, "max_value": 6.0}
+    assert train == {"value": 6.0, "min_value": 2.0, "max_value": 6.0, "first_value": 2.0, "mean_value": 4.0}
     assert found["hyper_parameters"]["Args/data"] == "/sets/a"
     assert found["hyper_parameters"]["General/lr"] == best_lr(place)
     (less,) = optimizer.get_top_experiments_details(1)

@@ -164,23 +164,54 @@ def of_retry(server: ClearmlServer) -> list[dict[str, Any]]:
     return our_tasks(server)[1:]
 
 
-def test_a_silent_task_whose_worker_reports_is_not_lost(server: ClearmlServer, path: Path) -> None:
+def under_a_worker(server: ClearmlServer, path: Path, runs: str | None, seconds: float) -> float:
+    """A search whose first task falls silent for *seconds*; its worker reports that it *runs* a task meanwhile.
+
+    Return for how long it was silent before it was taken for lost.
+    """
+    at: dict[str, float] = {}
+
     def after(waits: int) -> None:
         assert server.scripted is not None
+        now = server.clock.now().timestamp()
         if waits == 3:
-            server.scripted.dead = True  # nothing of the task; the agent goes on
-        if 3 <= waits < 60 and waits % 2:
-            server.call("workers.status_report", worker="scripted:0", timestamp=0)
-        if waits == 60:
+            server.scripted.dead, at["silent"] = True, now
+        if server.scripted.dead:
+            server.call("workers.status_report", worker="scripted:0", timestamp=0, **({"task": runs} if runs else {}))
+        if of_retry(server) and "retried" not in at:
+            at["retried"] = now
+            server.scripted.jobs.clear()
+        if waits > 3 and (now - at["silent"] > seconds or "retried" in at):
             server.scripted.dead = False
 
-    clock = Hours(server, then=after)
     server.script(falling(server))
-    begin(path, unhurried(base_task(server), 1, total_max_jobs=1))
-    state = run(path, clock=clock)
-    assert sum(clock.waits) > HOUR
-    assert ends(path) == [("completed", "")]
+    begin(path, unhurried(base_task(server), 1, max_iteration_per_job=None, total_max_jobs=1))
+    state = run(path, clock=Hours(server, then=after))
     assert outcomes(state) == [("completed", "")]
+    return at.get("retried", at["silent"]) - at["silent"]
+
+
+def test_a_silent_task_whose_worker_reports_no_task_is_not_lost_within_an_hour(
+    server: ClearmlServer, path: Path
+) -> None:
+    assert under_a_worker(server, path, None, 0.8 * HOUR) == 0
+    assert {how for how, _ in ends(path)} == {"completed"}
+
+
+def test_it_is_lost_after_an_hour(server: ClearmlServer, path: Path) -> None:
+    assert HOUR < under_a_worker(server, path, None, 9 * HOUR) < HOUR + 2 * 120 + 10
+    assert ends(path)[0][0] == "lost"
+    assert "its worker scripted:0 runs nothing" in ends(path)[0][1]
+
+
+def test_a_silent_task_whose_worker_runs_another_one_is_lost_after_20_minutes(
+    server: ClearmlServer, path: Path
+) -> None:
+    """An agent that was restarted under its name."""
+    other = server.make_task("other")
+    assert 1200 < under_a_worker(server, path, other, 9 * HOUR) < 1200 + 2 * 120 + 10
+    assert ends(path)[0][0] == "lost"
+    assert f"its worker scripted:0 runs {other}" in ends(path)[0][1]
 
 
 def test_a_lost_task_that_shows_itself_is_stopped_and_ends_a_second_time(server: ClearmlServer, path: Path) -> None:
@@ -228,6 +259,32 @@ def test_a_task_that_was_reset_or_taken_from_its_queue_is_aborted_after_2_minute
     assert why == f"its task was {'reset' if what == 'reset' else 'taken out of its queue'} by somebody"
     assert server.clock.now().timestamp() - at["then"] > 120
     assert len(state.trials[0].attempts) == 1
+
+
+def test_a_queue_that_is_deleted_under_a_queued_job_is_told_and_the_job_waits_for_another(
+    server: ClearmlServer, path: Path
+) -> None:
+    errors: list[str] = []
+
+    def after(waits: int) -> None:
+        if waits == 2:
+            server.scripted = None
+            server.user.delete_queue(server.queue())
+        errors[:] = [e.error for e in of(path, EffectFailed)]
+        if errors and "default" not in {q["name"] for q in server.state.queues.values()}:
+            server.call("queues.create", name="default")
+            server.script(falling(server))
+
+    server.script(lambda task: None, slots=0)  # nobody takes it
+    begin(path, unhurried(base_task(server), 1, total_max_jobs=1))
+    state = run(path, clock=Hours(server, then=after))
+    how, why = ends(path)[0]
+    assert how == "lost"
+    assert why.startswith("its queue was deleted: Queue ")
+    assert "the queue default is gone" in errors[0]
+    assert "launches wait for one of that name" in errors[0]
+    assert outcomes(state) == [("completed", "")]
+    assert state.trials[0].attempts[0].charge == 0
 
 
 @pytest.mark.parametrize("pause", [0, 1])

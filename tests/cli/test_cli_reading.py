@@ -122,7 +122,7 @@ def test_top_has_the_shape_of_clearmls_details_and_the_order_of_the_rank(log):
     assert row["task_id"] == trial.last.job_id
     assert list(row["hyper_parameters"]) == ["General/lr", "General/kind"]
     assert row["hyper_parameters"]["General/lr"] == str(trial.params["General/lr"])
-    values = trial.last.curves[0].values
+    values, iterations = trial.last.curves[0].values, trial.last.curves[0].iterations
     assert row["metrics"] == {
         "validation/loss": {
             "metric": "validation",
@@ -130,6 +130,13 @@ def test_top_has_the_shape_of_clearmls_details_and_the_order_of_the_rank(log):
             "value": values[-1],
             "min_value": min(values),
             "max_value": max(values),
+            "min_value_iteration": iterations[values.index(min(values))],
+            "max_value_iteration": iterations[values.index(max(values))],
+            "first_value": values[0],
+            "first_value_iteration": iterations[0],
+            "count": len(values),
+            "mean_value": sum(values) / len(values),
+            "x_axis_label": None,
         }
     }
 

@@ -155,7 +155,8 @@ def test_other_series_are_told_by_their_last_and_their_range(file: Path) -> None
     batch = all_of(file)
     assert batch.curves == ()
     first, second = batch.others
-    assert tuple(first.__getattribute__(n) for n in first.__struct_fields__) == ("train", "loss", 3, 0.75, -1.0, 0.75)
+    told = [first.__getattribute__(n) for n in first.__struct_fields__]
+    assert told == ["train", "loss", 3, 0.75, -1.0, 0.75, 2, 3, 0.5, 0, 4, "nan"]
     assert (second.series, second.last, second.min, second.max) == ("f1", "nan", "nan", "nan")
 
 

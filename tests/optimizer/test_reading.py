@@ -129,6 +129,13 @@ def test_details_are_those_of_the_documented_example(ended):
                 "value": x,
                 "min_value": x * 2 / 3,
                 "max_value": x * 2,
+                "min_value_iteration": 3,
+                "max_value_iteration": 1,
+                "first_value": x * 2,
+                "first_value_iteration": 1,
+                "count": 4,
+                "mean_value": pytest.approx(x * 7 / 6),
+                "x_axis_label": None,
             }
         },
     }
@@ -142,6 +149,13 @@ def test_all_metrics_are_there_when_they_are_asked_for(ended):
         "value": 1 / 3,
         "min_value": 1 / 3,
         "max_value": 1.0,
+        "min_value_iteration": 3,
+        "max_value_iteration": 1,
+        "first_value": 1.0,
+        "first_value_iteration": 1,
+        "count": 3,
+        "mean_value": pytest.approx(11 / 18),
+        "x_axis_label": None,
     }
     assert set(found["metrics"]) == {ACCURACY, "train/loss"}
 

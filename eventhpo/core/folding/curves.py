@@ -17,6 +17,7 @@ from eventhpo.core.events import (
     ReportsRead,
     Verdict,
 )
+from eventhpo.core.spec import Num, to_num
 from eventhpo.core.state import Attempt, State
 
 
@@ -56,15 +57,37 @@ def _reports(state: State, attempt: Attempt, event: MetricObserved | ReportsRead
     attempt.bad += len(event.bad)
     state.poll_worked(attempt)
     for new in event.others:
-        old = attempt.others.get((new.title, new.series), new)
-        attempt.others[new.title, new.series] = OtherSeries(
-            title=new.title,
-            series=new.series,
-            iteration=new.iteration,
-            last=new.last,
-            min=min(old.min, new.min, key=_low),
-            max=max(old.max, new.max, key=_high),
-        )
+        old = attempt.others.get((new.title, new.series))
+        attempt.others[new.title, new.series] = new if old is None else _joined(old, new)
+
+
+def _joined(old: OtherSeries, new: OtherSeries) -> OtherSeries:
+    """Return what two polls read of one series, the older one first."""
+    least = min(old, new, key=lambda one: _low(one.min))
+    greatest = max(old, new, key=lambda one: _high(one.max))
+    count, mean = _counted(old, new)
+    return OtherSeries(
+        title=new.title,
+        series=new.series,
+        iteration=new.iteration,
+        last=new.last,
+        min=least.min,
+        max=greatest.max,
+        min_iteration=least.min_iteration,
+        max_iteration=greatest.max_iteration,
+        first=old.first,
+        first_iteration=old.first_iteration,
+        count=count,
+        mean=mean,
+    )
+
+
+def _counted(old: OtherSeries, new: OtherSeries) -> tuple[int | None, Num | None]:
+    """Return how many points there are and their mean; None for what a row of an older version does not say."""
+    if old.count is None or new.count is None or old.mean is None or new.mean is None:
+        return None, None
+    count = old.count + new.count
+    return count, to_num((float(old.mean) * old.count + float(new.mean) * new.count) / count)
 
 
 def _low(x: float | str) -> float:
