@@ -18,7 +18,7 @@ from eventhpo.clock import SystemClock
 from eventhpo.controller import start_of
 from eventhpo.core.events import Event, Recorded, RequestRefused
 from eventhpo.core.evolve import fold
-from eventhpo.core.spec import ClearmlTasks
+from eventhpo.core.spec import Simulated
 from eventhpo.core.state import State
 from eventhpo.errors import Busy, StorageFailed, Usage
 from eventhpo.log import beside, chain, lease, reader, sql
@@ -155,8 +155,8 @@ def _write(path: Path, request: Request, request_id: str) -> Recorded:
 
     def look(rows: list[Recorded]) -> Sequence[Event]:
         state = fold(rows)
-        if isinstance(state.search.jobs, ClearmlTasks):  # a row more would make a log that lost its tail a fork
-            place_of(state.search).before(state, rows)
+        if not isinstance(state.search.jobs, Simulated):  # a row more would make a log that lost its tail a fork
+            place_of(state.search, path).before(state, rows)
         return ()
 
     writer, rows = open_writer(path, start_of(clock, machine), clock.now(), check=look)

@@ -13,6 +13,7 @@ from eventhpo.core.events import Event, Recorded
 from eventhpo.core.spec import ClearmlTasks, LocalCommand, Search
 from eventhpo.core.state import State
 from eventhpo.errors import Usage
+from eventhpo.jobs import survey
 from eventhpo.jobs.local import LocalJobs
 from eventhpo.jobs.protocol import Jobs
 from eventhpo.log import beside
@@ -47,18 +48,22 @@ class Place(Protocol):
 
 def place_of(
     search: Search,
+    log: Path | None = None,
     *,
     labels: Callable[[], Labels] | None = None,
     adopt: bool = False,
     job_class: Callable[[], type[Any] | None] = lambda: None,
 ) -> Place:
-    """Return where the jobs of *search* run; all else is for tasks on a ClearML server, see `OnClearml`.
+    """Return where the jobs of *search* run, whose log lies, or will lie, at *log*.
+
+    With *adopt*, jobs that the log has lost are taken up again. All else is for tasks on
+    a ClearML server, see `OnClearml`.
 
     Raises:
         Usage: they are simulated.
     """
     if isinstance(search.jobs, LocalCommand):
-        return OnThisMachine(search.jobs)
+        return OnThisMachine(search.jobs, log, adopt=adopt)
     if isinstance(search.jobs, ClearmlTasks):
         from eventhpo.clearml.place import OnClearml  # noqa: PLC0415  local searches do without
 
@@ -71,8 +76,10 @@ def place_of(
 class OnThisMachine:
     """Processes on this machine."""
 
-    def __init__(self, jobs: LocalCommand) -> None:
+    def __init__(self, jobs: LocalCommand, log: Path | None = None, *, adopt: bool = False) -> None:
         self._jobs = jobs
+        self._log = log
+        self._adopt = adopt
 
     def described(self, search: Search, *, dry: bool = False) -> tuple[Search, tuple[str, ...]]:
         """Return *search* as it is, if its command can be started from here.
@@ -93,8 +100,17 @@ class OnThisMachine:
         return search, ()
 
     def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
-        """Return nothing: the folders of the attempts lie beside the log, and go with it."""
-        return ()
+        """Return the jobs to be taken up again; remove folders of jobs that never started.
+
+        Raises:
+            DamagedLog: the log has lost its tail, or is a fork.
+        """
+        if self._log is None:
+            return ()
+        folder = beside.jobs(self._log)
+        found = survey.surveyed(folder, survey.listed(folder), state, [row.hash for row in rows])
+        survey.refuse(found, state.head, adopt=self._adopt)
+        return survey.adopted(state, found.lost)
 
     def open(self, log: Path, state: State) -> Jobs:
         """Return the door to processes whose folders lie beside the log."""

@@ -12,7 +12,8 @@ import os
 import sys
 from typing import Any
 
-from eventhpo.clearml.words import OWN, RESUME, read_key
+from eventhpo.clearml.words import OWN, RESUME
+from eventhpo.core.keys import read_key
 
 _known: dict[str, Any] = {}  # the task of this process, once it is asked for
 

@@ -1,25 +1,19 @@
-"""Before a controller begins: which tasks of its search the log knows nothing of, and why.
-
-A key names the last row before its intent. If the log ends before that row, or has it
-and not the intent behind it, it has lost its tail; if it has another row there, it is
-a fork of the log that made the task, and must not go on.
-"""
+"""Before a controller begins: which tasks of its search the log knows nothing of, and why; see `core.survey`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, TypeAlias, cast
-
-import msgspec
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 from eventhpo.clearml.curves import Curves
 from eventhpo.clearml.launch import Launcher, kind_of
 from eventhpo.clearml.session import Server
 from eventhpo.clearml.tasks import Task, by_tags
 from eventhpo.clearml.watch import PENDING, REASON, RUNS
-from eventhpo.clearml.words import Key, read_key
+from eventhpo.core import survey
 from eventhpo.core.curve import Curve
 from eventhpo.core.events import AdoptedCurve, Head, JobAdopted
+from eventhpo.core.keys import read_key, search_part
 from eventhpo.core.space import dimensions
 from eventhpo.core.spec import (
     BaseTask,
@@ -34,27 +28,10 @@ from eventhpo.core.spec import (
     to_num,
 )
 from eventhpo.core.state import Attempt, State
-from eventhpo.errors import DamagedLog
 from eventhpo.jobs.protocol import Draft, Job
 
-Fate: TypeAlias = Literal["pruned", "limit", "time", "aborted"]
-FATES = ("pruned", "limit", "time", "aborted")
-SHOWN = 5  # tasks that a message names
-
-
-class Stray(msgspec.Struct, frozen=True):
-    """A task with a key of our search that the log has no intent for."""
-
-    key: Key
-    task: Task
-
-
-class Survey(msgspec.Struct, frozen=True):
-    """What lies on the server beside what the log knows."""
-
-    lost: tuple[Stray, ...] = ()  # the log has lost its tail
-    forked: tuple[Stray, ...] = ()  # another log of the same search made them
-    drafts: tuple[Task, ...] = ()  # clones whose answer was lost: nobody bound them, they never ran
+Stray: TypeAlias = survey.Stray[Task]
+Survey: TypeAlias = survey.Survey[Task]
 
 
 def surveyed(server: Server, launcher: Launcher, state: State, hashes: Sequence[str]) -> Survey:
@@ -63,7 +40,7 @@ def surveyed(server: Server, launcher: Launcher, state: State, hashes: Sequence[
     Raises:
         Silent, Denied: as `Server.call`.
     """
-    search = f"eventhpo:{state.search_id[:12]}"
+    search = search_part(state.search_id)
     known = {a.key: a for trial in state.trials for a in trial.attempts}
     lost: dict[str, list[Stray]] = {}
     forked: list[Stray] = []
@@ -73,14 +50,13 @@ def surveyed(server: Server, launcher: Launcher, state: State, hashes: Sequence[
             attempt = known.get(key.text)
             if attempt is not None:
                 drafts += [task] if _left_over(launcher, state, attempt, task) else []
-            elif key.seq > len(hashes) or hashes[key.seq - 1][:8] == key.hash:
+            elif survey.is_of_this_log(key, state, hashes):
                 lost.setdefault(key.text, []).append(Stray(key, task))
             else:
                 forked.append(Stray(key, task))
     chosen = [_chosen(launcher, state, strays) for strays in lost.values()]
     drafts += [task for _, extras in chosen for task in extras]
-    in_order = sorted((stray for stray, _ in chosen), key=lambda s: (s.key.trial, s.key.attempt))
-    return Survey(tuple(in_order), tuple(forked), tuple(drafts))
+    return Survey(survey.in_order([stray for stray, _ in chosen]), tuple(forked), tuple(drafts))
 
 
 def _chosen(launcher: Launcher, state: State, strays: Sequence[Stray]) -> tuple[Stray, list[Task]]:
@@ -91,13 +67,13 @@ def _chosen(launcher: Launcher, state: State, strays: Sequence[Stray]) -> tuple[
     """
     search = state.search
     ours = [stray for stray in strays if _made_by_us(launcher, search, stray)]
-    stray = next((s for s in ours or strays if s.task.status != "created"), (ours or strays)[0])
-    return stray, [s.task for s in ours if s is not stray and s.task.status == "created"]
+    stray = next((s for s in ours or strays if s.job.status != "created"), (ours or strays)[0])
+    return stray, [s.job for s in ours if s is not stray and s.job.status == "created"]
 
 
 def _made_by_us(launcher: Launcher, search: Search, stray: Stray) -> bool:
     key = stray.key
-    return launcher.is_ours(_draft(key.text, key.trial, key.attempt, params_of(search, stray.task)), stray.task)
+    return launcher.is_ours(_draft(key.text, key.trial, key.attempt, params_of(search, stray.job)), stray.job)
 
 
 def _left_over(launcher: Launcher, state: State, attempt: Attempt, task: Task) -> bool:
@@ -127,22 +103,7 @@ def refuse(found: Survey, head: Head, *, adopt: bool) -> None:
     Raises:
         DamagedLog: it is a fork, or has lost its tail and *adopt* was not asked for.
     """
-    if found.forked:
-        raise DamagedLog(
-            f"this log is a fork: {_named(found.forked)} made by another log of the same search, which went on "
-            f"differently; go on with that one"
-        )
-    if found.lost and not adopt:
-        raise DamagedLog(
-            f"this log has lost its tail: it ends at {head.seq}, and {_named(found.lost)} made behind that; "
-            "go on with a copy that has them, or take them up again with --adopt (adopt=True)"
-        )
-
-
-def _named(strays: Sequence[Stray]) -> str:
-    names = [f"{s.task.id} (trial {s.key.trial}, attempt {s.key.attempt})" for s in strays[:SHOWN]]
-    more = f" and {len(strays) - SHOWN} more" if len(strays) > SHOWN else ""
-    return f"{'task' if len(strays) == 1 else 'tasks'} {', '.join(names)}{more} {'was' if len(strays) == 1 else 'were'}"
+    survey.refuse(found, head, adopt=adopt, kind="task", name=lambda task: task.id)
 
 
 # ---------------------------------------------------------------- taking up again
@@ -159,13 +120,13 @@ def adopted(curves: Curves, state: State, lost: Sequence[Stray]) -> list[JobAdop
         Silent, Denied: as `Server.call`.
     """
     search = state.search
-    jobs = {stray.task.id: _job(stray, len(search.objectives)) for stray in lost}
-    stopped = [jobs[stray.task.id] for stray in lost if fate_of(stray.task)[0] is not None]
+    jobs = {stray.job.id: _job(stray, len(search.objectives)) for stray in lost}
+    stopped = [jobs[stray.job.id] for stray in lost if fate_of(stray.job)[0] is not None]
     claims = _read(curves, stopped, search.objectives)
-    slots = _free_slots(state)
+    slots = survey.free_slots(survey.taken_slots(state))
     events = []
     for stray in lost:
-        task, key = stray.task, stray.key
+        task, key = stray.job, stray.key
         fate, judged = fate_of(task)
         events.append(
             JobAdopted(
@@ -209,7 +170,7 @@ def _job(stray: Stray, objectives: int) -> Job:
         trial=stray.key.trial,
         attempt=stray.key.attempt,
         key=stray.key.text,
-        job_id=stray.task.id,
+        job_id=stray.job.id,
         params={},
         slot=0,
         started=True,
@@ -223,19 +184,11 @@ def _job(stray: Stray, objectives: int) -> Job:
     )
 
 
-def _free_slots(state: State) -> Iterator[int]:
-    taken = {a.slot for trial in state.active.values() for a in trial.attempts if a.live}
-    return (slot for slot in range(10**9) if slot not in taken)
-
-
-def fate_of(task: Task) -> tuple[Fate | None, int]:
+def fate_of(task: Task) -> tuple[survey.Fate | None, int]:
     """Return what had been settled of a task that we stopped, and at which point a prune came."""
     if task.status != "stopped" or task.status_reason != REASON:
         return None, 0
-    word, _, count = (task.status_message or "").partition(" ")
-    if word not in FATES:
-        return None, 0
-    return cast(Fate, word), int(count) if count.isdigit() else 0
+    return survey.settled(task.status_message or "")
 
 
 def params_of(search: Search, task: Task) -> dict[str, Scalar]:

@@ -71,7 +71,7 @@ def begin(loaded: Loaded, log: Path) -> Search:
     Raises:
         Usage: it cannot run where its file says. Unanswered: that place does not answer.
     """
-    search, warnings = place_of(loaded.search).described(loaded.search)
+    search, warnings = place_of(loaded.search, log).described(loaded.search)
     for warning in warnings:
         output.note(f"note: {warning}")
     event = SearchCreated(search_id=secrets.token_hex(16), search=search, policy=POLICY, fingerprint=fingerprint())
@@ -93,7 +93,7 @@ def drive(
     Raises:
         Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
     """
-    place = place_of(search, adopt=adopt)
+    place = place_of(search, log, adopt=adopt)
     if isinstance(search.jobs, LocalCommand):
         place.described(search)  # its command may have gone since
     with Signals() as signals:
@@ -112,7 +112,7 @@ def reopen(log: Path, search: Search, first: Callable[[Controller], None], *, ta
     Raises:
         Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
     """
-    with _opened(log, place_of(search), lambda *_: None, take_over=take_over) as controller:
+    with _opened(log, place_of(search, log), lambda *_: None, take_over=take_over) as controller:
         first(controller)
         controller.commit()
 

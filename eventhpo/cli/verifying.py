@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -16,6 +16,8 @@ from eventhpo.core.evolve import fold
 from eventhpo.core.spec import knows_policy
 from eventhpo.core.state import State
 from eventhpo.errors import DamagedLog
+from eventhpo.jobs import survey
+from eventhpo.log import beside
 from eventhpo.log import verify as checking
 from eventhpo.log.verify import Check
 from eventhpo.views import words
@@ -45,9 +47,12 @@ def verified(log: Path, expect: Head | None, *, decide: bool) -> Verified:
     Raises:
         Usage: there is no such file.
     """
+    folders = survey.listed(beside.jobs(log))  # before the log: a controller that writes makes a row first
     found = checking.examine(log, expect)
     state, folded = _fold(found.rows)
     checks = [*found.checks[:3], folded, *found.checks[3:]]
+    if folders and state is not None:
+        checks.append(_jobs(log, folders, state, found.rows))
     notes: list[str] = []
     if decide:
         whole = all(check.ok for check in checks if check.name not in _DEMANDS)
@@ -66,6 +71,16 @@ def _fold(rows: list[Recorded]) -> tuple[State | None, Check]:
     except DamagedLog as error:
         return None, Check("fold", False, str(error))
     return state, Check("fold", True, f"{len(state.trials)} trials, {state.totals.jobs} jobs")
+
+
+def _jobs(log: Path, names: Sequence[str], state: State, rows: Sequence[Recorded]) -> Check:
+    """Return whether the log knows each of the job folders beside it."""
+    found = survey.surveyed(beside.jobs(log), names, state, [row.hash for row in rows])
+    try:
+        survey.refuse(found, state.head, adopt=False)
+    except DamagedLog as error:
+        return Check("jobs", False, str(error))
+    return Check("jobs", True, f"{words.plural(len(names), 'job folder')} beside it, and an intent for each")
 
 
 def _verdict(checks: Iterable[Check]) -> Verdict:

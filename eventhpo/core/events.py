@@ -315,7 +315,8 @@ class JobAdopted(Input, frozen=True, kw_only=True):
     """A job of this search that the log no longer knew, its tail lost, is taken up again.
 
     `fate` is what had been settled when it was told to stop, a prune at its `judged`-th point;
-    `inherits` the iteration of its predecessor that it says to go on behind.
+    `inherits` the iteration of its predecessor that it says to go on behind; `to` how far its
+    reports were read for `curves`, where that is no number of points.
     """
 
     trial: int
@@ -329,6 +330,7 @@ class JobAdopted(Input, frozen=True, kw_only=True):
     inherits: int | None = None
     fate: Literal["pruned", "limit", "time", "aborted"] | None = None
     judged: int = 0
+    to: int | None = None
 
 
 class JobReturned(Input, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@
     job.lock        held by the runner and the job for as long as either lives
     runner.lock     held by the runner alone
     started.json    the ticket: who started, or that nobody ever will
-    stop            empty: the runner is to stop the job
+    stop            the runner is to stop the job; says what was settled of it
     reports.jsonl   what the job reports
     output.log      what the job prints
     exit.json       how it ended
@@ -157,10 +157,14 @@ class AttemptFolder:
             mine.unlink()
         return True
 
-    def ask_to_stop(self) -> None:
-        """Leave the stop file for the runner; its age stays that of the first time."""
-        with contextlib.suppress(FileExistsError):
-            self.stop_file.touch(exist_ok=False)
+    def ask_to_stop(self, settled: str = "") -> None:
+        """Leave the stop file for the runner, *settled* in it; its age and words stay those of the first time."""
+        with contextlib.suppress(FileExistsError), self.stop_file.open("x", encoding="ascii") as file:
+            file.write(settled)
+
+    def asked_to_stop(self) -> str:
+        """Return what was settled of a job that was told to stop; empty if it was not, or nobody can say."""
+        return (_read(self.stop_file) or b"").decode("ascii", "replace")
 
     def exit(self) -> Exit | None:
         """Return how the job ended, None while it runs; without code and signal if the file is not a runner's."""

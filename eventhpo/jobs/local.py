@@ -31,6 +31,7 @@ from eventhpo.jobs.protocol import (
     Stopping,
 )
 from eventhpo.jobs.provenance import Surroundings
+from eventhpo.jobs.survey import job_id_of
 from eventhpo.jobs.watch import Watch, never_started
 
 GRACE = 10.0  # seconds between TERM and KILL: a checkpoint of some gigabytes gets written
@@ -175,13 +176,13 @@ class LocalJobs:
             if job.boot != boot_id():
                 return _restarted()
             folder.close_for_good("cancelled", "stopped before it started", clock())
-        return self._stop_started(folder)
+        return self._stop_started(job, folder)
 
-    def _stop_started(self, folder: AttemptFolder) -> StopOutcome:
+    def _stop_started(self, job: Job, folder: AttemptFolder) -> StopOutcome:
         never = never_started(folder, folder.ticket())
         if never is not None:
             return never
-        folder.ask_to_stop()
+        folder.ask_to_stop(job.settled)
         return Stopping()
 
     # ---------------------------------------------------------------- launching
@@ -259,11 +260,6 @@ class LocalJobs:
     def _give_up(self, folder: AttemptFolder, never: Never, why: str) -> LaunchOutcome:
         folder.close_for_good(never, why, clock())
         return self._by_ticket(folder) or Refused(error=f"{folder.path} cannot be closed: its ticket vanished")
-
-
-def job_id_of(key: str) -> str:
-    """Return the name of the folder of the attempt with *key*."""
-    return key.replace(":", "_")
 
 
 def _restarted() -> Ended:

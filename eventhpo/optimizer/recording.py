@@ -60,7 +60,11 @@ class Recording(Reading):
             if self._driver is None:
                 self._create()
                 place = place_of(
-                    self._asked.search, labels=self._labels, adopt=self._adopt, job_class=lambda: self._own_class
+                    self._asked.search,
+                    self.log,
+                    labels=self._labels,
+                    adopt=self._adopt,
+                    job_class=lambda: self._own_class,
                 )
                 self._driver = Driver(
                     self.log,
@@ -83,7 +87,7 @@ class Recording(Reading):
         beside.refuse_name(self.log)
         if self.log.exists():
             return
-        search, warnings = place_of(self._asked.search).described(self._asked.search)
+        search, warnings = place_of(self._asked.search, self.log).described(self._asked.search)
         for warning in warnings:
             logger.warning(warning)
         event = SearchCreated(search_id=secrets.token_hex(16), search=search, policy=POLICY, fingerprint=fingerprint())

@@ -35,7 +35,6 @@ import msgspec
 from eventhpo.clearml.door import ClearmlJobs
 from eventhpo.clearml.place import OnClearml
 from eventhpo.clearml.session import MARK, Answer, Server, Silent
-from eventhpo.clearml.words import read_key
 from eventhpo.controller import Controller, nothing_before, opened
 from eventhpo.core.events import (
     DrivenByHand,
@@ -49,6 +48,7 @@ from eventhpo.core.events import (
     StopAsked,
 )
 from eventhpo.core.evolve import fold
+from eventhpo.core.keys import read_key
 from eventhpo.core.spec import POLICY, Limits, Named, Objective, Search
 from eventhpo.core.state import State
 from eventhpo.errors import EventhpoError, Unanswered

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from eventhpo.clearml.place import OnClearml
-from eventhpo.clearml.words import Key, read_key
 from eventhpo.cli.verifying import verified
 from eventhpo.core.events import JobAdopted, JobCreated, PointEnqueued
+from eventhpo.core.keys import Key, read_key
 from eventhpo.core.spec import (
     DiscreteParameterRange,
     Named,

@@ -90,6 +90,8 @@ def _attempt(state: State, row: Recorded, event: JobAdopted) -> Attempt:
         curve = attempt.curves[names.index((one.title, one.series))]
         take_in(state, attempt, curve, zip(one.iterations, map(float, one.values), strict=True), row.seq)
         attempt.cursor += len(one.iterations)
+    if event.to is not None:
+        attempt.cursor = event.to
     return attempt
 
 
