@@ -10,6 +10,7 @@ import msgspec
 from eventhpo.clearml.curves import Curves, Reading
 from eventhpo.clearml.last import exact, singles
 from eventhpo.clearml.launch import Labels, Launcher, refusal
+from eventhpo.clearml.rivals import Rivals
 from eventhpo.clearml.session import Denied, Server, Silent
 from eventhpo.clearml.stop import Stopper
 from eventhpo.clearml.tasks import STATUS_FIELDS, Task, by_id, others, standing
@@ -63,9 +64,16 @@ class ClearmlJobs:
 
     longest_wait = CEILING
 
-    def __init__(self, server: Server, tasks: ClearmlTasks, labels: Callable[[], Labels] = Labels) -> None:
+    def __init__(
+        self,
+        server: Server,
+        tasks: ClearmlTasks,
+        labels: Callable[[], Labels] = Labels,
+        rivals: Rivals | None = None,
+    ) -> None:
         self._server = server
-        self._launcher = Launcher(server, tasks, labels)
+        self._rivals = rivals
+        self._launcher = Launcher(server, tasks, labels, rivals)
         self._stopper = Stopper(server, self._launcher)
         self._curves = Curves(server)
         self.shortest_wait = FLOOR
@@ -98,9 +106,15 @@ class ClearmlJobs:
     # ---------------------------------------------------------------- polls
 
     def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled | Refused:
-        """Read status before curves, so that the curve of a job that ended is whole."""
+        """Read status before curves, so that the curve of a job that ended is whole.
+
+        Raises:
+            DamagedLog: another controller works on a copy of this log.
+        """
         try:
             tasks, now = self._statuses(jobs)
+            if self._rivals is not None:
+                self._rivals.polled(jobs, tasks, now)
             workers = self._workers() if any(silent(task, now) for task in tasks.values()) else {}
             readings = self._curves.read([job for job in jobs if _reports(tasks.get(job.job_id))], objectives)
             ends = {job.job_id: end_of(job, tasks.get(job.job_id), now, workers) for job in jobs}

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from eventhpo.clearml import overrides, projects
+from eventhpo.clearml.rivals import Rivals
 from eventhpo.clearml.session import Denied, Nothing, Server, Silent
 from eventhpo.clearml.tasks import (
     BASE_FIELDS,
@@ -74,12 +75,15 @@ def refusal(error: Silent | Denied, what: str, doing: str) -> Refused:
 class Launcher:
     """Creates tasks from the base task as the log has it, and hands them to the queue."""
 
-    def __init__(self, server: Server, tasks: ClearmlTasks, labels: Callable[[], Labels]) -> None:
+    def __init__(
+        self, server: Server, tasks: ClearmlTasks, labels: Callable[[], Labels], rivals: Rivals | None = None
+    ) -> None:
         assert tasks.base is not None, "a search on ClearML records its base task"
         self._server = server
         self._tasks = tasks
         self._base = tasks.base
         self._labels = labels
+        self._rivals = rivals
         self._queue = tasks.queue
         self._projects: dict[str, str] = {}
         self._doubted: dict[str, Draft] = {}  # by key, whose clone may show itself only later
@@ -90,6 +94,8 @@ class Launcher:
 
     def draft(self, drafts: Sequence[Draft]) -> list[DraftOutcome]:
         """Clone the base task for each draft; with `look`, take the task that its key names."""
+        if self._rivals is not None:
+            self._rivals.drafting(drafts)
         looked = [draft for draft in drafts if draft.look]
         try:
             found = self.look(looked) if looked else {}
@@ -210,13 +216,26 @@ class Launcher:
     # ---------------------------------------------------------------- launches
 
     def launch(self, jobs: Sequence[Job]) -> list[LaunchOutcome]:
-        """Enqueue each task that is still a draft; what is on its way or over already is left alone."""
+        """Enqueue each task that is still a draft; what is on its way or over already is left alone.
+
+        Raises:
+            DamagedLog: another controller works on a copy of this log.
+        """
         try:
             sections = {section for job in jobs for section in overrides.sections(job.extras)}
-            tasks, _ = by_id(self._server, [job.job_id for job in jobs], [*STATUS_FIELDS, *sorted(sections)])
+            tasks = self._read_back([job.job_id for job in jobs], [*STATUS_FIELDS, *sorted(sections)])
         except (Silent, Denied) as error:
             return [refusal(error, job.job_id, "read its task back") for job in jobs]
         return while_it_answers(jobs, lambda job: self._enqueue(job, tasks.get(job.job_id)), "enqueue it")
+
+    def _read_back(self, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Task]:
+        """Return what there is of these tasks; those that were just cloned are the newest of the search.
+
+        Reading the newest finds those of another controller, before anything of ours runs.
+        """
+        newest = {} if self._rivals is None else self._rivals.look(fields)
+        older = [job_id for job_id in ids if job_id not in newest]
+        return newest | (by_id(self._server, older, fields)[0] if older else {})
 
     def _enqueue(self, job: Job, task: Task | None) -> LaunchOutcome:
         if task is None:

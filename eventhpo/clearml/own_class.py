@@ -14,6 +14,7 @@ import msgspec
 
 from eventhpo.clearml.door import ClearmlJobs
 from eventhpo.clearml.launch import OPTIMIZATION, Labels, comment, refusal
+from eventhpo.clearml.rivals import Rivals
 from eventhpo.clearml.session import Denied, Server, Silent
 from eventhpo.clearml.tasks import Task
 from eventhpo.clearml.words import tag_of_search
@@ -39,8 +40,15 @@ NEVER_STARTED = Ended(how="cancelled", why="stopped before it started")
 class OwnJobs(ClearmlJobs):
     """The door to ClearML through *job_class*; curves are read as for all tasks."""
 
-    def __init__(self, server: Server, tasks: ClearmlTasks, labels: Callable[[], Labels], job_class: type[Any]) -> None:
-        super().__init__(server, tasks, labels)
+    def __init__(
+        self,
+        server: Server,
+        tasks: ClearmlTasks,
+        labels: Callable[[], Labels],
+        job_class: type[Any],
+        rivals: Rivals | None = None,
+    ) -> None:
+        super().__init__(server, tasks, labels, rivals)
         self._tasks = tasks
         self._labels = labels
         self._class = job_class
@@ -51,6 +59,8 @@ class OwnJobs(ClearmlJobs):
 
     def draft(self, drafts: Sequence[Draft]) -> list[DraftOutcome]:
         """Construct a job for each draft; with `look`, take the task that its key names."""
+        if self._rivals is not None:
+            self._rivals.drafting(drafts)
         looked = [draft for draft in drafts if draft.look]
         try:
             found = self._launcher.look(looked) if looked else {}
@@ -92,6 +102,11 @@ class OwnJobs(ClearmlJobs):
 
     def launch(self, jobs: Sequence[Job]) -> list[LaunchOutcome]:
         """Call `launch` of each job that is still a draft."""
+        try:
+            if self._rivals is not None:
+                self._rivals.look()
+        except (Silent, Denied) as error:
+            return [refusal(error, job.job_id, "look over the tasks of its search") for job in jobs]
         return [self._launch(job) for job in jobs]
 
     def _launch(self, job: Job) -> LaunchOutcome:

@@ -14,8 +14,9 @@ from eventhpo.clearml.curves import Curves
 from eventhpo.clearml.door import ClearmlJobs
 from eventhpo.clearml.launch import Labels, Launcher
 from eventhpo.clearml.own_class import OwnJobs
+from eventhpo.clearml.rivals import Rivals
 from eventhpo.clearml.session import Denied, Server, Silent
-from eventhpo.clearml.survey import adopted, refuse, surveyed
+from eventhpo.clearml.survey import adopted, left, refuse, surveyed
 from eventhpo.core.events import Event, Recorded
 from eventhpo.core.space import job_names
 from eventhpo.core.spec import ClearmlTasks, Search
@@ -61,7 +62,7 @@ class OnClearml:
         return msgspec.structs.replace(search, jobs=found.tasks), found.warnings
 
     def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
-        """Return the jobs to be taken up again; delete clones that nobody bound.
+        """Return the jobs to be taken up again, and the tasks to be left to another copy; delete clones nobody bound.
 
         Raises:
             DamagedLog: the log has lost its tail, or is a fork. Unanswered: the server does not answer.
@@ -72,7 +73,7 @@ class OnClearml:
             refuse(found, state.head, adopt=self._adopt)
             for draft in found.drafts:
                 launcher.delete(draft.id)
-            return adopted(Curves(server), state, found.lost)
+            return [*left(found.forked), *adopted(Curves(server), state, found.lost)]
         except Silent as error:
             raise Unanswered(f"the ClearML server does not answer, so nothing was begun: {error}") from error
         except Denied as error:
@@ -81,8 +82,10 @@ class OnClearml:
     def open(self, log: Path, state: State) -> ClearmlJobs:
         """Return the door for the search whose log lies at *log*."""
         place = self._on(state), _tasks(state.search), lambda: self._labelled(state)
+        keys = {a.key for trial in state.trials for a in trial.attempts} | state.left
+        rivals = Rivals(self._on(state), state.search_id[:12], keys)
         own = self._job_class()
-        return ClearmlJobs(*place) if own is None else OwnJobs(*place, own)
+        return ClearmlJobs(*place, rivals) if own is None else OwnJobs(*place, own, rivals)
 
     def _on(self, state: State) -> Server:
         if self._server is None:

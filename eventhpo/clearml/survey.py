@@ -12,7 +12,7 @@ from eventhpo.clearml.tasks import Task, by_tags
 from eventhpo.clearml.watch import PENDING, REASON, RUNS
 from eventhpo.core import survey
 from eventhpo.core.curve import Curve
-from eventhpo.core.events import AdoptedCurve, Head, JobAdopted
+from eventhpo.core.events import AdoptedCurve, Head, JobAdopted, TasksLeft
 from eventhpo.core.keys import read_key, search_part
 from eventhpo.core.space import dimensions
 from eventhpo.core.spec import (
@@ -33,27 +33,37 @@ from eventhpo.jobs.protocol import Draft, Job
 Stray: TypeAlias = survey.Stray[Task]
 Survey: TypeAlias = survey.Survey[Task]
 
+WAY_OUT = (
+    "; or, once no controller works on that one any more, resume this one with --adopt (adopt=True): "
+    "the tasks of the other are left as they are, and never counted"
+)
+
 
 def surveyed(server: Server, launcher: Launcher, state: State, hashes: Sequence[str]) -> Survey:
     """Return what the server has of this search beside the log; *hashes* are those of its rows, in order.
+
+    Where another copy of the log parted from this one, all that comes after is that copy's.
 
     Raises:
         Silent, Denied: as `Server.call`.
     """
     search = search_part(state.search_id)
     known = {a.key: a for trial in state.trials for a in trial.attempts}
-    lost: dict[str, list[Stray]] = {}
-    forked: list[Stray] = []
+    strays: list[Stray] = []
     drafts: list[Task] = []
     for task in by_tags(server, [search]):
         for key in filter(None, (read_key(tag, search) for tag in task.tags)):
             attempt = known.get(key.text)
             if attempt is not None:
                 drafts += [task] if _left_over(launcher, state, attempt, task) else []
-            elif survey.is_of_this_log(key, state, hashes):
-                lost.setdefault(key.text, []).append(Stray(key, task))
-            else:
-                forked.append(Stray(key, task))
+            elif key.text not in state.left:
+                strays.append(Stray(key, task))
+    parting = min((s.key.seq for s in strays if not survey.is_of_this_log(s.key, state, hashes)), default=None)
+    forked = [s for s in strays if parting is not None and s.key.seq >= parting]
+    lost: dict[str, list[Stray]] = {}
+    for stray in strays:
+        if parting is None or stray.key.seq < parting:
+            lost.setdefault(stray.key.text, []).append(stray)
     chosen = [_chosen(launcher, state, strays) for strays in lost.values()]
     drafts += [task for _, extras in chosen for task in extras]
     return Survey(survey.in_order([stray for stray, _ in chosen]), tuple(forked), tuple(drafts))
@@ -101,9 +111,17 @@ def refuse(found: Survey, head: Head, *, adopt: bool) -> None:
     """Return if the log may go on.
 
     Raises:
-        DamagedLog: it is a fork, or has lost its tail and *adopt* was not asked for.
+        DamagedLog: it is a fork, or has lost its tail, and *adopt* was not asked for.
     """
-    survey.refuse(found, head, adopt=adopt, kind="task", name=lambda task: task.id)
+    if not adopt:
+        survey.refuse(found, head, adopt=False, kind="task", name=lambda task: task.id, or_else=WAY_OUT)
+
+
+def left(forked: Sequence[Stray]) -> list[TasksLeft]:
+    """Return the note that the tasks of *forked* are another copy's, if there are any."""
+    if not forked:
+        return []
+    return [TasksLeft(keys=tuple(s.key.text for s in forked), job_ids=tuple(s.job.id for s in forked))]
 
 
 # ---------------------------------------------------------------- taking up again

@@ -122,7 +122,8 @@ def _unlimited(limits: Limits) -> bool:
 @click.option(
     "--adopt",
     is_flag=True,
-    help="Take up again the jobs that a log which lost its tail does not know.  [default: off]",
+    help="Take up again the jobs that a log which lost its tail does not know, and leave the tasks of another copy of "
+    "it.  [default: off]",
 )
 @quiet_option
 @click.pass_context

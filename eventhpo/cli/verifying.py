@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from eventhpo.core import codec
-from eventhpo.core.events import Event, Head, JobAdopted, Recorded
+from eventhpo.core.events import Event, Head, JobAdopted, Recorded, TasksLeft
 from eventhpo.core.evolve import fold
 from eventhpo.core.spec import knows_policy
 from eventhpo.core.state import State
@@ -120,11 +120,17 @@ def _side(event: Event, cause: int | None) -> str:
     return f"{type(event).__name__} {codec.encode(event)} (cause {cause})"
 
 
-def adoptions(rows: Iterable[Recorded]) -> list[str]:
-    """Return a note for each row behind which jobs were taken up that the log had lost."""
+def adoptions(rows: Sequence[Recorded]) -> list[str]:
+    """Return a note for each row at which jobs were taken up that the log had lost, or left to another copy."""
     seqs = [row.seq for row in rows if isinstance(row.event, JobAdopted)]
     starts = [seq for seq in seqs if seq - 1 not in seqs]
-    return [
+    left = [
+        f"another copy of this log went on too when this one was resumed before seq {row.seq}: "
+        f"{words.named_some(row.event.job_ids)} are its tasks, and not counted here"
+        for row in rows
+        if isinstance(row.event, TasksLeft)
+    ]
+    return left + [
         f"the log had lost its tail when jobs were taken up again at seq {seq}: what was decided in the lost rows is "
         "not known, and replay starts anew there"
         for seq in starts

@@ -230,6 +230,13 @@ class RequestRefused(Note, frozen=True, kw_only=True):
     why: str
 
 
+class TasksLeft(Note, frozen=True, kw_only=True):
+    """Tasks that another copy of this log made: that copy went on too, and they are no jobs of this one."""
+
+    keys: tuple[str, ...]
+    job_ids: tuple[str, ...]
+
+
 class JobBound(Input, frozen=True, kw_only=True):
     """The intent has its job: receipt of a draft."""
 
@@ -494,6 +501,7 @@ Event: TypeAlias = (
     | SearchEnding
     | SearchFinished
     | RequestRefused
+    | TasksLeft
 )
 
 

@@ -213,6 +213,7 @@ class State(msgspec.Struct):
     ending: SearchEnding | None = None
     finished: SearchFinished | None = None
     requests: set[str] = set()
+    left: set[str] = set()  # keys of tasks that another copy of the log made
     scripts: dict[str, str] = {}  # newest hash by script
     changed_scripts: list[str] = []  # that were not the same for all attempts
     job_names: tuple[str, ...] = ()  # all that a job may get, in the order of the space

@@ -66,6 +66,8 @@ def told(event: Event) -> str:
             return f"{iterations} iterations, {late} late; {used} used, {reserved} reserved"
         case events.TrialFinished(state=state, values=values, why=why):
             return " ".join(filter(None, [state, ", ".join(map(words.number, values or ())), why]))
+        case events.TasksLeft(job_ids=job_ids):
+            return f"to another copy of this log: {words.named_some(job_ids)}"
         case events.JobEnded(how=how, why=why):
             return f"{how}: {why}" if why and why != how else how
     return ", ".join(f"{name} {_brief(value)}" for name, value in _fields(event) if value not in (None, (), "", False))

@@ -45,6 +45,10 @@ def _from_outside(event: events.Event) -> str | None:
             return "the search was reopened"
         case events.RequestRefused(request=request, why=why):
             return f"request {request} was refused: {words.line(why)}"
+        case events.TasksLeft(job_ids=job_ids):
+            return f"left to another copy of this log, and never counted: {words.named_some(job_ids)}"
+        case events.JobAdopted(trial=trial, attempt=attempt, job_id=job_id):
+            return f"trial {trial}, attempt {attempt} is taken up again: task {job_id}"
         case events.JobReturned(trial=trial, attempt=attempt):
             return f"trial {trial}, attempt {attempt} was lost and is back; it is stopped"
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from eventhpo.core.space import job_names
@@ -17,6 +17,12 @@ LONGEST = 200  # characters of one value in a line: a line stays a line
 def rfc3339(at: int) -> str:
     """Return *at* (microseconds since 1970, UTC) as RFC 3339 with six decimals."""
     return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def named_some(names: Sequence[str], most: int = 5) -> str:
+    """Return *names* in a line, the first *most* of them and how many more there are."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
 
 
 def number(value: Num | None) -> str:

@@ -1,4 +1,4 @@
-"""A log that lost its tail: refused, or its jobs are taken up again; and a fork, which never goes on."""
+"""A log that lost its tail: refused, or its jobs are taken up again; and two copies, of which one goes on."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from eventhpo.clearml.place import OnClearml
-from eventhpo.cli.verifying import verified
-from eventhpo.core.events import JobAdopted, JobCreated, PointEnqueued
+from eventhpo.cli.verifying import adoptions, verified
+from eventhpo.core.events import JobAdopted, JobCreated, JobEnded, PointEnqueued, TasksLeft
+from eventhpo.core.evolve import fold
 from eventhpo.core.keys import Key, read_key
 from eventhpo.core.spec import (
     DiscreteParameterRange,
@@ -26,9 +27,10 @@ from eventhpo.core.spec import (
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
-from eventhpo.core.state import State
+from eventhpo.core.state import Attempt, State
 from eventhpo.errors import DamagedLog
 from eventhpo.log import beside
+from eventhpo.log.backup import backup
 from eventhpo.log.create import write_log
 from eventhpo.log.salvage import salvage
 from replay.walk import walk
@@ -38,6 +40,7 @@ from tests.clearml.harness import (
     base_task,
     begin,
     falling,
+    launches,
     of,
     our_tasks,
     outcomes,
@@ -239,9 +242,8 @@ def test_what_is_left_beside_a_head_file_that_knows_better_goes_on_as_a_copy(
     assert len(our_tasks(server)) == 4
 
 
-@pytest.mark.parametrize("adopt", [False, True])
-def test_a_fork_is_always_refused(server: ClearmlServer, tmp_path: Path, adopt: bool) -> None:
-    """Two copies of a log that both went on."""
+def forked(server: ClearmlServer, tmp_path: Path) -> tuple[Path, list[Document]]:
+    """Return a log of which another copy went on too, and the tasks of that copy."""
     server.script(falling(server))
     whole = tmp_path / "whole.db"
     begin(whole, unhurried(base_task(server), 1))
@@ -253,11 +255,146 @@ def test_a_fork_is_always_refused(server: ClearmlServer, tmp_path: Path, adopt: 
         server.state.tasks.pop(task["id"])
     run(whole, clock=Hours(server))
     server.state.tasks.update({task["id"]: task for task in kept})
+    return whole, kept
+
+
+def test_a_fork_is_refused_with_a_way_out(server: ClearmlServer, tmp_path: Path) -> None:
+    whole, theirs = forked(server, tmp_path)
     before = rows(whole)
-    with pytest.raises(DamagedLog, match=r"fork.*go on with that one") as refused:
-        run(whole, OnClearml(adopt=adopt))
+    with pytest.raises(DamagedLog, match=r"fork.*resume this one with --adopt \(adopt=True\)") as refused:
+        run(whole)
+    assert theirs[0]["id"] in str(refused.value)
     assert refused.value.code == 3
     assert rows(whole) == before
+
+
+@pytest.mark.parametrize("over", [True, False])
+def test_the_copy_that_is_to_go_on_leaves_the_tasks_of_the_other_and_is_never_asked_again(
+    server: ClearmlServer, tmp_path: Path, over: bool
+) -> None:
+    whole, theirs = forked(server, tmp_path)
+    before = {task["id"]: dict(server.state.tasks[task["id"]]) for task in theirs}
+    if not over:
+        whole = cut(whole, len(rows(whole)) - 6, tmp_path / "unfinished.db")
+    run(whole, OnClearml(adopt=True), clock=Hours(server))
+    [note] = of(whole, TasksLeft)
+    assert sorted(note.job_ids) == sorted(before)
+    assert fold(rows(whole)).left == set(note.keys)
+    assert {i: server.state.tasks[i] for i in before} == before, "they stay as they are"
+    state = run(whole, clock=Hours(server))
+    assert state.finished is not None
+    assert not before.keys() & {a.job_id for t in state.trials for a in t.attempts}
+    agrees(whole)
+    assert any("are its tasks, and not counted here" in note for note in adoptions(rows(whole)))
+
+
+def test_a_log_with_fewer_rows_than_its_fork_is_no_lost_tail(server: ClearmlServer, tmp_path: Path) -> None:
+    """The other copy's keys name rows behind the end of this one; its first trial is another one's number."""
+    whole, theirs = forked(server, tmp_path)
+    short = cut(whole, 8, tmp_path / "short.db")
+    for task in theirs[1:]:
+        server.state.tasks.pop(task["id"])
+    first = server.state.tasks[theirs[0]["id"]]
+    [old] = [tag for tag in first["tags"] if read_key(tag)]
+    far = re.sub(r":\d+-", ":4000-", old)
+    first["tags"] = [far if tag == old else tag for tag in first["tags"]]
+    for task in our_tasks(server):
+        if task["id"] != first["id"] and task["id"] not in {a.job_id for a in _attempts(short)}:
+            server.state.tasks.pop(task["id"])
+    with pytest.raises(DamagedLog, match="this log is a fork"):
+        run(short)
+
+
+def _attempts(path: Path) -> list[Attempt]:
+    return [a for t in fold(rows(path)).trials for a in t.attempts]
+
+
+# ---------------------------------------------------------------- two controllers
+
+
+@pytest.mark.parametrize("end", ["completed", None])
+def test_two_controllers_on_copies_notice_each_other_before_a_second_job_runs(
+    server: ClearmlServer, tmp_path: Path, end: str | None
+) -> None:
+    """The copy is made while both jobs run. One controller goes on, the other one ends before it launches anything."""
+    server.script(falling(server, 4, end=end))
+    ours, copy = tmp_path / "ours.db", tmp_path / "copy.db"
+    begin(ours, unhurried(base_task(server), 2, total_max_jobs=6))
+    ran: list[State] = []
+
+    def meanwhile(waits: int) -> None:
+        if waits == 1:
+            backup(ours, copy)
+            other = Hours(server, then=lambda n: other.stop() if n == 6 else None)
+            ran.append(run(copy, clock=other, pid=2))
+
+    with pytest.raises(DamagedLog, match="another controller works on a copy of this log") as refused:
+        run(ours, clock=Hours(server, then=meanwhile), pid=1)
+    assert refused.value.code == 3
+    theirs = {a.job_id for t in ran[0].trials for a in t.attempts}
+    mine = {a.job_id for t in fold(rows(ours)).trials for a in t.attempts if a.job_id is not None}
+    assert len(theirs) > 2, "the other copy went on"
+    assert set(launches(server)) <= theirs, "nothing of this one was launched once the other had made a task"
+    assert all(server.state.tasks[task]["status"] == "created" for task in mine - theirs)
+    agrees(ours)
+
+    with pytest.raises(DamagedLog, match="fork"):
+        run(ours)
+    server.script(falling(server, 3))
+    server.scripted.jobs.clear()  # type: ignore[union-attr]
+    for task in our_tasks(server):
+        if task["status"] == "in_progress":
+            server.user.abort(task["id"])
+            server.call("tasks.stopped", task=task["id"], force=True)
+    state = run(ours, OnClearml(adopt=True), clock=Hours(server))
+    assert state.finished is not None
+    agrees(ours)
+
+
+def test_a_controller_that_makes_nothing_notices_within_five_minutes(server: ClearmlServer, tmp_path: Path) -> None:
+    server.script(falling(server, 1, end=None))
+    path = tmp_path / "ours.db"
+    begin(path, unhurried(base_task(server), 1, total_max_jobs=2))
+    at: dict[str, float] = {}
+
+    def meanwhile(waits: int) -> None:
+        at["now"] = server.clock.now().timestamp()
+        if waits == 4:
+            at["made"] = at["now"]
+            foreign = "eventhpo:abababababab:17-89abcdef:0.1"
+            server.make_task("other", tags=["eventhpo:abababababab", foreign, "optimization"])
+
+    with pytest.raises(DamagedLog, match=r"it made task [0-9a-f]{32} \(trial 0, attempt 1\)"):
+        run(path, clock=Hours(server, then=meanwhile))
+    assert at["now"] - at["made"] < 300 + 2 * 120
+
+
+def test_a_job_that_another_controller_stopped_ends_this_one(server: ClearmlServer, tmp_path: Path) -> None:
+    server.script(falling(server, 1, end=None))
+    path = tmp_path / "ours.db"
+    begin(path, unhurried(base_task(server), 1, total_max_jobs=2))
+
+    def meanwhile(waits: int) -> None:
+        if waits == 3:
+            [task] = our_tasks(server)
+            server.call("tasks.stopped", task=task["id"], status_reason="eventhpo", status_message="pruned 1")
+
+    with pytest.raises(DamagedLog, match=r"it stopped task [0-9a-f]{32}"):
+        run(path, clock=Hours(server, then=meanwhile))
+    assert of(path, JobEnded) == []
+
+
+def test_tasks_that_people_make_of_ours_are_no_rivals(server: ClearmlServer, tmp_path: Path) -> None:
+    server.script(falling(server))
+    path = tmp_path / "ours.db"
+    begin(path, unhurried(base_task(server), 1, total_max_jobs=4))
+
+    def meanwhile(waits: int) -> None:
+        for task in our_tasks(server)[:1]:
+            server.call("tasks.clone", task=task["id"], new_task_name=f"mine {waits}")
+
+    state = run(path, clock=Hours(server, then=meanwhile))
+    assert [s for s, _ in outcomes(state)] == ["completed"] * 4
 
 
 def test_tasks_of_another_search_are_nobodys_loss(server: ClearmlServer, path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from eventhpo.core import points
 from eventhpo.core.curve import Curve
-from eventhpo.core.events import Event, JobAdopted, JobEnded, Recorded, TrialFinished
+from eventhpo.core.events import Event, JobAdopted, JobEnded, Recorded, TasksLeft, TrialFinished
 from eventhpo.core.folding.curves import take_in, take_over
 from eventhpo.core.folding.jobs import settle
 from eventhpo.core.folding.trials import take
@@ -110,4 +110,8 @@ def _settled(attempt: Attempt, event: JobAdopted, seq: int) -> None:
     attempt.stop_sent = True
 
 
-FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {JobAdopted: _adopted}
+def _left(state: State, row: Recorded, event: TasksLeft) -> None:
+    state.left.update(event.keys)
+
+
+FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {JobAdopted: _adopted, TasksLeft: _left}
