@@ -11,6 +11,7 @@ from eventhpo.core.events import Decision, Event, Input, JobsContinued, Recorded
 from eventhpo.errors import Failed
 from eventhpo.views import words
 from replay.fingerprints import Difference
+from replay.nearness import Near
 
 if TYPE_CHECKING:
     from replay.redecide import Report
@@ -24,8 +25,9 @@ class Divergence(msgspec.Struct, frozen=True):
     `decided` is None if no decision was due, or if `failed` says with which error the
     sampler or pruner ended. `inputs` are the newest that the decision saw: those that
     came last, and those of the trials that either side names; it also saw all older
-    ones. `fingerprint` is the
-    first difference between the controller that recorded the row and this process.
+    ones. `fingerprint` is the first difference between the controller that recorded the
+    row and this process, `rounds` all of that by which floats may round otherwise, and
+    `near` what the sampler thought of both candidates, where that can be known.
     """
 
     seq: int
@@ -37,6 +39,8 @@ class Divergence(msgspec.Struct, frozen=True):
     failed: str | None = None
     inputs: tuple[Recorded, ...] = ()
     fingerprint: Difference | None = None
+    rounds: tuple[Difference, ...] = ()
+    near: Near | None = None
 
 
 class Diverged(Failed):

@@ -7,13 +7,14 @@ computed again from the state before it, and both stand in the explanation.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import msgspec
 
 from eventhpo.core.events import (
     BudgetUpdated,
+    ControllerStarted,
     JobCreated,
     JobEnded,
     JobPruned,
@@ -69,13 +70,18 @@ class _Collector:
         self._sights = Sights()
         self._asked_at: dict[str, int] = {}  # seq of a caller's request
         self._decisions = 0
+        self._recorder: Mapping[str, str] = {}  # fingerprint of the controller whose rows these are
+        self._suggested_by: Mapping[str, str] = {}  # and of the one that suggested the trial
 
     def collect(self, rows: Iterable[Recorded]) -> Explanation:
         state: State | None = None
         for row in rows:
             if state is None:
                 state = begin(row)
+                self._recorder = state.fingerprint
                 continue
+            if isinstance(row.event, ControllerStarted):
+                self._recorder = row.event.fingerprint
             if isinstance(row.event, JobRequested):
                 self._asked_at[row.event.request] = row.seq
             self._before(state, row)
@@ -110,16 +116,16 @@ class _Collector:
             rank=steps.ranked(state, trial),
             decisions=self._decisions,
             differs=tuple(sorted(set(differs))),
-            notes=(*steps.notes(state, trial), *self._platform(state)),
+            notes=(*steps.notes(state, trial), *self._platform()),
         )
 
-    def _platform(self, state: State) -> list[str]:
+    def _platform(self) -> list[str]:
         """Return a note where a suggestion differs and the log is of another platform, which may be why."""
         if not any(isinstance(s, Suggestion) and s.again == "differs" for s in self._steps):
             return []
         from eventhpo.cli.verifying import other_platform  # noqa: PLC0415  it loads Optuna
 
-        return other_platform(state.fingerprint)
+        return other_platform(self._suggested_by)
 
     # ------------------------------------------------------------ on the state before a row
 
@@ -127,7 +133,8 @@ class _Collector:
         """Keep the decision of *row*, if it is one on the trial, with what it rests on."""
         match row.event:
             case TrialSuggested(trial=self._trial) as event:
-                self._decide(suggestion(state, row.seq, event, self._asked(state, event)))
+                self._suggested_by = self._recorder
+                self._decide(suggestion(state, row.seq, event, self._asked(state, event), self._recorder))
             case JobCreated(trial=self._trial) as event:
                 self._decide(steps.launch(state, row.seq, event))
             case JobsContinued() | JobPruned() as event if _concerns(event, self._trial):

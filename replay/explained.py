@@ -15,6 +15,7 @@ from eventhpo.core.outcome import Outcome
 from eventhpo.core.spec import Num, Scalar
 from eventhpo.core.state import Fate
 from eventhpo.views.jobs import TrialStatus
+from replay.rounding import Apart
 from replay.rules.findings import Found
 
 
@@ -72,8 +73,9 @@ class Suggestion(Step, frozen=True, kw_only=True, tag="suggested"):
     notes: tuple[str, ...]  # what else the sampler went by
     asked_at: int | None  # seq of the point or request of a user or caller
     given: tuple[str, ...] | None  # names that a user's point fixed; None for a sampler's own
-    again: Literal["same", "differs", "not asked"]
+    again: Literal["same", "rounded", "differs", "not asked"]  # rounded: the same but for rounding, elsewhere recorded
     not_asked_because: str | None = None
+    apart: Apart | None = None  # of a rounded one: how far, at most
 
 
 class Imported(Step, frozen=True, kw_only=True, tag="imported"):

@@ -14,9 +14,10 @@ from eventhpo.core.events import Decision, Head, Recorded, SearchCreated
 from eventhpo.core.evolve import fold
 from eventhpo.errors import DamagedLog, Usage
 from eventhpo.log import head, verify
-from replay import divergence, fingerprints
+from replay import divergence, fingerprints, rounding
 from replay.divergence import Diverged, Divergence
 from replay.fingerprints import Fingerprints
+from replay.rounding import Rounded
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from replay.walk import Checked
 
-Verdict: TypeAlias = Literal["ok", "diverged", "damaged"]
+Verdict: TypeAlias = Literal["ok", "rounded", "diverged", "damaged"]
 AnyPath: TypeAlias = str | os.PathLike[str]
 
 
@@ -39,9 +40,11 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """What deciding a log again came to.
 
     `decisions` were decided again: all of them, or up to and with the first divergence;
-    `undecided` were not. A divergence may stand at a row that is no decision, where one
-    is missing. Of a damaged log nothing is decided: `damage` says what is wrong, and
-    `fingerprint` is None. `notes` say what could not be looked at.
+    `undecided` were not. Of those decided again, `rounded` are equal up to rounding, on
+    another platform than the recorder's; the others are equal to the bit, or divergences.
+    A divergence may stand at a row that is no decision, where one is missing. Of a damaged
+    log nothing is decided: `damage` says what is wrong, and `fingerprint` is None. `notes`
+    say what could not be looked at.
     """
 
     path: str
@@ -54,13 +57,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: Fingerprints | None
     damage: str | None
     notes: tuple[str, ...]
+    rounded: tuple[Rounded, ...] = ()
 
     @property
     def verdict(self) -> Verdict:
         """The verdict in one word."""
         if self.damage is not None:
             return "damaged"
-        return "diverged" if self.divergences else "ok"
+        if self.divergences:
+            return "diverged"
+        return "rounded" if self.rounded else "ok"
 
 
 def redecide(
@@ -84,7 +90,9 @@ def redecide(
         DamagedLog: the log is damaged, from a newer version, or lost its tail (code 3).
         Usage: there is no such file, or an argument does not fit (code 2).
 
-    Without *raise_on_divergence* the first two are in the report instead.
+    Without *raise_on_divergence* the first two are in the report instead. What is equal up
+    to rounding, where this platform rounds otherwise than the recorder's, is in the report
+    and raises nothing.
     """
     if processes < 1:
         raise Usage(f"processes is {processes}, and at least one must decide")
@@ -169,6 +177,7 @@ def _report(
         fingerprint=fingerprint,
         damage=damage,
         notes=() if created is None else tuple(_notes(path, created)),
+        rounded=tuple(one.rounded for one in checks if one.rounded is not None and one.seq <= last),
     )
 
 
@@ -220,8 +229,10 @@ def _here() -> dict[str, str]:
 
 def _told(one: Divergence, rows: list[Recorded]) -> Divergence:
     """Return *one* with what the decision saw, and what differs between who recorded it and here."""
+    recorder, here = fingerprints.of_row(rows, one.seq), _here()
     return msgspec.structs.replace(
         one,
         inputs=divergence.seen(rows, one.seq, (one.recorded, one.decided)),
-        fingerprint=fingerprints.first(fingerprints.of_row(rows, one.seq), _here()),
+        fingerprint=fingerprints.first(recorder, here),
+        rounds=rounding.because(recorder, here),
     )

@@ -6,7 +6,7 @@ read-only view over the state on which the search asked it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +19,9 @@ from eventhpo.core.decide import next_action
 from eventhpo.core.events import Event, TrialSuggested
 from eventhpo.core.state import State
 from eventhpo.views.words import line, plural, scalar
+from replay import rounding
 from replay.explained import Seen, Split, StartUp, Suggestion
+from replay.rounding import Apart
 
 if TYPE_CHECKING:
     import optuna
@@ -29,12 +31,14 @@ if TYPE_CHECKING:
 _MOST = 5  # fields that a line names
 
 
-def suggestion(state: State, seq: int, event: TrialSuggested, asked_at: int | None) -> Suggestion:
-    """Return where the trial of *event* comes from; *state* is the one before it."""
+def suggestion(
+    state: State, seq: int, event: TrialSuggested, asked_at: int | None, recorder: Mapping[str, str]
+) -> Suggestion:
+    """Return where the trial of *event* comes from; *state* is the one before it, *recorder* the fingerprint there."""
     sampler = state.search.sampler
     named = sampler.name in CATALOGUE["sampler"]
     asked = event.source != "caller"
-    again, because, differs = _again(state, event, known=named)
+    again, because, differs, apart = _again(state, event, recorder, known=named)
     start_up, split, notes = None, None, tuple[str, ...]()
     if asked and named:
         start_up, split, notes = _inside(state, event)
@@ -58,6 +62,7 @@ def suggestion(state: State, seq: int, event: TrialSuggested, asked_at: int | No
         given=tuple(state.waiting[0].params) if event.source == "user" and state.waiting else None,
         again=again,
         not_asked_because=because,
+        apart=apart,
     )
 
 
@@ -96,16 +101,30 @@ def _holders(state: State, event: TrialSuggested) -> tuple[int, ...]:
 # ---------------------------------------------------------------- asked again
 
 
-def _again(state: State, event: TrialSuggested, *, known: bool) -> tuple[Any, str | None, str | None]:
-    """Return whether the sampler says the same today, why it was not asked, and how it differs."""
+def _again(
+    state: State, event: TrialSuggested, recorder: Mapping[str, str], *, known: bool
+) -> tuple[Any, str | None, str | None, Apart | None]:
+    """Return whether the sampler says the same today, why it was not asked, how it differs, and by what rounding."""
     if not known and event.source != "caller":
-        return "not asked", "no rule is known of a class that is not Optuna's", None
+        return "not asked", "no rule is known of a class that is not Optuna's", None, None
     try:
         mine = _asked(state)
     except ImportError as error:
-        return "not asked", f"a package is missing here ({str(error).splitlines()[0]})", None
+        return "not asked", f"a package is missing here ({str(error).splitlines()[0]})", None, None
     differs = difference(event, mine)
-    return ("same" if differs is None else "differs"), None, differs
+    if differs is None:
+        return "same", None, None, None
+    apart = _apart(state, event, mine, recorder)
+    return ("differs", None, differs, None) if apart is None else ("rounded", None, None, apart)
+
+
+def _apart(state: State, event: TrialSuggested, mine: Event | None, recorder: Mapping[str, str]) -> Apart | None:
+    """Return how far *mine* is from *event* if that is rounding: on a platform that rounds otherwise."""
+    from eventhpo.asking.fingerprint import fingerprint  # noqa: PLC0415  what is decided alike needs none
+
+    if mine is None or not isinstance(next_action(state), Suggest) or not rounding.because(recorder, fingerprint()):
+        return None
+    return rounding.apart(event, mine, state.search.space)
 
 
 def decided(state: State) -> Event | None:

@@ -22,6 +22,9 @@ from eventhpo.errors import Busy, DamagedLog, EventhpoError, Failed, StorageFail
 from eventhpo.log import reader
 from replay import passed
 from replay.divergence import Divergence
+from replay.fingerprints import Difference
+from replay.nearness import Near
+from replay.rounding import Apart, Rounded
 from replay.walk import BLOCK, Checked, Share, walk
 
 _ERRORS: dict[int, type[EventhpoError]] = {e.code: e for e in (Failed, Usage, DamagedLog, Busy, StorageFailed)}
@@ -45,18 +48,29 @@ class _Parted(msgspec.Struct, frozen=True):
     cause: int | None
     due: str
     failed: str | None
+    near: Near | None
+
+
+class _Rounded(msgspec.Struct, frozen=True):
+    """A rounding likewise."""
+
+    seq: int
+    decided: tuple[str, str]
+    apart: Apart
+    because: tuple[Difference, ...]
 
 
 class _Answer(msgspec.Struct, frozen=True):
     parted: list[_Parted] = []
     skipped: list[tuple[int, str]] = []
+    rounded: list[_Rounded] = []
     error: tuple[int, str] | None = None  # code and message
 
 
 def findings(checks: Iterable[Checked], *, go_on: bool) -> Iterator[Checked]:
     """Yield the checks that say more than "as recorded", up to the first divergence unless *go_on*."""
     for checked in checks:
-        if checked.divergence is not None or checked.skipped is not None:
+        if checked.divergence is not None or checked.skipped is not None or checked.rounded is not None:
             yield checked
         if checked.divergence is not None and not go_on:
             return
@@ -108,9 +122,17 @@ def _answer(child: subprocess.Popen[bytes]) -> _Answer:
 def _checked(answer: _Answer, rows: list[Recorded]) -> Iterator[Checked]:
     for one in answer.parted:
         row, event = rows[one.seq - 1], None if one.decided is None else _event(*one.decided)
-        yield Checked(one.seq, False, Divergence(one.seq, row.event, row.cause, event, one.cause, one.due, one.failed))
+        yield Checked(
+            one.seq,
+            False,
+            Divergence(one.seq, row.event, row.cause, event, one.cause, one.due, one.failed, near=one.near),
+        )
     for seq, why in answer.skipped:
         yield Checked(seq, True, None, why)
+    for other in answer.rounded:
+        row = rows[other.seq - 1]
+        found = Rounded(other.seq, row.cause, row.event, _event(*other.decided), other.apart, other.because)
+        yield Checked(other.seq, True, None, rounded=found)
 
 
 def _event(name: str, body: str) -> Event:
@@ -130,12 +152,21 @@ def _share(path: Path, question: Question) -> _Answer:
     return _Answer(
         [_sent(one.divergence) for one in found if one.divergence is not None],
         [(one.seq, one.skipped) for one in found if one.skipped is not None],
+        [
+            _Rounded(one.seq, _event_sent(one.rounded.decided), one.rounded.apart, one.rounded.because)
+            for one in found
+            if one.rounded is not None
+        ],
     )
 
 
 def _sent(one: Divergence) -> _Parted:
-    decided = None if one.decided is None else (type(one.decided).__name__, codec.encode(one.decided))
-    return _Parted(one.seq, decided, one.decided_cause, one.due, one.failed)
+    decided = None if one.decided is None else _event_sent(one.decided)
+    return _Parted(one.seq, decided, one.decided_cause, one.due, one.failed, one.near)
+
+
+def _event_sent(event: Event) -> tuple[str, str]:
+    return type(event).__name__, codec.encode(event)
 
 
 def _main(words: str, path: str) -> None:

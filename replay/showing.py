@@ -13,10 +13,13 @@ from eventhpo.errors import DamagedLog
 from eventhpo.views import lines, words
 from replay.divergence import Divergence, Field, first_field
 from replay.fingerprints import ORDER, Difference, Fingerprints
+from replay.nearness import Near
 from replay.redecide import Report, Undecided, Verdict
+from replay.rounding import ROUNDS, Rounded
 
-CODES: dict[Verdict, int] = {"ok": 0, "diverged": 1, "damaged": DamagedLog.code}
+CODES: dict[Verdict, int] = {"ok": 0, "rounded": 0, "diverged": 1, "damaged": DamagedLog.code}
 _INPUTS = 10  # of a divergence that text shows: a screen, with both sides
+_ROUNDED = 20  # decisions that text lists as equal up to rounding; JSON has all
 
 
 class Side(msgspec.Struct, frozen=True):
@@ -38,7 +41,10 @@ class Saw(msgspec.Struct, frozen=True):
 
 
 class Parted(msgspec.Struct, frozen=True, kw_only=True):
-    """A divergence with both sides; `first_field` and `fingerprint` are null where nothing differs."""
+    """A divergence with both sides; `first_field` and `fingerprint` are null where nothing differs.
+
+    `rounds` is all by which floats may round otherwise, `near` how a sampler saw both sides, if that can be known.
+    """
 
     seq: int
     due: str
@@ -48,6 +54,19 @@ class Parted(msgspec.Struct, frozen=True, kw_only=True):
     first_field: Field | None
     inputs: list[Saw]
     fingerprint: Difference | None
+    rounds: list[Difference]
+    near: Near | None
+
+
+class Equal(msgspec.Struct, frozen=True, kw_only=True):
+    """A decision that is equal up to rounding: both sides, and how far they are apart, in which field and why."""
+
+    seq: int
+    recorded: Side
+    decided: Side
+    distance: float
+    path: str
+    rounds: list[Difference]
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +78,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     head: Head
     decisions: int
     undecided: list[Undecided]
+    rounded: list[Equal]
     divergences: list[Parted]
     fingerprint: Fingerprints | None
     damage: str | None
@@ -82,6 +102,7 @@ def shown(report: Report) -> Shown:
         head=report.head,
         decisions=report.decisions,
         undecided=list(report.undecided),
+        rounded=[_equal(one) for one in report.rounded],
         divergences=[_parted(one) for one in report.divergences],
         fingerprint=report.fingerprint,
         damage=report.damage,
@@ -100,6 +121,19 @@ def _parted(one: Divergence) -> Parted:
         first_field=first_field(one),
         inputs=[_saw(row) for row in one.inputs],
         fingerprint=one.fingerprint,
+        rounds=list(one.rounds),
+        near=one.near,
+    )
+
+
+def _equal(one: Rounded) -> Equal:
+    return Equal(
+        seq=one.seq,
+        recorded=Side(type(one.recorded).__name__, one.cause, one.recorded),
+        decided=Side(type(one.decided).__name__, one.cause, one.decided),
+        distance=one.apart.distance,
+        path=one.apart.path,
+        rounds=list(one.because),
     )
 
 
@@ -108,8 +142,8 @@ def _saw(row: Recorded) -> Saw:
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
-    """Return the verdict over several logs: damaged before diverged before ok."""
-    return max(verdicts, key=lambda verdict: CODES[verdict])
+    """Return the verdict over several logs: damaged before diverged before rounded before ok."""
+    return max(verdicts, key=list(CODES).index)
 
 
 # ---------------------------------------------------------------- as text
@@ -127,6 +161,7 @@ def text(report: Report) -> Iterator[str]:
         yield f"decisions    {report.decisions} decided again, {len(report.undecided)} not"
     for why, count in sorted(Counter(one.why for one in report.undecided).items()):
         yield f"undecided    {count}: {words.line(why)}"
+    yield from _rounded(report.rounded)
     for one in report.divergences:
         yield from divergence(one)
     yield from (f"note         {words.line(note)}" for note in report.notes)
@@ -149,6 +184,28 @@ def divergence(one: Divergence) -> Iterator[str]:
     yield from (f"  input      {lines.as_text(row).strip()}" for row in one.inputs[-_INPUTS:])
     here = "as here" if one.fingerprint is None else f"first difference in {_difference(one.fingerprint)}"
     yield f"  recorder   {here}"
+    yield from _flipped(one)
+
+
+def _rounded(found: Sequence[Rounded]) -> Iterator[str]:
+    for one in found[:_ROUNDED]:
+        what = f"{type(one.recorded).__name__}, furthest apart by {one.apart.distance:.1g} at {one.apart.path}"
+        yield f"rounded      seq {one.seq}: {words.line(what)}"
+    if len(found) > _ROUNDED:
+        yield f"rounded      {len(found) - _ROUNDED} more; --json lists them all"
+
+
+def _flipped(one: Divergence) -> Iterator[str]:
+    """Yield why a sampler's choice may have flipped elsewhere, and how near the candidates were."""
+    if one.rounds and one.decided is not None:
+        yield f"  rounding   {_names(one.rounds)} may round otherwise than here; the two are not equal up to rounding"
+    if one.near is not None:
+        said = f"{one.near.recorded} of the recorded point, {one.near.decided} of the decided one"
+        yield f"  near       TPE's acquisition function says {said}"
+
+
+def _names(found: Sequence[Difference]) -> str:
+    return ", ".join(one.name for one in found)
 
 
 def _what(one: Divergence) -> str:
@@ -186,6 +243,14 @@ def _verdict(report: Report) -> str:
         count = len(report.divergences)
         return f"at seq {first}" if count == 1 else f"at {count} places, first at seq {first}"
     said = f"{words.plural(report.decisions, 'decision')}, all as recorded"
+    if report.rounded:
+        same = report.decisions - len(report.rounded)
+        because = dict.fromkeys(one.name for found in report.rounded for one in found.because)
+        differ = ", ".join(name for name in ROUNDS if name in because)
+        said = (
+            f"{words.plural(report.decisions, 'decision')}, {same} as recorded, {len(report.rounded)} equal up to "
+            f"rounding (other {differ})"
+        )
     return f"{said}; {len(report.undecided)} not decided again" if report.undecided else said
 
 

@@ -27,6 +27,9 @@ def facts(s: Suggestion, params: Mapping[str, Scalar]) -> Iterator[Fact]:
         yield "saw", _seen(s)
     if s.source == "sampler" or (s.source == "user" and rest):
         yield from _drawn(s)
+    if s.apart is not None:
+        apart = f"{s.apart.distance:.1g} apart at {s.apart.path}"
+        yield "note", f"equal up to rounding to what the sampler says here: {apart}"
     if s.again == "not asked":
         yield "note", f"the sampler was not asked again: {s.not_asked_because}"
 

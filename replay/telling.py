@@ -64,7 +64,8 @@ def _checked(found: Explanation) -> str:
         return "nothing was decided about it"
     count = plural(found.decisions, "decision")
     if not found.differs:
-        return f"{count} computed again, each as recorded"
+        rounded = any(isinstance(step, Suggestion) and step.again == "rounded" for step in found.steps)
+        return f"{count} computed again, each as recorded{', its point up to rounding' if rounded else ''}"
     where = ", ".join(map(str, found.differs[:_MOST]))
     return f"{count} computed again; these numbers do not come to what is recorded at event {where}"
 

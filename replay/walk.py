@@ -10,7 +10,8 @@ shares: a share begins at a decision, where nothing is expected from rows before
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -37,12 +38,16 @@ from eventhpo.core.events import (
     SearchReopened,
     StopAsked,
     TrialsImported,
+    TrialSuggested,
 )
 from eventhpo.core.evolve import begin, evolve
 from eventhpo.core.state import State
 from eventhpo.errors import DamagedLog, EventhpoError
+from replay import rounding
 from replay.answers import Answers
 from replay.divergence import Divergence
+from replay.nearness import Near, near
+from replay.rounding import Rounded
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -84,12 +89,14 @@ class Checked(msgspec.Struct, frozen=True):
     """A row that was checked: a decision, or a row at which none may be missing.
 
     `skipped` says why a decision was not decided again; it is then no divergence.
+    `rounded` is a decision that is the recorded one but for rounding; that is none either.
     """
 
     seq: int
     decision: bool
     divergence: Divergence | None
     skipped: str | None = None
+    rounded: Rounded | None = None
 
 
 def walk(
@@ -122,6 +129,7 @@ class _Walk:
         self._passed = sampler, pruner
         self._answers = Answers(self._state, sampler, pruner)
         self._share = share
+        self._recorder: Mapping[str, str] = self._state.fingerprint  # of the controller whose rows these are
         self._poll: int | None = None  # cause of the poll under way
         self._stage: list[tuple[int, int]] = []  # whose receipts of a stage are still to come
 
@@ -133,6 +141,14 @@ class _Walk:
             if checked is not None:
                 yield checked
             self._state = evolve(self._state, row)
+            if isinstance(row.event, ControllerStarted):
+                self._recorder = row.event.fingerprint
+
+    @cached_property
+    def _here(self) -> Mapping[str, str]:
+        from eventhpo.asking.fingerprint import fingerprint  # noqa: PLC0415  a log without a difference needs none
+
+        return fingerprint()
 
     def _check(self, row: Recorded) -> Checked | None:
         if isinstance(row.event, _ANYWHERE) or self._inside(row):
@@ -175,7 +191,22 @@ class _Walk:
             return Checked(row.seq, True, None)
         if getattr(mine, "not_again", None):
             return Checked(row.seq, True, None, "asked twice now, it gave two answers")
+        if (rounded := self._rounded(row, action, mine)) is not None:
+            return Checked(row.seq, True, None, rounded=rounded)
         return Checked(row.seq, True, self._parted(row, action, mine, failed))
+
+    def _rounded(self, row: Recorded, action: actions.Action, mine: Event | None) -> Rounded | None:
+        """Return how *mine* is the recorded decision but for rounding, None if it is another."""
+        # What our own rules decide adds up no floats: only answers of samplers and pruners may round.
+        if (
+            mine is None
+            or not isinstance(action, actions.Suggest | actions.Judge)
+            or row.cause != self._state.last_input
+        ):
+            return None
+        because = rounding.because(self._recorder, self._here)
+        apart = rounding.apart(row.event, mine, self._state.search.space) if because else None
+        return None if apart is None else Rounded(row.seq, row.cause, row.event, mine, apart, because)
 
     def _nothing_missing(self, row: Recorded, action: actions.Action) -> Checked:
         """Check that the effect or poll that *row* comes from was due, and begin to expect its other rows."""
@@ -199,7 +230,14 @@ class _Walk:
         self, row: Recorded, action: actions.Action, mine: Event | None = None, failed: str | None = None
     ) -> Divergence:
         cause = None if mine is None else self._state.last_input
-        return Divergence(row.seq, row.event, row.cause, mine, cause, type(action).__name__, failed)
+        return Divergence(
+            row.seq, row.event, row.cause, mine, cause, type(action).__name__, failed, near=self._near(row.event, mine)
+        )
+
+    def _near(self, recorded: Event, mine: Event | None) -> Near | None:
+        if not isinstance(recorded, TrialSuggested) or not isinstance(mine, TrialSuggested):
+            return None
+        return near(self._state, recorded, mine)
 
 
 def _same(a: Event, b: Event) -> bool:

@@ -65,7 +65,7 @@ def _from_sampler(state: State, sampling: _Sampling) -> TrialSuggested:
 
 
 def _for_user(state: State, sampling: _Sampling) -> TrialSuggested:
-    fixed = _fixed(state)
+    fixed = fixed_by_user(state)
     proposal = sampling.ask(1, fixed, {})
     tries = 1
     if not (choices := _choices(state, proposal.point)).items() <= proposal.point.items():
@@ -77,7 +77,7 @@ def _for_user(state: State, sampling: _Sampling) -> TrialSuggested:
     return msgspec.structs.replace(event, source="user")
 
 
-def _fixed(state: State) -> dict[str, Scalar]:
+def fixed_by_user(state: State) -> dict[str, Scalar]:
     """Return what a user's point fixes, as the sampler knows it; which set it means only if no other fits."""
     given, space = state.waiting[0].params, state.search.space
     fixed = {p.name: from_job(p, given[p.name]) for p in single_ranges(space) if p.name in given}
@@ -124,7 +124,7 @@ class _Sampling:
         study = optuna.Study(search.name, view, sampler=sampler, pruner=optuna.pruners.NopPruner())
         trial_id = view.open_trial(fixed)
         trial = optuna.trial.Trial(study, trial_id)
-        point = asked(search.space, lambda name: _suggest_one(trial, name, view.distributions[name]))
+        point = asked(search.space, lambda name: suggest_one(trial, name, view.distributions[name]))
         if search.sampler.is_foreign and (others := [name for written, name, _ in view.written if written != trial_id]):
             what = (
                 f"wrote {', '.join(others)} on another trial: it may write on the study, and on the trial that it makes"
@@ -134,7 +134,8 @@ class _Sampling:
         return Proposal(point, attributes.to_log(cma_state.to_data(attrs)), attributes.to_log(view.written_study))
 
 
-def _suggest_one(trial: optuna.trial.Trial, name: str, d: BaseDistribution) -> Scalar:
+def suggest_one(trial: optuna.trial.Trial, name: str, d: BaseDistribution) -> Scalar:
+    """Ask *trial* for its value of *name*, which is what a job's JSON can carry."""
     match d:
         case FloatDistribution():
             # Some crossovers give numpy's floats, which JSON does not know.

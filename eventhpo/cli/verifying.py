@@ -93,20 +93,23 @@ def _verdict(checks: Iterable[Check]) -> Verdict:
 def decided(rows: Iterable[Recorded]) -> Check:
     """Decide every decision in *rows* again; the check names the first that comes out otherwise.
 
-    It counts those that nobody is there to decide again, and says why.
+    It counts those that are equal up to rounding, on another platform than the recorder's,
+    and those that nobody is there to decide again, and says why.
     """
     walk = importlib.import_module("replay.walk").walk  # the core never imports replay
-    decisions = 0
+    decisions = rounded = 0
     skipped: Counter[str] = Counter()
     for checked in walk(rows):
         if checked.divergence is not None:
             return Check("decide", False, parted(checked.divergence))
+        rounded += checked.rounded is not None
         if checked.skipped is None:
             decisions += checked.decision
         else:
             skipped[checked.skipped] += 1
     left = [f"; {count} not decided again ({why})" for why, count in sorted(skipped.items())]
-    return Check("decide", True, f"{words.plural(decisions, 'decision')}, all as recorded{''.join(left)}")
+    same = f"{decisions - rounded} as recorded, {rounded} equal up to rounding" if rounded else "all as recorded"
+    return Check("decide", True, f"{words.plural(decisions, 'decision')}, {same}{''.join(left)}")
 
 
 def parted(divergence: Any) -> str:

@@ -55,9 +55,10 @@ def replay(
 ) -> None:
     """Let today's code decide each LOG again, and say where it comes to something else.
 
-    A decision must equal the recorded one bit for bit, and none may be missing. Needs
-    nothing but the log. The verdict is the last line: exit code 0 if all is as recorded,
-    1 if it is not, 3 if a log is damaged.
+    A decision must equal the recorded one bit for bit, and none may be missing; on another
+    platform than the recorder's, its floats may be equal up to rounding, which is counted
+    and listed apart. Needs nothing but the log. The verdict is the last line: exit code 0
+    if all is as recorded, or equal up to rounding, 1 if it is not, 3 if a log is damaged.
     """
     from replay import redecide_many, showing  # noqa: PLC0415  `eventhpo --help` does without
 

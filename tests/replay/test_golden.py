@@ -13,7 +13,6 @@ import pytest
 
 from eventhpo.asking.asker import Asker
 from eventhpo.asking.catalogue import CATALOGUE
-from eventhpo.asking.fingerprint import fingerprint
 from eventhpo.core import actions, codec, events
 from eventhpo.core.decide import next_action
 from eventhpo.core.events import Decision, Event, Recorded, SearchCreated, TrialSuggested
@@ -23,13 +22,10 @@ from eventhpo.log.verify import verify
 from replay import rebuild, redecide
 from replay.walk import walk
 from tests.matrix.cells import names_in
+from tests.replay.elsewhere import may_flip, rounds_otherwise
 
 LOGS = sorted((Path(__file__).parents[2] / "fixtures" / "logs").glob("*.db"))
 logs = pytest.mark.parametrize("log", LOGS, ids=lambda p: p.stem)
-
-# What rounds: these suggestions are bit-equal on the platform of the log only (docs/determinism.md).
-BY_PLATFORM = {"cmaes", "nsga3", "tpe"}
-PLATFORM = ("blas", "cmaes", "libc", "machine", "numpy", "optuna", "scipy", "simd")
 
 
 class Golden(NamedTuple):
@@ -66,10 +62,14 @@ def test_a_golden_log_is_verified_and_decided_again_alike(log: Path, tmp_path: P
     rows = read(copy, verify=True).rows
     checks = list(walk(rows))
     parted = [c.divergence for c in checks if c.divergence]
-    if rounds_elsewhere(log.stem, rows):
+    if may_flip(log, rows):
         parted = [d for d in parted if not isinstance(d.recorded, TrialSuggested)]
+    if not rounds_otherwise(rows):
+        assert [c.rounded for c in checks if c.rounded] == [], "where it was recorded, nothing is rounded"
     assert parted == []
     report = redecide(copy, raise_on_divergence=False, all=True)
+    assert [one.seq for one in report.rounded] == [c.seq for c in checks if c.rounded]
+    assert all(one.rounds for one in report.divergences)
     assert report.decisions == sum(c.decision for c in checks) == GOLDEN[log.stem].decisions
     assert rebuild(copy).head == report.head
 
@@ -78,15 +78,9 @@ def test_a_golden_log_is_verified_and_decided_again_alike(log: Path, tmp_path: P
 def test_decided_one_by_one_without_the_walk_its_decisions_are_as_many_and_the_same(log: Path) -> None:
     rows = list(read(log).rows)
     same, others = decided_plainly(rows)
-    if rounds_elsewhere(log.stem, rows):
+    if may_flip(log, rows):
         same, others = same + others.count("TrialSuggested"), [o for o in others if o != "TrialSuggested"]
     assert (same, others) == (GOLDEN[log.stem].decisions, [])
-
-
-def rounds_elsewhere(name: str, rows: Sequence[Recorded]) -> bool:
-    """Whether a log's suggestions may differ here by rounding: it was made on another platform."""
-    made, here = fold(rows).fingerprint, fingerprint()
-    return name in BY_PLATFORM and any(made.get(part) != here.get(part) for part in PLATFORM)
 
 
 def decided_plainly(rows: Sequence[Recorded]) -> tuple[int, list[str]]:
