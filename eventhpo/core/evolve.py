@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias, get_args
 
 from eventhpo.core import points
 from eventhpo.core.events import ControllerStarted, Event, Head, Input, Recorded, SearchCreated
@@ -74,12 +74,40 @@ def _created(state: State, row: Recorded, event: SearchCreated) -> None:
     raise LookupError("a search is created once")
 
 
-_FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {
-    SearchCreated: _created,
-    **search.FOLD,
-    **callers.FOLD,
-    **adoption.FOLD,
-    **trials.FOLD,
-    **jobs.FOLD,
-    **curves.FOLD,
-}
+_Lines: TypeAlias = Mapping[type[Event], Callable[[State, Recorded, Any], None]]
+
+
+def whole(*parts: _Lines) -> _Lines:
+    """Return the lines of all *parts*: one for each type of event, which `Event` names.
+
+    Looked at on import: an event without a line could be recorded, and its log never be read again.
+
+    Raises:
+        TypeError: a type has no line, or two, or is none of `Event`.
+    """
+    lines: dict[type[Event], Callable[[State, Recorded, Any], None]] = {}
+    for part in parts:
+        if twice := lines.keys() & part.keys():
+            raise TypeError(f"the fold has two lines for {_named(twice)}")
+        lines |= part
+    if without := set(get_args(Event)) - lines.keys():
+        raise TypeError(f"the fold has no line for {_named(without)}")
+    if unknown := lines.keys() - set(get_args(Event)):
+        raise TypeError(f"the fold has a line for {_named(unknown)}, which the union Event lacks")
+    return lines
+
+
+def _named(types: Iterable[type[Event]]) -> str:
+    return ", ".join(sorted(one.__name__ for one in types))
+
+
+PARTS: tuple[_Lines, ...] = (
+    {SearchCreated: _created},
+    search.FOLD,
+    callers.FOLD,
+    adoption.FOLD,
+    trials.FOLD,
+    jobs.FOLD,
+    curves.FOLD,
+)
+_FOLD = whole(*PARTS)

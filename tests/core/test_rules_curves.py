@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from eventhpo.asking.checking import check_pruner
 from eventhpo.core import rank
-from eventhpo.core.curve import Curve
+from eventhpo.core.curve import Curve, spread
 from eventhpo.core.events import (
     BudgetUpdated,
     InheritanceClaimed,
@@ -33,6 +33,20 @@ def one(path: Path, script: Script, *, cut: int = 20, **what: object) -> Log:
     """Return the log of a search of one job."""
     settings = {"pruner": OVER_ONE, "max_iteration_per_job": 5, "total_max_jobs": 1, "max_failures_per_trial": 0}
     return run(path / "s.db", search(**(settings | what)), each(script), cut=cut)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- the least and the greatest value
+
+NAN = math.nan
+
+
+@pytest.mark.parametrize("values", [[NAN, 2.0, 1.0], [2.0, NAN, 1.0], [2.0, 1.0, NAN], [1.0, NAN, NAN, 2.0]])
+def test_nan_is_neither_the_least_nor_the_greatest_value_wherever_it_stands(values: list[float]) -> None:
+    assert spread(values) == (1.0, 2.0)
+
+
+def test_of_nan_alone_the_least_and_the_greatest_are_nan() -> None:
+    assert [math.isnan(one) for one in spread([NAN, NAN])] == [True, True]
 
 
 # ---------------------------------------------------------------- the points that count
@@ -419,3 +433,18 @@ def test_an_earlier_cut_stays_when_a_later_one_follows() -> None:
     curve.end_at(1)
     curve.end_at(2)
     assert curve.in_time == 1
+
+
+@pytest.mark.parametrize("lengths", [(10, 3), (3, 10)], ids=["long first", "short first"])
+def test_what_auto_means_is_settled_by_the_longest_completed_curve(lengths: tuple[int, int]) -> None:
+    """Both are completed when the question comes that settles it."""
+    hand = Hand(search(pruner=Named("HyperbandPruner"), num_concurrent_workers=2, total_max_jobs=4))
+    events = [
+        event
+        for trial, length in enumerate(lengths)
+        for event in (observed(trial, 0, line(*[0.5] * length)), ended(trial))
+    ]
+    hand.poll(*events)
+    assert hand.state.totals.trials["completed"] == 2
+    hand.poll(observed(2, 0, line(0.5)))
+    assert [e.latched for e in hand.log().of(JobsContinued) if e.latched is not None] == [10 + 1]

@@ -268,6 +268,15 @@ def test_a_job_bound_before_a_restart_of_the_machine_is_lost_and_not_started(pla
     assert not place.ledger()
 
 
+def test_a_job_that_is_stopped_after_a_restart_of_the_machine_is_lost_and_not_cancelled(place: Place) -> None:
+    """What the disk does not show it may have lost: nobody knows whether the job ran."""
+    job = changed(place.bound(), boot="another boot")
+    [ended] = place.door().stop([job])
+    assert isinstance(ended, Ended)
+    assert (ended.how, ended.why) == ("lost", "the machine was restarted before its start was in the log")
+    assert not place.attempt(job).has_ticket()
+
+
 def test_a_ticket_torn_by_a_loss_of_power_is_a_lost_attempt(place: Place) -> None:
     job = changed(place.bound(), boot="another boot")
     place.attempt(job).ticket_file.write_bytes(b"\0" * 40)
