@@ -9,7 +9,6 @@ import pytest
 from tests.kills.loop import Killed
 
 
-@pytest.mark.timeout(0)  # as long as --kills asks for; each wait in it has an end of its own
 def test_kills_at_random_moments_lose_nothing_and_run_nothing_twice(
     tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
