@@ -7,17 +7,19 @@ from pathlib import Path
 from eventhpo.core.evolve import fold
 from eventhpo.core.state import State
 from eventhpo.errors import DamagedLog
-from eventhpo.log import reader
+from eventhpo.log import bare, reader
 
 
 def state_of(path: Path) -> State:
-    """Return the state of the search whose log lies at *path*; the chain is not checked.
+    """Return the state of the search whose log lies at *path*; all of it proven.
 
     Raises:
-        Usage: there is no such file.
+        Usage: there is no such file, or it may be a copy that lacks its last rows.
         DamagedLog: it is no log of eventhpo, a row is damaged, or its tail is lost.
     """
     snapshot = reader.read(path)
     if snapshot.contradiction is not None:
-        raise DamagedLog(f"{path}: {snapshot.contradiction}; copy what is left with `eventhpo salvage {path} TARGET`")
+        hint = bare.hint(path) or f"; copy what is left with `eventhpo salvage {path} TARGET`"
+        raise DamagedLog(f"{path}: {snapshot.contradiction}{hint}")
+    bare.require_proven(path, snapshot.outside)
     return fold(snapshot.rows)

@@ -47,7 +47,7 @@ def proven(log: Path) -> Proven:
         Busy, StorageFailed: it cannot be read now.
     """
     found = examine(log)
-    wrong = [check for check in found.checks if not check.ok]
+    wrong = [check for check in found.checks if check.damage]
     damage = [f"{check.name}: {check.detail}" for check in wrong]
     rows, misfit = _folding(found.rows)
     if misfit is not None:

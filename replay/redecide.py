@@ -189,7 +189,7 @@ def _notes(path: Path, created: SearchCreated) -> Iterator[str]:
 
 def _damage(found: verify.Verification) -> str | None:
     for check in found.checks:
-        if not check.ok:
+        if check.damage:
             return f"{check.name}: {check.detail}"
     try:
         fold(found.rows)

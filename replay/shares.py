@@ -143,7 +143,8 @@ def _event(name: str, body: str) -> Event:
 
 
 def _share(path: Path, question: Question) -> _Answer:
-    rows = [row for row in reader.read(path).rows if row.seq <= question.head.seq]
+    # The one that shares it out has proven the log; its head says that this is the same one.
+    rows = [row for row in reader.read(path, verify=False).rows if row.seq <= question.head.seq]
     if not rows or Head(rows[-1].seq, rows[-1].hash) != question.head:
         raise DamagedLog(f"{path} was replaced while it was decided again")
     sampler, pruner = passed.sampler(question.sampler), passed.pruner(question.pruner)

@@ -17,8 +17,8 @@ from eventhpo.core.evolve import fold
 from eventhpo.core.mistakes import nearest
 from eventhpo.core.spec import LocalCommand
 from eventhpo.core.state import State
-from eventhpo.errors import DamagedLog, StorageFailed
-from eventhpo.log import beside, lease, reader
+from eventhpo.errors import DamagedLog, Failed, StorageFailed
+from eventhpo.log import bare, beside, lease, reader
 from eventhpo.log.reader import Snapshot
 from eventhpo.views import as_of, lines
 from eventhpo.views import status as view
@@ -52,7 +52,7 @@ def status(log: Path, at: int | datetime | None, as_json: bool) -> None:
     """Say where the search recorded in LOG stands.
 
     Its state, budget, best trial, running jobs, and what is wrong, a fact a line. The
-    chain of the log is not checked; `eventhpo verify` does that.
+    chain of the log is checked, and a log whose chain is broken is not shown.
     """
     controller = None if at is not None else _holder(log)  # before the log: an end in between is no interruption
     snapshot = reader.read(log)
@@ -108,13 +108,16 @@ def missing(log: Path, state: State) -> list[str]:
 
 
 def _require_whole(log: Path, snapshot: Snapshot) -> None:
-    """Return unless the log contradicts its head file.
+    """Return unless rows are missing, or may be.
 
     Raises:
-        DamagedLog: it does; what was printed is what is left.
+        DamagedLog: the log contradicts its head file; what was printed is what is left.
+        Failed: it may be a copy that lacks its last rows.
     """
     if snapshot.contradiction is not None:
         raise DamagedLog(f"{log}: {snapshot.contradiction}; what was printed is what is left of it")
+    if snapshot.unproven is not None:
+        raise Failed(f"{snapshot.unproven}; {bare.way_on(log)}")
 
 
 @click.command()

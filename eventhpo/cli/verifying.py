@@ -11,12 +11,13 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from eventhpo.core import codec
-from eventhpo.core.events import Event, Head, JobAdopted, Recorded, TasksLeft
+from eventhpo.core.events import Event, Head, JobAdopted, JobCreated, Recorded, TasksLeft
 from eventhpo.core.evolve import fold
-from eventhpo.core.spec import knows_policy
+from eventhpo.core.spec import ClearmlTasks, LocalCommand, knows_policy
 from eventhpo.core.state import State
-from eventhpo.errors import DamagedLog
+from eventhpo.errors import DamagedLog, StorageFailed
 from eventhpo.jobs import survey
+from eventhpo.jobs.comparison import compare
 from eventhpo.log import beside
 from eventhpo.log import verify as checking
 from eventhpo.log.verify import Check
@@ -24,16 +25,19 @@ from eventhpo.views import words
 
 Verdict: TypeAlias = Literal["ok", "failed", "damaged"]
 _CODES: dict[Verdict, int] = {"ok": 0, "failed": 1, "damaged": 3}
-_DEMANDS = ("expected", "decide")  # what somebody asked for beside the log being whole
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
-    """The checks in their order and the verdict; `notes` name what is missing beside the log."""
+    """The checks in their order and the verdict.
+
+    `notes` name what is missing next to the log, `unchecked` what this verdict does not rest on.
+    """
 
     checks: list[Check]
     verdict: Verdict
     head: Head
     notes: list[str]
+    unchecked: list[str]
 
     @property
     def code(self) -> int:
@@ -42,7 +46,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verified(log: Path, expect: Head | None, *, decide: bool) -> Verified:
-    """Return the checks of the log at *log*: file, chain, decode, fold, head and what is asked for.
+    """Return the checks of the log at *log*, those of what lies next to it, and those that are asked for.
 
     Raises:
         Usage: there is no such file.
@@ -50,19 +54,27 @@ def verified(log: Path, expect: Head | None, *, decide: bool) -> Verified:
     folders = survey.listed(beside.jobs(log))  # before the log: a controller that writes makes a row first
     found = checking.examine(log, expect)
     state, folded = _fold(found.rows)
-    checks = [*found.checks[:3], folded, *found.checks[3:]]
+    at = [check.name for check in found.checks].index("decode") + 1 if len(found.checks) > 1 else 1
+    checks = [*found.checks[:at], folded, *found.checks[at:]]
     if folders and state is not None:
         checks.append(_jobs(log, folders, state, found.rows))
     notes: list[str] = []
+    unchecked: list[str] = []
+    if state is not None and not any(check.damage for check in checks):
+        check, unchecked = _next_to(log, state, found.rows)
+        checks += [] if check is None else [check]
+        if not beside.head(log).exists():
+            unchecked.append(f"tail: there is no head file {beside.head(log).name}, so rows may be missing at the end")
+        unchecked += _not_asked(found.rows, expect, decide=decide)
     if decide:
-        whole = all(check.ok for check in checks if check.name not in _DEMANDS)
+        whole = not any(check.damage for check in checks)
         checks.append(decided(found.rows) if whole else Check("decide", False, "not looked at: the log is damaged"))
         notes += [] if state is None else other_platform(state.fingerprint)
     if state is not None:
         from eventhpo.cli.reading import missing  # noqa: PLC0415  which loads this module
 
         notes += [*adoptions(found.rows), *missing(log, state)]
-    return Verified(checks=checks, verdict=_verdict(checks), head=found.head, notes=notes)
+    return Verified(checks=checks, verdict=_verdict(checks), head=found.head, notes=notes, unchecked=unchecked)
 
 
 def _fold(rows: list[Recorded]) -> tuple[State | None, Check]:
@@ -83,9 +95,46 @@ def _jobs(log: Path, names: Sequence[str], state: State, rows: Sequence[Recorded
     return Check("jobs", True, f"{words.plural(len(names), 'job folder')} beside it, and an intent for each")
 
 
+def _next_to(log: Path, state: State, rows: Sequence[Recorded]) -> tuple[Check | None, list[str]]:
+    """Return the check of the recorded points against what the jobs wrote, and what of it could not be made."""
+    if isinstance(state.search.jobs, ClearmlTasks):
+        return None, ["points: the ClearML server was not asked for them"]
+    if not isinstance(state.search.jobs, LocalCommand):
+        return None, []  # simulated: there is nothing to compare with
+    folder = beside.jobs(log)
+    if not folder.is_dir():
+        return None, [f"points: there is no folder {folder.name} with the jobs' reports"]
+    try:
+        found = compare(rows, folder)
+    except OSError as error:
+        raise StorageFailed(f"{error.filename} cannot be read: {error.strerror}") from error
+    left = []
+    if found.missing:
+        left.append(f"points of {words.plural(found.missing, 'attempt')}: the report file is gone")
+    if found.rewritten:
+        left.append(f"points of {words.plural(found.rewritten, 'attempt')}: the report file was cut or written anew")
+    what = (
+        f"{words.plural(found.points, 'point')} of {words.plural(found.attempts, 'attempt')}, as their files have them"
+    )
+    return Check("reports", found.wrong is None, found.wrong or what), left
+
+
+def _not_asked(rows: Sequence[Recorded], expect: Head | None, *, decide: bool) -> Iterator[str]:
+    """Yield what nobody asked for, and what would have been found by it."""
+    intents = [row.seq for row in rows if isinstance(row.event, JobCreated)]
+    if expect is None:
+        last = intents[-1] if intents else 0
+        yield (
+            f"expected: no head was given (--head); no key names rows after seq {last}, the last intent, and the keys "
+            "prove nothing against somebody who has made them anew too"
+        )
+    if not decide:
+        yield "decisions: not decided again (--decide)"
+
+
 def _verdict(checks: Iterable[Check]) -> Verdict:
     wrong = [check for check in checks if not check.ok]
-    if any(check.name not in _DEMANDS for check in wrong):
+    if any(check.damage for check in wrong):
         return "damaged"
     return "failed" if wrong else "ok"
 
@@ -155,6 +204,8 @@ def text(found: Verified) -> Iterator[str]:
     """Yield *found* as lines, a check a line, the verdict last."""
     for check in found.checks:
         yield f"{check.name:<9} {'ok' if check.ok else 'WRONG':<6} {_line(check.detail)}"
+    for what in found.unchecked:
+        yield f"{'unchecked':<9} {'-':<6} {_line(what)}"
     at = f"{found.head.seq}:{found.head.hash}"
     yield f"{'verdict':<9} {found.verdict:<6} {'verified up to' if found.verdict == 'damaged' else 'head'} {at}"
 

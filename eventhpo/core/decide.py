@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from eventhpo.core import actions, budget, ending, outcome, points
 from eventhpo.core.events import BudgetUpdated, JobCreated, RequestLapsed, TrialFinished, TrialSuggested
+from eventhpo.core.job_key import job_key
 from eventhpo.core.state import Attempt, Effect, State, Trial
 
 
@@ -66,8 +67,7 @@ def blocked(attempt: Attempt, effect: Effect) -> bool:
 
 def key(state: State, trial: int, attempt: int) -> str:
     """Return the key of an intent decided now: it names the last row before it."""
-    head = state.head
-    return f"eventhpo:{state.search_id[:12]}:{head.seq}-{head.hash[:8]}:{trial}.{attempt}"
+    return job_key(state.search_id, state.head, trial, attempt)
 
 
 def _ends_at_once(state: State) -> bool:

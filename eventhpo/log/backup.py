@@ -15,14 +15,15 @@ def backup(path: Path, target: Path) -> Head:
     """Copy the log at *path* to *target*, with a head file beside it; return the copy's head.
 
     Raises:
-        Usage: there is no log, *target* exists, or its file system is shared.
-        DamagedLog: *path* is no log of eventhpo, or SQLite cannot read it.
+        Usage: there is no log, it may lack its last rows, *target* exists, or its file system is shared.
+        DamagedLog: *path* is no log of eventhpo, has lost its tail, or SQLite cannot read it.
         StorageFailed: the disk refused.
     """
+    found = head.read(path)
     with born_whole(target) as fresh:
 
         def ask(db: sqlite3.Connection) -> None:
-            chain.recognise(db, path)
+            reader.require_whole(db, path, found)
             fresh.unlink(missing_ok=True)  # of a reading that was repeated
             sql.vacuum_into(db, fresh)
 

@@ -18,7 +18,7 @@ import msgspec
 from eventhpo.core.codec import GENESIS
 from eventhpo.core.events import Head, Recorded
 from eventhpo.errors import Busy, DamagedLog, StorageFailed, Usage
-from eventhpo.log import beside, chain, head, sql
+from eventhpo.log import bare, beside, chain, head, keys, sql
 from eventhpo.log.head import HeadFile, Outside
 from eventhpo.log.sql import Row
 
@@ -31,7 +31,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """What one reading found: the rows behind `after`, and where the log ends.
 
     `outside` is the head file as it was before the reading; `contradiction` says in
-    words what is wrong if the log does not agree with it, such as a tail that is lost.
+    words what is wrong if the log does not agree with it, such as a tail that is lost,
+    and `unproven` why rows may be missing at the end although nothing contradicts that.
     """
 
     rows: list[Recorded]
@@ -39,11 +40,13 @@ class Snapshot(msgspec.Struct, frozen=True):
     search_id: str
     outside: Outside
     contradiction: str | None = None
+    unproven: str | None = None
 
 
-def read(path: Path, after: int = 0, *, verify: bool = False) -> Snapshot:
-    """Return the rows of the log at *path* behind seq *after*, with *verify* their chain checked.
+def read(path: Path, after: int = 0, *, verify: bool = True) -> Snapshot:
+    """Return the rows of the log at *path* after seq *after*, their chain and their keys checked.
 
+    Only a caller who has just had the whole log proven may read it without *verify*.
     A reader that follows a log calls it again with the last seq that it has.
 
     Raises:
@@ -68,11 +71,13 @@ def _snapshot(db: sqlite3.Connection, path: Path, found: HeadFile | str, after: 
     try:
         stored: Iterable[Row] = chain.stored(db, after)
         rows = chain.load(chain.verified(stored, start) if verify else stored)
+        if verify:
+            keys.require(rows, start, search_id)
     except DamagedLog as error:
         raise DamagedLog(f"{path} is damaged: {error}; see `eventhpo verify {path}`") from error
     end = Head(rows[-1].seq, rows[-1].hash) if rows else start
     outside = head.of_search(found, search_id)
-    return Snapshot(rows, end, search_id, outside, contradiction(db, outside, end))
+    return Snapshot(rows, end, search_id, outside, contradiction(db, outside, end), bare.unproven(path, outside))
 
 
 def _start(db: sqlite3.Connection, path: Path, after: int) -> Head:
@@ -90,6 +95,25 @@ def contradiction(db: sqlite3.Connection, outside: Outside, end: Head) -> str | 
         return None
     row = sql.row_at(db, outside.head.seq)
     return head.contradiction(outside.head, end, None if row is None else row[7])
+
+
+def require_whole(db: sqlite3.Connection, path: Path, found: HeadFile | str) -> None:
+    """Return if nothing says that the log in *db* lacks its last rows; *found* is its head file, read before it.
+
+    Whatever gives a log a new head file asks first: a lost tail would be forgotten with the old one.
+
+    Raises:
+        DamagedLog: it is no log of eventhpo, or has lost its tail.
+        Usage: it may be a copy that lacks its last rows.
+    """
+    chain.recognise(db, path)
+    outside = head.of_search(found, chain.search_of(db, path).search_id)
+    bare.require_proven(path, outside)
+    end = sql.head(db)
+    wrong = None if end is None else contradiction(db, outside, end)
+    if wrong is not None:
+        hint = bare.hint(path) or f"; copy what is left with `eventhpo salvage {path} TARGET`"
+        raise DamagedLog(f"{path}: {wrong}{hint}")
 
 
 # ---------------------------------------------------------------- how the file is opened

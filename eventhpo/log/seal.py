@@ -11,7 +11,7 @@ from pathlib import Path
 
 from eventhpo.errors import StorageFailed
 from eventhpo.log import beside, chain, filesystem, head, lease, sql
-from eventhpo.log.reader import consult
+from eventhpo.log.reader import consult, require_whole
 
 PATIENCE = 1.0  # seconds; a reader that stays longer is not worth waiting for
 _PAUSE = 0.01
@@ -43,11 +43,12 @@ def seal(path: Path) -> bool:
 
     Raises:
         Busy: a controller holds it.
-        DamagedLog: it is no log of eventhpo.
+        DamagedLog: it is no log of eventhpo, or has lost its tail.
         StorageFailed: the database refused.
-        Usage: there is no such file, or it lies on a shared file system.
+        Usage: there is no such file, it may lack its last rows, or it lies on a shared file system.
     """
-    consult(path, lambda db: chain.recognise(db, path))  # before a lock file is made beside something else
+    found = head.read(path)
+    consult(path, lambda db: require_whole(db, path, found))  # before a lock file is made beside something else
     filesystem.refuse_shared(path)
     held = lease.acquire(path, lease.Holder(socket.gethostname(), os.getpid()))
     try:

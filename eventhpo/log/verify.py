@@ -11,9 +11,12 @@ import msgspec
 from eventhpo.core.codec import GENESIS
 from eventhpo.core.events import Head, Recorded, SearchCreated
 from eventhpo.errors import DamagedLog
-from eventhpo.log import chain, head, reader, sql
+from eventhpo.log import bare, beside, chain, head, keys, reader, sql
 from eventhpo.log.head import HeadFile
 from eventhpo.log.sql import Row
+
+# Checks that fail on a log which is whole in itself: what was asked for, and what lies next to it.
+FINDINGS = frozenset({"expected", "decide", "wal", "reports"})
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -22,6 +25,11 @@ class Check(msgspec.Struct, frozen=True):
     name: str
     ok: bool
     detail: str
+
+    @property
+    def damage(self) -> bool:
+        """Whether it says that the log is damaged."""
+        return not self.ok and self.name not in FINDINGS
 
 
 class Verification(msgspec.Struct, frozen=True):
@@ -38,7 +46,7 @@ class Verification(msgspec.Struct, frozen=True):
 
 
 def verify(path: Path, expect: Head | None = None) -> list[Check]:
-    """Return the checks of `examine`: file, chain, decode, head and, with *expect*, expected.
+    """Return the checks of `examine`: file, chain, decode, keys, head, wal and, with *expect*, expected.
 
     Raises:
         Usage: there is no such file.
@@ -67,7 +75,7 @@ def _examine(db: sqlite3.Connection, path: Path, found: HeadFile | str, expect: 
     file = _file(db, path)
     proven = _Prefix(db)
     rows, decode = _decode(proven)
-    checks = [file, proven.check(), decode, _head(found, proven, rows)]
+    checks = [file, proven.check(), decode, _keys(rows), _head(found, proven, rows, path), _wal(found, rows, path)]
     if expect is not None:
         checks.append(_expected(expect, proven))
     return Verification(checks, proven.head, rows)
@@ -141,16 +149,43 @@ def _decode(rows: Iterable[Row]) -> tuple[list[Recorded], Check]:
     return known, Check("decode", True, f"{len(known)} events")
 
 
-def _head(found: HeadFile | str, proven: _Prefix, rows: list[Recorded]) -> Check:
+def _search_id(rows: list[Recorded]) -> str | None:
     first = rows[0].event if rows else None
-    if not isinstance(first, SearchCreated):
+    return first.search_id if isinstance(first, SearchCreated) else None
+
+
+def _keys(rows: list[Recorded]) -> Check:
+    search_id = _search_id(rows)
+    if search_id is None:
+        return Check("keys", False, "the log does not say which search it is")
+    try:
+        intents = keys.require(rows, GENESIS, search_id)
+    except DamagedLog as error:
+        return Check("keys", False, str(error))
+    return Check("keys", True, f"each of {intents} intents names the row before it")
+
+
+def _wal(found: HeadFile | str, rows: list[Recorded], path: Path) -> Check:
+    outside = head.of_search(found, _search_id(rows) or "")
+    if (why := bare.unproven(path, outside)) is not None:
+        return Check("wal", False, f"{why}; {bare.way_on(path)}")
+    if bare.lacks_wal(path):
+        return Check("wal", True, "the log was not put to rest, and the head file says that its rows are there")
+    return Check("wal", True, "read with the log" if beside.wal(path).exists() else "none: the log is at rest")
+
+
+def _head(found: HeadFile | str, proven: _Prefix, rows: list[Recorded], path: Path) -> Check:
+    search_id = _search_id(rows)
+    if search_id is None:
         return Check("head", False, "the log does not say which search it is")
-    outside = head.of_search(found, first.search_id)
+    outside = head.of_search(found, search_id)
     if outside.head is None:
         return Check("head", True, f"{outside.why}: whether the log lost its tail cannot be told")
     seq = outside.head.seq
     there = proven.hashes[seq] if seq <= proven.head.seq else None
     wrong = head.contradiction(outside.head, proven.head, there)
+    if wrong is not None and seq > proven.head.seq:
+        wrong += bare.hint(path)
     return Check("head", wrong is None, wrong or f"the head file names seq {seq}, {proven.head.seq - seq} behind")
 
 

@@ -12,7 +12,7 @@ import msgspec
 from eventhpo.core.codec import GENESIS
 from eventhpo.core.events import ControllerStarted, Event, Head, Recorded
 from eventhpo.errors import Busy, DamagedLog, StorageFailed
-from eventhpo.log import beside, chain, filesystem, head, sql
+from eventhpo.log import bare, beside, chain, filesystem, head, keys, sql
 from eventhpo.log import lease as leases
 from eventhpo.log.append import Writer
 from eventhpo.log.lease import Holder, Lease
@@ -43,10 +43,11 @@ def open_writer(
         Busy: somebody holds the log, or is frozen inside a transaction.
         DamagedLog: the file is no log, its chain is broken, or its tail is lost.
         StorageFailed: the database refused.
-        Usage: there is no such file, it lies on a shared file system, or its name cannot be that of a log.
+        Usage: there is no such file, it may lack its last rows, it lies on a shared file system, or its name
+            cannot be that of a log.
     """
     beside.refuse_name(path)
-    consult(path, lambda db: chain.recognise(db, path))  # before a lock file is made beside something else
+    _require_log(path)  # before a lock file is made beside something else
     filesystem.refuse_shared(path)
     who = Holder(started.host, started.pid)
     with contextlib.ExitStack() as undo:
@@ -54,9 +55,10 @@ def open_writer(
             lease = _lease(path, who, take_over)
             if lease is not None:
                 undo.callback(lease.release)
+            missing_wal = bare.hint(path)  # before SQLite makes one
             db = _open(path)
             undo.callback(db.close)
-            rows = _verified(db, path)
+            rows = _verified(db, path, missing_wal)
             if lease is None:
                 lease = leases.take_over(path, who)
                 undo.callback(lease.release)
@@ -68,6 +70,17 @@ def open_writer(
             raise StorageFailed(f"{path} cannot be opened for writing ({error}); it can still be read") from error
         undo.pop_all()
     return writer, rows
+
+
+def _require_log(path: Path) -> None:
+    """Return if a log lies at *path*, and nothing says that it is a copy without its last rows."""
+    found = head.read(path)
+
+    def ask(db: sqlite3.Connection) -> None:
+        chain.recognise(db, path)
+        bare.require_proven(path, head.of_search(found, chain.search_of(db, path).search_id))
+
+    consult(path, ask)
 
 
 def _lease(path: Path, who: Holder, take_over: bool) -> Lease | None:
@@ -98,11 +111,12 @@ def _require_wal(path: Path, mode: str) -> None:
         raise StorageFailed(f"{path} cannot be written: SQLite offers journal mode {mode} there and not wal")
 
 
-def _verified(db: sqlite3.Connection, path: Path) -> list[Recorded]:
+def _verified(db: sqlite3.Connection, path: Path, missing_wal: str) -> list[Recorded]:
     outside = head.read(path)
     search_id = chain.search_of(db, path).search_id
     try:
         rows = chain.load(chain.verified(chain.stored(db, 0), GENESIS))
+        keys.require(rows, GENESIS, search_id)
     except DamagedLog as error:
         raise DamagedLog(f"{path} is damaged: {error}; see `eventhpo verify {path}`") from error
     named = head.of_search(outside, search_id).head
@@ -110,7 +124,8 @@ def _verified(db: sqlite3.Connection, path: Path) -> list[Recorded]:
         there = rows[named.seq - 1].hash if named.seq <= len(rows) else None
         wrong = head.contradiction(named, _end(rows), there)
         if wrong is not None:
-            raise DamagedLog(f"{path}: {wrong}; copy what is left with `eventhpo salvage {path} TARGET`")
+            hint = missing_wal or f"; copy what is left with `eventhpo salvage {path} TARGET`"
+            raise DamagedLog(f"{path}: {wrong}{hint}")
     return rows
 
 

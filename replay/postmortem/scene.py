@@ -11,7 +11,6 @@ from eventhpo.errors import StorageFailed
 from eventhpo.log import beside, lease
 from eventhpo.log.lease import Holder
 
-_MODES = 18  # offset of the two bytes of SQLite's header that name the journal mode: 1 rollback, 2 write-ahead
 FULL = 1 << 20  # bytes; a controller needs more than that for its next transactions
 
 
@@ -46,11 +45,7 @@ def look(log: Path) -> Scene:
 
 
 def _at_rest(log: Path) -> bool:
-    if not log.is_file():
-        return True
-    with log.open("rb") as file:
-        header = file.read(_MODES + 2)
-    return header[_MODES:] == b"\x01\x01"
+    return not log.is_file() or not beside.in_wal_mode(log)
 
 
 def _free(log: Path) -> int:

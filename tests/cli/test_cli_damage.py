@@ -144,17 +144,28 @@ def test_a_row_that_does_not_fit_those_before_it_is_found_by_the_fold(log):
     assert checks["verdict"] == "damaged"
 
 
-def test_a_changed_value_is_found_by_the_chain_and_not_by_status(log):
+@pytest.mark.parametrize("words", [*READING, *WRITING, ("resume", "--total-max-jobs", "20")], ids=" ".join)
+def test_a_changed_value_is_shown_by_nobody_as_the_truth(log, words):
     seq = next(row.seq for row in reader.read(log).rows if type(row.event).__name__ == "MetricObserved")
     body = reader.consult(log, lambda db: db.execute("SELECT body FROM event WHERE seq = ?", (seq,)).fetchone()[0])
     assert "0." in body
-    spoiled(log, seq, "body", body.replace("0.", "0.9", 1))
-    assert invoke("status", log).exit_code == 0
-    result = invoke("verify", log)
+    forged = body.replace("0.", "0.9", 1)
+    spoiled(log, seq, "body", forged)
+    result = call(words, log)
+    assert result.exit_code == 3, result.output
+    assert f"seq {seq}" in result.output or f"up to seq {seq - 1}" in result.output
+    if words == ("verify",):
+        assert "verified up to" in result.stdout.splitlines()[-1]
+    if words[0] in ("status", "top", "events"):
+        assert result.stdout == ""
+
+
+def test_events_that_are_followed_are_checked_against_what_was_read_before(log):
+    seq = next(row.seq for row in reader.read(log).rows if type(row.event).__name__ == "MetricObserved")
+    spoiled(log, seq, "at", 1)
+    result = invoke("events", log, "--after", seq - 1, "--follow")
     assert result.exit_code == 3
-    assert f"seq {seq}" in result.stdout
-    assert "verified up to" in result.stdout.splitlines()[-1]
-    assert invoke("resume", log, "--total-max-jobs", 20).exit_code in (2, 3)
+    assert f"seq {seq}" in result.stderr
 
 
 def test_verify_does_not_decide_again_what_is_damaged(log):

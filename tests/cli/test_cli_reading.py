@@ -35,6 +35,7 @@ from eventhpo.testing.simulated import Script
 from eventhpo.views import lines
 from eventhpo.views.spent import spent
 from tests.cli.harness import COMMAND, data, ended, invoke, simulated, small, strict
+from tests.replay.forging import changed, forged
 from tests.waiting import eventually
 
 
@@ -334,8 +335,12 @@ def test_a_stdout_that_is_closed_is_no_error(log):
 
 def test_verify_says_a_line_a_check_and_the_verdict_last(log):
     text = invoke("verify", log).stdout.splitlines()
+    names = ("file", "chain", "decode", "fold", "keys", "head", "wal")
     assert [line.split()[:2] for line in text] == [
-        [name, "ok"] for name in ("file", "chain", "decode", "fold", "head", "verdict")
+        *([name, "ok"] for name in names),
+        ["unchecked", "-"],
+        ["unchecked", "-"],
+        ["verdict", "ok"],
     ]
     head = state_of(log).head
     assert text[-1].endswith(f"{head.seq}:{head.hash}")
@@ -343,14 +348,16 @@ def test_verify_says_a_line_a_check_and_the_verdict_last(log):
 
 def test_verify_decides_every_decision_again(log):
     text = invoke("verify", log, "--decide").stdout.splitlines()
-    assert text[5].startswith("decide    ok")
+    assert [line for line in text if line.startswith("decide    ok")]
 
 
 def test_verify_names_the_first_decision_that_comes_out_otherwise(tmp_path):
-    """A log whose chain is right and whose budget is wrong: only deciding again finds it."""
+    """A log whose chain and keys are right and whose budget is wrong: only deciding again finds it."""
     source, log = tmp_path / "search.db", tmp_path / "forged.db"
     simulated(source)
-    seq = forge(source, log)
+    rows = reader.read(source).rows
+    seq = next(row.seq for row in rows if isinstance(row.event, BudgetUpdated))
+    forged(log, rows, seq, lambda event: changed(event, iterations=9))
     assert invoke("verify", log).exit_code == 0
     result = invoke("verify", log, "--decide")
     assert result.exit_code == 1
@@ -359,23 +366,6 @@ def test_verify_names_the_first_decision_that_comes_out_otherwise(tmp_path):
     assert '"iterations":9' in line
     assert "decided BudgetUpdated" in line
     assert result.stdout.splitlines()[-1].startswith("verdict   failed")
-
-
-def forge(source, log):
-    from eventhpo.core.codec import GENESIS
-    from eventhpo.core.events import Head
-    from eventhpo.log.chain import row_of
-    from eventhpo.log.create import write_log
-
-    end, rows, forged = GENESIS, [], 0
-    for row in reader.read(source).rows:
-        event = row.event
-        if isinstance(event, BudgetUpdated) and not forged:
-            event, forged = msgspec.structs.replace(event, iterations=9), row.seq
-        rows.append(row_of(event, end, row.at, row.epoch, row.cause))
-        end = Head(rows[-1][0], rows[-1][7])
-    write_log(log, rows, 1)
-    return forged
 
 
 def test_verify_checks_against_a_head_that_was_written_down(log):
@@ -391,7 +381,7 @@ def test_verify_checks_against_a_head_that_was_written_down(log):
 
 def test_verify_as_json_has_the_checks_and_the_verdict(log):
     found = data("verify", log)
-    assert [check["name"] for check in found["checks"]] == ["file", "chain", "decode", "fold", "head"]
+    assert [check["name"] for check in found["checks"]] == [*("file", "chain", "decode", "fold", "keys", "head", "wal")]
     assert found["verdict"] == "ok"
 
 

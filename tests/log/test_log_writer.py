@@ -304,7 +304,7 @@ def test_an_event_from_the_future_is_refused_by_its_seq(path, name, version):
 
 
 def test_a_row_that_is_not_what_its_hash_says_is_named(path):
-    rows = resting(path, 20)
+    resting(path, 20)
     with sqlite3.connect(path) as db:
         db.execute("DROP TRIGGER event_is_not_updated")
         db.execute("UPDATE event SET at = at + 1 WHERE seq = 9")
@@ -312,9 +312,8 @@ def test_a_row_that_is_not_what_its_hash_says_is_named(path):
 
     with pytest.raises(DamagedLog, match="hash of seq 9"):
         open_at(path)
-    assert len(read(path).rows) == len(rows)  # status and top do not verify
     with pytest.raises(DamagedLog, match="hash of seq 9"):
-        read(path, verify=True)
+        read(path)
 
 
 def test_a_log_that_lost_its_tail_is_not_written_to(path):
