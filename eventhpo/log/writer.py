@@ -12,7 +12,7 @@ import msgspec
 from eventhpo.core.codec import GENESIS
 from eventhpo.core.events import ControllerStarted, Event, Head, Recorded
 from eventhpo.errors import Busy, DamagedLog, StorageFailed
-from eventhpo.log import bare, beside, chain, filesystem, head, keys, sql
+from eventhpo.log import bare, beside, chain, filesystem, head, keys, seal, sql
 from eventhpo.log import lease as leases
 from eventhpo.log.append import Writer
 from eventhpo.log.lease import Holder, Lease
@@ -56,8 +56,13 @@ def open_writer(
             if lease is not None:
                 undo.callback(lease.release)
             missing_wal = bare.hint(path)  # before SQLite makes one
+            rested = not beside.in_wal_mode(path)
             db = _open(path)
             undo.callback(db.close)
+            if (
+                rested
+            ):  # whoever is refused leaves it so: without a head file it would look like a copy without its -wal
+                undo.callback(_rest_again, db, path)
             rows = _verified(db, path, missing_wal)
             if lease is None:
                 lease = leases.take_over(path, who)
@@ -104,6 +109,11 @@ def _open(path: Path) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _rest_again(db: sqlite3.Connection, path: Path) -> None:
+    db.rollback()
+    seal.come_to_rest(db, path.resolve())
 
 
 def _require_wal(path: Path, mode: str) -> None:

@@ -129,11 +129,18 @@ def test_a_history_that_was_rewritten_with_chain_and_head_is_found_by_the_keys(
         assert "rewritten" in result.output
 
 
-def test_a_point_that_was_rewritten_with_the_keys_too_is_found_by_the_report_files(log: Path) -> None:
-    row = first_of(log, MetricObserved)
+def test_a_history_that_was_rewritten_with_the_keys_too_is_found_by_the_job_folders(log: Path) -> None:
+    row = first_of(log, ControllerStarted)
+    rewritten(log, row.seq, lambda event: changed(event, host="another"), keys=True)
+    assert invoke("verify", log).exit_code == 3
+    assert not checks(log)["jobs"][0]
+
+
+def test_a_point_after_the_last_intent_is_found_by_the_report_files(log: Path) -> None:
+    row = next(row for row in reversed(read(log).rows) if isinstance(row.event, MetricObserved))
     assert isinstance(row.event, MetricObserved)
     values = (0.999, *row.event.values[1:])
-    rewritten(log, row.seq, lambda event: changed(event, values=values), keys=True)
+    rewritten(log, row.seq, lambda event: changed(event, values=values))
     result = invoke("verify", log)
     assert result.exit_code == 1, result.output
     ok, detail = checks(log)["reports"]

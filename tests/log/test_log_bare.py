@@ -7,9 +7,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from log_samples import SEARCH_ID, append, head_of, killed, open_at, resting
+from log_samples import AT, SEARCH_ID, append, controller_started, head_of, killed, open_at, resting
 
-from eventhpo.core.events import Head
+from eventhpo.core.events import Event, Head
 from eventhpo.errors import DamagedLog, Usage
 from eventhpo.log import beside, head
 from eventhpo.log.backup import backup
@@ -17,6 +17,7 @@ from eventhpo.log.reader import read
 from eventhpo.log.salvage import salvage
 from eventhpo.log.seal import seal
 from eventhpo.log.verify import FINDINGS, examine, verify
+from eventhpo.log.writer import open_writer
 
 KILLED = "writer, _ = open_at(path)\nappend(writer, 20)\n"
 
@@ -137,3 +138,17 @@ def test_a_log_that_lost_its_tail_gets_no_new_head_by_a_backup_or_a_seal(path: P
         with pytest.raises(DamagedLog, match="lost its tail"):
             act(path)
     assert wrong(path).keys() == {"head"}
+
+
+def test_a_start_that_is_refused_leaves_a_log_at_rest_as_it_was(path: Path) -> None:
+    resting(path)
+    beside.head(path).unlink()
+
+    def refuse(rows: object) -> list[Event]:
+        raise Usage("not now")
+
+    with pytest.raises(Usage, match="not now"):
+        open_writer(path, controller_started(), AT, check=refuse)
+    assert not beside.in_wal_mode(path)
+    assert wrong(path) == {}
+    open_at(path)[0].close()
