@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from eventhpo.asking.asker import Asker
 from eventhpo.asking.fingerprint import fingerprint
@@ -79,6 +79,13 @@ class Requests(Protocol):
         ...
 
 
+Tell: TypeAlias = Callable[[Sequence[Recorded], State], None]  # of rows that were committed, and the state after them
+
+
+def tell_nobody(rows: Sequence[Recorded], state: State) -> None:
+    """Tell nobody of *rows*."""
+
+
 SOON = 1.0  # seconds between two looks at what seems to be due by the door's clock
 
 
@@ -105,7 +112,7 @@ class Controller:
         clock: Clock,
         *,
         requests: Requests | None = None,
-        tell: Callable[[Recorded, State], None] = lambda row, state: None,
+        tell: Tell = tell_nobody,
         own: Own = NOTHING,
     ) -> None:
         self.state = state
@@ -255,8 +262,8 @@ class Controller:
         """Write what was recorded, then tell of it."""
         self._log.commit()
         told, self._untold = self._untold, []
-        for row in told:
-            self._tell(row, self.state)
+        if told:
+            self._tell(told, self.state)
 
     def _take_requests(self) -> bool:
         """Record what others ask, commit it, and let them know; whether there was anything."""
@@ -301,7 +308,7 @@ def opened(
     before: Callable[[State, Sequence[Recorded]], Sequence[Event]] = nothing_before,
     wrap: Callable[[Log], Log] = lambda log: log,
     requests: Requests | None = None,
-    tell: Callable[[Recorded, State], None] = lambda row, state: None,
+    tell: Tell = tell_nobody,
     make: type[Controller] = Controller,
     own: Own = NOTHING,
 ) -> Iterator[Controller]:
@@ -330,7 +337,8 @@ def opened(
         state = evolve(state, start)
         for row in inputs:
             state = evolve(state, row)
-            tell(row, state)
+        if inputs:
+            tell(inputs, state)
         controller = make(held, state, jobs_for(state), clock, requests=requests, tell=tell, own=own)
         yield controller
     except BaseException:

@@ -194,7 +194,7 @@ class _Collector:
                 finish = self._steps[-1]
                 self._steps[-1] = msgspec.structs.replace(finish, rank=steps.ranked(state, trial))
             case event:
-                said = steps.said(state, event)
+                said = steps.said(state, event) or steps.unused_begins(state, row)
                 if said is not None:
                     attempt: int = getattr(event, "attempt", 0)
                     self._steps.append(Happened(seq=row.seq, event=type(event).__name__, attempt=attempt, said=said))

@@ -120,7 +120,7 @@ class Launch(Step, frozen=True, kw_only=True, tag="launched"):
     workers: int
     busy: tuple[Busy, ...]
     budget: Iterations | None  # None where iterations are not counted
-    trials: int  # so far, this one among them, imported ones aside
+    trials: int  # which one it is, counted from 1, imported ones aside
     trials_limit: int | None  # where trials are what is limited
     retry: Retry | None
 

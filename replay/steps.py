@@ -26,11 +26,13 @@ from eventhpo.core.events import (
     LaunchRequested,
     MetricObserved,
     Recorded,
+    ReportsRead,
     SearchEnding,
     StopAsked,
     TrialFinished,
 )
 from eventhpo.core.state import Attempt, Fate, State, Trial
+from eventhpo.views import reports
 from eventhpo.views.jobs import job_status
 from eventhpo.views.words import plural
 from replay.explained import (
@@ -80,7 +82,7 @@ def launch(state: State, seq: int, event: JobCreated) -> Launch:
         workers=state.limits.num_concurrent_workers,
         busy=tuple(Busy(a.slot, a.trial, a.number) for a in attempts(state) if a.live),
         budget=iterations,
-        trials=len(state.trials) - state.imported,
+        trials=event.trial + 1 - state.imported,
         trials_limit=None if iterations is not None else state.limits.total_max_jobs,
         retry=_retry(state, trial) if trial.attempts else None,
     )
@@ -237,6 +239,14 @@ def said(state: State, event: Event) -> str | None:
     return None
 
 
+def unused_begins(state: State, row: Recorded) -> str | None:
+    """Return what *row* has first of an attempt's faulty or ignored reports, None if nothing begins with it."""
+    match row.event:
+        case MetricObserved(trial=trial, attempt=number) | ReportsRead(trial=trial, attempt=number):
+            return reports.begins(state, state.attempt(trial, number), row.seq) or None
+    return None
+
+
 def _failure(state: State, event: EffectFailed) -> str:
     doubt = ", and nobody knows whether it took place" if event.in_doubt else ""
     again = "" if event.count == 1 else f" (failure {event.count} in a row)"
@@ -285,5 +295,9 @@ def notes(state: State, trial: Trial) -> Iterator[str]:
         yield f"no outcome yet: {stands}"
     if trial.source == "adopted" and not trial.attempts:
         yield "nothing of it but its number is left: it was lost with the end of the log"
+    for attempt in trial.attempts:
+        unused = reports.text(state, attempt)
+        if unused:
+            yield f"attempt {attempt.number}: {unused}"
     if not state.single:
         yield f"{plural(len(state.search.objectives), 'objective')}: nothing is pruned"

@@ -10,19 +10,17 @@ import json
 import os
 import secrets
 import shlex
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from eventhpo.asking.fingerprint import fingerprint
-from eventhpo.cli import output, progress
-from eventhpo.cli.progress import Tell
+from eventhpo.cli import output, progress, values
 from eventhpo.cli.signals import Signals
 from eventhpo.clock import SystemClock
-from eventhpo.controller import Controller, opened
-from eventhpo.core import rank
+from eventhpo.controller import Controller, Tell, opened, tell_nobody
+from eventhpo.core import ending
 from eventhpo.core.events import PointEnqueued, SearchCreated
 from eventhpo.core.spec import POLICY, LocalCommand, Scalar, Search
 from eventhpo.core.state import State
@@ -33,10 +31,7 @@ from eventhpo.log.filesystem import refuse_shared
 from eventhpo.machine import this_machine
 from eventhpo.place import Place, place_of
 from eventhpo.requests import FileRequests
-from eventhpo.views import status, top, words
-
-TAIL = 20  # lines of a failed job's output: a traceback's end
-_TAIL_BYTES = 65_536
+from eventhpo.views import conclusion, words
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -112,7 +107,7 @@ def reopen(log: Path, search: Search, first: Callable[[Controller], None], *, ta
     Raises:
         Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
     """
-    with _opened(log, place_of(search, log), lambda *_: None, take_over=take_over) as controller:
+    with _opened(log, place_of(search, log), tell_nobody, take_over=take_over) as controller:
         first(controller)
         controller.commit()
 
@@ -148,20 +143,23 @@ def conclude(log: Path, outcome: Outcome) -> int:
     if outcome.signal is not None:
         _say_both_ways_on(log, outcome)
         return outcome.signal
-    return conclude_search(log, outcome.state)
+    code = conclude_search(log, outcome.state)
+    if code and ending.to_raise(outcome.state):
+        say_way_on(log, outcome.state)
+    return code
 
 
 def conclude_search(log: Path, state: State) -> int:
     """Print the end of a search that is over; return the exit code of its command."""
-    failed = state.ending is not None and state.ending.reason == "failures"
-    if failed:
-        for text in last_output(state):
+    bad = conclusion.is_bad(state)
+    if bad:
+        for text in conclusion.last_output(state):
             output.note(text)
     if state.finished is not None and state.finished.reason == "space" and (again := _again(log, state)):
         output.note(again)
     with contextlib.suppress(BrokenPipeError):
-        output.data(ended(log, state))
-    return int(failed)
+        output.data(conclusion.ended(log, state))
+    return int(bad)
 
 
 def _again(log: Path, state: State) -> str | None:
@@ -183,17 +181,17 @@ def _typed(value: Scalar) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def ended(log: Path, state: State) -> Iterator[str]:
-    """Yield the last lines of a search: how it ended, its best trial, where the log is."""
-    why = status.ending_of(state)
-    if state.finished is not None and why is not None:
-        yield f"{state.finished.state}: {status.ending(why)}"
-    best = next(iter(rank.top(state, 1)), None)
-    if best is not None and None not in rank.values(state, best):
-        yield f"best: {top.summary(state, best)}"
+def say_way_on(log: Path, state: State) -> None:
+    """Say what lets a finished search go on: the limits to raise, or a point of somebody's own."""
+    names = ending.to_raise(state)
+    if names:
+        options = [f"{values.option(name)} N" for name in names]
+        output.note(f"the search has finished; raise what ended it: {output.command('resume', log, *options)}")
     else:
-        yield "best: no trial has a value"
-    yield f"log: {log}"
+        output.note(
+            "the search has finished: all points of its space were tried; a point of your own lets it go on: "
+            f"{output.command('enqueue', log, 'NAME=VALUE')}, then {output.command('resume', log)}"
+        )
 
 
 def _say_both_ways_on(log: Path, outcome: Outcome) -> None:
@@ -204,30 +202,3 @@ def _say_both_ways_on(log: Path, outcome: Outcome) -> None:
         f"  carry the search on:  {output.command('resume', log)}\n"
         f"  end it:               {output.command('stop', log)}"
     )
-
-
-def last_output(state: State) -> Iterator[str]:
-    """Yield the last lines of what the newest failed job printed, and where it lies."""
-    found = [t for t in state.trials if t.finished is not None and t.finished.state == "failed" and t.last is not None]
-    for trial in reversed(found):
-        path = status.output(trial.last) if trial.last is not None else None
-        if trial.finished is None or path is None:
-            continue
-        yield f"trial {trial.number} failed: {words.line(trial.finished.why)}"
-        lines = tail(Path(path))
-        last = f"the last {words.plural(len(lines), 'line')} of {path}:"
-        yield last if lines else f"it printed nothing ({path} is empty)"
-        yield from (f"  | {text}" for text in lines)
-        return
-
-
-def tail(path: Path) -> list[str]:
-    """Return the last `TAIL` lines of *path* without control characters; empty if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return []
-    return [words.line(one) for one in deque(text.splitlines(), TAIL)]

@@ -7,13 +7,14 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from eventhpo.cli import output
+from eventhpo.controller import Tell, tell_nobody
 from eventhpo.core.events import Recorded
 from eventhpo.core.state import State
-from eventhpo.views import jobs, progress, words
+from eventhpo.views import jobs, lines, words
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -22,14 +23,11 @@ if TYPE_CHECKING:
 REFRESH = 0.1  # seconds between two drawings of the table: faster than that nobody reads
 
 
-Tell: TypeAlias = Callable[[Recorded, State], None]  # of a row that was committed, and the state behind it
-
-
 @contextlib.contextmanager
 def shown(*, quiet: bool) -> Iterator[Tell]:
     """Give what tells of a run on stderr in the way that fits it."""
     if quiet:
-        yield _nothing
+        yield tell_nobody
     elif _is_live():
         with _Table() as table:
             yield table
@@ -42,15 +40,10 @@ def _is_live() -> bool:
     return sys.stderr.isatty() and not dumb and importlib.util.find_spec("rich") is not None
 
 
-def _nothing(_row: Recorded, _state: State) -> None:
-    """Tell nothing."""
-
-
-def _plain(row: Recorded, state: State) -> None:
+def _plain(rows: Sequence[Recorded], state: State) -> None:
     """Tell each decision in a line."""
-    text = progress.told(row, state)
-    if text is not None:
-        output.note(text)
+    for line in lines.lines(rows, state):
+        output.note(line.text)
 
 
 class _Table:
@@ -73,18 +66,17 @@ class _Table:
         with contextlib.suppress(OSError):
             self._live.stop()
 
-    def __call__(self, row: Recorded, state: State) -> None:
+    def __call__(self, rows: Sequence[Recorded], state: State) -> None:
         if not self._works:
             return
         try:
-            self._draw(row, state)
+            self._draw(rows, state)
         except OSError:
             self._works = False  # the terminal is gone; the search is not
 
-    def _draw(self, row: Recorded, state: State) -> None:
-        text = progress.told(row, state)
-        if text is not None:
-            self._live.console.print(text, markup=False, highlight=False)
+    def _draw(self, rows: Sequence[Recorded], state: State) -> None:
+        for line in lines.lines(rows, state):
+            self._live.console.print(line.text, markup=False, highlight=False)
         now = time.monotonic()
         if now - self._drawn >= REFRESH:
             self._drawn = now
@@ -95,7 +87,7 @@ def _table(state: State) -> Table:
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table(title=progress.footer(state), title_justify="left", box=None, pad_edge=False)
+    table = Table(title=jobs.footer(state), title_justify="left", box=None, pad_edge=False)
     names = [words.metric(o) for o in state.search.objectives]
     for head in ("slot", "trial", "status", "iteration", *names, "parameters"):
         least = None if head == "parameters" else len(head)

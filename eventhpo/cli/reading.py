@@ -126,6 +126,7 @@ def _require_whole(log: Path, snapshot: Snapshot) -> None:
 @click.option("--all-metrics", is_flag=True, help="Every series that was reported.  [default: the objective]")
 @click.option("--only-completed", is_flag=True, help="Completed trials.  [default: running and pruned ones too]")
 @click.option("--include-failed", is_flag=True, help="Failed and aborted trials too.  [default: off]")
+@click.option("--include-imported", is_flag=True, help="Trials of another study too.  [default: off]")
 @at_option
 @json_option
 def top(
@@ -135,6 +136,7 @@ def top(
     all_metrics: bool,
     only_completed: bool,
     include_failed: bool,
+    include_imported: bool,
     at: int | datetime | None,
     as_json: bool,
 ) -> None:
@@ -144,7 +146,14 @@ def top(
     """
     snapshot = reader.read(log)
     state = fold(up_to(snapshot.rows, at))
-    rows = ranking.rows(state, k, all_metrics=all_metrics, only_completed=only_completed, include_failed=include_failed)
+    rows = ranking.rows(
+        state,
+        k,
+        all_metrics=all_metrics,
+        only_completed=only_completed,
+        include_failed=include_failed,
+        include_imported=include_imported,
+    )
     output.data(output.as_json(rows) if as_json else ranking.table(state, rows))
     _require_whole(log, snapshot)
 

@@ -161,15 +161,8 @@ def _over(log: Path, state: State, changes: LimitChanges) -> int:
         if changes.given():
             raise Usage(f"{way_on}, with the new limits beside it")
         output.note(way_on)
-    elif state.finished is not None and state.finished.reason == "space":
-        output.note(
-            "the search has finished: all points of its space were tried; a point of your own lets it go on: "
-            f"{output.command('enqueue', log, 'NAME=VALUE')}, then {output.command('resume', log)}"
-        )
     else:
-        output.note(
-            f"the search has finished; new limits let it go on: {output.command('resume', log, '--total-max-jobs N')}"
-        )
+        drive.say_way_on(log, state)
     return drive.conclude_search(log, state)
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from eventhpo.ask import ask_holder
 from eventhpo.cli import drive, output, progress
-from eventhpo.cli.progress import Tell
-from eventhpo.controller import Controller
+from eventhpo.controller import Controller, Tell, tell_nobody
 from eventhpo.core.events import StopAsked
 from eventhpo.core.evolve import evolve
 from eventhpo.core.state import State
@@ -16,6 +15,7 @@ from eventhpo.errors import Busy, Usage
 from eventhpo.log import lease, reader
 from eventhpo.recorded import state_of
 from eventhpo.requests import StopRequest
+from eventhpo.views import conclusion
 
 _PAUSE = 0.1
 _ROUNDS = 5  # controllers that come and go while we try: more than that is somebody else's loop
@@ -54,7 +54,7 @@ def _ask(controller: Controller) -> None:
 
 def _over(log: Path, state: State) -> int:
     """Print the end; that a search ended by failures is no failure of `stop`."""
-    output.data(drive.ended(log, state))
+    output.data(conclusion.ended(log, state))
     return 0
 
 
@@ -83,8 +83,9 @@ def _wait(log: Path, state: State, tell: Tell) -> State:
         pause.wait(_PAUSE)
 
 
-def _newest(log: Path, state: State, tell: Tell = lambda *_: None) -> State:
-    for row in reader.read(log, state.head.seq).rows:
+def _newest(log: Path, state: State, tell: Tell = tell_nobody) -> State:
+    rows = reader.read(log, state.head.seq).rows
+    for row in rows:
         state = evolve(state, row)
-        tell(row, state)
+    tell(rows, state)
     return state

@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import math
 import struct
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from eventhpo.core.events import ExactValue
 from eventhpo.core.spec import Objective
+
+
+class Ignored(msgspec.Struct, frozen=True):
+    """A point that is not in the curve: `iteration` was reported after `after`, with another value than the curve's."""
+
+    iteration: int
+    value: float
+    after: int
 
 
 class Curve(msgspec.Struct):
@@ -24,6 +33,8 @@ class Curve(msgspec.Struct):
     reported: int = 0  # points in the log, repeats and rewinds among them
     repeats: dict[int, float] = {}  # the newest value of each iteration that was reported out of order, for people
     cut: int | None = None
+    ignored: int = 0  # points whose value the curve does not have: reported out of order, and no mere repetition
+    first_ignored: Ignored | None = None
 
     def add(self, points: Iterable[tuple[int, float]]) -> Iterator[int]:
         """Take in reported points; yield the iteration of each that the curve keeps."""
@@ -35,6 +46,23 @@ class Curve(msgspec.Struct):
                 yield iteration
             else:
                 self.repeats[iteration] = value
+                self._ignore(iteration, value)
+
+    def _ignore(self, iteration: int, value: float) -> None:
+        """Count a point that came out of order, unless the curve has this very point: then nothing is lost."""
+        if _same(self._kept(iteration), value):
+            return
+        self.ignored += 1
+        if self.first_ignored is None:
+            self.first_ignored = Ignored(iteration, value, self.iterations[-1])
+
+    def _kept(self, iteration: int) -> float | None:
+        at = bisect_left(self.iterations, iteration)
+        return self.values[at] if at < len(self.iterations) and self.iterations[at] == iteration else None
+
+    def has(self, iteration: int, value: float) -> bool:
+        """Whether this point was reported, as far as that is kept: in order, or as the newest out of order."""
+        return _same(self._kept(iteration), value) or _same(self.repeats.get(iteration), value)
 
     @property
     def highest(self) -> int | None:
@@ -49,6 +77,10 @@ class Curve(msgspec.Struct):
     def end_at(self, position: int) -> None:
         """Make the points from *position* on late; an earlier cut stays."""
         self.cut = position if self.cut is None else min(self.cut, position)
+
+
+def _same(kept: float | None, value: float) -> bool:
+    return kept is not None and (kept == value or (math.isnan(kept) and math.isnan(value)))
 
 
 def meaning(objective: Objective, values: list[float]) -> float | None:

@@ -86,6 +86,31 @@ def points_left(state: State) -> bool:
     return state.space_size is None or state.totals.tried < state.space_size
 
 
+def to_raise(state: State) -> tuple[str, ...]:
+    """Return the limits that are to be raised so that a finished search goes on: with new ones it is ended anew.
+
+    Those that hold still; where none does, the one that ended it. Nothing, if no limit lets it go on.
+    """
+    ended_at_once = _at_once(state)
+    holding: list[str] = [] if ended_at_once is None or ended_at_once.reason == "stop" else [ended_at_once.reason]
+    if _too_many_failures(state) is not None:
+        holding.append("max_failed_trials")
+    if budget.used_up(state):
+        holding.append("total_max_jobs")
+    if holding or state.finished is None or not points_left(state):
+        return tuple(holding)
+    return _ENDED_BY.get(state.finished.reason, ())
+
+
+_ENDED_BY: dict[EndReason, tuple[str, ...]] = {
+    "compute_time_limit": ("compute_time_limit",),
+    "wall_time_limit": ("wall_time_limit",),
+    "failures": ("max_failed_trials",),
+    "target_value": ("target_value",),
+    "patience": ("patience",),
+}
+
+
 def _open(state: State) -> bool:
     return any(t.finished is None or any(a.live for a in t.attempts) for t in state.active.values())
 

@@ -7,6 +7,7 @@ integer microseconds of the clock that the field names.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -83,6 +84,20 @@ class BadLine(msgspec.Struct, frozen=True, array_like=True):
 
     place: str
     why: str
+
+    @property
+    def lines(self) -> int:
+        """How many lines it stands for: the last of many in one poll counts those that are not spelled out."""
+        found = _UNSPELLED.fullmatch(self.why)
+        return 1 if found is None else int(found[1])
+
+
+def unspelled(place: str, lines: int) -> BadLine:
+    """Return what stands for so many bad lines from *place* on."""
+    return BadLine(place, f"and {lines} bad lines from here on")
+
+
+_UNSPELLED = re.compile(r"and (\d+) bad lines from here on")
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

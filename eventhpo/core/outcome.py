@@ -70,7 +70,21 @@ def _no_value(state: State, attempt: Attempt) -> str:
     found = [f"{o.title}/{o.series}" for o, _, value in triples if value is not None]
     found += [f"{name} too late, from iteration {iterations[0]} on" for name, iterations in lacking if iterations]
     found += [f"{title}/{series}" for title, series in sorted(attempt.others)]
-    return f"reported no {missing}{late}; it did report {', '.join(found) or 'nothing'}"
+    said = f"reported no {missing}{late}; it did report {', '.join(found) or 'nothing'}"
+    faults = report_faults(attempt) if state.policy >= 2 else ""  # the words are part of a decision
+    return f"{said}; {faults}" if faults else said
+
+
+def report_faults(attempt: Attempt) -> str:
+    """Return how many faults the reports of *attempt* have, and the first of them; empty if they have none."""
+    if attempt.first_bad is None:
+        return ""
+    first = f"at {attempt.first_bad.place}: {attempt.first_bad.why}"
+    return (
+        f"1 fault in its reports, {first}"
+        if attempt.bad == 1
+        else f"{attempt.bad} faults in its reports, first {first}"
+    )
 
 
 def retry_due(state: State, trial: Trial) -> bool:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from eventhpo.core.curve import worth
+from eventhpo.core.curve import meaning, worth
+from eventhpo.core.events import ImportedTrial
 from eventhpo.core.spec import Objective
 from eventhpo.core.state import State, Trial
 
 
 def values(state: State, trial: Trial) -> list[float | None]:
-    """Return each objective's value over everything that the trial's last attempt reported."""
+    """Return each objective's value over everything that the trial's last attempt reported.
+
+    That of an imported trial is what it was told, of a pruned one the meaning of its curve.
+    """
+    if trial.imported is not None:
+        return _told(state, trial.imported)
     if trial.last is None:
         return [None] * len(state.search.objectives)
     pairs = zip(state.search.objectives, trial.last.curves, strict=True)
@@ -19,16 +25,30 @@ def values(state: State, trial: Trial) -> list[float | None]:
     return [worth(objective, curve, len(curve.values), exact) for objective, curve in pairs]
 
 
+def _told(state: State, trial: ImportedTrial) -> list[float | None]:
+    if trial.values is not None:
+        return [float(v) for v in trial.values]
+    lacking: list[float | None] = [None] * len(state.search.objectives)
+    return [meaning(state.search.objectives[0], [float(v) for v in trial.reported])] if state.single else lacking
+
+
 def top(
-    state: State, k: int | None = None, *, only_completed: bool = False, include_failed: bool = False
+    state: State,
+    k: int | None = None,
+    *,
+    only_completed: bool = False,
+    include_failed: bool = False,
+    include_imported: bool = False,
 ) -> list[Trial]:
     """Return the best *k* trials, best first.
 
     Running, completed and pruned ones; failed and aborted ones only with
-    *include_failed*. By value, NaN behind every number and no value last, then by
+    *include_failed*, those of another study, which have no job here, only with
+    *include_imported*. By value, NaN behind every number and no value last, then by
     trial number; with several objectives by successive non-dominated fronts.
     """
-    trials = [t for t in state.trials if _listed(t, only_completed, include_failed)]
+    listed = (t for t in state.trials if include_imported or t.imported is None)
+    trials = [t for t in listed if _listed(t, only_completed, include_failed)]
     costs = {t.number: _costs(state, t) for t in trials}
     if state.single:
         order = sorted(trials, key=lambda t: (costs[t.number], t.number))
@@ -38,8 +58,6 @@ def top(
 
 
 def _listed(trial: Trial, only_completed: bool, include_failed: bool) -> bool:
-    if trial.source == "imported":
-        return False  # it has no job here
     state = "running" if trial.finished is None else trial.finished.state
     if only_completed:
         return state == "completed"

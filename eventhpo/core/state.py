@@ -15,6 +15,7 @@ from eventhpo.core.codec import GENESIS
 from eventhpo.core.curve import Curve
 from eventhpo.core.events import (
     Attr,
+    BadLine,
     Head,
     ImportedTrial,
     JobEnded,
@@ -66,7 +67,10 @@ class Attempt(msgspec.Struct):
     judged: int = 0  # points of the curve that have a verdict, or came before verdicts begin
     attrs: list[Attr] = []  # what the pruner wrote
     others: dict[tuple[str, str], OtherSeries] = {}
-    bad: int = 0  # reports that could not be read
+    bad: int = 0  # lines of its reports that could not be read
+    first_bad: BadLine | None = None
+    bad_since: int | None = None  # seq of the row that has the first of them
+    ignored_since: int | None = None  # seq of the row that has the first point that no curve took
     fate: Fate | None = None  # settled before its end
     fate_why: str = ""  # in words of whoever asked for it
     closed: bool = False  # its unjudged points stay unjudged
@@ -109,6 +113,11 @@ class Attempt(msgspec.Struct):
         """How many objective points of it are in the log."""
         return sum(c.reported for c in self.curves)
 
+    @property
+    def ignored(self) -> int:
+        """How many points of it no curve took, although they say something else."""
+        return sum(c.ignored for c in self.curves)
+
     def end_curves(self) -> None:
         """Make all that it reports from here on late; an earlier cut stays."""
         for curve in self.curves:
@@ -129,6 +138,7 @@ class Trial(msgspec.Struct):
     request: str | None = None  # of the caller who asked for it
     extras: JobExtras | None = None  # what that caller wants of its job
     imported: ImportedTrial | None = None
+    was_best: bool = False  # better than all trials that had completed before it, single objective
 
     @property
     def last(self) -> Attempt | None:

@@ -3,6 +3,9 @@
 The cursor is a byte offset in the file, and all that is remembered of it. It
 stands behind a newline, but for one case: in the midst of a line that is too
 long to be a report, whose rest is skipped without another word.
+
+Reports are appended. A file that is not the one that was read (`_rewritten`) is a
+fault that is told, and is read again from its start.
 """
 
 from __future__ import annotations
@@ -10,11 +13,13 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, NoReturn, TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from eventhpo.core.events import BadLine, OtherSeries
+from eventhpo.core import curve
+from eventhpo.core.events import BadLine, OtherSeries, unspelled
 from eventhpo.core.spec import Objective, to_num
 from eventhpo.jobs.protocol import POINTS, Curve
 
@@ -26,6 +31,11 @@ SPELLED = 20  # bad lines of a poll that are told one by one
 BIGGEST = 2**63 - 1  # what SQLite and Optuna take as an integer
 
 _NAMED = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_LAST = 16_384  # bytes at the end of a file that hold its last line, unless its names are all escapes
+_KEYS = 5  # keys of a line that are named where one is missing: a report needs four
+
+# What programs print for a number that JSON cannot carry: Python nan and inf, json.dumps NaN and Infinity, C -nan.
+_BARE = re.compile(rb'("value"\s*:\s*)([+-]?)(nan|inf|infinity)(?=\s*[,}])', re.IGNORECASE)
 
 
 class Point(NamedTuple):
@@ -71,7 +81,7 @@ def parse(line: bytes) -> Report:
         NotAReport: it is none; nothing is guessed.
     """
     try:
-        found = _JSON.decode(line.decode("utf-8"))
+        found = _JSON.decode(_BARE.sub(_literal, line).decode("utf-8"))
     except UnicodeDecodeError:
         raise NotAReport("not UTF-8") from None
     except RecursionError:
@@ -94,16 +104,23 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _no_literal(name: str) -> NoReturn:
-    raise NotAReport(f'{name} is not JSON; write "nan", "inf" or "-inf"')
+class _Literal(float):
+    """A number that JSON has no word for, as `json.dumps` of Python writes it."""
 
 
-_JSON = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_literal)
+def _literal(found: re.Match[bytes]) -> bytes:
+    """Return a bare `nan` or `inf` as Python's decoder knows it; a NaN has no sign."""
+    key, sign, word = found.groups()
+    return bytes(key) + (b"NaN" if word.lower() == b"nan" else sign.replace(b"+", b"") + b"Infinity")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_Literal)
 
 
 def _get(found: dict[str, object], key: str) -> object:
     if key not in found:
-        raise NotAReport(f"{key} is missing")
+        there = [name[:40] for name in list(found)[:_KEYS]]
+        raise NotAReport(f"{key} is missing; there is {', '.join(there) or 'nothing'}")
     return found[key]
 
 
@@ -131,6 +148,8 @@ def _value(found: dict[str, object]) -> float:
     value = _get(found, "value")
     if isinstance(value, str) and value in _NAMED:
         return _NAMED[value]
+    if isinstance(value, _Literal):
+        return float(value)
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise NotAReport('value is neither a number nor "nan", "inf", "-inf"')
     try:
@@ -228,7 +247,7 @@ class _Tally:
 
     def batch(self, to: int, more: bool) -> Batch:
         if self._unspelled:
-            self._bad[-1] = BadLine(self._bad[-1].place, f"and {self._unspelled} bad lines from here on")
+            self._bad[-1] = unspelled(self._bad[-1].place, self._unspelled)
         curves = (
             Curve(title, series, tuple(iterations), tuple(values))
             for (title, series), (iterations, values) in self._curves.items()
@@ -246,24 +265,77 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def read(path: Path, cursor: int, objectives: Sequence[Objective], *, fresh: bool, final: bool) -> Batch:
+def read(
+    path: Path,
+    cursor: int,
+    objectives: Sequence[Objective],
+    *,
+    fresh: bool,
+    final: bool,
+    known: Sequence[curve.Curve] = (),
+) -> Batch:
     """Return what stands behind *cursor*, up to the last newline; the same cursor gets the same, or more.
 
     *fresh*: no objective point was read before. *final*: nobody writes any more, so
-    what stands behind the last newline is a line too.
+    what stands behind the last newline is a line too. *known*: the curves of the
+    objectives as the log has them, of an attempt that nobody took for lost.
     """
     size = size_of(path)
-    if size == cursor or (size < cursor and not final):  # most jobs in most polls
+    if size == cursor and not (final and known):  # most jobs in most polls
         return Batch(cursor)
     tally = _Tally(path.name, objectives, fresh)
-    if size < cursor:
-        tally.bad(size, f"the file was cut or replaced: {cursor} bytes of it had been read")
+    why = _rewritten(path, size, cursor, objectives, known)
+    if why:
+        tally.bad(min(size, cursor), f"{why}: {cursor} bytes of it had been read; it is read again from its start")
+        cursor = 0
+    if size == cursor:
         return tally.batch(cursor, False)
     start = max(cursor - 1, 0)  # one byte before tells whether the cursor stands inside a line
     data = _bytes(path, start, min(size, cursor + PER_POLL) - start)
     at_end = start + len(data) >= size
     used = _lines(data, start, cursor, tally, final=final and at_end)
     return tally.batch(start + used, more=not at_end or _has_line(data, used, final=final))
+
+
+def _rewritten(
+    path: Path, size: int, cursor: int, objectives: Sequence[Objective], known: Sequence[curve.Curve]
+) -> str:
+    """Return how it shows that *path* is not the file that was read to *cursor*; empty if nothing tells.
+
+    It is shorter; or the cursor is inside a line that is no long one; or, where nothing
+    was added, its last line is a point that the log does not have.
+    """
+    if size < cursor:
+        return "the file was cut or replaced"
+    if cursor and known:
+        anew = _cuts_a_line(path, cursor) if size > cursor else _ends_with_news(path, size, objectives, known)
+        return "the file was written anew" if anew else ""
+    return ""
+
+
+def _cuts_a_line(path: Path, cursor: int) -> bool:
+    """Whether *cursor* is inside a line of at most `LONGEST` bytes: no reader stops there."""
+    if _bytes(path, cursor - 1, 1) == b"\n":
+        return False
+    start = max(cursor - LONGEST - 1, 0)
+    before = _bytes(path, start, cursor - start)
+    return len(before) <= LONGEST or b"\n" in before
+
+
+def _ends_with_news(path: Path, size: int, objectives: Sequence[Objective], known: Sequence[curve.Curve]) -> bool:
+    """Whether the last line of *path* is a point of an objective that its curve has nowhere."""
+    start = max(size - _LAST, 0)
+    lines = _bytes(path, start, size - start).split(b"\n")
+    if len(lines) == 1 and start:  # a long one: its beginning is not here
+        return False
+    try:
+        last = parse(next((line for line in reversed(lines) if line.strip()), b""))
+    except NotAReport:
+        return False
+    return isinstance(last, Point) and any(
+        (o.title, o.series) == (last.title, last.series) and not one.has(last.iteration, last.value)
+        for o, one in zip(objectives, known, strict=True)
+    )
 
 
 def _has_line(data: bytes, used: int, *, final: bool) -> bool:

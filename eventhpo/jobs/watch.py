@@ -122,7 +122,8 @@ class Watch:
     def _tell(self, look: Look, objectives: Sequence[Objective]) -> Seen:
         job, ticket = look.job, look.ticket
         started = ticket is not None and ticket.never is None and not job.started and ticket.at > 0
-        batch = read(look.folder.reports, job.cursor, objectives, fresh=job.points == 0, final=look.over)
+        known = () if job.lost else job.known
+        batch = read(look.folder.reports, job.cursor, objectives, fresh=job.points == 0, final=look.over, known=known)
         return Seen(
             trial=job.trial,
             attempt=job.attempt,

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from eventhpo.asking.own import Own
 from eventhpo.clock import SystemClock
-from eventhpo.controller import Controller, Requests, opened
+from eventhpo.controller import Controller, Requests, Tell, opened
 from eventhpo.core import actions
 from eventhpo.core.events import DrivenByHand, Event, Recorded, StopAsked
 from eventhpo.core.state import State
@@ -73,7 +73,7 @@ class Driver:
         files: Requests,
         take_over: bool,
         prepare: Callable[[Controller], None],
-        tell: Callable[[Recorded, State], None],
+        tell: Tell,
         left: Callable[[], None],
         own: Own,
     ) -> None:
@@ -154,8 +154,8 @@ class Driver:
             self._stopped = False
         return self._controller
 
-    def _told(self, row: Recorded, state: State) -> None:
-        self._tell(row, state)
+    def _told(self, rows: Sequence[Recorded], state: State) -> None:
+        self._tell(rows, state)
         with self._news:
             self._news.notify_all()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -9,9 +11,14 @@ from optuna.trial import FrozenTrial, TrialState
 from eventhpo.core import points
 from eventhpo.core.events import ImportedTrial, TrialsImported
 from eventhpo.core.ranges import full_name
+from eventhpo.core.space import is_whole, job_names, parameter_sets, single_ranges
 from eventhpo.core.spec import Scalar, Search, to_num
 from eventhpo.core.state import State
 from eventhpo.errors import Usage
+from eventhpo.views import words
+
+_ARGUMENT = "continue_previous_study"
+_NAMED = 20  # names that are told one by one
 
 
 def imported(study: Any, search: Search) -> TrialsImported:
@@ -30,6 +37,46 @@ def imported(study: Any, search: Search) -> TrialsImported:
         raise Usage(f"continue_previous_study has the directions {theirs}, the objective {ours}")
     done = (t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED))
     return TrialsImported(study=str(name), trials=tuple(_trial(t, search) for t in done))
+
+
+def told(event: TrialsImported, search: Search) -> tuple[str, list[str]]:
+    """Return how many trials of a study a new search takes over, and what of them no sampler will see.
+
+    A sampler knows of a trial what lies in the space: a value outside of it, or a name
+    that the space does not have, is no part of its point.
+    """
+    whole = sum(is_whole(search.space, one.point) for one in event.trials)
+    count = words.plural(len(event.trials), "completed or pruned trial")
+    head = f"{_ARGUMENT}: {count} of {words.line(event.study)}, {whole} with a value in the space for each name"
+    lost = (*_lacking(event, search), *_outside_sets(event, search), *_foreign(event, search))
+    return head, [f"{_ARGUMENT}: {text}" for text in lost]
+
+
+def _lacking(event: TrialsImported, search: Search) -> Iterator[str]:
+    for p in single_ranges(search.space):
+        without = sum(p.name not in one.params for one in event.trials)
+        outside = [one.params[p.name] for one in event.trials if p.name in one.params and p.name not in one.point]
+        if without:
+            yield f"{without} of {len(event.trials)} trials have no {p.name}"
+        if outside:
+            have = "trial has" if len(outside) == 1 else "trials have"
+            yield f"{len(outside)} {have} a {p.name} that is not in the space, as {words.scalar(outside[0])}"
+
+
+def _outside_sets(event: TrialsImported, search: Search) -> Iterator[str]:
+    for p in parameter_sets(search.space):
+        outside = sum(p.name not in one.point for one in event.trials)
+        if outside:
+            yield f"{words.plural(outside, 'trial')} of no set of {p.name}"
+
+
+def _foreign(event: TrialsImported, search: Search) -> Iterator[str]:
+    names = set(job_names(search.space))
+    counts = Counter(name for one in event.trials for name in one.params if name not in names)
+    for name, count in sorted(counts.items())[:_NAMED]:
+        yield f"{words.line(name)}, of {words.plural(count, 'trial')}, is not in the space"
+    if len(counts) > _NAMED:
+        yield f"{len(counts) - _NAMED} more names are not in the space"
 
 
 def parted(state: State, study: Any) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Lock
@@ -13,7 +14,8 @@ from eventhpo.asking.fingerprint import fingerprint
 from eventhpo.clearml.launch import Labels
 from eventhpo.clock import SystemClock
 from eventhpo.controller import Controller
-from eventhpo.core.events import Event, LimitsChanged, OptimizerTaskSet, Recorded, SearchCreated, TrialSuggested
+from eventhpo.core import ending
+from eventhpo.core.events import Event, LimitsChanged, OptimizerTaskSet, Recorded, SearchCreated
 from eventhpo.core.spec import POLICY, Limits
 from eventhpo.core.state import State
 from eventhpo.errors import Usage
@@ -24,8 +26,10 @@ from eventhpo.optimizer.driver import Driver
 from eventhpo.optimizer.reading import Reading
 from eventhpo.place import Place, place_of
 from eventhpo.requests import FileRequests
+from eventhpo.views import conclusion, lines
 
 logger = logging.getLogger("eventhpo.optimizer")
+told = logging.getLogger("eventhpo")  # what `eventhpo run` prints
 
 _TWO_ANSWERS = (
     "%s (event %d): two copies of your sampler or pruner, seeded alike and asked the same, gave two answers. The first "
@@ -93,7 +97,12 @@ class Recording(Reading):
         event = SearchCreated(search_id=secrets.token_hex(16), search=search, policy=POLICY, fingerprint=fingerprint())
         inputs: list[Event] = []
         if self._previous is not None:
-            inputs.append(importing.imported(self._previous, self._asked.search))
+            study = importing.imported(self._previous, self._asked.search)
+            inputs.append(study)
+            head, lost = importing.told(study, self._asked.search)
+            told.info("%s", head)
+            for text in lost:
+                told.warning("%s", text)
         create(self.log, event, SystemClock().now(), inputs)
         logger.info("this search is recorded in %s; the same script with the same log carries it on", self.log)
 
@@ -128,13 +137,41 @@ class Recording(Reading):
             controller.record(
                 OptimizerTaskSet(task_id=str(task), name=str(getattr(self._optimizer_task, "name", ""))), None
             )
+        self._say_if_over(controller.state)
 
-    def _told(self, row: Recorded, state: State) -> None:
-        if isinstance(row.event, TrialSuggested):
-            logger.info("trial %d: %s", row.event.trial, row.event.params)
-        if getattr(row.event, "not_again", None) and not self._warned:
-            self._warned = True
-            logger.warning(_TWO_ANSWERS, type(row.event).__name__, row.seq)
+    def _say_if_over(self, state: State) -> None:
+        """Log that nothing runs, and what lets the search go on, if it is over."""
+        if state.finished is None:
+            return
+        if state.finished.state == "stopped":
+            told.warning(
+                "%s: this search was stopped, and nothing runs; to go on with it: eventhpo resume %s --reopen",
+                self.log,
+                shlex.quote(str(self.log)),
+            )
+            return
+        names = ending.to_raise(state)
+        way_on = f"raise {' and '.join(names)}" if names else "all points of its space were tried; enqueue one"
+        told.info("%s: this search has finished, and nothing runs; to go on with it: %s", self.log, way_on)
+
+    def _conclude(self) -> None:
+        """Let go of the log; log how the search came out, if it is over."""
+        self._close()
+        state = self._read(lambda state: state)
+        if state is None or state.finished is None:
+            return
+        bad = conclusion.is_bad(state)
+        for text in (*(conclusion.last_output(state) if bad else ()), *conclusion.ended(self.log, state)):
+            told.log(logging.WARNING if bad else logging.INFO, "%s", text)
+
+    def _told(self, rows: Sequence[Recorded], state: State) -> None:
+        """Log what `eventhpo run` shows."""
+        for line in lines.lines(rows, state):
+            told.log(logging.WARNING if line.warns else logging.INFO, "%s", line.text)
+        for row in rows:
+            if getattr(row.event, "not_again", None) and not self._warned:
+                self._warned = True
+                logger.warning(_TWO_ANSWERS, type(row.event).__name__, row.seq)
 
     def _left(self) -> None:
         """Do what a thread missed that was driving meanwhile: nothing here."""

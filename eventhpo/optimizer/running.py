@@ -40,7 +40,7 @@ class Running(ByHand):
                     self._opened().mode(by_hand=False)
                     self._end_if_asked()
                     controller.run()
-            self._close()
+            self._conclude()
         finally:
             self._stop_event.clear()
 
@@ -100,7 +100,7 @@ class Running(ByHand):
             self._stop_event.clear()  # it ended this run; the next step begins another
             return False
         if not going:
-            self._close()
+            self._conclude()
         return going
 
     def _step(self, driver: Driver, controller: Controller) -> bool:

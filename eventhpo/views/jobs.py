@@ -9,6 +9,7 @@ import msgspec
 from eventhpo.core import outcome
 from eventhpo.core.spec import Num, to_num
 from eventhpo.core.state import Attempt, State, Trial
+from eventhpo.views import words
 
 JobStatus: TypeAlias = Literal[
     "created", "bound", "queued", "running", "stopping", "completed", "pruned", "failed", "lost", "aborted"
@@ -67,10 +68,10 @@ def job_counts(state: State) -> dict[str, int]:
 
 
 def trial_counts(state: State) -> dict[str, int]:
-    """Return how many trials have each status."""
-    counts: dict[str, int] = dict.fromkeys(TRIAL_STATUSES, 0)
+    """Return how many trials of this search have each status, and how many were imported from another study."""
+    counts: dict[str, int] = dict.fromkeys((*TRIAL_STATUSES, "imported"), 0)
     for trial in state.trials:
-        counts[trial_status(trial)] += 1
+        counts[trial_status(trial) if trial.imported is None else "imported"] += 1
     return counts
 
 
@@ -91,3 +92,13 @@ def _running(state: State, attempt: Attempt) -> Running:
         iteration=attempt.highest,
         value=last[0] if state.single else last,
     )
+
+
+def footer(state: State) -> str:
+    """Return in one line how far the search is."""
+    live = sum(a.live for t in state.active.values() for a in t.attempts)
+    counts = state.totals.trials
+    ended = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    own = words.plural(len(state.trials) - state.imported, "trial")
+    imported = f", {state.imported} imported" if state.imported else ""
+    return f"{own}, {live} running" + (f", {ended}" if ended else "") + imported

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -10,13 +11,14 @@ import msgspec
 from eventhpo.core import budget, rank
 from eventhpo.core.events import Head
 from eventhpo.core.state import Attempt, Effect, Failure, State
-from eventhpo.views import jobs, top, words
+from eventhpo.views import jobs, reports, top, words
 from eventhpo.views.as_of import AsOf
 from eventhpo.views.jobs import Running
+from eventhpo.views.reports import Unused
 from eventhpo.views.top import Row
 
 SearchState: TypeAlias = Literal["running", "interrupted", "finished", "stopped", "unfinished"]
-FAILURES = 5  # of the newest failed trials: enough to see a pattern
+FAILURES = 5  # of the newest failed trials, and jobs with faulty reports: enough to see a pattern
 
 
 class Iterations(msgspec.Struct, frozen=True):
@@ -100,6 +102,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     running: list[Running]
     paused: list[Paused]
     failed: list[FailedTrial]
+    unused: list[Unused]  # of the newest jobs with reports that no value rests on
     scripts_changed: list[str]
     head: Head
     controller: Holder | None
@@ -126,6 +129,7 @@ def status(state: State, controller: Holder | None, notes: Sequence[str] = (), *
         running=jobs.running(state),
         paused=list(_paused(state)),
         failed=_failed(state),
+        unused=_unused(state),
         scripts_changed=list(state.changed_scripts),
         head=state.head,
         controller=controller,
@@ -156,7 +160,7 @@ def _budget(state: State) -> Budget:
     return Budget(
         iterations=Iterations(state.totals.charged, budget.reserved(state), budget.limit(state)),
         compute_time=Minutes(words.in_minutes(budget.compute_used(state)), 0.0, limits.compute_time_limit),
-        trials=Count(len(state.trials), by_number),
+        trials=Count(len(state.trials) - state.imported, by_number),
     )
 
 
@@ -180,6 +184,12 @@ def _failed(state: State) -> list[FailedTrial]:
         FailedTrial(t.number, t.finished.why if t.finished else "", None if t.last is None else output(t.last))
         for t in found[-FAILURES:]
     ]
+
+
+def _unused(state: State) -> list[Unused]:
+    """Return the newest attempts with reports that are used for nothing, oldest first."""
+    newest = (reports.unused(state, a) for t in reversed(state.trials) for a in reversed(t.attempts))
+    return list(islice(filter(None, newest), FAILURES))[::-1]
 
 
 def output(attempt: Attempt) -> str | None:
@@ -211,6 +221,8 @@ def _lines(state: State, found: Status) -> Iterator[str]:
     yield from (_running_line(state, one) for one in found.running)
     yield from (_paused_line(one) for one in found.paused)
     yield from (_failed_line(one) for one in found.failed)
+    for one in found.unused:
+        yield from _unused_lines(state, state.attempt(one.trial, one.attempt))
     for script in found.scripts_changed:
         yield f"changed     {words.line(script)} was not the same for all jobs"
     yield f"head        {found.head.seq}:{found.head.hash}"
@@ -269,3 +281,11 @@ def _paused_line(one: Paused) -> str:
 def _failed_line(one: FailedTrial) -> str:
     see = "" if one.output is None else f"; output: {one.output}"
     return f"failed      trial {one.trial}: {words.line(one.why)}{see}"
+
+
+def _unused_lines(state: State, attempt: Attempt) -> Iterator[str]:
+    which = f"trial {attempt.trial}" + (f", attempt {attempt.number}" if attempt.number else "")
+    if attempt.bad:
+        yield f"faults      {which}: {reports.faults_text(attempt)}"
+    if attempt.ignored:
+        yield f"ignored     {which}: {reports.ignored_text(state, attempt)}"

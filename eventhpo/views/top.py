@@ -13,8 +13,11 @@ from eventhpo.core.events import ExactValue, OtherSeries
 from eventhpo.core.space import job_names
 from eventhpo.core.spec import ClearmlTasks, Num, Objective, clearml_text, to_num
 from eventhpo.core.state import Attempt, State, Trial
-from eventhpo.views import words
+from eventhpo.views import reports, words
 from eventhpo.views.jobs import TrialStatus, trial_status
+from eventhpo.views.reports import Unused
+
+MARK = "*"  # at a trial whose value does not rest on all that it reported
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -34,7 +37,7 @@ class Metric(msgspec.Struct, frozen=True):
     x_axis_label: str | None = None  # nothing reports one
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     """A trial as ClearML shows an experiment, its number and status beside.
 
     All of its last attempt: `task_id` is that job's, None before it has one.
@@ -45,6 +48,8 @@ class Row(msgspec.Struct, frozen=True):
     metrics: dict[str, Metric]
     trial: int
     status: TrialStatus
+    unused: Unused | None = None  # of its last attempt: reports that no value rests on
+    imported: str | None = None  # the study that it comes from
 
 
 def rows(
@@ -54,12 +59,15 @@ def rows(
     all_metrics: bool = False,
     only_completed: bool = False,
     include_failed: bool = False,
+    include_imported: bool = False,
 ) -> list[Row]:
     """Return the best *k* trials, best first, as `rank.top` orders them.
 
     The metrics are the objectives, with *all_metrics* everything that was reported.
     """
-    best = rank.top(state, k, only_completed=only_completed, include_failed=include_failed)
+    best = rank.top(
+        state, k, only_completed=only_completed, include_failed=include_failed, include_imported=include_imported
+    )
     return [row(state, trial, all_metrics=all_metrics) for trial in best]
 
 
@@ -70,13 +78,15 @@ def best(state: State) -> Row | None:
 
 def row(state: State, trial: Trial, *, all_metrics: bool = False, all_hyper_parameters: bool = False) -> Row:
     """Return *trial* as a row, with *all_hyper_parameters* those that are not searched too."""
-    metrics = [] if trial.last is None else list(_metrics(state, trial.last, all_metrics))
+    metrics = list(_imported(state, trial)) if trial.last is None else list(_metrics(state, trial.last, all_metrics))
     return Row(
         task_id=None if trial.last is None else trial.last.job_id,
         hyper_parameters=_hyper_parameters(state, trial, all_hyper_parameters),
         metrics={f"{m.metric}/{m.variant}": m for m in metrics},
         trial=trial.number,
         status=trial_status(trial),
+        unused=None if trial.last is None else reports.unused(state, trial.last),
+        imported=state.imported_study if trial.imported is not None else None,
     )
 
 
@@ -134,6 +144,15 @@ def _of_other(other: OtherSeries) -> Metric:
     )
 
 
+def _imported(state: State, trial: Trial) -> Iterator[Metric]:
+    """Yield the values of an imported trial: what it was told, and the range of what it had reported."""
+    for objective, value in zip(state.search.objectives, rank.values(state, trial), strict=True):
+        if value is not None and trial.imported is not None:
+            curve = [float(v) for v in trial.imported.reported] if state.single else []
+            least, greatest = spread([*curve, value])
+            yield Metric(objective.title, objective.series, to_num(value), to_num(least), to_num(greatest))
+
+
 def value_text(state: State, trial: Trial) -> str:
     """Return what ranks *trial*, `title/series = value` for each objective."""
     pairs = zip(state.search.objectives, rank.values(state, trial), strict=True)
@@ -157,10 +176,29 @@ def table(state: State, found: Sequence[Row]) -> list[str]:
     names = job_names(state.search.space)
     head = ["rank", "trial", "status", *map(words.line, (*objectives, *others, *names))]
     lines = [
-        [str(place), str(r.trial), r.status, *_values(state, r), *_others(r, others), *_parameters(state, r.trial)]
+        [
+            str(place),
+            f"{r.trial}{MARK * (r.unused is not None)}",
+            _status(r),
+            *_values(state, r),
+            *_others(r, others),
+            *_parameters(state, r.trial),
+        ]
         for place, r in enumerate(found, 1)
     ]
-    return aligned([head, *lines])
+    return [*aligned([head, *lines]), *_marked(state, found)]
+
+
+def _status(found: Row) -> str:
+    return found.status if found.imported is None else f"{found.status} (imported)"
+
+
+def _marked(state: State, found: Sequence[Row]) -> Iterator[str]:
+    """Yield what each mark means: which reports of a trial its value does not rest on."""
+    for r in found:
+        last = state.trials[r.trial].last
+        if r.unused is not None and last is not None:
+            yield f"{MARK} trial {r.trial}: {reports.text(state, last)}"
 
 
 def _values(state: State, found: Row) -> list[str]:

@@ -30,8 +30,7 @@ def text(found: Postmortem, state: State) -> Iterator[str]:
     yield _fact("log", f"{plural(found.head.seq, 'row')}, {rfc3339(found.began)} to {rfc3339(found.ended)}, {lasting}")
     yield from _ending(found.end)
     yield from _several(_controllers(found.controllers))
-    imported = f" ({found.imported} of them imported)" if found.imported else ""
-    yield _fact("trials", f"{_counts(found.trials)}{imported}")
+    yield _fact("trials", _counts(found.trials))
     yield _fact("jobs", _counts(found.jobs))
     yield from _trouble(found.trouble, state)
     yield from _spending(found.spending)

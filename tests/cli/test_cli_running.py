@@ -467,7 +467,14 @@ def test_a_stopped_search_goes_on_when_it_is_reopened(place):
     assert done.returncode == 0, done.stderr
     assert len(place.of(SearchReopened)) == 1
     assert place.status()["state"] == "finished"
-    assert place.status()["trials"] == {"running": 0, "completed": 4, "pruned": 0, "failed": 0, "aborted": 2}
+    assert place.status()["trials"] == {
+        "running": 0,
+        "completed": 4,
+        "pruned": 0,
+        "failed": 0,
+        "aborted": 2,
+        "imported": 0,
+    }
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from eventhpo.controller import Controller, opened
+from eventhpo.controller import Controller, Tell, opened, tell_nobody
 from eventhpo.core.events import Event, StopAsked
 from eventhpo.core.spec import Search
 from eventhpo.core.state import State
@@ -32,7 +32,7 @@ def controlled(
     clock: SimulatedClock | None = None,
     requests: ScriptedRequests | None = None,
     make: type[Controller] = Controller,
-    tell: Callable[[object, State], None] = lambda row, state: None,
+    tell: Tell = tell_nobody,
 ) -> Log:
     """Return the log of a search, made or carried on at *path*, run to its rest."""
     if not path.exists():

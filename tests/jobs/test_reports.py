@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventhpo import job as job_module
+from eventhpo.core.curve import Curve
 from eventhpo.core.events import BadLine
 from eventhpo.core.spec import Objective
 from eventhpo.jobs import reports
@@ -69,6 +70,26 @@ def test_nan_is_a_value() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("NaN", math.nan),  # json.dumps of Python
+        ("Infinity", math.inf),
+        ("-Infinity", -math.inf),
+        ("nan", math.nan),  # print of Python, in a line that a shell made
+        ("inf", math.inf),
+        ("-inf", -math.inf),
+        ("-nan", math.nan),  # printf of C
+        ("+INF", math.inf),
+    ],
+)
+def test_a_number_that_json_cannot_carry_is_taken_as_programs_print_it(text: str, value: float) -> None:
+    found = parse(f'{{"title": "t", "series": "s", "value": {text} , "iteration": 3}}'.encode())
+    assert isinstance(found, Point)
+    assert type(found.value) is float
+    assert str(found.value) == str(value)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         pytest.param(line(epoch=7, note=None).decode(), id="unknown keys"),
@@ -103,8 +124,15 @@ def test_a_line_may_look_like_this(text: str) -> None:
         pytest.param(line(value="0.5"), "value is neither", id="number in quotes"),
         pytest.param(line(value="NaN"), "value is neither", id="other spelling"),
         pytest.param(line(value=[0.5]), "value is neither", id="list as value"),
-        pytest.param(line().replace(b"0.5", b"NaN"), "NaN is not JSON", id="NaN"),
-        pytest.param(line().replace(b"0.5", b"-Infinity"), "-Infinity is not JSON", id="-Infinity"),
+        pytest.param(line().replace(b"0.5", b"nano"), "not JSON", id="a word that begins like nan"),
+        pytest.param(line().replace(b"0.5", b"0,5"), "not JSON", id="a comma in the number"),
+        pytest.param(line(title=0).replace(b"0,", b"NaN,"), "title is not a string", id="NaN as title"),
+        pytest.param(line().replace(b": 3,", b": NaN,"), "iteration is not an integer", id="NaN as iteration"),
+        pytest.param(
+            b'{"title": "t", "series": "s", "step": 1, "value": 1}',
+            "iteration is missing; there is title, series, step, value",
+            id="another name for iteration",
+        ),
         pytest.param(line().replace(b"0.5", b"1e999"), "too large", id="1e999"),
         pytest.param(line(value=10**400), "too large", id="integer too large for a float"),
         pytest.param(line().replace(b"0.5", b"1" * 5000), "not JSON", id="integer too long for Python"),
@@ -256,11 +284,73 @@ def test_a_poll_takes_a_thousand_other_series_and_says_that_there_are_more(file:
     assert [len(batch.others) for batch in batches] == [reports.SERIES, 1]
 
 
-def test_a_file_that_was_cut_is_noted_at_the_end(file: Path) -> None:
-    file.write_bytes(line(1))
-    assert all_of(file, cursor=5000) == Batch(5000)
-    [bad] = all_of(file, cursor=5000, final=True).bad
-    assert "cut or replaced" in bad.why
+@pytest.mark.parametrize("final", [False, True])
+def test_a_file_that_was_cut_is_noted_at_once_and_read_from_its_start(file: Path, final: bool) -> None:
+    file.write_bytes(line(7))
+    batch = all_of(file, cursor=5000, final=final)
+    [bad] = batch.bad
+    assert "cut or replaced: 5000 bytes of it had been read" in bad.why
+    assert (batch.curves[0].iterations, batch.to) == ((7,), len(line(7)))
+    assert all_of(file, cursor=batch.to, final=final) == Batch(batch.to)
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["empty", "gone"])
+def test_a_file_that_is_empty_or_gone_is_noted_once(file: Path, there: bool) -> None:
+    if there:
+        file.write_bytes(b"")
+    batch = all_of(file, cursor=60)
+    assert (batch.to, len(batch.bad), batch.more) == (0, 1, False)
+    assert all_of(file, cursor=batch.to) == Batch(0)
+
+
+def read_again(file: Path, cursor: int, known: Curve, *, final: bool = False) -> Batch:
+    return read(file, cursor, [LOSS], fresh=False, final=final, known=[known])
+
+
+def known_of(*points: tuple[int, float]) -> Curve:
+    curve = Curve()
+    assert len(list(curve.add(points))) == len(points)
+    return curve
+
+
+def test_a_line_that_replaced_a_shorter_one_is_noted_and_read(file: Path) -> None:
+    """As a shell script that writes with `>` in place of `>>` leaves it."""
+    file.write_bytes(line(10, 0.25))
+    batch = read_again(file, len(line(9, 0.5)), known_of((9, 0.5)))
+    assert [bad.why.partition(":")[0] for bad in batch.bad] == ["the file was written anew"]
+    assert (batch.curves[0].iterations, batch.to) == ((10,), file.stat().st_size)
+
+
+def test_a_line_that_replaced_one_of_its_length_is_noted_and_read_at_the_end(file: Path) -> None:
+    file.write_bytes(line(8))
+    cursor, known = file.stat().st_size, known_of((7, 0.5))
+    assert read_again(file, cursor, known) == Batch(cursor)
+    batch = read_again(file, cursor, known, final=True)
+    assert [bad.why.partition(":")[0] for bad in batch.bad] == ["the file was written anew"]
+    assert batch.curves[0].iterations == (8,)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(line(1) + line(7, "nan"), id="the last point"),
+        pytest.param(line(7, "nan")[:-1], id="the last point, without its newline"),
+        pytest.param(line(7, "nan") + b"\n" + line(9, 0.5, "train"), id="another series"),
+        pytest.param(line(7, "nan") + b"what?\n", id="no report"),
+        pytest.param(line(7, "nan") + line(3, 0.125), id="a point that came out of order"),
+        pytest.param(line(7, "nan") + line(2, 0.5, more="x" * 20_000), id="a long line"),
+    ],
+)
+def test_a_file_that_ends_with_what_was_read_is_read_no_second_time(file: Path, text: bytes) -> None:
+    file.write_bytes(text)
+    known = known_of((1, 0.5), (7, math.nan))
+    assert list(known.add([(3, 0.125)])) == []
+    assert read_again(file, len(text), known, final=True) == Batch(len(text))
+
+
+def test_what_stands_for_many_bad_lines_counts_them(file: Path) -> None:
+    file.write_bytes(b"what?\n" * 57)
+    assert sum(bad.lines for bad in all_of(file).bad) == 57
 
 
 # ---------------------------------------------------------------- claims

@@ -77,7 +77,7 @@ SAID = {
     "patience": ("ended       finished: patience", "completed since without a gain", "a larger --patience"),
     "stopped in the middle": ("ended       stopped: stop", "--reopen takes it up again"),
     "a run stopped with its jobs": ("ended well, interrupted: a signal", "took up 3 jobs", "3 jobs unwatched"),
-    "imported": ("(5 of them imported)",),
+    "imported": ("5 imported",),
     "by hand": ("idle, by hand",),
     "a user's points": ("repeats", "1 trial whose point an earlier trial has"),
 }

@@ -26,7 +26,7 @@ def _observed(state: State, row: Recorded, event: MetricObserved) -> None:
     names = [(o.title, o.series) for o in state.search.objectives]
     curve = attempt.curves[names.index((event.title, event.series))]
     take_in(state, attempt, curve, zip(event.iterations, map(float, event.values), strict=True), row.seq)
-    _reports(state, attempt, event)
+    _reports(state, attempt, event, row.seq)
 
 
 def take_in(state: State, attempt: Attempt, curve: Curve, points: Iterable[tuple[int, float]], seq: int) -> None:
@@ -35,6 +35,8 @@ def take_in(state: State, attempt: Attempt, curve: Curve, points: Iterable[tuple
     for iteration in curve.add(points):
         if most is not None and iteration >= most:
             _limit_reached(attempt, curve, seq, beyond=iteration > most)
+    if attempt.ignored_since is None and curve.ignored:
+        attempt.ignored_since = seq
 
 
 def _limit_reached(attempt: Attempt, curve: Curve, seq: int, *, beyond: bool) -> None:
@@ -49,12 +51,14 @@ def _limit_reached(attempt: Attempt, curve: Curve, seq: int, *, beyond: bool) ->
 
 
 def _reports_read(state: State, row: Recorded, event: ReportsRead) -> None:
-    _reports(state, state.attempt(event.trial, event.attempt), event)
+    _reports(state, state.attempt(event.trial, event.attempt), event, row.seq)
 
 
-def _reports(state: State, attempt: Attempt, event: MetricObserved | ReportsRead) -> None:
+def _reports(state: State, attempt: Attempt, event: MetricObserved | ReportsRead, seq: int) -> None:
     attempt.cursor = event.to
-    attempt.bad += len(event.bad)
+    attempt.bad += sum(bad.lines for bad in event.bad)
+    if event.bad and attempt.first_bad is None:
+        attempt.first_bad, attempt.bad_since = event.bad[0], seq
     state.poll_worked(attempt)
     for new in event.others:
         old = attempt.others.get((new.title, new.series))

@@ -105,6 +105,7 @@ def _completed(state: State, trial: Trial, values: list[float]) -> None:
     totals, objectives = state.totals, state.search.objectives
     if state.single:
         gain = totals.best is None or objectives[0].better(values[0], totals.best)
+        trial.was_best = gain
         totals.best = values[0] if gain else totals.best
         totals.since_best = 0 if gain else totals.since_best + 1
     pairs = zip(objectives, values, totals.worst or values, strict=True)
