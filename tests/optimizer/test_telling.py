@@ -48,12 +48,10 @@ def test_a_place_that_pauses_is_a_warning(place, told):
     """The jobs' folder cannot be made as long as a file has its name."""
     jobs = place.folder / "search.db.jobs"
     optimizer = place.optimizer(total_max_jobs=1)
-    optimizer._opened()
-    jobs.write_text("")
-    steps = 0
+    with optimizer._opened().driving():
+        jobs.write_text("")
     while not any("paused: draft of trial 0" in text for level, text in told() if level == "WARNING"):
         assert optimizer.process_step()
-        steps += 1
     jobs.unlink()
     while optimizer.process_step():
         pass
