@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec.structs import replace
+
+from eventhpo import moved
 from eventhpo.core.events import Event, Recorded
 from eventhpo.core.spec import ClearmlTasks, LocalCommand, Search
 from eventhpo.core.state import State
@@ -41,6 +45,10 @@ class Place(Protocol):
         """
         ...
 
+    def remarks(self, state: State) -> Sequence[str]:
+        """Return what a person is to know of the place before a controller begins on *state*."""
+        ...
+
     def open(self, log: Path, state: State) -> Jobs:
         """Return the door for the search whose log lies at *log*."""
         ...
@@ -52,18 +60,23 @@ def place_of(
     *,
     labels: Callable[[], Labels] | None = None,
     adopt: bool = False,
+    folder: Path | None = None,
+    recorded: State | None = None,
     job_class: Callable[[], type[Any] | None] = lambda: None,
 ) -> Place:
     """Return where the jobs of *search* run, whose log lies, or will lie, at *log*.
 
-    With *adopt*, jobs that the log has lost are taken up again. All else is for tasks on
-    a ClearML server, see `OnClearml`.
+    With *adopt*, jobs that the log has lost are taken up again. *folder* is where a command
+    is to run from now on; *recorded* is what the log says, if *search* was read from there.
+    All else is for tasks on a ClearML server, see `OnClearml`.
 
     Raises:
         Usage: they are simulated.
     """
     if isinstance(search.jobs, LocalCommand):
-        return OnThisMachine(search.jobs, log, adopt=adopt)
+        return OnThisMachine(search.jobs, log, adopt=adopt, folder=folder, recorded=recorded)
+    if folder is not None:
+        raise Usage("--folder is for jobs that run a command on this machine")
     if isinstance(search.jobs, ClearmlTasks):
         from eventhpo.clearml.place import OnClearml  # noqa: PLC0415  local searches do without
 
@@ -76,31 +89,61 @@ def place_of(
 class OnThisMachine:
     """Processes on this machine."""
 
-    def __init__(self, jobs: LocalCommand, log: Path | None = None, *, adopt: bool = False) -> None:
-        self._jobs = jobs
+    def __init__(
+        self,
+        jobs: LocalCommand,
+        log: Path | None = None,
+        *,
+        adopt: bool = False,
+        folder: Path | None = None,
+        recorded: State | None = None,
+    ) -> None:
+        self._jobs = jobs if log is None else moved.today(jobs, log, folder, recorded)
         self._log = log
         self._adopt = adopt
+        self._recorded = recorded is not None
 
     def described(self, search: Search, *, dry: bool = False) -> tuple[Search, tuple[str, ...]]:
-        """Return *search* as it is, if its command can be started from here.
+        """Return *search* with where its log lies, if its command can be started from here.
 
         Raises:
             Usage: its folder or its first word is missing.
         """
+        search = replace(search, jobs=self._jobs)
         folder, word = Path(self._jobs.folder), self._jobs.command[0]
         if not folder.is_dir():
-            raise Usage(f"the folder of the command is gone: {folder}")
+            raise Usage(f"the folder of the command is gone: {folder}{self._way_on()}")
         if "{" in word:
             return search, ()  # known when a job starts
         if "/" in word:
             if not os.access(folder / word, os.X_OK):
-                raise Usage(f"command: {folder / word} is no program that can be run")
+                raise Usage(f"command: {folder / word} is no program that can be run{self._way_on()}")
         elif shutil.which(word, path=_search_path()) is None:
             raise Usage(f"command: there is no program {word} on PATH")
         return search, ()
 
+    def _way_on(self) -> str:
+        if not self._recorded or self._log is None:
+            return ""
+        return f"; name the folder to run it in: eventhpo resume {shlex.quote(str(self._log))} --folder NEW"
+
+    def remarks(self, state: State) -> Sequence[str]:
+        """Return that the log lies elsewhere than where it was made, and which jobs are those of another search."""
+        if self._log is None or not isinstance(state.search.jobs, LocalCommand):
+            return ()
+        made, home = moved.home_before(state, state.search.jobs), moved.home_of(self._log)
+        elsewhere = bool(made) and made != home
+        lines = []
+        if elsewhere:
+            lines.append(f"this log was made in {made} and lies in {home} now: its command runs in {self._jobs.folder}")
+        if others := survey.of_others(beside.jobs(self._log), state):
+            lines.append(_copied(others, made if elsewhere else ""))
+        return lines
+
     def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
-        """Return the jobs to be taken up again; remove folders of jobs that never started.
+        """Return the folder of the command, if it is another one now, and the jobs to be taken up again.
+
+        Folders of jobs that never started are removed.
 
         Raises:
             DamagedLog: the log has lost its tail, or is a fork.
@@ -110,11 +153,25 @@ class OnThisMachine:
         folder = beside.jobs(self._log)
         found = survey.surveyed(folder, survey.listed(folder), state, [row.hash for row in rows])
         survey.refuse(found, state.head, adopt=self._adopt)
-        return survey.adopted(state, found.lost)
+        events: list[Event] = []
+        if isinstance(state.search.jobs, LocalCommand):
+            events += moved.moves(state.search.jobs, self._jobs)
+        return events + survey.adopted(state, found.lost)
 
     def open(self, log: Path, state: State) -> Jobs:
         """Return the door to processes whose folders lie beside the log."""
         return LocalJobs(self._jobs.command, self._jobs.folder, beside.jobs(log))
+
+
+def _copied(trials: Sequence[int], made: str) -> str:
+    """Return what is done about jobs that were copied along: nothing."""
+    named = " and ".join(f"trial {number}" for number in trials)
+    job, belongs, it = ("jobs", "belong", "They are") if len(trials) > 1 else ("job", "belongs", "It is")
+    whose = f"the search in {made}" if made else "the search that it was copied from"
+    return (
+        f"this is a copy: the {job} of {named} {belongs} to {whose}. {it} left alone, and counted as lost here, where "
+        "another attempt is made"
+    )
 
 
 def _search_path() -> str:

@@ -21,6 +21,7 @@ from eventhpo.core.decide import next_action
 from eventhpo.core.events import (
     AbortRequested,
     ClockTicked,
+    CommandMoved,
     ControllerStarted,
     Decision,
     DrivenByHand,
@@ -62,6 +63,7 @@ _ANYWHERE = (
     LaunchRequested,
     LimitsChanged,
     Note,
+    CommandMoved,
     OptimizerTaskSet,
     PointEnqueued,
     SearchReopened,

@@ -79,6 +79,10 @@ class OnClearml:
         except Denied as error:
             raise Usage(f"the ClearML server refuses us: {error}") from error
 
+    def remarks(self, state: State) -> Sequence[str]:
+        """Return nothing: tasks go with their search, wherever its log lies."""
+        return ()
+
     def open(self, log: Path, state: State) -> ClearmlJobs:
         """Return the door for the search whose log lies at *log*."""
         place = self._on(state), _tasks(state.search), lambda: self._labelled(state)

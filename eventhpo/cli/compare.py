@@ -13,9 +13,9 @@ MOST = 50  # search files that are looked at: a folder of data may hold thousand
 def changed_keys(search: Search) -> list[tuple[Path, list[str]]]:
     """Return the search file of *search* with the keys that differ, or nothing if none does.
 
-    A log does not keep the file's name: it is the file in the folder of the jobs that
-    names this search, else `search.toml` there. A file that cannot be read any more has
-    changed as a whole.
+    It is the file that the search was made from. Logs of earlier code do not have its
+    name: there it is the one file in the folder of the jobs that names this search, or the
+    only search file there. A file that cannot be read any more has changed as a whole.
     """
     path = _file_of(search)
     if path is None:
@@ -34,13 +34,16 @@ def _file_of(search: Search) -> Path | None:
     if not isinstance(search.jobs, LocalCommand):
         return None
     folder = Path(search.jobs.folder)
+    if search.jobs.file:
+        made_from = folder / search.jobs.file
+        return made_from if made_from.is_file() else None
     try:
         found = sorted(folder.glob("*.toml"))[:MOST]
     except OSError:
         return None
-    named = [path for path in found if _name(path) == search.name]
-    usual = folder / "search.toml"
-    return named[0] if named else usual if usual in found else None
+    names = {path: name for path in found if (name := _name(path)) is not None}
+    named = [path for path, name in names.items() if name == search.name] or list(names)
+    return named[0] if len(named) == 1 else None
 
 
 def _name(path: Path) -> object:

@@ -29,6 +29,7 @@ from eventhpo.load import Loaded
 from eventhpo.log.create import create, refuse_what_is_there
 from eventhpo.log.filesystem import refuse_shared
 from eventhpo.machine import this_machine
+from eventhpo.moved import output_of
 from eventhpo.place import Place, place_of
 from eventhpo.requests import FileRequests
 from eventhpo.views import conclusion, words
@@ -79,18 +80,26 @@ def drive(
     search: Search,
     *,
     quiet: bool,
+    recorded: State | None = None,
     take_over: bool = False,
     adopt: bool = False,
+    folder: Path | None = None,
+    launches: bool = True,
     first: Callable[[Controller], None] = lambda _: None,
 ) -> Outcome:
     """Carry the search on until it rests or a signal ends the run; *first* records what was asked.
 
+    *recorded* is what the log says so far, if it is not new; *folder* where its command is
+    to run from now on. Without *launches* no job will be started, so the command may be gone.
+
     Raises:
         Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
     """
-    place = place_of(search, log, adopt=adopt)
-    if isinstance(search.jobs, LocalCommand):
+    place = place_of(search, log, adopt=adopt, folder=folder, recorded=recorded)
+    if isinstance(search.jobs, LocalCommand) and launches:
         place.described(search)  # its command may have gone since
+    for text in () if recorded is None else place.remarks(recorded):
+        output.note(text)
     with Signals() as signals:
         with progress.shown(quiet=quiet) as tell, _opened(log, place, tell, take_over=take_over) as controller:
             first(controller)
@@ -101,13 +110,13 @@ def drive(
         return Outcome(controller.state, signals.code, signals.first.name if signals.first else "")
 
 
-def reopen(log: Path, search: Search, first: Callable[[Controller], None], *, take_over: bool) -> None:
+def reopen(log: Path, state: State, first: Callable[[Controller], None], *, take_over: bool) -> None:
     """Record what *first* asks and do nothing else: for a search that only its script can carry on.
 
     Raises:
         Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
     """
-    with _opened(log, place_of(search, log), tell_nobody, take_over=take_over) as controller:
+    with _opened(log, place_of(state.search, log, recorded=state), tell_nobody, take_over=take_over) as controller:
         first(controller)
         controller.commit()
 
@@ -153,7 +162,7 @@ def conclude_search(log: Path, state: State) -> int:
     """Print the end of a search that is over; return the exit code of its command."""
     bad = conclusion.is_bad(state)
     if bad:
-        for text in conclusion.last_output(state):
+        for text in conclusion.last_output(state, lambda path: output_of(path, log)):
             output.note(text)
     if state.finished is not None and state.finished.reason == "space" and (again := _again(log, state)):
         output.note(again)

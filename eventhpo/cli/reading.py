@@ -20,6 +20,7 @@ from eventhpo.core.state import State
 from eventhpo.errors import DamagedLog, Failed, StorageFailed
 from eventhpo.log import bare, beside, lease, reader
 from eventhpo.log.reader import Snapshot
+from eventhpo.moved import output_of
 from eventhpo.views import as_of, lines
 from eventhpo.views import status as view
 from eventhpo.views import top as ranking
@@ -62,6 +63,11 @@ def status(log: Path, at: int | datetime | None, as_json: bool) -> None:
         found = view.status(state, controller, _notes(log, state, snapshot, held=controller is not None))
     else:
         found = view.status(state, None, as_of=as_of.named(rows[-1]))
+    failed = [
+        msgspec.structs.replace(one, output=None if one.output is None else output_of(one.output, log))
+        for one in found.failed
+    ]
+    found = msgspec.structs.replace(found, failed=failed)
     output.data(output.as_json(found) if as_json else view.text(state, found))
     _require_whole(log, snapshot)
 

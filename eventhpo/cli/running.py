@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
+import msgspec
 
 from eventhpo.cli import output, values
 from eventhpo.core import placeholders
@@ -125,10 +126,25 @@ def _unlimited(limits: Limits) -> bool:
     help="Take up again the jobs that a log which lost its tail does not know, and leave the tasks of another copy of "
     "it.  [default: off]",
 )
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="NEW",
+    help="Run the command in this folder from now on.  [default: where it lies, seen from LOG]",
+)
 @quiet_option
 @click.pass_context
 def resume(
-    ctx: click.Context, /, log: Path, *, reopen: bool, take_over: bool, adopt: bool, quiet: bool, **limits: str | None
+    ctx: click.Context,
+    /,
+    log: Path,
+    *,
+    reopen: bool,
+    take_over: bool,
+    adopt: bool,
+    folder: Path | None,
+    quiet: bool,
+    **limits: str | None,
 ) -> None:
     """Carry on the search recorded in LOG.
 
@@ -138,7 +154,7 @@ def resume(
     """
     changes = values.limits(limits)
     state = state_of(log)
-    _tell_of_a_changed_file(state)
+    _tell_of_a_changed_file(log, state, folder)
     if (
         state.finished is not None
         and not reopen
@@ -146,10 +162,11 @@ def resume(
         and not (changes.given() and state.finished.state == "finished")
     ):
         ctx.exit(_over(log, state, changes))
-    if changes.given() and not reopen and not take_over and lease.holder(log) is not None:
+    if changes.given() and not reopen and not take_over and folder is None and lease.holder(log) is not None:
         _tell_the_controller(log, changes)
         return
-    ctx.exit(_carry_on(log, state, changes, reopen=reopen, take_over=take_over, adopt=adopt, quiet=quiet))
+    held = _Hold(take_over=take_over, adopt=adopt, folder=folder)
+    ctx.exit(_carry_on(log, state, changes, held, reopen=reopen, quiet=quiet))
 
 
 def _over(log: Path, state: State, changes: LimitChanges) -> int:
@@ -176,9 +193,15 @@ def _tell_the_controller(log: Path, changes: LimitChanges) -> None:
     output.data([f"new limits: {words.params(changes.given())} (event {row.seq}); {goes_on}"])
 
 
-def _carry_on(
-    log: Path, state: State, changes: LimitChanges, *, reopen: bool, take_over: bool, adopt: bool, quiet: bool
-) -> int:
+class _Hold(TypedDict):
+    """How the log is opened, and what is said of its jobs' place."""
+
+    take_over: bool
+    adopt: bool
+    folder: Path | None
+
+
+def _carry_on(log: Path, state: State, changes: LimitChanges, held: _Hold, *, reopen: bool, quiet: bool) -> int:
     from eventhpo.asking.own import require_buildable  # noqa: PLC0415
     from eventhpo.cli import drive  # noqa: PLC0415
     from eventhpo.requests import LimitsRequest, accepted  # noqa: PLC0415
@@ -193,20 +216,24 @@ def _carry_on(
             output.note("the search was asked to stop, and is stopped now; --reopen lets it go on")
 
     if reopen and state.search.needs_script:
-        drive.reopen(log, state.search, first, take_over=take_over)
+        drive.reopen(log, state, first, take_over=held["take_over"])
         output.note("it is open again; to go on, run the script that made the search")
         return 0
     require_buildable(state.search)
     if changes.given() and not reopen:
         accepted(state, LimitsRequest(changes=changes), None)  # what cannot be leaves no trace
-    outcome = drive.drive(log, state.search, quiet=quiet, take_over=take_over, adopt=adopt, first=first)
+    outcome = drive.drive(log, state.search, recorded=state, quiet=quiet, first=first, **held)
     return drive.conclude(log, outcome)
 
 
-def _tell_of_a_changed_file(state: State) -> None:
+def _tell_of_a_changed_file(log: Path, state: State, folder: Path | None) -> None:
     from eventhpo.cli.compare import changed_keys  # noqa: PLC0415
+    from eventhpo.moved import today  # noqa: PLC0415
 
-    for path, keys in changed_keys(state.search):
+    search, jobs = state.search, state.search.jobs
+    if isinstance(jobs, LocalCommand):
+        search = msgspec.structs.replace(search, jobs=today(jobs, log, folder, state))
+    for path, keys in changed_keys(search):
         output.note(f"{path} has changed since; not used: {', '.join(keys)}")
 
 

@@ -38,7 +38,9 @@ def stop(log: Path, *, take_over: bool, quiet: bool) -> int:
             if state.finished is not None:
                 return _over(log, state)
         try:
-            outcome = drive.drive(log, state.search, quiet=quiet, take_over=take_over, first=_ask)
+            outcome = drive.drive(
+                log, state.search, recorded=state, launches=False, quiet=quiet, take_over=take_over, first=_ask
+            )
         except Busy:
             if take_over or lease.holder(log) is None:
                 raise

@@ -215,6 +215,13 @@ class DrivenByHand(Input, frozen=True, kw_only=True):
     by_hand: bool = True
 
 
+class CommandMoved(Input, frozen=True, kw_only=True):
+    """The command of the jobs runs in `folder` from here on; the log lies in `home` now."""
+
+    folder: str
+    home: str
+
+
 class OptimizerTaskSet(Input, frozen=True, kw_only=True):
     """The task under which jobs are made from here on."""
 
@@ -491,6 +498,7 @@ Event: TypeAlias = (
     | LaunchRequested
     | AbortRequested
     | DrivenByHand
+    | CommandMoved
     | OptimizerTaskSet
     | TrialsImported
     | StopAsked

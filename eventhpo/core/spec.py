@@ -197,11 +197,19 @@ class LimitChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return msgspec.structs.replace(limits, **self.given())
 
 
-class LocalCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="local"):
-    """Jobs as processes on this machine: `command` without a shell, run in `folder`."""
+class LocalCommand(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag="local"
+):
+    """Jobs as processes on this machine: `command` without a shell, run in `folder`.
+
+    `home` is where the log lay when that was so, empty if nobody wrote it down; `file` the
+    name of the search file in `folder`, if there is one.
+    """
 
     command: tuple[str, ...]
     folder: str
+    home: str = ""
+    file: str = ""
 
 
 class Simulated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="simulated"):

@@ -77,6 +77,17 @@ def refuse(found: Survey, head: Head, *, adopt: bool) -> None:
     survey.refuse(found, head, adopt=adopt, kind="job folder", name=lambda folder: folder.job_id, or_else=away)
 
 
+def of_others(jobs_folder: Path, state: State) -> list[int]:
+    """Return the trials whose job, in a folder that was copied, is that of another search and was not over."""
+    live = ((t.number, a.job_id) for t in state.active.values() for a in t.attempts if a.job_id and a.ended is None)
+    return [number for number, job_id in live if _is_of_another(AttemptFolder(jobs_folder / job_id))]
+
+
+def _is_of_another(folder: AttemptFolder) -> bool:
+    ticket = folder.ticket()
+    return ticket is not None and folder.is_copied(ticket) and folder.exit() is None
+
+
 # ---------------------------------------------------------------- taking up again
 
 

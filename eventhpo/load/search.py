@@ -126,10 +126,11 @@ class _Reader:
             command = self.top.take("command", _command())
             if command is None:
                 return None
-            folder = str(self.path.resolve().parent)
+            real = self.path.resolve()
+            folder, file = str(real.parent), real.name
             if not is_utf8(folder):
                 self.top.wrong(folder, "a folder whose path is UTF-8: a log records where its command runs", "command")
-            return LocalCommand(command=tuple(command), folder=folder)
+            return LocalCommand(command=tuple(command), folder=folder, file=file if is_utf8(file) else "")
         if self.top.raw("command") is not MISSING:
             self.top.wrong(values, "either command, for jobs on this machine, or [clearml], not both", "clearml")
         table = Table(values, self.found, "clearml")

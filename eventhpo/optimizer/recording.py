@@ -10,17 +10,20 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from msgspec.structs import replace
+
 from eventhpo.asking.fingerprint import fingerprint
 from eventhpo.clearml.launch import Labels
 from eventhpo.clock import SystemClock
 from eventhpo.controller import Controller
 from eventhpo.core import ending
 from eventhpo.core.events import Event, LimitsChanged, OptimizerTaskSet, Recorded, SearchCreated
-from eventhpo.core.spec import POLICY, Limits
+from eventhpo.core.spec import POLICY, Limits, LocalCommand
 from eventhpo.core.state import State
 from eventhpo.errors import Usage
 from eventhpo.log import beside
 from eventhpo.log.create import create
+from eventhpo.moved import is_the_same
 from eventhpo.optimizer import convert, importing
 from eventhpo.optimizer.driver import Driver
 from eventhpo.optimizer.reading import Reading
@@ -112,11 +115,16 @@ class Recording(Reading):
         Raises:
             Usage: the log records another search.
         """
-        found = convert.parted(state.search, self._asked)
+        search, now = state.search, self._asked.search.jobs
+        if isinstance(now, LocalCommand) and is_the_same(state, self.log, now):
+            search = replace(search, jobs=now)
+        found = convert.parted(search, self._asked)
         if self._previous is not None:
             found += importing.parted(state, self._previous)
         if found:
             raise Usage(f"{self.log} records another search:\n" + "\n".join(found))
+        for text in place.remarks(state):
+            logger.warning(text)
         return place.before(state, rows)
 
     def _labels(self) -> Labels:

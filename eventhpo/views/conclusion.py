@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from eventhpo.core import rank
@@ -38,14 +38,17 @@ def is_bad(state: State) -> bool:
     return state.finished.reason == "failures" or _best(state) is None
 
 
-def last_output(state: State) -> Iterator[str]:
-    """Yield the last lines of what the newest failed job printed, and where it lies; else of the newest aborted one."""
+def last_output(state: State, lies: Callable[[str], str] = lambda path: path) -> Iterator[str]:
+    """Yield the last lines of what the newest failed job printed, and where it lies; else of the newest aborted one.
+
+    *lies* says where a file lies now that was recorded at a path.
+    """
     for trial in (*_newest(state, "failed"), *_newest(state, "aborted")):
         path = status.output(trial.last) if trial.last is not None else None
         if trial.finished is None or path is None:
             continue
         yield f"trial {trial.number} {trial.finished.state}: {words.line(trial.finished.why)}"
-        yield from _tail_lines(path)
+        yield from _tail_lines(lies(path))
         return
 
 

@@ -23,6 +23,7 @@ MOST = 20  # differences that are listed
 _ASIDE = (
     events.SearchCreated,
     events.ControllerStarted,
+    events.CommandMoved,
     events.OptimizerTaskSet,
     events.JobBound,
     events.JobQueued,

@@ -29,6 +29,7 @@ _ASKS = (
     events.SearchReopened,
     events.StopAsked,
     events.RequestRefused,
+    events.CommandMoved,
     events.OptimizerTaskSet,
     events.TrialsImported,
 )

@@ -524,6 +524,14 @@ def test_a_search_file_that_did_not_change_is_not_mentioned(place):
     assert "search.toml" not in place.call("resume", "search.db").stderr
 
 
+def test_another_file_with_the_same_name_in_it_is_not_blamed(place):
+    place.run()
+    (place.folder / "another.toml").write_text(place.file.read_text().replace("seed = 5", "seed = 6"))
+    assert "toml" not in place.call("resume", "search.db").stderr
+    place.file.unlink()
+    assert "toml" not in place.call("resume", "search.db").stderr
+
+
 def test_resume_of_a_search_on_simulated_jobs_is_refused(log):
     result = invoke("resume", log, "--total-max-jobs", "9")
     assert result.exit_code == 2

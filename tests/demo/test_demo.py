@@ -80,7 +80,7 @@ def ends(parameter: Parameter) -> tuple[Any, Any]:
 
 
 def test_the_search_file_runs_the_script_in_its_own_folder(folder: Path, search: Search) -> None:
-    assert search.jobs == LocalCommand(command=("python", "train.py"), folder=str(folder.resolve()))
+    assert search.jobs == LocalCommand(command=("python", "train.py"), folder=str(folder.resolve()), file="search.toml")
 
 
 def test_the_search_file_asks_for_two_jobs_at_a_time_under_a_fixed_seed_and_budget(folder: Path) -> None:

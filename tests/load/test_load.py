@@ -106,7 +106,7 @@ def test_every_key_of_the_file_reaches_the_search(tmp_path: Path) -> None:
         sampler=spec.Named("TPESampler", {"n_startup_trials": 4}),
         pruner=spec.Named("HyperbandPruner", {"max_resource": 15}),
         seed=11,
-        jobs=spec.LocalCommand(command=("python", "train.py"), folder=str(tmp_path)),
+        jobs=spec.LocalCommand(command=("python", "train.py"), folder=str(tmp_path), file="search.toml"),
         max_iteration_per_job=15,
         min_iteration_per_job=3,
         nan_policy="worst",

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from eventhpo.core.events import (
     AbortRequested,
+    CommandMoved,
     DrivenByHand,
     Event,
     ImportedTrial,
@@ -20,6 +23,7 @@ from eventhpo.core.events import (
 )
 from eventhpo.core.folding.jobs import settle
 from eventhpo.core.folding.trials import take
+from eventhpo.core.spec import LocalCommand
 from eventhpo.core.state import State, Trial
 
 UNSAID = "abort()"  # stood for any reason before reasons were told on; such logs were decided without one
@@ -53,6 +57,12 @@ def _driven(state: State, row: Recorded, event: DrivenByHand) -> None:
     state.by_hand = event.by_hand
 
 
+def _moved(state: State, row: Recorded, event: CommandMoved) -> None:
+    jobs = state.search.jobs
+    if isinstance(jobs, LocalCommand):
+        state.search = replace(state.search, jobs=replace(jobs, folder=event.folder, home=event.home))
+
+
 def _optimizer_task(state: State, row: Recorded, event: OptimizerTaskSet) -> None:
     state.optimizer_task = event
 
@@ -81,6 +91,7 @@ FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {
     LaunchRequested: _launch,
     AbortRequested: _abort,
     DrivenByHand: _driven,
+    CommandMoved: _moved,
     OptimizerTaskSet: _optimizer_task,
     TrialsImported: _imported,
 }
