@@ -7,12 +7,15 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from eventhpo.clearml import projects
+from eventhpo.clearml.launch import full_name
 from eventhpo.clearml.session import Beforehand, Calls, Server
 from eventhpo.clearml.tasks import BASE_FIELDS, Task, Tasks, base_task
 from eventhpo.core.mistakes import nearest
 from eventhpo.core.spec import ClearmlTasks, Objective
 from eventhpo.errors import Usage
 
+HYDRA = "Hydra/"
+FULL_EDIT = "Hydra/_allow_omegaconf_edit_"  # with it the SDK ignores all others of that section
 SHOWN = 30  # names that a message lists
 
 
@@ -37,12 +40,12 @@ def described(
     """
     calls = Beforehand(server)
     task = _base(calls, asked.base_task_id)
-    warnings = [*_parameters(task, names), *_metrics(task, objectives)]
+    warnings = [*_parameters(task, names, asked.new_parameters), *_metrics(task, objectives)]
     base, queue = base_task(task), _queue(calls, asked.execution_queue)
     if asked.project is not None:
         project = projects.find(calls, asked.project) if dry else projects.id_of(calls, asked.project)
         base = msgspec.structs.replace(base, project=project, project_name=asked.project)
-    return Found(msgspec.structs.replace(asked, base=base, queue=queue), tuple(warnings))
+    return Found(msgspec.structs.replace(asked, base=base, queue=queue, web=server.web), tuple(warnings))
 
 
 def _base(server: Calls, task_id: str) -> Task:
@@ -66,16 +69,36 @@ def _queue(server: Calls, asked: str) -> str:
     raise Usage(f"execution_queue: there is no queue {asked!r} on this ClearML server; {hint}")
 
 
-def _parameters(task: Task, names: Sequence[str]) -> list[str]:
+def _parameters(task: Task, names: Sequence[str], new: Sequence[str]) -> list[str]:
     have = list(task.parameters)
-    missing = [name for name in names if name not in have]
+    missing = [name for name in names if name not in have and full_name(name) not in map(full_name, new)]
+    if any(name.startswith(HYDRA) for name in have):
+        _require_overrides(task, names)
+        missing = [name for name in missing if not name.startswith(HYDRA)]
     if not missing:
         return []
     told = f"the base task {task.id} has no parameter {_listed(missing)}"
     if have:
         hints = [f"did you mean {near}?" for name in missing if (near := nearest(name, have))]
-        raise Usage(f"{told}; {' '.join(hints) or 'its jobs would not notice it.'} It has: {_listed(have)}")
+        raise Usage(
+            f"{told}; {' '.join(hints) or 'its jobs would not notice it.'} It has: {_listed(have)}. If its script "
+            "reads it all the same, name it in new_parameters"
+        )
     return [f"{told}, nor any other: whether its script reads them cannot be told"]
+
+
+def _require_overrides(task: Task, names: Sequence[str]) -> None:
+    """Return if the SDK makes an override of each parameter of the section Hydra, of those that are not there too.
+
+    Raises:
+        Usage: it takes the whole configuration from the task instead.
+    """
+    asked = [name for name in names if name.startswith(HYDRA)]
+    if asked and task.parameters.get(FULL_EDIT, "").lower() == "true":
+        raise Usage(
+            f"the base task {task.id} has {FULL_EDIT} = True: its script takes its whole configuration from the "
+            f"task, and would not notice {_listed(asked)}; set it to False"
+        )
 
 
 def _metrics(task: Task, objectives: Sequence[Objective]) -> list[str]:

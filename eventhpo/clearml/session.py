@@ -29,6 +29,10 @@ PIECE = 2**16
 UNAUTHORIZED = 401
 BROKEN = 500  # from here on an error is the server's own, and what it did before it is not known
 KEYS = "its keys are api.credentials in clearml.conf, or CLEARML_API_ACCESS_KEY and CLEARML_API_SECRET_KEY"
+WHICH = (
+    "api.api_server in clearml.conf, or CLEARML_API_HOST, names the API (often port 8008, or a name with api.), "
+    "not the web page (8080) nor the files server (8081)"
+)
 NEVER_SENT = ("NewConnectionError", "ConnectTimeoutError", "NameResolutionError")
 
 
@@ -102,6 +106,11 @@ class Server:
     def __init__(self, mark: str) -> None:
         self._mark = mark
         self._session: Any = None
+
+    @property
+    def web(self) -> str:
+        """The address of the server's web page, as the SDK has it; empty before the first call."""
+        return "" if self._session is None else str(self._session.get_app_server_host())
 
     def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> Answer[T]:
         """Send one request and return its answer, the data read as *kind*.
@@ -206,7 +215,7 @@ def _session_class(mark: str) -> Any:
                 {"headers": sent, "auth": auth, "data": data, "json": json, "params": params},
             )
             if service == "auth" and got.status_code != UNAUTHORIZED:
-                _check_login(got)
+                _check_login(got, str(self.host))
             return got
 
         def _get_token(self) -> str:
@@ -221,15 +230,18 @@ def _session_class(mark: str) -> Any:
     return Session
 
 
-def _check_login(got: _Got) -> None:
+def _check_login(got: _Got, host: str) -> None:
     """Return if this is an answer of a ClearML server: the SDK takes anything else for a no.
 
     Raises:
-        Silent: it is not.
+        Silent: it is not; what is no failure of a server is the answer of another one.
     """
     if got.status_code >= BROKEN:
         raise Silent(f"auth.login: HTTP {got.status_code} {got.reason}", in_doubt=False)
-    _envelope("auth.login", got)
+    try:
+        _envelope("auth.login", got)
+    except Silent as error:
+        raise Silent(f"{host} is not the API of a ClearML server: {error}. {WHICH}", in_doubt=False) from None
 
 
 def _once(http: Any, url: str, sent: dict[str, Any]) -> _Got:

@@ -245,8 +245,8 @@ class BaseTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class ClearmlTasks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="clearml"):
     """Jobs as tasks on a ClearML server, cloned from a base task and sent to a queue.
 
-    `execution_queue` and `project` are as they were asked for, `queue` is the queue's
-    id; `base` is None until the server was asked, before the first event.
+    `execution_queue`, `project` and `new_parameters` are as they were asked for, `queue`
+    is the queue's id; `base` is None until the server was asked, before the first event.
     """
 
     base_task_id: str
@@ -254,11 +254,17 @@ class ClearmlTasks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     project: str | None = None
     queue: str = ""
     base: BaseTask | None = None
+    new_parameters: tuple[str, ...] = ()  # that the base task does not have, and its script reads all the same
+    web: str = ""  # the address of the server's web page
 
     @property
     def asked(self) -> tuple[str, str, str | None]:
         """What a user says of it; the rest was read from the server."""
         return self.base_task_id, self.execution_queue, self.project
+
+    def link(self, task_id: str) -> str | None:
+        """Return the address of a task's page, None if that of the server is not known; `*` is any project."""
+        return f"{self.web}/projects/*/experiments/{task_id}/output/log" if self.web else None
 
 
 JobSpec: TypeAlias = LocalCommand | Simulated | ClearmlTasks

@@ -136,10 +136,11 @@ class _Reader:
         table = Table(values, self.found, "clearml")
         base, queue = table.take("base_task_id", text()), table.take("execution_queue", text())
         project = table.take("project", text(), None)
+        new = table.take("new_parameters", _names(), None)
         table.done("a key of [clearml]")
         if base is None or queue is None:
             return None
-        return ClearmlTasks(base_task_id=base, execution_queue=queue, project=project)
+        return ClearmlTasks(base_task_id=base, execution_queue=queue, project=project, new_parameters=tuple(new or ()))
 
     def _limits(self) -> Limits:
         defaults = Limits()
@@ -231,6 +232,17 @@ def _about_values(mistake: Mistake) -> bool:
 def _sign() -> Kind[Literal["max", "min", "max_global", "min_global"]]:
     one = choice(*SIGNS)
     return Kind(one.expected, lambda value: cast(Literal["max", "min", "max_global", "min_global"], one.read(value)))
+
+
+def _names() -> Kind[list[str]]:
+    expected = 'a list of names, as ["General/dropout"]'
+
+    def read(value: object) -> list[str]:
+        if not isinstance(value, list) or not all(isinstance(one, str) and one.strip() for one in value):
+            raise Wrong(expected)
+        return value
+
+    return Kind(expected, read)
 
 
 def _command() -> Kind[list[str]]:

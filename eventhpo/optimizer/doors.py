@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eventhpo.core.spec import ClearmlTasks, LocalCommand
+from eventhpo.errors import Usage
 
 
 class LocalJobs:
@@ -27,12 +28,22 @@ class LocalJobs:
 
 
 class ClearmlQueue:
-    """Jobs as tasks on a ClearML server: clones of the base task, sent to *execution_queue*."""
+    """Jobs as tasks on a ClearML server: clones of the base task, sent to *execution_queue*.
 
-    def __init__(self, base_task_id: str, execution_queue: str) -> None:
+    *new_parameters* are those that the base task does not have and its script reads all the same.
+    """
+
+    def __init__(self, base_task_id: str, execution_queue: str, new_parameters: Sequence[str] = ()) -> None:
+        if isinstance(new_parameters, str):
+            raise Usage(f"new_parameters is {new_parameters!r}; expected a list of names")
+        self._new_parameters = tuple(map(str, new_parameters))
         self._base_task_id = base_task_id
         self._execution_queue = execution_queue
 
     def spec(self) -> ClearmlTasks:
         """Return what is asked for; the log also records what the server says of it."""
-        return ClearmlTasks(base_task_id=self._base_task_id, execution_queue=self._execution_queue)
+        return ClearmlTasks(
+            base_task_id=self._base_task_id,
+            execution_queue=self._execution_queue,
+            new_parameters=self._new_parameters,
+        )

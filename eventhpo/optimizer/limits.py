@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from eventhpo.core.spec import Limits
@@ -59,7 +59,9 @@ def one_of(first: str, a: object, second: str, b: object) -> object:
     return a if a is not None else b
 
 
-def door_of(jobs: Any, base_task_id: str, execution_queue: Any) -> LocalJobs | ClearmlQueue:
+def door_of(
+    jobs: Any, base_task_id: str, execution_queue: Any, new_parameters: Sequence[str] = ()
+) -> LocalJobs | ClearmlQueue:
     """Return where the jobs run.
 
     Raises:
@@ -71,4 +73,4 @@ def door_of(jobs: Any, base_task_id: str, execution_queue: Any) -> LocalJobs | C
         raise Usage(f"jobs is {jobs!r}; expected None, for a ClearML server, or LocalJobs(command=[...])")
     if not isinstance(execution_queue, str) or not execution_queue.strip():
         raise Usage(f"execution_queue is {execution_queue!r}, expected the name or the id of a queue")
-    return ClearmlQueue(base_task_id, execution_queue)
+    return ClearmlQueue(base_task_id, execution_queue, new_parameters)

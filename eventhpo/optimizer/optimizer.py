@@ -60,6 +60,7 @@ class Optimizer(Running):
         seed: int | None = None,
         take_over: bool = False,
         adopt: bool = False,
+        new_parameters: Sequence[str] = (),
         **optuna_kwargs: Any,
     ) -> None:
         # The parent's constructor asks the server for the base task; ours asks nobody.
@@ -93,7 +94,7 @@ class Optimizer(Running):
             nan_policy=nan_policy,
             on_stop=on_stop,
         )
-        self._door = limits.door_of(jobs, base_task_id, execution_queue)
+        self._door = limits.door_of(jobs, base_task_id, execution_queue, new_parameters)
         self._asked = convert.search_of(
             name=study.study_name or base_task_id,
             base_task_id=base_task_id,

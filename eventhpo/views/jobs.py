@@ -33,6 +33,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     slot: int
     iteration: int | None
     value: Num | list[Num | None] | None
+    link: str | None = None  # the task's page on its server
 
 
 def job_status(state: State, attempt: Attempt) -> JobStatus:
@@ -91,6 +92,7 @@ def _running(state: State, attempt: Attempt) -> Running:
         slot=attempt.slot,
         iteration=attempt.highest,
         value=last[0] if state.single else last,
+        link=words.link(state.search, attempt.job_id),
     )
 
 

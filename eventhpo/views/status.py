@@ -260,7 +260,8 @@ def _budget_lines(found: Budget) -> Iterator[str]:
 
 def _best(state: State) -> str:
     for trial in rank.top(state, 1):
-        return top.summary(state, trial)
+        where = words.task(state.search, None if trial.last is None else trial.last.job_id)
+        return top.summary(state, trial) + (f"  task {where}" if where else "")
     return "no trial yet"
 
 
@@ -270,7 +271,9 @@ def _running_line(state: State, one: Running) -> str:
         f"{words.metric(o)} = {words.number(v)}" for o, v in zip(state.search.objectives, values, strict=True)
     )
     at = "no report yet" if one.iteration is None else f"iteration {one.iteration}, {seen}"
-    return f"{one.status:<11} trial {one.trial}, attempt {one.attempt}, slot {one.slot}: {at}"
+    where = words.task(state.search, one.task_id)
+    task = f"; task {where}" if where else ""
+    return f"{one.status:<11} trial {one.trial}, attempt {one.attempt}, slot {one.slot}: {at}{task}"
 
 
 def _paused_line(one: Paused) -> str:

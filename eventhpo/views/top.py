@@ -50,6 +50,7 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
     status: TrialStatus
     unused: Unused | None = None  # of its last attempt: reports that no value rests on
     imported: str | None = None  # the study that it comes from
+    link: str | None = None  # the task's page on its server
 
 
 def rows(
@@ -87,6 +88,7 @@ def row(state: State, trial: Trial, *, all_metrics: bool = False, all_hyper_para
         status=trial_status(trial),
         unused=None if trial.last is None else reports.unused(state, trial.last),
         imported=state.imported_study if trial.imported is not None else None,
+        link=words.link(state.search, None if trial.last is None else trial.last.job_id),
     )
 
 
@@ -186,6 +188,10 @@ def table(state: State, found: Sequence[Row]) -> list[str]:
         ]
         for place, r in enumerate(found, 1)
     ]
+    if isinstance(state.search.jobs, ClearmlTasks):
+        head.append("task")
+        for r, cells in zip(found, lines, strict=True):
+            cells.append(words.task(state.search, r.task_id) or "-")
     return [*aligned([head, *lines]), *_marked(state, found)]
 
 

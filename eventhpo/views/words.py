@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from eventhpo.core.space import job_names
-from eventhpo.core.spec import MINUTE, Num, Objective, Scalar, Search
+from eventhpo.core.spec import MINUTE, ClearmlTasks, Num, Objective, Scalar, Search
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST = 200  # characters of one value in a line: a line stays a line
@@ -52,6 +52,18 @@ def ordered(search: Search, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
 def metric(objective: Objective) -> str:
     """Return an objective's name as `title/series`."""
     return f"{objective.title}/{objective.series}"
+
+
+def task(search: Search, task_id: str | None) -> str | None:
+    """Return the link to a task on a server, or its id; None for a job on this machine, or before there is a task."""
+    if task_id is None or not isinstance(search.jobs, ClearmlTasks):
+        return None
+    return search.jobs.link(task_id) or task_id
+
+
+def link(search: Search, task_id: str | None) -> str | None:
+    """Return the link to a task on a server, None if there is none."""
+    return search.jobs.link(task_id) if task_id is not None and isinstance(search.jobs, ClearmlTasks) else None
 
 
 def in_minutes(microseconds: int) -> float:
