@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from eventhpo.clearml.place import OnClearml
+from eventhpo.clearml.rivals import SLACK
 from eventhpo.clearml.session import MARK
 from eventhpo.controller import Controller, opened
 from eventhpo.core.events import SearchCreated, StopAsked
@@ -343,6 +344,12 @@ def test_a_poll_asks_once_more_for_each_curve_of_6000_points(
 # ---------------------------------------------------------------- hours
 
 
+def rival_looks(server: ClearmlServer) -> int:
+    """Return how often the newest tasks of the search were read with nothing to launch."""
+    bodies = [r.body for r in server.requests.kept if r.endpoint == "tasks.get_all"]
+    return sum(body.get("order_by") == ["-created"] and body["page_size"] == SLACK for body in bodies)
+
+
 def in_hours(hours: Hours) -> list[int]:
     """Return the requests of each whole hour but the first."""
     return [after - before for before, after in zip(hours.at_hours, hours.at_hours[1:], strict=False)]
@@ -366,7 +373,7 @@ def test_an_hour_of_jobs_older_than_20_minutes_has_30_to_60_polls_of_two_request
     hours.every, hours.ends = every, length * HOUR
     launched(server, tmp_path / "search.db", hours, jobs)
     looks = [found - 2 * n for found, n in zip(in_hours(hours), polls, strict=True)]
-    assert set(looks) <= {9, 10}  # at the first poll that is later than five minutes
+    assert set(looks) <= {8, 9, 10}  # at the first poll that is later than five minutes
 
 
 def test_the_first_hour_of_a_job_is_looked_at_more_often_while_it_is_young(
@@ -387,11 +394,13 @@ def test_a_thousand_jobs_are_launched_by_2003_requests_and_looked_at_by_12(
     begun(tmp_path / "search.db", small(server, 1000))
     with counted(server) as found:
         drive(tmp_path / "search.db", hours)
-    polls, looks = len(hours.polls), 11
+    polls, looks = len(hours.polls), rival_looks(server)
     assert without_start(found) == {
         "tasks.clone": 1000,
         "tasks.enqueue": 1000,
         "tasks.get_all": 3 + 2 * polls + looks,
         MULTI: 10 * polls,
     }
-    assert in_hours(hours) == [30 * 12 + 10]
+    [an_hour] = in_hours(hours)
+    assert an_hour - 30 * 12 in range(8, 11)
+    assert 9 <= looks <= 12
