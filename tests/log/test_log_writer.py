@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from pathlib import Path
 
@@ -27,8 +29,9 @@ from eventhpo.core import codec
 from eventhpo.core.codec import GENESIS
 from eventhpo.core.events import Head
 from eventhpo.errors import DamagedLog, StorageFailed, Usage
-from eventhpo.log import chain, head
+from eventhpo.log import beside, chain, head, seal, sql
 from eventhpo.log.reader import read
+from eventhpo.log.verify import verify
 
 
 def test_opening_a_log_starts_an_epoch_and_returns_every_row(log):
@@ -401,3 +404,35 @@ def test_kill_9_before_the_head_file_only_makes_it_lag(log):
     assert snapshot.outside.head == Head(2, snapshot.rows[1].hash)
     assert snapshot.head.seq == 7
     assert snapshot.contradiction is None
+
+
+# ---------------------------------------------------------------- rules of SQLite that are easily lost
+
+
+def test_a_write_ahead_log_that_was_cut_under_its_index_is_damage(log):
+    """SQLite calls that an I/O error (SHORT_READ), which else is no fault of the log."""
+    writer, _ = open_at(log)
+    append(writer, 30)
+    os.truncate(beside.wal(log), 5_000)
+
+    with pytest.raises(DamagedLog, match="cannot be read"):
+        read(log)
+    checks = {check.name: check.ok for check in verify(log)}
+    assert not checks["file"]
+    assert not checks["chain"]
+    writer.close(clean=False)
+
+
+def test_a_connection_that_takes_the_log_for_resting_looks_before_it_says_so(log):
+    """So one is left that tries to leave WAL mode and is stopped half-way by a reader: the header says WAL still."""
+    with contextlib.closing(sql.open_to_write(log)) as db:
+        sql.head(db)
+        with contextlib.closing(sql.open_to_write(log)) as other:
+            assert sql.use_wal(other) == "wal"
+            sql.begin_to_write(other)
+            sql.set_lease(other, 1, None)
+            sql.commit(other)
+        assert beside.in_wal_mode(log)
+
+        assert seal.come_to_rest(db, log)
+        assert not beside.in_wal_mode(log)
