@@ -89,7 +89,9 @@ def refuse_what_is_there(path: Path) -> None:
     real = path.resolve()
     if not real.parent.is_dir():
         raise Usage(f"{path} cannot be created: there is no folder {real.parent}")
-    for found in (real, beside.wal(path), beside.head(path), beside.jobs(path)):
+    # A journal would be played back into the new log, and what was asked of another search be taken for ours.
+    asked = sorted(beside.requests(path).glob("*.json"))
+    for found in (real, beside.wal(path), beside.journal(path), beside.head(path), beside.jobs(path), *asked):
         if found.exists():
             raise _there(path, path if found == real else found)
 

@@ -5,6 +5,7 @@ The file may lag behind the log, and never leads it. A reader reads it before th
 
 from __future__ import annotations
 
+import glob
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +15,8 @@ import msgspec
 from eventhpo.core.events import Head
 from eventhpo.errors import StorageFailed
 from eventhpo.log import beside
+
+_HEX_8 = "[0-9a-f]" * 8
 
 
 class HeadFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,6 +55,13 @@ def write(path: Path, search: str, head: Head) -> None:
         raise StorageFailed(
             f"{target} cannot be written ({error.strerror}); the search can be resumed: eventhpo resume {path}"
         ) from error
+
+
+def sweep(path: Path) -> None:
+    """Remove what a killed writer left of a head file that it had not named yet; the caller holds the lease."""
+    target = beside.head(path)
+    for left in target.parent.glob(f"{glob.escape(target.name)}.{_HEX_8}"):
+        left.unlink(missing_ok=True)
 
 
 def read(path: Path) -> HeadFile | str:

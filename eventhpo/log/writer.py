@@ -55,6 +55,7 @@ def open_writer(
             lease = _lease(path, who, take_over)
             if lease is not None:
                 undo.callback(lease.release)
+                head.sweep(path)
             missing_wal = bare.hint(path)  # before SQLite makes one
             rested = not beside.in_wal_mode(path)
             db = _open(path)

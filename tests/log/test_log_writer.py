@@ -436,3 +436,14 @@ def test_a_connection_that_takes_the_log_for_resting_looks_before_it_says_so(log
 
         assert seal.come_to_rest(db, log)
         assert not beside.in_wal_mode(log)
+
+
+def test_what_a_killed_writer_left_of_a_head_file_is_removed_by_the_next(log):
+    left = log.with_name("search.db.head.0123abcd")
+    other = log.with_name("search.db.head.of-mine")
+    for one in (left, other):
+        one.write_text("{")
+    writer, _ = open_at(log)
+    assert not left.exists()
+    assert other.exists()
+    assert writer.close()
