@@ -17,11 +17,12 @@ from typing import TypeAlias
 
 import msgspec
 
+from eventhpo.core import ending
 from eventhpo.core.events import Event, LimitsChanged, PointEnqueued, RequestRefused, SearchReopened, StopAsked
 from eventhpo.core.mistakes import Mistake, unknown
 from eventhpo.core.ranges import from_job, full_name, to_job
 from eventhpo.core.space import job_names, read_sets, single_ranges
-from eventhpo.core.spec import LimitChanges, Limits, Scalar, Search
+from eventhpo.core.spec import LimitChanges, Limits, Scalar, Search, option
 from eventhpo.core.state import State
 from eventhpo.errors import Usage
 from eventhpo.kinds import Kind, Wrong
@@ -116,9 +117,10 @@ def require_room(state: State) -> None:
     require_not_stopped(state)
     if state.ending is not None and state.ending.reason != "space":
         over = "has finished" if state.finished is not None else "is ending"
+        limits = ending.to_raise(state) or ("total_max_jobs",)
         raise Usage(
             f"the search {over} ({state.ending.reason}) and tries no new point; "
-            "new limits reopen it, as `eventhpo resume --total-max-jobs N`"
+            f"new limits reopen it, as `eventhpo resume {' '.join(f'{option(name)} N' for name in limits)}`"
         )
 
 

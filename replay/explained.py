@@ -122,6 +122,7 @@ class Launch(Step, frozen=True, kw_only=True, tag="launched"):
     budget: Iterations | None  # None where iterations are not counted
     trials: int  # which one it is, counted from 1, imported ones aside
     trials_limit: int | None  # where trials are what is limited
+    trials_limited_by: str | None  # the name of that limit
     retry: Retry | None
 
 

@@ -74,6 +74,7 @@ def launch(state: State, seq: int, event: JobCreated) -> Launch:
             reserves=budget.reservation(state),
             limit=budget.limit(state),
         )
+    most = budget.most_trials(state)
     return Launch(
         seq=seq,
         differs=difference(event, decided(state)),
@@ -83,7 +84,8 @@ def launch(state: State, seq: int, event: JobCreated) -> Launch:
         busy=tuple(Busy(a.slot, a.trial, a.number) for a in attempts(state) if a.live),
         budget=iterations,
         trials=event.trial + 1 - state.imported,
-        trials_limit=None if iterations is not None else state.limits.total_max_jobs,
+        trials_limit=None if most is None else most.number,
+        trials_limited_by=None if most is None else most.name,
         retry=_retry(state, trial) if trial.attempts else None,
     )
 

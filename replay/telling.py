@@ -142,14 +142,15 @@ def _retried(attempt: int, retry: Retry) -> str:
 
 def _budget(step: Launch) -> str:
     b = step.budget
+    most = "" if step.trials_limit is None else f" of {step.trials_limit} ({step.trials_limited_by})"
     if b is None:
-        most = "" if step.trials_limit is None else f" of {step.trials_limit} (total_max_jobs)"
         return f"trial number {step.trials}{most}; iterations are not counted"
+    number = f"; trial number {step.trials}{most}" if most else ""
     before = f"before: {b.used} used, {b.reserved} reserved"
     if b.limit is None:
-        return f"{before}; it reserves {b.reserves}; there is no limit"
+        return f"{before}; it reserves {b.reserves}; there is no limit{number}"
     left = b.limit - b.used - b.reserved
-    return f"{before}, {left} free of {b.limit}; it reserves {b.reserves}; after: {left - b.reserves} free"
+    return f"{before}, {left} free of {b.limit}; it reserves {b.reserves}; after: {left - b.reserves} free{number}"
 
 
 def _settled(step: Settled) -> Fact:

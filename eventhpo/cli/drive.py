@@ -16,13 +16,13 @@ from pathlib import Path
 import msgspec
 
 from eventhpo.asking.fingerprint import fingerprint
-from eventhpo.cli import output, progress, values
+from eventhpo.cli import output, progress
 from eventhpo.cli.signals import Signals
 from eventhpo.clock import SystemClock
 from eventhpo.controller import Controller, Tell, opened, tell_nobody
 from eventhpo.core import ending
 from eventhpo.core.events import PointEnqueued, SearchCreated
-from eventhpo.core.spec import POLICY, LocalCommand, Scalar, Search
+from eventhpo.core.spec import POLICY, LocalCommand, Scalar, Search, option
 from eventhpo.core.state import State
 from eventhpo.errors import Busy, Usage
 from eventhpo.load import Loaded
@@ -194,7 +194,7 @@ def say_way_on(log: Path, state: State) -> None:
     """Say what lets a finished search go on: the limits to raise, or a point of somebody's own."""
     names = ending.to_raise(state)
     if names:
-        options = [f"{values.option(name)} N" for name in names]
+        options = [f"{option(name)} N" for name in names]
         output.note(f"the search has finished; raise what ended it: {output.command('resume', log, *options)}")
     else:
         output.note(

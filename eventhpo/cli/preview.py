@@ -8,6 +8,7 @@ import msgspec
 
 from eventhpo.asking.asker import Asker
 from eventhpo.asking.fingerprint import fingerprint
+from eventhpo.core import budget
 from eventhpo.core.actions import Suggest
 from eventhpo.core.events import Event, PointEnqueued, Recorded, SearchCreated
 from eventhpo.core.evolve import begin, evolve
@@ -85,7 +86,8 @@ def suggestions(loaded: Loaded) -> list[dict[str, Scalar]]:
 
 
 def _count(state: State) -> int:
-    limits = (SUGGESTIONS, state.space_size, state.limits.total_max_jobs)
+    most = budget.most_trials(state)
+    limits = (SUGGESTIONS, state.space_size, state.limits.total_max_jobs, None if most is None else most.number)
     return min(limit for limit in limits if limit is not None)
 
 

@@ -16,7 +16,7 @@ import msgspec
 from eventhpo.cli import output, values
 from eventhpo.core import placeholders
 from eventhpo.core.events import PointEnqueued, SearchReopened
-from eventhpo.core.spec import LimitChanges, Limits, LocalCommand, Search
+from eventhpo.core.spec import LimitChanges, Limits, LocalCommand, Search, option
 from eventhpo.core.state import State
 from eventhpo.errors import Usage
 from eventhpo.log import lease
@@ -42,6 +42,7 @@ _LIMITS = {
     "max_failed_trials": "Failed trials that end the search.",
     "target_value": "Value of a completed trial that ends the search.",
     "patience": "Completed trials without a gain that end the search.",
+    "max_trials": "Number of trials, whatever budget is left.",
 }
 
 
@@ -51,7 +52,7 @@ def limit_options(command: F) -> F:
         lifted = getattr(Limits(), name) is None
         metavar = "N|none" if lifted else "N"
         text = f"{_LIMITS[name]}{' none lifts it.' if lifted else ''}  [default: as it is]"
-        command = click.option(values.option(name), name, metavar=metavar, help=text)(command)
+        command = click.option(option(name), name, metavar=metavar, help=text)(command)
     return command
 
 
@@ -99,7 +100,7 @@ def run(ctx: click.Context, search_file: Path, log: Path, quiet: bool) -> None:
     drive.require_place(log)
     _tell_of_near_misses(loaded.search)
     search = drive.begin(loaded, log)
-    if _unlimited(loaded.search.limits):
+    if loaded.search.limits.endless:
         output.note("this search has no limit: it runs until it is stopped")
     ctx.exit(drive.conclude(log, drive.drive(log, search, quiet=quiet)))
 
@@ -108,11 +109,6 @@ def _tell_of_near_misses(search: Search) -> None:
     if isinstance(search.jobs, LocalCommand):
         for text in placeholders.near_misses(search.jobs.command, search.space):
             output.note(text)
-
-
-def _unlimited(limits: Limits) -> bool:
-    ends = (limits.total_max_jobs, limits.compute_time_limit, limits.wall_time_limit)
-    return all(limit is None for limit in (*ends, limits.target_value, limits.patience, limits.max_failed_trials))
 
 
 @click.command()

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from eventhpo.core.events import Head
 from eventhpo.core.ranges import from_job, full_name
 from eventhpo.core.space import fitting, job_names, parameter_sets, set_names, single_ranges
-from eventhpo.core.spec import LimitChanges, Scalar, Search
+from eventhpo.core.spec import LimitChanges, Scalar, Search, option
 from eventhpo.errors import Usage
 from eventhpo.kinds import Wrong
 
@@ -82,11 +82,6 @@ def limits(given: dict[str, str | None]) -> LimitChanges:
     if wrong:
         raise Usage("\n".join(wrong))
     return LimitChanges(**read)  # type: ignore[arg-type]
-
-
-def option(name: str) -> str:
-    """Return how a limit is called on the command line."""
-    return f"--{name.replace('_', '-')}"
 
 
 def head(text: str) -> Head:

@@ -7,6 +7,8 @@ charges never exceeds it.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from eventhpo.core.spec import MINUTE
 from eventhpo.core.state import Attempt, State
 
@@ -34,15 +36,40 @@ def fits(state: State, jobs: int = 1) -> bool:
     return most is None or state.totals.charged + reserved(state) + jobs * reservation(state) <= most
 
 
+class MostTrials(NamedTuple):
+    """How many trials there may be, those that were imported aside, and the limit that says so."""
+
+    number: int
+    name: str
+
+
+def most_trials(state: State) -> MostTrials | None:
+    """Return what limits the number of trials: `max_trials`, and `total_max_jobs` where iterations are not limited."""
+    limits = state.limits
+    by_jobs = limits.total_max_jobs if state.search.max_iteration_per_job is None else None
+    given = {"total_max_jobs": by_jobs, "max_trials": limits.max_trials}
+    found = [MostTrials(number, name) for name, number in given.items() if number is not None]
+    return min(found, key=lambda one: one.number, default=None)
+
+
 def trials_left(state: State) -> bool:
-    """Whether the number of trials allows one more (only where iterations are not limited)."""
-    jobs = state.limits.total_max_jobs
-    return state.search.max_iteration_per_job is not None or jobs is None or len(state.trials) - state.imported < jobs
+    """Whether the number of trials allows one more."""
+    most = most_trials(state)
+    return most is None or len(state.trials) - state.imported < most.number
+
+
+def exhausted(state: State) -> tuple[str, ...]:
+    """Return the limits by which nothing more can be started, ever: nothing fits and nothing is held, or no trial."""
+    limits, trials = state.limits, len(state.trials) - state.imported
+    jobs = limits.total_max_jobs if state.search.max_iteration_per_job is None else None
+    by_jobs = (jobs is not None and trials >= jobs) or (not fits(state) and not state.totals.reservations)
+    by_trials = limits.max_trials is not None and trials >= limits.max_trials
+    return (*(["total_max_jobs"] if by_jobs else []), *(["max_trials"] if by_trials else []))
 
 
 def used_up(state: State) -> bool:
-    """Whether nothing more can be started, ever: nothing fits, and nothing is held."""
-    return (not fits(state) and not state.totals.reservations) or not trials_left(state)
+    """Whether nothing more can be started, ever."""
+    return bool(exhausted(state))
 
 
 def charged_through(state: State, attempt: Attempt) -> int | None:

@@ -71,10 +71,15 @@ def _softly(state: State) -> SearchEnding | None:
     if reached is not None:
         return _ends(reached.reason, at_once=False, detail=reached.detail)
     if budget.used_up(state):
-        return _ends("budget", at_once=False)
+        return _ends("budget", at_once=False, detail=_which_budget(state))
     if not state.waiting and not points_left(state) and not _open(state):
         return _ends("space", at_once=False, detail=f"all {state.space_size} points were tried")
     return None
+
+
+def _which_budget(state: State) -> str:
+    """Return which budget is used up where it is not that of `total_max_jobs`."""
+    return f"max_trials = {state.limits.max_trials}" if budget.exhausted(state) == ("max_trials",) else ""
 
 
 def _ends(reason: EndReason, *, at_once: bool, detail: str = "") -> SearchEnding:
@@ -95,8 +100,7 @@ def to_raise(state: State) -> tuple[str, ...]:
     holding: list[str] = [] if ended_at_once is None or ended_at_once.reason == "stop" else [ended_at_once.reason]
     if _too_many_failures(state) is not None:
         holding.append("max_failed_trials")
-    if budget.used_up(state):
-        holding.append("total_max_jobs")
+    holding += budget.exhausted(state)
     if holding or state.finished is None or not points_left(state):
         return tuple(holding)
     return _ENDED_BY.get(state.finished.reason, ())

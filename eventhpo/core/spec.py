@@ -156,7 +156,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What may change while a search lasts; minutes where a time is meant.
 
     `total_max_jobs` is a budget of `max_iteration_per_job * total_max_jobs`
-    iterations, or of trials where `max_iteration_per_job` is None.
+    iterations, or of trials where `max_iteration_per_job` is None. `max_trials` is a
+    number of trials in either case.
     """
 
     num_concurrent_workers: int = 1
@@ -170,6 +171,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_failed_trials: int | None = None
     target_value: float | None = None
     patience: int | None = None
+    max_trials: int | None = None
+
+    @property
+    def endless(self) -> bool:
+        """Whether none of them ends the search: it runs until it is stopped, or its space is used up."""
+        ends = (self.total_max_jobs, self.max_trials, self.compute_time_limit, self.wall_time_limit)
+        return all(limit is None for limit in (*ends, self.target_value, self.patience, self.max_failed_trials))
 
 
 class LimitChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -186,6 +194,7 @@ class LimitChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_failed_trials: int | msgspec.UnsetType | None = msgspec.UNSET
     target_value: float | msgspec.UnsetType | None = msgspec.UNSET
     patience: int | msgspec.UnsetType | None = msgspec.UNSET
+    max_trials: int | msgspec.UnsetType | None = msgspec.UNSET
 
     def given(self) -> dict[str, int | float | None]:
         """Return the limits that are set here, by name."""
@@ -195,6 +204,11 @@ class LimitChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def on(self, limits: Limits) -> Limits:
         """Return *limits* with these changes."""
         return msgspec.structs.replace(limits, **self.given())
+
+
+def option(limit: str) -> str:
+    """Return how the limit of that name is called on the command line."""
+    return f"--{limit.replace('_', '-')}"
 
 
 class LocalCommand(

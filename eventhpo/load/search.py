@@ -37,6 +37,7 @@ LIMITS: dict[str, Kind[Any]] = {
     "max_failed_trials": _POSITIVE,
     "target_value": number(),
     "patience": _POSITIVE,
+    "max_trials": _POSITIVE,
 }
 
 

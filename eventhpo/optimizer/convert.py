@@ -215,8 +215,7 @@ def search_of(
     _require(limits, objectives, max_iteration_per_job, min_iteration_per_job, seed)
     given = sampler_of(sampler, space, len(objectives))
     warnings = [given.warning] if given.warning else []
-    ends = ("total_max_jobs", "compute_time_limit", "wall_time_limit", "target_value", "patience", "max_failed_trials")
-    if all(getattr(limits, name) is None for name in ends):
+    if limits.endless:
         warnings.append("this search has no limit: it runs until it is stopped, or its space is used up")
     if len(objectives) > 1 and pruner is not None:
         warnings.append("with several objectives nothing is pruned: the pruner is not used")

@@ -156,11 +156,11 @@ def ending_of(state: State) -> Ending | None:
 
 def _budget(state: State) -> Budget:
     limits = state.limits
-    by_number = limits.total_max_jobs if state.search.max_iteration_per_job is None else None
+    most = budget.most_trials(state)
     return Budget(
         iterations=Iterations(state.totals.charged, budget.reserved(state), budget.limit(state)),
         compute_time=Minutes(words.in_minutes(budget.compute_used(state)), 0.0, limits.compute_time_limit),
-        trials=Count(len(state.trials) - state.imported, by_number),
+        trials=Count(len(state.trials) - state.imported, None if most is None else most.number),
     )
 
 

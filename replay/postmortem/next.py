@@ -26,7 +26,7 @@ class Next(msgspec.Struct, frozen=True, kw_only=True):
 
 # what lifts an end, by its reason
 _LIFTS = {
-    "budget": "eventhpo resume: a larger --total-max-jobs reopens it",
+    "budget": "eventhpo resume: a larger --total-max-jobs, or --max-trials, reopens it",
     "compute_time_limit": "eventhpo resume: a larger --compute-time-limit reopens it",
     "wall_time_limit": "eventhpo resume: a larger --wall-time-limit reopens it",
     "target_value": "eventhpo resume: another --target-value reopens it",

@@ -205,6 +205,8 @@ def _what_is_saved(record: Record, sums: Totals) -> tuple[str, int | None]:
     room = None
     if limit is not None and most is not None:
         room = max(0, limit - (record.iterations() - sums.iterations_saved)) // most
+        if (trials := budget.most_trials(record.state)) is not None:
+            room = min(room, max(0, trials.number - len(record.state.trials) + record.state.imported))
     if end is None or end.reason in _OF_TIME:
         return "what is saved would have gone into more jobs", room
     return (f"what is saved would have paid for more ({room})" if room else ""), room or 0

@@ -71,6 +71,24 @@ REASONS: dict[str, tuple[dict[str, object], Scripts, SearchEnding, int]] = {
         2,
     ),
     "trials": ({"total_max_jobs": 2}, values(0.5), SearchEnding(reason="budget", at_once=False), 2),
+    "max_trials": (
+        {"max_trials": 2, "total_max_jobs": 5},
+        values(0.5),
+        SearchEnding(reason="budget", at_once=False, detail="max_trials = 2"),
+        2,
+    ),
+    "max_trials before the iterations are used": (
+        {"max_trials": 4, "total_max_jobs": 9, "max_iteration_per_job": 2, "pruner": OVER_ONE},
+        each(Script(points=line(2.0, 2.0))),
+        SearchEnding(reason="budget", at_once=False, detail="max_trials = 4"),
+        4,
+    ),
+    "iterations before max_trials": (
+        {"max_trials": 4, "total_max_jobs": 3, "max_iteration_per_job": 2},
+        each(Script(points=line(0.5, 0.4))),
+        SearchEnding(reason="budget", at_once=False),
+        3,
+    ),
     "too many failures": (
         {"max_failed_trials": 2, "max_failures_per_trial": 0},
         FAILING,
@@ -378,6 +396,20 @@ def test_new_limits_reopen_a_finished_search_and_end_it_again_if_they_do_not_hel
     assert hand.carry_on()[:3] == ["TrialSuggested 1", "SearchEnding budget", "JobCreated 1.0 slot 0"]
     hand.poll(observed(1, 0, line(0.5)), ended(1))
     assert len(hand.log().of(SearchFinished)) == 3
+
+
+def test_more_trials_let_a_search_go_on_that_had_its_number_and_a_retry_needs_none() -> None:
+    hand = Hand(search(max_trials=1, total_max_jobs=9, max_iteration_per_job=2))
+    assert hand.poll(ended(0, how="failed"))[1:2] == ["JobCreated 0.1 slot 0"]
+    assert hand.poll(observed(0, 1, line(0.5, 0.4)), ended(0, 1))[-1] == "SearchFinished budget"
+    with pytest.raises(Usage, match="eventhpo resume --max-trials N"):
+        accepted(hand.state, EnqueueRequest(params={"General/x": 0.5}), None)
+    hand.record(limits(max_trials=None), None)
+    assert hand.carry_on()[:1] == ["TrialSuggested 1"]
+    hand.record(limits(max_trials=2), None)
+    assert hand.carry_on() == ["SearchEnding budget"]
+    assert hand.poll(observed(1, 0, line(0.5, 0.4)), ended(1))[-1] == "SearchFinished budget"
+    assert [e.detail for e in hand.log().of(SearchEnding)] == ["max_trials = 1", "max_trials = 2"]
 
 
 def test_new_limits_reopen_a_search_that_reached_its_target_and_it_ends_at_the_next_that_does() -> None:

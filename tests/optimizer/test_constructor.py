@@ -53,7 +53,7 @@ def test_every_argument_of_its_own_is_keyword_only_has_a_default_and_is_spelled_
     assert all(p.default is not EMPTY for p in own)
     assert [p.name for p in own] == [
         *("log", "jobs", "on_stop", "max_failures_per_trial", "max_lost_per_trial", "max_failed_trials"),
-        *("nan_policy", "target_value", "patience", "wall_time_limit", "seed", "take_over", "adopt"),
+        *("nan_policy", "target_value", "patience", "wall_time_limit", "max_trials", "seed", "take_over", "adopt"),
     ]
 
 
