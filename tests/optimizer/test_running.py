@@ -33,11 +33,14 @@ from eventhpo.log import lease, reader
 from tests.optimizer.harness import PACKAGE, SPACE, Place, Thread, forked, killed_when, processes_in, reported
 from tests.waiting import eventually
 
+# Reports fifteen points, once it may go on: by `go-<trial>`, or by `go`.
 FIFTEEN = """
-import os
+import os, select
 from eventhpo import job
 with open("ledger", "a") as ledger:
     ledger.write(os.environ["EVENTHPO_KEY"] + "\\n")
+while not os.path.exists(f"go-{job.trial}") and not os.path.exists("go"):
+    select.select([], [], [], 0.01)
 params = job.connect({"lr": 0.1, "width": 8, "kind": "a"})
 for i in range(1, 16):
     job.report_scalar("validation", "accuracy", params["lr"] * params["width"] * (1 + (params["kind"] == "b")), i)
@@ -182,10 +185,14 @@ def test_a_script_that_was_killed_twenty_times_comes_to_the_search_that_nobody_d
     for one in (alone, place):
         one.script(FIFTEEN)
         (one.folder / "search.py").write_text(SEARCH)
+    (alone.folder / "go").touch()
     undisturbed = script_of(alone)
     chance = random.Random(3)
-    assert all(killed_at(place, rows_of(place) + chance.randint(1, 8)) for _ in range(20))
-    assert len(place.of(ControllerStarted)) > 10  # the others were killed before they had begun
+    for kill in range(20):  # each has a trial more to go on with, which is ten rows: it gets that far, and to no end
+        (place.folder / f"go-{kill}").touch()
+        assert killed_at(place, rows_of(place) + chance.randint(1, 8))
+    assert len(place.of(ControllerStarted)) >= 19  # the first may have been killed between the log's birth and its own
+    (place.folder / "go").touch()
     assert script_of(place).wait() == undisturbed.wait() == 0
     assert len(alone.launches()) == len(place.launches()) == 30
     assert decisions(place) == decisions(alone)
@@ -384,10 +391,17 @@ def test_a_stop_while_another_thread_is_within_a_step_is_taken_up_by_it(place):
     place.hold.touch()
     optimizer = place.optimizer()
 
-    running = Thread(lambda: by_steps(optimizer))
+    steps: list[int] = []
+
+    def run() -> None:
+        while optimizer.process_step():
+            steps.append(len(steps))
+
+    running = Thread(run)
     reported(optimizer, 1)
+    eventually(lambda: steps, "the end of a step")
     optimizer.stop()
-    assert running.ended() > 0
+    running.ended()
     assert [e.scope for e in place.of(StopAsked)] == ["run"]
     assert lease.holder(place.log) is None
     eventually(lambda: not processes_in(place.folder), "the end of the jobs")
@@ -400,7 +414,8 @@ def test_a_stop_by_a_step_itself_ends_it(place):
                 self.stop()
             return super().monitor_job(job)
 
-    place.optimizer(Enough).start()
+    place.hold.touch()  # a job that has ended already is monitored no more
+    place.optimizer(Enough, num_concurrent_workers=2).start()
     assert len(place.of(TrialSuggested)) == 2
     assert lease.holder(place.log) is None
 
@@ -423,7 +438,7 @@ def test_jobs_that_are_left_between_two_steps_go_on_and_the_next_run_takes_them_
 def test_a_stop_from_any_thread_at_any_moment_of_a_loop_of_steps_leaves_a_log_that_rests(place):
     place.script('from eventhpo import job\njob.report_scalar("validation", "accuracy", 0.5, 1)\n')
     for trials in range(1, 9):
-        optimizer = place.optimizer(total_max_jobs=50)
+        optimizer = place.optimizer(total_max_jobs=None)  # it cannot end before the stop
         running = Thread(lambda o=optimizer: by_steps(o))
         eventually(lambda o=optimizer, n=trials: len(o.get_created_jobs_ids()) >= 2 * n, "some jobs")
         optimizer.stop()
