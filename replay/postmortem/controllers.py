@@ -39,13 +39,15 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """The time from the last row of a controller to the start of the next, and what went on in it.
 
     `microseconds` is by their hosts' clocks, and negative where the later one is behind.
-    `rebooted` is None where the next one ran on another host.
+    `rebooted` is None where the next one ran on another host. `prunes_lost` are jobs that
+    ended in it and would have been pruned: their verdict came when they were over.
     """
 
     microseconds: int
     unwatched: int  # jobs that held a slot meanwhile
     rebooted: bool | None
     host: str
+    prunes_lost: int = 0
 
 
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +80,26 @@ class _Open:
         self.last = row
         self.asks_only = True
         self.stopped_by = ""
+        self.poll: int | None = None  # cause of its first poll
+        self.ended: set[tuple[int, int]] = set()  # jobs that were live at its start, and over at that poll
+        self.prunes_lost: set[tuple[int, int]] = set()
+
+    def look(self, state: State, row: Recorded) -> None:
+        """Take in what its first poll found over, and the prunes that came too late for that."""
+        match row.event:
+            case events.MetricObserved() | events.ReportsRead() | events.JobEnded() if row.cause == row.seq - 1:
+                self.poll = row.cause if self.poll is None else self.poll
+        match row.event:
+            case events.JobEnded(trial=trial, attempt=attempt) if row.cause == self.poll:
+                self.ended |= {(trial, attempt)} & {*self.inherited}
+            case events.JobsContinued(verdicts=verdicts):
+                late = [v for v in verdicts if v.too_late and not _at_limit(state, v.iteration)]
+                self.prunes_lost |= {(v.trial, v.attempt) for v in late} & self.ended
+
+
+def _at_limit(state: State, iteration: int) -> bool:
+    most = state.search.max_iteration_per_job
+    return most is not None and iteration >= most
 
 
 class Controllers:
@@ -95,6 +117,7 @@ class Controllers:
             self._open = _Open(row, row.event, state)
         elif self._open is not None:
             self._open.last = row
+            self._open.look(state, row)
             self._open.asks_only &= isinstance(row.event, _ASKS)
             if isinstance(row.event, events.StopAsked):
                 self._open.stopped_by = row.event.why
@@ -110,6 +133,9 @@ class Controllers:
         assert one is not None
         how, why = _how(state, one, following, held=held, cut=cut)
         action = next_action(state)
+        if one.prunes_lost and self.epochs and self.epochs[-1].gap is not None:
+            gap = msgspec.structs.replace(self.epochs[-1].gap, prunes_lost=len(one.prunes_lost))
+            self.epochs[-1] = msgspec.structs.replace(self.epochs[-1], gap=gap)
         self.epochs.append(
             Epoch(
                 epoch=one.row.epoch,

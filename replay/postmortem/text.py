@@ -123,7 +123,10 @@ def _gap(gap: Gap) -> str:
         time = duration(gap.microseconds)
     unwatched = f", {plural(gap.unwatched, 'job')} unwatched" if gap.unwatched else ""
     boot = {True: ", the machine was restarted meanwhile", False: "", None: f", then on another host, {gap.host}"}
-    return f"{time} without a controller{unwatched}{boot[gap.rebooted]}"
+    lost = ""
+    if gap.prunes_lost:
+        lost = f"; {plural(gap.prunes_lost, 'job')} ended in it, too early for a prune that the pruner asked for"
+    return f"{time} without a controller{unwatched}{boot[gap.rebooted]}{lost}"
 
 
 # ---------------------------------------------------------------- jobs and effects

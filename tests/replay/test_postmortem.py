@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.core.events import ControllerStarted, JobCreated, LimitsChanged, Recorded, StopAsked
+from eventhpo.core.events import ControllerStarted, JobCreated, JobPruned, LimitsChanged, Recorded, StopAsked
 from eventhpo.core.spec import LimitChanges
 from eventhpo.log import beside, lease
 from eventhpo.log.backup import backup
@@ -23,7 +23,8 @@ from replay.postmortem.report import Postmortem, postmortem
 from replay.postmortem.scene import Scene, look
 from replay.postmortem.text import text
 from tests.cli.harness import data, ended, frozen, invoke
-from tests.core.rules import each, line
+from tests.core.rules import OVER_ONE, Hand, each, line, observed
+from tests.core.rules import ended as over
 from tests.core.worlds import controlled, interrupted_at
 from tests.crash.scenarios import SCENARIOS, plain
 from tests.crash.test_crash_sweep import crashed, finish, left_alone
@@ -211,6 +212,30 @@ def test_a_lost_lease_is_told_from_a_record_that_stops(tmp_path: Path) -> None:
     assert taken.controllers[0].how == "lease lost"
     assert taken.controllers[0].why == "taken over by controller 77 on simulated"
     assert taken.controllers[1].took_over
+
+
+@pytest.mark.parametrize("gap", [True, False], ids=["in a gap", "watched"])
+def test_a_prune_that_came_too_late_because_its_job_ended_in_a_gap_is_counted(gap: bool) -> None:
+    """The rule is the same in both: what the job has really reached counts. Only the gap cost the prune."""
+    hand = Hand(search(pruner=OVER_ONE, num_concurrent_workers=2, total_max_jobs=2, max_iteration_per_job=9))
+    hand.poll(observed(0, 0, line(0.5)), observed(1, 0, line(0.5)))
+    if gap:
+        hand.start()
+    late = line(2.0, 2.0, start=2)  # the pruner objects to both
+    hand.poll(observed(0, 0, late, start=1), over(0), observed(1, 0, late, start=1))
+    assert [e.trial for e in hand.log().of(JobPruned)] == [1]
+    assert hand.log().ends()[0][0] == "completed"
+    said = found(hand.rows)
+    assert [one.gap.prunes_lost for one in said.controllers if one.gap is not None] == ([1] if gap else [])
+    assert ("1 job ended in it, too early for a prune" in told(hand.rows)) == gap
+
+
+def test_a_prune_at_the_limit_is_too_late_in_any_case_and_no_gap_cost_it() -> None:
+    hand = Hand(search(pruner=OVER_ONE, num_concurrent_workers=1, total_max_jobs=2, max_iteration_per_job=2))
+    hand.poll(observed(0, 0, line(0.5)))
+    hand.start()
+    hand.poll(observed(0, 0, line(2.0, start=2), start=1), over(0))
+    assert [one.gap.prunes_lost for one in found(hand.rows).controllers if one.gap is not None] == [0]
 
 
 @pytest.mark.parametrize(
