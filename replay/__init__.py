@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from replay.redecide import Report, redecide, redecide_many
     from replay.whatif import whatif
 
+PROJECT = "eventhpo"  # whose package this is: PyPI has another one that is called replay
+
 _EXPORTS = {
     "Diverged": "replay.divergence",
     "Divergence": "replay.divergence",

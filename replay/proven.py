@@ -71,10 +71,15 @@ def whole(path: str | os.PathLike[str], at: int | str | datetime | None = None) 
     log = Path(path)
     found = proven(log)
     found.require_whole(log)
-    return found.rows if at is None else as_of.rows_at(found.rows, _moment(at))
+    return found.rows if at is None else as_of.rows_at(found.rows, moment(at))
 
 
-def _moment(at: int | str | datetime) -> int | datetime:
+def moment(at: int | str | datetime) -> int | datetime:
+    """Return *at* as a seq or a time.
+
+    Raises:
+        Usage: it is a text that is neither.
+    """
     try:
         return as_of.moment(at) if isinstance(at, str) else at
     except ValueError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -14,7 +15,8 @@ from eventhpo.core.events import Decision, Head, Recorded, SearchCreated
 from eventhpo.core.evolve import fold
 from eventhpo.errors import DamagedLog, Usage
 from eventhpo.log import head, verify
-from replay import divergence, fingerprints, rounding
+from eventhpo.views import as_of
+from replay import divergence, fingerprints, proven, rounding
 from replay.divergence import Diverged, Divergence
 from replay.fingerprints import Fingerprints
 from replay.rounding import Rounded
@@ -77,18 +79,20 @@ def redecide(
     processes: int = 1,
     sampler: BaseSampler | str | None = None,
     pruner: BasePruner | str | None = None,
+    at: int | str | datetime | None = None,
 ) -> Report:
     """Decide the log at *path* again, row by row, and return what that came to.
 
     It stops at the first divergence, with *all* it goes on behind it, the record taken
     as the truth. The report is the same whatever *processes* is. *sampler* and *pruner*
     stand in where the log has one that is not Optuna's own: an instance, or where one
-    stands as `module:attribute`; with several processes only the latter.
+    stands as `module:attribute`; with several processes only the latter. With *at*, a seq
+    or a time as `rebuild` takes it, the log ends with that event.
 
     Raises:
         Diverged: a decision comes out otherwise or is missing (code 1); it carries the report.
         DamagedLog: the log is damaged, from a newer version, or lost its tail (code 3).
-        Usage: there is no such file, or an argument does not fit (code 2).
+        Usage: there is no such file or event, or an argument does not fit (code 2).
 
     Without *raise_on_divergence* the first two are in the report instead. What is equal up
     to rounding, where this platform rounds otherwise than the recorder's, is in the report
@@ -98,7 +102,7 @@ def redecide(
         raise Usage(f"processes is {processes}, and at least one must decide")
     if processes > 1 and any(one is not None and not isinstance(one, str) for one in (sampler, pruner)):
         raise Usage("an instance stays in its process: give it as 'module:attribute', or decide with processes=1")
-    report = _report(Path(path), all, processes, sampler, pruner)
+    report = _report(Path(path), all, processes, sampler, pruner, at)
     if raise_on_divergence:
         _raise(report)
     return report
@@ -113,6 +117,7 @@ def redecide_many(
     processes: int = 1,
     sampler: BaseSampler | str | None = None,
     pruner: BasePruner | str | None = None,
+    at: int | str | datetime | None = None,
 ) -> Iterator[Iterator[Report]]:
     """Give an iterator over the reports of *paths*, in their order, each made when it is asked for.
 
@@ -126,6 +131,7 @@ def redecide_many(
             processes=processes,
             sampler=sampler,
             pruner=pruner,
+            at=at,
         )
         for path in paths
     )
@@ -154,10 +160,18 @@ def _named(one: Divergence) -> str:
 
 
 def _report(
-    path: Path, go_on: bool, processes: int, sampler: BaseSampler | str | None, pruner: BasePruner | str | None
+    path: Path,
+    go_on: bool,
+    processes: int,
+    sampler: BaseSampler | str | None,
+    pruner: BasePruner | str | None,
+    at: int | str | datetime | None,
 ) -> Report:
     found = verify.examine(path)
     damage = _damage(found)
+    whole = found.head
+    if at is not None and damage is None:
+        found = _as_of(found, at)
     first = found.rows[0].event if found.rows else None
     created = first if isinstance(first, SearchCreated) else None
     checks = [] if damage is not None else _findings(path, found, go_on, processes, sampler, pruner)
@@ -176,12 +190,19 @@ def _report(
         divergences=tuple(_told(one, found.rows) for one in (parted if go_on else parted[:1])),
         fingerprint=fingerprint,
         damage=damage,
-        notes=() if created is None else tuple(_notes(path, created)),
+        notes=() if created is None else tuple(_notes(path, created, found.head, whole)),
         rounded=tuple(one.rounded for one in checks if one.rounded is not None and one.seq <= last),
     )
 
 
-def _notes(path: Path, created: SearchCreated) -> Iterator[str]:
+def _as_of(found: verify.Verification, at: int | str | datetime) -> verify.Verification:
+    rows = as_of.rows_at(found.rows, proven.moment(at))
+    return msgspec.structs.replace(found, rows=rows, head=Head(rows[-1].seq, rows[-1].hash))
+
+
+def _notes(path: Path, created: SearchCreated, end: Head, whole: Head) -> Iterator[str]:
+    if end != whole:
+        yield f"as of event {end.seq} of {whole.seq}: what stands after it was not looked at"
     outside = head.of_search(head.read(path), created.search_id)
     if outside.head is None:
         yield f"{outside.why}: whether the log lost its tail cannot be told"

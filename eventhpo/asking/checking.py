@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from eventhpo.asking.catalogue import CATALOGUE, EXTRAS, Nested, Part, Role
@@ -55,13 +56,29 @@ def _parts(named: Named, *nested: str) -> Iterator[tuple[tuple[str, ...], Named]
 # ---------------------------------------------------------------- names and types
 
 
+# What papers and other libraries call them.
+_ALSO_CALLED = {
+    "sha": "SuccessiveHalvingPruner",
+    "asha": "SuccessiveHalvingPruner",
+    "cmaes": "CmaEsSampler",
+    "bayesian": "TPESampler",
+    "bo": "TPESampler",
+    "genetic": "NSGAIISampler",
+    "sobol": "QMCSampler",
+    "halton": "QMCSampler",
+    "none": "NopPruner",
+}
+
+
 def _check(role: Role, name: object, args: dict[str, Any]) -> list[Mistake]:
     parts = CATALOGUE[role]
     if not isinstance(name, str):
         return [Mistake("name", name, f"the name of a {role}: {', '.join(parts)}")]
     if name not in parts:
         own = " (one of a class of your own goes through the class OptimizerOptuna)" if role in _OWN else ""
-        return [unknown("name", name, parts, f"a {role} of Optuna's{own}")]
+        mistake = unknown("name", name, parts, f"a {role} of Optuna's{own}")
+        meant = _ALSO_CALLED.get(name.casefold().replace("-", "").replace("_", ""))
+        return [mistake if mistake.nearest or meant not in parts else replace(mistake, nearest=meant)]
     part = parts[name]
     found = [one for key, value in args.items() for one in _argument(part, name, key, value)]
     found += [

@@ -11,6 +11,7 @@ import click
 from eventhpo.cli import output
 from eventhpo.core.mistakes import nearest
 from eventhpo.errors import EventhpoError
+from eventhpo.sister import sister
 
 # in the order of the help; reading commands must not pay for what running ones import
 _COMMANDS = {
@@ -35,6 +36,17 @@ _COMMANDS = {
 }
 
 
+def _missing(name: str, error: EventhpoError) -> click.Command:
+    """Return a command that says why it cannot be had, whatever follows it; the help lists it with the others."""
+
+    def refuse() -> None:
+        raise error
+
+    anything = {"ignore_unknown_options": True, "allow_extra_args": True}
+    said = "Not to be had here: calling it says why."
+    return click.Command(name, callback=refuse, short_help=said, help=said, context_settings=anything)
+
+
 class _Commands(click.Group):
     def list_commands(self, _: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -42,7 +54,12 @@ class _Commands(click.Group):
     def get_command(self, _: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        return cast(click.Command, getattr(importlib.import_module(_COMMANDS[cmd_name]), cmd_name))
+        home = _COMMANDS[cmd_name]
+        load = sister if home.startswith("replay.") else importlib.import_module
+        try:
+            return cast(click.Command, getattr(load(home), cmd_name))
+        except EventhpoError as error:
+            return _missing(cmd_name, error)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

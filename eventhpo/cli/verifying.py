@@ -21,6 +21,7 @@ from eventhpo.jobs.comparison import compare
 from eventhpo.log import beside
 from eventhpo.log import verify as checking
 from eventhpo.log.verify import Check
+from eventhpo.sister import sister
 from eventhpo.views import words
 
 Verdict: TypeAlias = Literal["ok", "failed", "damaged"]
@@ -145,7 +146,7 @@ def decided(rows: Iterable[Recorded]) -> Check:
     It counts those that are equal up to rounding, on another platform than the recorder's,
     and those that nobody is there to decide again, and says why.
     """
-    walk = importlib.import_module("replay.walk").walk  # the core never imports replay
+    walk = sister("replay.walk").walk  # by its name: the core never imports replay
     decisions = rounded = 0
     skipped: Counter[str] = Counter()
     for checked in walk(rows):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.reading import FILE, json_option
+from eventhpo.cli.reading import FILE, at_option, json_option, up_to
 from replay.postmortem import text
 from replay.postmortem.report import postmortem as happened
 from replay.postmortem.scene import look
@@ -16,8 +17,9 @@ from replay.proven import proven
 
 @click.command()
 @click.argument("log", type=FILE)
+@at_option
 @json_option
-def postmortem(log: Path, as_json: bool) -> None:
+def postmortem(log: Path, at: int | datetime | None, as_json: bool) -> None:
     """Say what happened in the search recorded in LOG, and what it would do next.
 
     How it ended, its controllers, what went wrong with jobs, what the budget and the
@@ -26,6 +28,8 @@ def postmortem(log: Path, as_json: bool) -> None:
     """
     scene = look(log)  # before the log: a controller that ends in between is not taken for killed
     found = proven(log)
-    said, state = happened(found.rows, scene, found.damage, cut=found.cut)
+    rows = up_to(found.rows, at)
+    goes_on = len(rows) < len(found.rows)
+    said, state = happened(rows, scene, found.damage, cut=found.cut and not goes_on, goes_on=goes_on)
     output.data(output.as_json(said) if as_json else text.text(said, state))
     found.require_whole(log)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.reading import FILE
+from eventhpo.cli.reading import FILE, at_option
 from eventhpo.errors import DamagedLog
 from eventhpo.log import reader
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     metavar="MODULE:ATTRIBUTE",
     help="Your own pruner, likewise.  [default: such verdicts are left out]",
 )
+@at_option
 @click.option("--json", "as_json", is_flag=True, help="JSON on stdout.  [default: lines of text]")
 @click.pass_context
 def replay(
@@ -51,6 +53,7 @@ def replay(
     processes: int,
     sampler: str | None,
     pruner: str | None,
+    at: int | datetime | None,
     as_json: bool,
 ) -> None:
     """Let today's code decide each LOG again, and say where it comes to something else.
@@ -67,7 +70,7 @@ def replay(
             reader.require_file(log)
     verdicts, found = [], []
     with redecide_many(
-        logs, raise_on_divergence=False, all=go_on, processes=processes, sampler=sampler, pruner=pruner
+        logs, raise_on_divergence=False, all=go_on, processes=processes, sampler=sampler, pruner=pruner, at=at
     ) as reports:
         for report in _aside(reports):
             verdicts.append(report.verdict)

@@ -19,7 +19,16 @@ from eventhpo.views import lines, words
 from replay.postmortem import next as upcoming
 
 How: TypeAlias = Literal[
-    "finished", "stopped", "interrupted", "by hand", "request", "lease lost", "holds the log", "record stops", "cut off"
+    "finished",
+    "stopped",
+    "interrupted",
+    "by hand",
+    "request",
+    "lease lost",
+    "holds the log",
+    "goes on",
+    "record stops",
+    "cut off",
 ]
 
 # what somebody asks of a search; a command that finds no controller writes it in an epoch of its own
@@ -122,16 +131,29 @@ class Controllers:
             if isinstance(row.event, events.StopAsked):
                 self._open.stopped_by = row.event.why
 
-    def close(self, state: State, *, held: bool, cut: bool) -> list[Epoch]:
-        """Return the epochs of a log that ends in *state*; *held*: somebody holds it, *cut*: its end is missing."""
+    def close(self, state: State, *, held: bool, cut: bool, goes_on: bool = False) -> list[Epoch]:
+        """Return the epochs up to *state*; *held*: somebody holds the log, *cut*: its end is missing.
+
+        *goes_on*: it has rows behind these, which are not looked at.
+        """
         if self._open is not None:
-            self._end(state, None, held=held, cut=cut)
+            self._end(state, None, held=held, cut=cut, goes_on=goes_on)
         return self.epochs
 
-    def _end(self, state: State, following: Recorded | None, *, held: bool = False, cut: bool = False) -> None:
+    def _end(
+        self,
+        state: State,
+        following: Recorded | None,
+        *,
+        held: bool = False,
+        cut: bool = False,
+        goes_on: bool = False,
+    ) -> None:
         one = self._open
         assert one is not None
         how, why = _how(state, one, following, held=held, cut=cut)
+        if goes_on and how == "record stops":
+            how = "goes on"
         action = next_action(state)
         if one.prunes_lost and self.epochs and self.epochs[-1].gap is not None:
             gap = msgspec.structs.replace(self.epochs[-1].gap, prunes_lost=len(one.prunes_lost))

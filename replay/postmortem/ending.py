@@ -14,7 +14,7 @@ from replay.postmortem.controllers import Epoch, in_words
 from replay.postmortem.scene import FULL, Scene
 
 How: TypeAlias = Literal[
-    "finished", "stopped", "running", "interrupted", "by hand", "record stops", "cut off", "not begun"
+    "finished", "stopped", "running", "interrupted", "by hand", "goes on", "record stops", "cut off", "not begun"
 ]
 
 
@@ -72,6 +72,8 @@ def _what(state: State, newest: Epoch | None, how: How) -> str:
             return _interrupted(newest)
         case "by hand":
             return "not yet: driven by hand, and its caller asked for nothing more"
+        case "goes on":
+            return "not yet: the log goes on behind this event"
         case "cut off":
             return "not known: the log is damaged, and this is how far it can be relied on"
         case "not begun":

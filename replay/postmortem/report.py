@@ -17,7 +17,7 @@ from replay.postmortem.ending import End, end
 from replay.postmortem.jobs import Trouble, Troubles
 from replay.postmortem.next import Next, what_next
 from replay.postmortem.progress import Gains, Progress
-from replay.postmortem.scene import Scene
+from replay.postmortem.scene import UNSEEN, Scene
 from replay.postmortem.slots import Slots, SlotTime
 from replay.postmortem.spending import Spending, spending
 
@@ -45,13 +45,15 @@ class Postmortem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def postmortem(
-    rows: Sequence[Recorded], scene: Scene, damage: Sequence[str] = (), *, cut: bool = False
+    rows: Sequence[Recorded], scene: Scene, damage: Sequence[str] = (), *, cut: bool = False, goes_on: bool = False
 ) -> tuple[Postmortem, State]:
     """Return what *rows*, which fold, tell of their search, and their state.
 
     *scene* is what lies beside the log; *damage* what is wrong with it, and *cut* says
-    that rows behind these are missing.
+    that rows behind these are missing; *goes_on*, that the log goes on behind them.
     """
+    if goes_on:  # what lies beside the log now tells nothing of that time
+        scene = UNSEEN
     state = begin(rows[0])
     controllers, slots, gains, troubles = Controllers(), SlotTime(), Gains(), Troubles()
     for row in rows[1:]:
@@ -61,7 +63,7 @@ def postmortem(
         state = evolve(state, row)
         gains.after(state, row)
     held = scene.holder is not None and scene.holder.epoch == state.epoch
-    epochs = controllers.close(state, held=held, cut=cut)
+    epochs = controllers.close(state, held=held, cut=cut, goes_on=goes_on)
     winner = next(iter(rank.top(state, 1, only_completed=True)), None)
     found = Postmortem(
         search_id=state.search_id,

@@ -24,6 +24,9 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     free: int  # bytes free where it lies
 
 
+UNSEEN = Scene(holder=None, lock_file=True, wal=False, at_rest=True, free=FULL)  # where nothing speaks for anything
+
+
 def look(log: Path) -> Scene:
     """Look around the log at *log* without touching anything; call it before the log is read.
 

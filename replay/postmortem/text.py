@@ -110,6 +110,8 @@ def _left(one: Epoch, following: Epoch | None) -> str:
             return "rested, driven by hand"
         case "holds the log":
             return "holds the log now"
+        case "goes on":
+            return "goes on behind that"
         case "cut off":
             return f"how it went on is lost with the rows behind {one.last_event}"
         case "finished" | "stopped" | "interrupted":

@@ -309,6 +309,8 @@ def test_a_name_a_table_and_nothing_are_samplers_and_pruners_too() -> None:
         ({"name": "TPESampler", 3: 4}, "an instance of Optuna's"),
         (MedianPruner(), "an instance of Optuna's"),
         ("TPE", 'did you mean "TPESampler"'),
+        ("CMA-ES", 'did you mean "CmaEsSampler"'),
+        ("sobol", 'did you mean "QMCSampler"'),
         ({"name": 3}, "the name of a sampler"),
         ({"name": "TPESampler", "seed": 3}, "an argument of its own, seed"),
         ({"name": "TPESampler", "n_startups": 3}, 'did you mean "n_startup_trials"'),

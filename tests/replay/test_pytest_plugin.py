@@ -32,7 +32,7 @@ def run(folder: Path, test: str, *words: str) -> subprocess.CompletedProcess[str
         "-p",
         "no:eventhpo",
         "-p",
-        "replay.pytest_plugin",
+        "eventhpo.pytest_plugin",
         "-p",
         "no:cacheprovider",
     ]
@@ -89,13 +89,31 @@ def test_starting_pytest_costs_neither_optuna_nor_the_log(tmp_path: Path) -> Non
         """
         import sys
 
-        def test_nothing_is_loaded(assert_replays):
+        def test_nothing_is_loaded():
             loaded = [name for name in ("optuna", "numpy", "msgspec", "sqlite3", "click") if name in sys.modules]
             assert loaded == []
-            assert [name for name in sys.modules if name.split(".")[0] == "eventhpo"] == []
+            assert {name for name in sys.modules if name.split(".")[0] in ("eventhpo", "replay")} == {
+                "eventhpo", "eventhpo.pytest_plugin", "eventhpo.sister"
+            }
         """,
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_another_package_that_is_called_replay_fails_the_test_that_asks_and_no_other(tmp_path: Path) -> None:
+    (tmp_path / "replay").mkdir()
+    (tmp_path / "replay" / "__init__.py").write_text("__version__ = '0.18'\n")
+    done = run(
+        tmp_path,
+        """
+        def test_replays(assert_replays): assert_replays("search.db")
+        def test_else(): pass
+        """,
+    )
+    assert done.returncode == 1
+    assert "1 passed, 1 error" in done.stdout
+    assert "is not eventhpo's: another one has that name, as replay-rec from PyPI does; install" in done.stdout
+    assert "Traceback" not in done.stdout
 
 
 def test_the_fixture_is_listed_with_what_it_does(tmp_path: Path) -> None:
@@ -105,4 +123,4 @@ def test_the_fixture_is_listed_with_what_it_does(tmp_path: Path) -> None:
 
 def test_pytest_finds_it_by_its_entry_point() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"]["pytest11"] == {"eventhpo": "replay.pytest_plugin"}
+    assert project["entry-points"]["pytest11"] == {"eventhpo": "eventhpo.pytest_plugin"}

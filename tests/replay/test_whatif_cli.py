@@ -92,6 +92,8 @@ def test_without_a_rule_the_usual_pruners_are_asked(whole: Path) -> None:
     ("words", "said"),
     [
         (["--pruner", "MedianPrunner"], 'did you mean "MedianPruner"?'),
+        (["--pruner", "SHA"], 'did you mean "SuccessiveHalvingPruner"?'),
+        (["--pruner", "ASHA:reduction_factor=3"], 'did you mean "SuccessiveHalvingPruner"?'),
         (["--total-max-jobs", "9"], "expected from 1 to 3"),
         (["--num-concurrent-workers", "2"], "expected 1, which the record had"),
         (["--at", "999"], "999 lies outside the log, which has the events 1 ("),
