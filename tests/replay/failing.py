@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
 import msgspec
 
-from eventhpo.core.events import Event, Recorded
+from eventhpo.asking.fingerprint import fingerprint
+from eventhpo.core.events import ControllerStarted, Event, Recorded, SearchCreated
 from eventhpo.log.create import write_log
 from eventhpo.log.reader import read
+from tests.replay.elsewhere import rounds_otherwise
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "logs"
 FAILING = GOLDEN / "must_fail"
@@ -32,3 +36,26 @@ def rewritten(target: Path, source: Path, change: Callable[[Recorded], Event]) -
     rows = [msgspec.structs.replace(row, event=change(row)) for row in read(source).rows]
     write_log(target, script().chained(rows), 1)
     return target
+
+
+@cache
+def altered() -> Path:
+    """Return the log in which one bit of one decision is another: on a platform that rounds otherwise, as recorded here.
+
+    There it would be equal up to rounding.
+    """
+    stored = FAILING / "altered.db"
+    if not rounds_otherwise(read(stored).rows):
+        return stored
+
+    def here(row: Recorded) -> Event:
+        if isinstance(row.event, SearchCreated | ControllerStarted):
+            return msgspec.structs.replace(row.event, fingerprint=fingerprint())
+        return row.event
+
+    folder = tempfile.TemporaryDirectory()
+    _KEPT.append(folder)
+    return rewritten(Path(folder.name) / "altered.db", stored, here)
+
+
+_KEPT: list[tempfile.TemporaryDirectory[str]] = []  # until the process ends

@@ -13,7 +13,7 @@ from eventhpo.log import sql
 from eventhpo.log.reader import consult, read
 from replay import redecide
 from tests.cli.harness import invoke
-from tests.replay.failing import FAILING, GOLDEN, script
+from tests.replay.failing import FAILING, GOLDEN, altered, script
 
 SAID = {
     "altered": (
@@ -50,10 +50,14 @@ SAID = {
 logs = pytest.mark.parametrize("name", SAID)
 
 
+def stored(name: str) -> Path:
+    return altered() if name == "altered" else FAILING / f"{name}.db"
+
+
 @logs
 def test_a_log_that_must_fail_says_its_fault_and_exits_with_its_code(name: str) -> None:
     code, lines = SAID[name]
-    result = invoke("replay", FAILING / f"{name}.db")
+    result = invoke("replay", stored(name))
     said = result.stdout.splitlines()
     assert [line for line in lines if line not in said] == []
     assert said[-1] == lines[-1]
@@ -63,7 +67,7 @@ def test_a_log_that_must_fail_says_its_fault_and_exits_with_its_code(name: str) 
 @logs
 def test_the_json_of_a_log_that_must_fail_has_the_same_verdict(name: str) -> None:
     code, lines = SAID[name]
-    result = invoke("replay", FAILING / f"{name}.db", "--json")
+    result = invoke("replay", stored(name), "--json")
     found = json.loads(result.stdout)
     assert result.exit_code == code
     assert lines[-1].split()[1] == found["verdict"] + ":"
@@ -75,7 +79,7 @@ def test_the_json_of_a_log_that_must_fail_has_the_same_verdict(name: str) -> Non
 @pytest.mark.parametrize("name", ["altered", "missing"])
 def test_only_deciding_again_sees_a_changed_decision(name: str) -> None:
     """Its chain is right, each event fits those before it, and `verify` finds nothing."""
-    log = FAILING / f"{name}.db"
+    log = stored(name)
     assert invoke("verify", log).exit_code == 0
     result = invoke("verify", log, "--decide")
     assert result.exit_code == 1

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.replay.failing import altered
+
 ROOT = Path(__file__).parents[2]
 LOGS = ROOT / "fixtures" / "logs"
 
@@ -61,7 +63,7 @@ def test_a_log_that_is_missing_fails_in_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_divergence_fails_with_both_sides_and_without_a_traceback(tmp_path: Path) -> None:
-    done = run(tmp_path, f"def test_replays(assert_replays): assert_replays({str(LOGS / 'must_fail/altered.db')!r})")
+    done = run(tmp_path, f"def test_replays(assert_replays): assert_replays({str(altered())!r})")
     assert done.returncode == 1
     assert "1 failed" in done.stdout
     for said in (

@@ -26,10 +26,11 @@ from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
 from replay import Diverged, divergence, redecide, redecide_many, showing, walk
 from replay.answers import Answers
-from tests.replay.failing import FAILING, GOLDEN, rewritten
+from tests.replay.failing import FAILING, GOLDEN, altered, rewritten
 
 RUNGS, OBJECTIVES, STOPPED = (GOLDEN / f"{name}.db" for name in ("rungs", "objectives", "stopped"))
-ALTERED, MISSING, FUTURE, CUT = (FAILING / f"{name}.db" for name in ("altered", "missing", "future", "cut"))
+MISSING, FUTURE, CUT = (FAILING / f"{name}.db" for name in ("missing", "future", "cut"))
+ALTERED = altered()
 
 
 # ---------------------------------------------------------------- one log

@@ -13,12 +13,14 @@ import pytest
 from eventhpo.log.reader import read
 from tests.cli.harness import COMMAND, invoke, strict
 from tests.replay.elsewhere import CHOOSES, may_flip, rounds_otherwise
+from tests.replay.failing import altered
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "logs"
 GOLDEN = sorted(FIXTURES.glob("*.db"))
 PLAIN = [log for log in GOLDEN if log.stem not in CHOOSES]  # they come out alike to the bit on any platform
 RUNGS = FIXTURES / "rungs.db"
-ALTERED, MISSING, CUT = (FIXTURES / "must_fail" / f"{name}.db" for name in ("altered", "missing", "cut"))
+MISSING, CUT = (FIXTURES / "must_fail" / f"{name}.db" for name in ("missing", "cut"))
+ALTERED = altered()
 
 
 def call(*words: object, cwd: Path) -> subprocess.CompletedProcess[bytes]:
