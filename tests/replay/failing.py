@@ -40,7 +40,7 @@ def rewritten(target: Path, source: Path, change: Callable[[Recorded], Event]) -
 
 @cache
 def altered() -> Path:
-    """Return the log in which one bit of one decision is another: on a platform that rounds otherwise, as recorded here.
+    """Return the log with one altered bit; on a platform that rounds otherwise, as if it were recorded here.
 
     There it would be equal up to rounding.
     """
