@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from eventhpo.core import events, spec
+from eventhpo.core import clocks, events, spec
 from eventhpo.core.codec import TYPES
 
 PAGE = Path(__file__).with_name("log-format.md")
@@ -20,6 +20,7 @@ PARTS = (
     events.OtherSeries,
     events.ExactValue,
     events.BadLine,
+    clocks.BootClock,
     events.Provenance,
     events.ImportedTrial,
     events.AdoptedCurve,

@@ -7,18 +7,25 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from eventhpo.core.clocks import BootClock, Reading
+from eventhpo.jobs.machine import boot_id
+
 SLICE = 0.5  # seconds; a request is looked for, and the head file kept, at least once a second
 
 
 class Clock(Protocol):
-    """Our clock. Microseconds since 1970, UTC."""
+    """Our clock. Wall time is microseconds since 1970, UTC."""
 
     def now(self) -> int:
-        """Return the time."""
+        """Return the wall time, for people."""
         ...
 
-    def wait(self, seconds: float, until: int | None, meanwhile: Callable[[], bool]) -> None:
-        """Return after *seconds*, at the time *until* if that comes first, or when woken.
+    def read(self) -> Reading:
+        """Return the wall time and the boot clock, from which durations are taken."""
+        ...
+
+    def wait(self, seconds: float, due: int | None, meanwhile: Callable[[], bool]) -> None:
+        """Return after *seconds*, after *due* microseconds if that is sooner, or when woken.
 
         *meanwhile* is called at least once a second, and at least once; what it
         answers is whether the wait is over.
@@ -31,20 +38,30 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's clock; `wake` may be called from any thread and from a signal handler."""
+    """The machine's clock; `wake` may be called from any thread and from a signal handler.
+
+    Its boot clock goes on while the machine is suspended: limits of wall time and
+    back-offs are time that passes for people and servers.
+    """
 
     def __init__(self) -> None:
         # An Event's lock is not reentrant: `wake` in a signal handler inside `wait` would block for ever.
         self._wakes: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def now(self) -> int:
-        """Return the time."""
+        """Return the wall time."""
         return time.time_ns() // 1000
 
-    def wait(self, seconds: float, until: int | None, meanwhile: Callable[[], bool]) -> None:
-        """Wait in slices; a clock that is set back cannot make the wait longer than *seconds*."""
-        if until is not None:
-            seconds = min(seconds, (until - self.now()) / 1e6)
+    def read(self) -> Reading:
+        """Return the wall time and the time since the machine's boot."""
+        boot = boot_id()
+        since = BootClock(boot, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000) if boot else None
+        return Reading(self.now(), since)
+
+    def wait(self, seconds: float, due: int | None, meanwhile: Callable[[], bool]) -> None:
+        """Wait in slices, by a clock that cannot be set."""
+        if due is not None:
+            seconds = min(seconds, due / 1e6)
         end = time.monotonic() + seconds
         while not meanwhile():
             left = end - time.monotonic()

@@ -17,6 +17,7 @@ from eventhpo.asking.fingerprint import fingerprint
 from eventhpo.asking.own import NOTHING, Own
 from eventhpo.clock import Clock
 from eventhpo.core import actions, due
+from eventhpo.core.clocks import Reading, elapsed
 from eventhpo.core.decide import next_action
 from eventhpo.core.events import ClockTicked, ControllerStarted, EffectFailed, Event, Head, Recorded, StopAsked
 from eventhpo.core.evolve import evolve, fold
@@ -126,7 +127,7 @@ class Controller:
         self._untold: list[Recorded] = []
         self._quiet = 0  # polls in a row that saw nothing
         self._behind = False  # the last poll left something unread
-        self._offset = 0  # the door's clock minus ours, as of the last poll
+        self._polled: due.Now | None = None  # both clocks, as of the last poll
         self._interrupted: StopAsked | None = None
 
     def interrupt(self, stop: StopAsked) -> None:
@@ -174,7 +175,7 @@ class Controller:
     def _perform(self, action: actions.Effect) -> None:
         self.commit()
         self._log.check_lease()
-        for event, cause in perform(self.state, action, self._jobs, self._clock.now()):
+        for event, cause in perform(self.state, action, self._jobs, self._clock.read()):
             self.record(event, cause)
         self._quiet = 0
 
@@ -189,7 +190,7 @@ class Controller:
         if self._interrupted is not None or self._requests.any():
             return
         self._log.check_lease()  # a poll also ends what is left of lost jobs: no more of that once we were taken over
-        now = self._clock.now()
+        now = self._clock.read()
         cause = self.state.head.seq
         if isinstance(action, actions.Poll):
             answer = poll(self.state, action, self._jobs)
@@ -198,22 +199,28 @@ class Controller:
                 return
             self._observe(answer, now, cause)
         else:
-            self._tick(now, self.state.jobs_clock, cause)
+            self._tick(due.Now(now, self.state.jobs_clock), cause)
         self._quiet = 0 if self._log.pending else self._quiet + 1
 
-    def _observe(self, answer: Polled, now: int, cause: int) -> None:
-        self._offset = answer.clock - now
+    def _observe(self, answer: Polled, now: Reading, cause: int) -> None:
+        self._polled = due.Now(now, Reading(answer.clock, answer.boot_clock))
         self._behind = any(seen.more for seen in answer.seen)
         for event in list(observations(self.state, answer, now)):
             self.record(event, cause)
-        self._tick(now, answer.clock, cause)
+        self._tick(self._polled, cause)
 
-    def _tick(self, now: int, jobs_now: int, cause: int) -> None:
+    def _tick(self, now: due.Now, cause: int) -> None:
         """Record a tick if something was due before this poll began."""
-        if any(due.reached(item, now, jobs_now) for item in due.dues(self.state)):
-            self.record(ClockTicked(clock=now, jobs_clock=jobs_now), cause)
+        if any(item.reached for item in due.dues(self.state, now)):
+            tick = ClockTicked(
+                clock=now.ours.wall,
+                jobs_clock=now.jobs.wall,
+                boot_clock=now.ours.boot,
+                jobs_boot_clock=now.jobs.boot,
+            )
+            self.record(tick, cause)
 
-    def _poll_failed(self, answer: Refused, now: int, cause: int) -> None:
+    def _poll_failed(self, answer: Refused, now: Reading, cause: int) -> None:
         before = self.state.poll_failure
         self._behind = False  # what is unread waits for the back-off: no hot loop
         self.record(
@@ -222,7 +229,8 @@ class Controller:
                 count=1 if before is None else before.count + 1,
                 error=answer.error,
                 in_doubt=answer.in_doubt,
-                clock=now,
+                clock=now.wall,
+                boot_clock=now.boot,
             ),
             cause,
         )
@@ -239,10 +247,15 @@ class Controller:
         return self._interrupted is not None or self._requests.any()
 
     def _next_due(self) -> int | None:
-        """Return when something is due next, by our clock; never at once, since the door's clock is a guess."""
-        times = (d.at if d.clock == "ours" else d.at - self._offset for d in due.dues(self.state))
-        soon = self._clock.now() + round(min(self._jobs.shortest_wait, SOON) * 1e6)
-        return min((max(at, soon) for at in times), default=None)
+        """Return in how many microseconds something is due; never at once, since the door's clock is a guess."""
+        soon = round(min(self._jobs.shortest_wait, SOON) * 1e6)
+        return min((max(d.left, soon) for d in due.dues(self.state, self._now())), default=None)
+
+    def _now(self) -> due.Now:
+        """Return both clocks now; the door's goes on as ours does since the last poll, and is ours before the first."""
+        ours = self._clock.read()
+        before = self._polled
+        return due.Now(ours, ours if before is None else before.jobs.later(elapsed(before.ours, ours)))
 
     # ------------------------------------------------------------ recording
 
@@ -292,8 +305,14 @@ def nothing_before(state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
 
 def start_of(clock: Clock, machine: Machine) -> ControllerStarted:
     """Return the row that a writer on *machine* begins its epoch with."""
+    now = clock.read()
     return ControllerStarted(
-        host=machine.host, pid=machine.pid, boot=machine.boot, clock=clock.now(), fingerprint=fingerprint()
+        host=machine.host,
+        pid=machine.pid,
+        boot=machine.boot,
+        clock=now.wall,
+        fingerprint=fingerprint(),
+        boot_clock=now.boot,
     )
 
 

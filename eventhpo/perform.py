@@ -8,6 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from eventhpo.core import actions
+from eventhpo.core.clocks import Reading
 from eventhpo.core.events import (
     EffectFailed,
     Event,
@@ -30,7 +31,7 @@ from eventhpo.jobs.protocol import Bound, Ended, Jobs, Polled, Queued, Refused, 
 Caused: TypeAlias = tuple[Event, int]  # an event and the seq of its cause
 
 
-def perform(state: State, action: actions.Effect, jobs: Jobs, clock: int) -> list[Caused]:
+def perform(state: State, action: actions.Effect, jobs: Jobs, clock: Reading) -> list[Caused]:
     """Carry out *action* and return its receipts, each with its intent as cause."""
     found = [state.attempt(trial, number) for trial, number in action.attempts]
     match action:
@@ -85,7 +86,7 @@ def job_item(state: State, attempt: Attempt, effect: Effect) -> protocol.Job:
         job_id=attempt.job_id,
         params=state.trials[attempt.trial].params,
         slot=attempt.slot,
-        started=attempt.started_at is not None,
+        started=attempt.started is not None,
         stopping=attempt.stop is not None,
         lost=attempt.ended is not None,
         cursor=attempt.cursor,
@@ -106,7 +107,7 @@ def _settled(attempt: Attempt) -> str:
     return f"pruned {attempt.judged}" if attempt.fate == "pruned" else attempt.fate or "aborted"
 
 
-def receipt(attempt: Attempt, effect: Effect, outcome: object, clock: int) -> Event:
+def receipt(attempt: Attempt, effect: Effect, outcome: object, clock: Reading) -> Event:
     """Return the event that an outcome is recorded as."""
     trial, number = attempt.trial, attempt.number
     match outcome:
@@ -114,8 +115,8 @@ def receipt(attempt: Attempt, effect: Effect, outcome: object, clock: int) -> Ev
             return JobBound(trial=trial, attempt=number, job_id=job_id, provenance=provenance)
         case Queued():
             return JobQueued(trial=trial, attempt=number)
-        case Started(at=at):
-            return JobStarted(trial=trial, attempt=number, started_at=at)
+        case Started():
+            return job_started(trial, number, outcome)
         case Stopping():
             return JobStopSent(trial=trial, attempt=number)
         case Ended(how="launch_failed") if attempt.in_doubt:  # it may run unseen: watched, and never a second one
@@ -131,9 +132,15 @@ def receipt(attempt: Attempt, effect: Effect, outcome: object, clock: int) -> Ev
                 count=1 if failure is None else failure.count + 1,
                 error=error,
                 in_doubt=in_doubt,
-                clock=clock,
+                clock=clock.wall,
+                boot_clock=clock.boot,
             )
     raise TypeError(f"a door answered {effect} with {outcome!r}")
+
+
+def job_started(trial: int, attempt: int, started: Started) -> JobStarted:
+    """Return the event of a start."""
+    return JobStarted(trial=trial, attempt=attempt, started_at=started.at, started_boot_clock=started.boot_clock)
 
 
 def job_ended(trial: int, attempt: int, ended: Ended) -> JobEnded:
@@ -150,7 +157,7 @@ def poll(state: State, action: actions.Poll, jobs: Jobs) -> Polled | Refused:
     return jobs.poll(items, state.search.objectives)
 
 
-def observations(state: State, polled: Polled, clock: int) -> Iterator[Event]:
+def observations(state: State, polled: Polled, clock: Reading) -> Iterator[Event]:
     """Yield the events of a poll, by trial number: start, claim, points, end of each job; or that it failed."""
     for seen in sorted(polled.seen, key=lambda s: (s.trial, s.attempt)):
         attempt = state.attempt(seen.trial, seen.attempt)
@@ -164,8 +171,8 @@ def _of_one(attempt: Attempt, seen: Seen) -> Iterator[Event]:
     trial, number = attempt.trial, attempt.number
     if seen.alive and attempt.ended is not None and not attempt.returned:
         yield JobReturned(trial=trial, attempt=number)
-    if seen.started is not None and attempt.started_at is None:
-        yield JobStarted(trial=trial, attempt=number, started_at=seen.started.at)
+    if seen.started is not None and attempt.started is None:
+        yield job_started(trial, number, seen.started)
     if seen.inherits is not None and not attempt.reported:
         yield InheritanceClaimed(trial=trial, attempt=number, iteration=seen.inherits)
     if attempt.ended is not None and not (attempt.returned or seen.alive) and seen.to == attempt.cursor:

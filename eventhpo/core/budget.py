@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from eventhpo.core.clocks import Reading, elapsed
 from eventhpo.core.spec import MINUTE
 from eventhpo.core.state import Attempt, State
 
@@ -87,7 +88,7 @@ def charged_through(state: State, attempt: Attempt) -> int | None:
 def charge(state: State, attempt: Attempt) -> int:
     """Return the iterations that *attempt* costs: at least 1 if it ever started, else 0."""
     through = charged_through(state, attempt)
-    if attempt.started_at is None and through is None:
+    if attempt.started is None and through is None:
         return 0
     return max(1, (through or 0) - attempt.inherited)
 
@@ -99,12 +100,9 @@ def late(state: State, attempt: Attempt) -> int:
     return 0 if highest is None else max(0, highest - (through or 0))
 
 
-def compute_time(attempt: Attempt, until: int) -> int:
-    """Return microseconds from its start to its end, or to *until* (the door's clock)."""
-    if attempt.started_at is None:
-        return 0
-    end = attempt.ended.finished_at if attempt.ended and attempt.ended.finished_at is not None else until
-    return max(0, end - attempt.started_at)
+def compute_time(attempt: Attempt, until: Reading) -> int:
+    """Return microseconds from its start to its end, or to *until* (the door's clocks)."""
+    return 0 if attempt.started is None else max(0, elapsed(attempt.started, attempt.finished or until))
 
 
 def compute_used(state: State) -> int:
@@ -114,7 +112,7 @@ def compute_used(state: State) -> int:
 
 
 def wall_used(state: State) -> int:
-    """Return microseconds from the first start of a controller to the last tick, pauses included."""
+    """Return microseconds of our time from the first start of a controller to the last tick, pauses included."""
     return 0 if state.first_clock is None else max(0, state.clock - state.first_clock)
 
 

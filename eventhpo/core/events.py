@@ -2,7 +2,8 @@
 
 `Input`: what came from outside. `Decision`: what pure code concluded. `Note`: for
 people, neutral to replay. Numbers that JSON cannot carry are `spec.Num`; times are
-integer microseconds of the clock that the field names.
+integer microseconds of the clock that the field names. A `..boot_clock` is the same moment by a
+clock that nobody can set; None where there is none, as in logs from before it was recorded.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from eventhpo.core.clocks import BootClock
 from eventhpo.core.spec import LimitChanges, Num, Scalar, Search
 
 # Why a decision of a class that is not Optuna's own cannot be decided again: asked twice, it gave two
@@ -164,6 +166,7 @@ class ControllerStarted(Input, frozen=True, kw_only=True):
     clock: int
     fingerprint: dict[str, str]
     took_over: bool = False
+    boot_clock: BootClock | None = None
 
 
 class LimitsChanged(Input, frozen=True, kw_only=True):
@@ -281,6 +284,7 @@ class JobStarted(Input, frozen=True, kw_only=True):
     trial: int
     attempt: int
     started_at: int
+    started_boot_clock: BootClock | None = None
 
 
 class JobStopSent(Input, frozen=True, kw_only=True):
@@ -338,6 +342,8 @@ class JobEnded(Input, frozen=True, kw_only=True):
     output: str | None = None
     hyper_parameters: dict[str, str] = {}
     exact: tuple[ExactValue, ...] = ()
+    started_boot_clock: BootClock | None = None
+    finished_boot_clock: BootClock | None = None
 
 
 class JobAdopted(Input, frozen=True, kw_only=True):
@@ -379,6 +385,7 @@ class EffectFailed(Input, frozen=True, kw_only=True):
     trial: int | None = None
     attempt: int | None = None
     in_doubt: bool = False
+    boot_clock: BootClock | None = None
 
 
 class ClockTicked(Input, frozen=True, kw_only=True):
@@ -386,6 +393,8 @@ class ClockTicked(Input, frozen=True, kw_only=True):
 
     clock: int
     jobs_clock: int
+    boot_clock: BootClock | None = None
+    jobs_boot_clock: BootClock | None = None
 
 
 # ---------------------------------------------------------------- decisions

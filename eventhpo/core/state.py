@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from eventhpo.core.clocks import Course, Reading
 from eventhpo.core.codec import GENESIS
 from eventhpo.core.curve import Curve
 from eventhpo.core.events import (
@@ -40,7 +41,7 @@ TRIAL_STATES: tuple[TrialState, ...] = ("completed", "pruned", "failed", "aborte
 
 
 class Failure(msgspec.Struct):
-    """An effect that failed `count` times in a row; blocked until a tick reaches `until` (our clock)."""
+    """An effect that failed `count` times in a row; blocked until a tick reaches `until` (our time)."""
 
     count: int
     since: int
@@ -62,7 +63,7 @@ class Attempt(msgspec.Struct):
     job_id: str | None = None
     provenance: Provenance | None = None
     queued: bool = False
-    started_at: int | None = None  # the door's clock
+    started: Reading | None = None  # the door's clocks
     cursor: int = 0
     judged: int = 0  # points of the curve that have a verdict, or came before verdicts begin
     attrs: list[Attr] = []  # what the pruner wrote
@@ -99,9 +100,21 @@ class Attempt(msgspec.Struct):
         return self.ended is None or self.ended.how == "lost"
 
     @property
+    def started_at(self) -> int | None:
+        """When it started, as the door's wall clock had it."""
+        return None if self.started is None else self.started.wall
+
+    @property
+    def finished(self) -> Reading | None:
+        """When it ended, by the door's clocks."""
+        if self.ended is None or self.ended.finished_at is None:
+            return None
+        return Reading(self.ended.finished_at, self.ended.finished_boot_clock)
+
+    @property
     def launched(self) -> bool:
         """Whether a queue or a machine has it."""
-        return self.queued or self.started_at is not None
+        return self.queued or self.started is not None
 
     @property
     def highest(self) -> int | None:
@@ -200,9 +213,10 @@ class State(msgspec.Struct):
     host: str = ""  # of the newest controller
     pid: int = 0  # of the newest controller
     last_input: int = 0  # seq of the newest input that is no start of a controller
-    first_clock: int | None = None  # our clock at the first ControllerStarted
-    clock: int = 0  # our clock at the last tick
-    jobs_clock: int = 0  # the door's at the last tick
+    course: Course = Course()  # of our time, to the newest reading
+    first_clock: int | None = None  # our time at the first ControllerStarted
+    clock: int = 0  # our time at the last tick
+    jobs_clock: Reading = Reading(0)  # the door's at the last tick
     trials: list[Trial] = []
     active: dict[int, Trial] = {}  # unfinished, or with an attempt to be watched
     taken: dict[Key, int] = {}  # how many trials hold a point

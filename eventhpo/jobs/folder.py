@@ -5,7 +5,7 @@
     job.lock        held by the runner and the job for as long as either lives
     runner.lock     held by the runner alone
     started.json    the ticket: who started, or that nobody ever will
-    stop            the runner is to stop the job; says what was settled of it
+    stop            the runner is to stop the job: since when, and what was settled of it
     reports.jsonl   what the job reports
     output.log      what the job prints
     exit.json       how it ended
@@ -31,6 +31,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from eventhpo.core.clocks import BootClock, Reading
 from eventhpo.core.spec import Scalar
 
 Never = Literal["cancelled", "launch_failed"]
@@ -49,8 +50,14 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     lock: Identity | None = None  # of the folder that it was taken in; earlier versions took it without
     slot: int | None = None
     at: int = 0
+    boot_clock: int | None = None  # of jobs, at the same moment
     never: Never | None = None
     why: str = ""
+
+    @property
+    def since_boot(self) -> BootClock | None:
+        """When it started by the boot clock, None where that was not written down."""
+        return _since_boot(self.boot, self.boot_clock)
 
 
 class Exit(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +69,27 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
     stopped: bool
     finished_at: int
     why: str = ""
+    boot: str = ""
+    boot_clock: int | None = None
+
+    @property
+    def since_boot(self) -> BootClock | None:
+        """When it ended by the boot clock, None where that was not written down."""
+        return _since_boot(self.boot, self.boot_clock)
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True):
+    """When the job was first told to stop, and what was settled of it then."""
+
+    at: int
+    boot: str = ""
+    boot_clock: int | None = None
+    settled: str = ""
+
+    @property
+    def reading(self) -> Reading:
+        """When, by both clocks."""
+        return Reading(self.at, _since_boot(self.boot, self.boot_clock))
 
 
 class Locks:
@@ -157,14 +185,33 @@ class AttemptFolder:
             mine.unlink()
         return True
 
-    def ask_to_stop(self, settled: str = "") -> None:
+    def ask_to_stop(self, now: Reading, settled: str = "") -> None:
         """Leave the stop file for the runner, *settled* in it; its age and words stay those of the first time."""
-        with contextlib.suppress(FileExistsError), self.stop_file.open("x", encoding="ascii") as file:
-            file.write(settled)
+        if os.access(self.stop_file, os.F_OK):
+            return
+        stop = Stop(at=now.wall, settled=settled)
+        if now.boot is not None:
+            stop = Stop(at=now.wall, boot=now.boot.boot, boot_clock=now.boot.at, settled=settled)
+        try:
+            mine = self._write(self.path / f"stop.{secrets.token_hex(4)}.tmp", msgspec.json.encode(stop))
+        except OSError:
+            self.stop_file.touch()  # a full disk has room for an empty one, and the runner needs no more
+            return
+        try:
+            with contextlib.suppress(FileExistsError):
+                self.stop_file.hardlink_to(mine)  # whole, and once
+        finally:
+            mine.unlink()
 
-    def asked_to_stop(self) -> str:
-        """Return what was settled of a job that was told to stop; empty if it was not, or nobody can say."""
-        return (_read(self.stop_file) or b"").decode("ascii", "replace")
+    def stop_asked(self) -> Stop | None:
+        """Return when the job was first told to stop; an empty file, as older versions left it, has its own time."""
+        found = _read(self.stop_file)
+        if found is None:
+            return None
+        try:
+            return msgspec.json.decode(found, type=Stop)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return Stop(at=_changed(self.stop_file))
 
     def exit(self) -> Exit | None:
         """Return how the job ended, None while it runs; without code and signal if the file is not a runner's."""
@@ -181,7 +228,7 @@ class AttemptFolder:
         return str(self.output) if self.output.is_file() else None
 
     def last_sign(self) -> int:
-        """Return when the attempt last wrote something, in microseconds."""
+        """Return when the attempt last wrote something, in microseconds, as the wall clock had it then."""
         written = (self.ticket_file, self.reports, self.output, self.exit_file)
         return max(_changed(path) for path in written)
 
@@ -254,6 +301,10 @@ def _changed(path: Path) -> int:
         return path.stat().st_mtime_ns // 1000
     except FileNotFoundError:
         return 0
+
+
+def _since_boot(boot: str, at: int | None) -> BootClock | None:
+    return BootClock(boot, at) if boot and at is not None else None
 
 
 def _read(path: Path) -> bytes | None:

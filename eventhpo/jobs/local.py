@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from eventhpo.core.clocks import Reading
 from eventhpo.core.spec import Objective
 from eventhpo.jobs.folder import AttemptFolder, Locks, Never, as_json
 from eventhpo.jobs.launch import CHILDREN, environment, spawn, words
-from eventhpo.jobs.machine import boot_id, clock
+from eventhpo.jobs.machine import boot_id, read_clocks
 from eventhpo.jobs.protocol import (
     Bound,
     CancelOutcome,
@@ -58,7 +59,7 @@ class LocalJobs:
 
     *command* is run in *folder* without a shell, `{slot}` and `{Section/name}` in it
     replaced. *jobs_folder* holds a folder for each attempt. A job that is told to
-    stop gets TERM, and KILL *grace* seconds later.
+    stop gets TERM, and KILL *grace* seconds later. *clocks* are this machine's.
     """
 
     shortest_wait = 0.01
@@ -72,6 +73,7 @@ class LocalJobs:
         *,
         grace: float = GRACE,
         start: float = START,
+        clocks: Callable[[], Reading] = read_clocks,
     ) -> None:
         self._command = command
         self._folder = Path(folder).absolute()
@@ -79,7 +81,8 @@ class LocalJobs:
         self._grace = grace
         self._start = start
         self._surroundings = Surroundings(self._folder)
-        self._watch = Watch()
+        self._clocks = clocks
+        self._watch = Watch(clocks)
         self._folders: dict[str, AttemptFolder] = {}
         self._reaped = time.monotonic()
 
@@ -109,14 +112,14 @@ class LocalJobs:
 
     def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled | Refused:
         """Read what each job did behind its cursor; refused if the machine can't even look."""
-        now = clock()
+        now = self._clocks()
         self._reap()
         try:
             seen = self._watch.seen([(job, self._folder_of(job.job_id)) for job in jobs], objectives)
         except OSError as error:
             return Refused(error=str(error))
         self._forget(jobs)
-        return Polled(clock=now, seen=seen)
+        return Polled(clock=now.wall, seen=seen, boot_clock=now.boot)
 
     def close(self) -> None:
         """Let go of runners that have ended; the others and their jobs go on."""
@@ -161,7 +164,7 @@ class LocalJobs:
         folder = self._folder_of(job_id_of(draft.key))
         why = "cancelled before it was bound"
         if folder.exists():
-            folder.close_for_good("cancelled", why, clock())
+            folder.close_for_good("cancelled", why, self._clocks().wall)
             ticket = folder.ticket()
             if ticket is not None and ticket.never is None:
                 return Refused(error=f"{folder.path} has started although it was never bound")
@@ -175,14 +178,14 @@ class LocalJobs:
         if not job.started and not folder.has_ticket():
             if job.boot != boot_id():
                 return _restarted()
-            folder.close_for_good("cancelled", "stopped before it started", clock())
+            folder.close_for_good("cancelled", "stopped before it started", self._clocks().wall)
         return self._stop_started(job, folder)
 
     def _stop_started(self, job: Job, folder: AttemptFolder) -> StopOutcome:
         never = never_started(folder, folder.ticket())
         if never is not None:
             return never
-        folder.ask_to_stop(job.settled)
+        folder.ask_to_stop(self._clocks(), job.settled)
         return Stopping()
 
     # ---------------------------------------------------------------- launching
@@ -221,7 +224,7 @@ class LocalJobs:
         never = never_started(folder, ticket)
         if never is not None:
             return never
-        return Started(ticket.at) if ticket.at else _restarted()
+        return Started(ticket.at, ticket.since_boot) if ticket.at else _restarted()
 
     def _spawn(self, job: Job, folder: AttemptFolder, locks: Locks) -> Waiting | LaunchOutcome:
         """Start a runner that holds *locks* on."""
@@ -258,7 +261,7 @@ class LocalJobs:
         return self._give_up(waiting.folder, "launch_failed", f"{why}, {tries} times; see its output")
 
     def _give_up(self, folder: AttemptFolder, never: Never, why: str) -> LaunchOutcome:
-        folder.close_for_good(never, why, clock())
+        folder.close_for_good(never, why, self._clocks().wall)
         return self._by_ticket(folder) or Refused(error=f"{folder.path} cannot be closed: its ticket vanished")
 
 

@@ -6,13 +6,24 @@ import functools
 import time
 from pathlib import Path
 
+from eventhpo.core.clocks import BootClock, Reading
+
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/self/ns/pid")
 
 
 def clock() -> int:
-    """Return the clock of jobs on this machine: microseconds since 1970, as the runner reads it."""
+    """Return the wall clock of jobs on this machine: microseconds since 1970, as the runner reads it."""
     return time.time_ns() // 1000
+
+
+def read_clocks() -> Reading:
+    """Return both clocks of jobs on this machine, as the runner reads them.
+
+    Their boot clock stands still while the machine is suspended, as the jobs do.
+    """
+    boot = boot_id()
+    return Reading(clock(), BootClock(boot, time.monotonic_ns() // 1000) if boot else None)
 
 
 @functools.cache

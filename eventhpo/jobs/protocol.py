@@ -14,6 +14,7 @@ from typing import Literal, Protocol, TypeAlias
 import msgspec
 
 from eventhpo.core import curve
+from eventhpo.core.clocks import BootClock
 from eventhpo.core.events import BadLine, ExactValue, JobExtras, OtherSeries, Provenance
 from eventhpo.core.spec import Objective, Scalar
 
@@ -67,9 +68,10 @@ class Queued(msgspec.Struct, frozen=True):
 
 
 class Started(msgspec.Struct, frozen=True):
-    """The job runs, since `at` (microseconds of the door's clock)."""
+    """The job runs, since `at` (microseconds of the door's clock), and by its boot clock if it has one."""
 
     at: int
+    boot_clock: BootClock | None = None
 
 
 class Stopping(msgspec.Struct, frozen=True):
@@ -94,6 +96,8 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     output: str | None = None  # path or address of what the job printed
     hyper_parameters: dict[str, str] = {}  # all that the job had, as `Section/name`, where a door knows them
     exact: tuple[ExactValue, ...] = ()  # points of the curves that a door knows in double precision, too
+    started_boot_clock: BootClock | None = None
+    finished_boot_clock: BootClock | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,10 +138,11 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Polled(msgspec.Struct, frozen=True, kw_only=True):
-    """What a poll saw; `clock` is the door's own, read before anything else."""
+    """What a poll saw; `clock`, and `boot_clock` if there is one, are the door's own, read before anything else."""
 
     clock: int
     seen: tuple[Seen, ...]
+    boot_clock: BootClock | None = None
 
 
 POINTS = 10_000  # of a job in a poll: 313 kB as one event

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 LOOK = 0.1  # seconds between two looks for the stop file: a prune verdict waits no longer than that
 PATIENCE = 5.0  # seconds for killed processes to vanish; one in uninterruptible sleep may never
-ROOM = 256  # bytes of exit.json, written before the job starts so that a full disk can't lose its end
-REASON = 100  # bytes of an error in exit.json: the rest of it needs at most 150
+ROOM = 384  # bytes of exit.json, written before the job starts so that a full disk can't lose its end
+REASON = 100  # bytes of an error in exit.json: the rest of it needs at most 250
 NOT_STARTED = 3  # exit code of a runner, and of its child, when the job was not started by it
 CANNOT_RUN = 127  # what a shell says of a command that it can't run
 
@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
     if not _owns_ticket(child):
         os.unlink(_exit_file())
         return NOT_STARTED
-    os.pwrite(end, _how_it_ended(child, status, stopped, os.read(failure, REASON)), 0)
+    os.pwrite(end, _how_it_ended(child, status, stopped, os.read(failure, REASON), boot), 0)
     os.fsync(end)
     os.rename(_exit_file(), "exit.json")
     return 0
@@ -153,8 +153,8 @@ def _take_ticket(facts: str) -> bool:
     pid = os.getpid()
     mine = f"started.{pid}.tmp"
     with open(mine, "w", encoding="ascii") as ticket:
-        now = time.time_ns() // 1000
-        ticket.write(_ticket_head(pid, os.getppid()) + f'"start": {_start_ticks()}, {facts}, "at": {now}}}\n')
+        head = _ticket_head(pid, os.getppid())
+        ticket.write(head + f'"start": {_start_ticks()}, {facts}, "at": {_wall()}, "boot_clock": {_since_boot()}}}\n')
     try:
         os.link(mine, "started.json")
     except FileExistsError:
@@ -162,6 +162,15 @@ def _take_ticket(facts: str) -> bool:
     finally:
         os.unlink(mine)
     return True
+
+
+def _wall() -> int:
+    return time.time_ns() // 1000
+
+
+def _since_boot() -> int:
+    """Return microseconds by a clock that nobody can set; it stands still while the machine is suspended."""
+    return time.monotonic_ns() // 1000
 
 
 def _start_ticks() -> int:
@@ -287,12 +296,13 @@ def _owns_ticket(child: int) -> bool:
         return False
 
 
-def _how_it_ended(child: int, status: int, stopped: bool, failure: bytes) -> bytes:
+def _how_it_ended(child: int, status: int, stopped: bool, failure: bytes, boot: str) -> bytes:
     """Return what goes into the prepared file; *failure* is why the command could not be run."""
     code = os.waitstatus_to_exitcode(status)
     text = (
         f'{{"pid": {child}, "code": {code if code >= 0 else "null"}, "signal": {-code if code < 0 else "null"}, '
-        f'"stopped": {"true" if stopped else "false"}, "finished_at": {time.time_ns() // 1000}'
+        f'"stopped": {"true" if stopped else "false"}, "finished_at": {_wall()}, '
+        f'"boot": "{boot}", "boot_clock": {_since_boot()}'
     )
     if failure:
         text += f', "why": "{_quotable(failure)}"'

@@ -117,7 +117,8 @@ def _has_started(folder: AttemptFolder) -> bool:
 
 def _adopted(state: State, stray: Stray, taken: set[int]) -> JobAdopted:
     folder, key, objectives = stray.job, stray.key, state.search.objectives
-    fate, judged = survey.settled(folder.asked_to_stop())
+    stop = folder.stop_asked()
+    fate, judged = survey.settled("" if stop is None else stop.settled)
     curves, inherits, cursor = _read(folder, objectives) if fate is not None else ((), None, 0)
     return JobAdopted(
         trial=key.trial,

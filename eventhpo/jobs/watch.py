@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from msgspec import structs
 
+from eventhpo.core.clocks import Reading, elapsed
 from eventhpo.core.spec import Objective
+from eventhpo.jobs import times
 from eventhpo.jobs.folder import AttemptFolder, Exit, Ticket, is_free
-from eventhpo.jobs.machine import boot_id, clock
+from eventhpo.jobs.machine import boot_id
 from eventhpo.jobs.protocol import Ended, Job, Refused, Seen, Started
 from eventhpo.jobs.reports import Batch, read
 from eventhpo.jobs.sweep import Lost, sweep
@@ -57,7 +59,8 @@ class Sweeping:
 class Watch:
     """Looks at jobs; what it keeps between two polls only spares work."""
 
-    def __init__(self) -> None:
+    def __init__(self, clocks: Callable[[], Reading]) -> None:
+        self._clocks = clocks
         self._probed: dict[str, float] = {}
         self._sweeping: dict[str, Sweeping] = {}
 
@@ -87,7 +90,9 @@ class Watch:
         except OSError as error:
             if look.exit is None or look.job.failures < UNREADABLE:
                 return refused(look.job, error)
-            ended = structs.replace(_by_exit(look, look.exit), how="failed", why=f"its reports cannot be read: {error}")
+            ended = structs.replace(
+                _by_exit(look, look.exit, self._clocks()), how="failed", why=f"its reports cannot be read: {error}"
+            )
             return Seen(trial=look.job.trial, attempt=look.job.attempt, to=look.job.cursor, ended=ended)
 
     def _look(self, job: Job, folder: AttemptFolder) -> Look:
@@ -95,7 +100,7 @@ class Watch:
         if look.exit is not None or not job.started:
             look.ticket = folder.ticket()
         if look.exit is None and _may_be_lost(look) and self._is_due(job):
-            look.gone = _gone(look)
+            look.gone = _gone(look, self._clocks())
             look.exit = folder.exit()
             look.gone = "" if look.exit is not None else look.gone
             look.ticket = folder.ticket()
@@ -128,7 +133,7 @@ class Watch:
             trial=job.trial,
             attempt=job.attempt,
             to=batch.to,
-            started=Started(ticket.at) if started and ticket is not None else None,
+            started=Started(ticket.at, ticket.since_boot) if started and ticket is not None else None,
             curves=batch.curves,
             others=batch.others,
             bad=batch.bad,
@@ -149,7 +154,7 @@ class Watch:
         if never is not None or batch.more:
             return never
         if look.exit is not None:
-            return _by_exit(look, look.exit)
+            return _by_exit(look, look.exit, self._clocks())
         if look.left is None or (look.job.lost and look.left):
             return None
         return self._as_lost(look, look.left)
@@ -157,14 +162,15 @@ class Watch:
     def _as_lost(self, look: Look, left: str) -> Ended:
         """Return the end of an attempt that left no word: at its last sign, or now if it ran until now."""
         state = self._sweeping[look.job.job_id]
-        at = look.ticket.at if look.ticket is not None and look.ticket.at else None
-        end = clock() if state.found else max(look.folder.last_sign(), at or 0) or clock()
+        began = times.began(look.ticket)
+        now = self._clocks()
+        end = now if state.found else times.last_sign(look.folder, began, now) or now
+        known = began is not None or look.job.started
         return Ended(
             how="lost",
-            started_at=at,
-            finished_at=end if at is not None or look.job.started else None,
             why=state.why + left,
             output=look.folder.printed(),
+            **times.both(began, end if known else None),
         )
 
 
@@ -188,13 +194,13 @@ def _may_be_lost(look: Look) -> bool:
     return look.ticket is not None or look.job.started or look.job.lost or look.job.stopping
 
 
-def _gone(look: Look) -> str:
+def _gone(look: Look, now: Reading) -> str:
     """Return why the attempt is taken for lost, empty if its runner lives and does its work."""
     if not look.folder.exists():
         return "its folder is gone"
     if is_free(look.folder.runner_lock):
         return _runner_gone(look)
-    if look.job.stopping and _ignores_stop(look.folder):
+    if look.job.stopping and _ignores_stop(look.folder, now):
         return "its runner did not act on the stop"
     return ""
 
@@ -211,14 +217,12 @@ def _runner_gone(look: Look) -> str:
     return "its runner is gone"
 
 
-def _ignores_stop(folder: AttemptFolder) -> bool:
+def _ignores_stop(folder: AttemptFolder, now: Reading) -> bool:
     """Whether the stop is older than any runner needs for it: one that is frozen never sees it."""
-    ticket = folder.ticket()
-    try:
-        asked = folder.stop_file.stat().st_mtime
-    except FileNotFoundError:
+    ticket, asked = folder.ticket(), folder.stop_asked()
+    if ticket is None or asked is None:
         return False
-    return ticket is not None and time.time() - asked > ticket.grace + LATE
+    return elapsed(asked.reading, now) > (ticket.grace + LATE) * 1e6
 
 
 def _of_this_boot(look: Look) -> bool:
@@ -235,15 +239,17 @@ def _left(look: Look, found: Mapping[str, tuple[int, ...]], state: Sweeping) -> 
     return f"; still there after {LEAK:g} s of ending it: {who}"
 
 
-def _by_exit(look: Look, end: Exit) -> Ended:
+def _by_exit(look: Look, end: Exit, now: Reading) -> Ended:
+    began, over = times.began(look.ticket), Reading(end.finished_at, end.since_boot)
+    if _how(end) == "lost":  # it is no runner's, and has no time of its own
+        over = times.last_sign(look.folder, began, now) or over
     return Ended(
         how=_how(end),
-        started_at=look.ticket.at if look.ticket is not None else None,
-        finished_at=end.finished_at,
         code=end.code,
         signal=end.signal,
         why=_why(end),
         output=look.folder.printed(),
+        **times.both(began, over),
     )
 
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from clearml.automation.job import ClearmlJob
 
 from eventhpo.core import outcome
+from eventhpo.core.clocks import elapsed
 from eventhpo.core.spec import Scalar, clearml_text
 from eventhpo.core.state import Attempt, State
+from eventhpo.jobs.machine import read_clocks
 from eventhpo.views import words
 from eventhpo.views.top import Metric, row
 
@@ -189,10 +191,7 @@ class Job(ClearmlJob):  # type: ignore[misc]
         """Return the seconds since its start, until its end; -1 if it has not started."""
 
         def seconds(state: State, a: Attempt) -> float:
-            if a.started_at is None:
-                return -1.0
-            over = a.ended.finished_at if a.ended is not None and a.ended.finished_at is not None else None
-            return ((over if over is not None else time.time_ns() // 1000) - a.started_at) / 1e6
+            return -1.0 if a.started is None else elapsed(a.started, a.finished or read_clocks()) / 1e6
 
         return self._optimizer._of(self._names, seconds)
 

@@ -12,9 +12,10 @@ from eventhpo.core.events import AbortRequested, DrivenByHand, Event, LaunchRequ
 from eventhpo.core.spec import POLICY, Limits, Named, Objective, Parameter, Search, Simulated, UniformParameterRange
 from eventhpo.core.state import Attempt, State
 from eventhpo.log.create import create
+from eventhpo.log.reader import read
 from eventhpo.machine import Machine
 from eventhpo.testing.crashes import Crashes, CrashingLog
-from eventhpo.testing.simulated import START, Cut, Scripts, SimulatedClock, SimulatedJobs
+from eventhpo.testing.simulated import START, Cut, Scripts, SetBy, SimulatedClock, SimulatedJobs
 
 LOSS = Objective("validation", "loss", "min")
 X = UniformParameterRange(name="General/x", min_value=0.0, max_value=1.0)
@@ -107,17 +108,21 @@ def simulate(
     asks: Sequence[tuple[int, Event]] = (),
     make: type[Controller] = Controller,
     own: Own = NOTHING,
+    set_by: SetBy | None = None,
 ) -> State:
     """Run *what* to its rest on the log at *path*, which is made or carried on; return the state.
 
     *inputs* stand behind the first event of a log that is made here; *asks* are asked
     of the live controller once its log has so many steps, each with a `request` id of
-    its own if its type has one. The ledger of the simulated world stands beside the log.
+    its own if its type has one. With *set_by* there is a boot clock, and the wall clock
+    is set as the log goes on. The ledger of the simulated world stands beside the log.
     """
     crashes = crashes or Crashes()
     if not path.exists():
         create(path, created(what), START, inputs)
-    clock = SimulatedClock()
+    clock = SimulatedClock(set_by)
+    if set_by is not None:
+        clock.follow(read(path).rows)
     requests = ScriptedRequests(asks)
 
     def jobs_for(state: State) -> SimulatedJobs:

@@ -14,7 +14,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core.events import BadLine, OtherSeries
+from eventhpo.core.clocks import BootClock, Reading
+from eventhpo.core.events import BadLine, OtherSeries, Recorded
+from eventhpo.core.evolve import fold
 from eventhpo.core.spec import Objective, Scalar, to_num
 from eventhpo.core.state import State
 from eventhpo.jobs import protocol
@@ -22,6 +24,10 @@ from eventhpo.jobs.protocol import Bound, Curve, Draft, Ended, Job, Polled, Queu
 
 SECOND = 1_000_000
 START = 1_800_000_000 * SECOND  # where simulated time begins
+
+
+How: TypeAlias = Literal["completed", "failed", "lost", "stopped"]
+SetBy: TypeAlias = Callable[[int], int]  # of the steps of the log: microseconds that the wall clock was set by
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,7 +39,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     points: tuple[tuple[int, float] | tuple[int, float, int], ...] = ()
-    how: Literal["completed", "failed", "lost", "stopped"] = "completed"
+    how: How = "completed"
     hangs: bool = False
     ends_apart: bool = False  # its end comes one poll after its last point
     overrun: int = 0
@@ -97,39 +103,64 @@ class Ledger:
 class SimulatedClock:
     """Time as a function of the log: a second for each row, starts of controllers aside.
 
-    Where nothing happens any more it moves on to what is due next.
+    Where nothing happens any more it moves on to what is due next. With *set_by* the
+    machine has a boot clock too, and its wall clock shows, once the log has so many
+    steps, so many microseconds more than it would if nobody had set it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, set_by: SetBy | None = None) -> None:
+        self._set_by = set_by
         self._state: State | None = None
         self._steps = -1
         self._waits = 0
         self._skipped = 0
+        self._newest: Reading | None = None
+        self._base = 0, 0  # the newest reading of the boot clock in the log, and the steps to there
 
     def attach(self, state: State) -> None:
         """Follow the log of *state*."""
         self._state = state
 
+    def follow(self, rows: Sequence[Recorded]) -> None:
+        """Go on from where the log with these *rows* has its boot clock."""
+        state: State | None = None
+        for row in rows:
+            state = fold([row], state)
+            self.attach(state)
+            self.now()
+
     def now(self) -> int:
         """Return the time."""
+        since = self._since_boot()
+        return START + since + (self._set_by(self._steps) if self._set_by is not None else 0)
+
+    def read(self) -> Reading:
+        """Return the time, and the boot clock if there is one."""
+        return Reading(self.now(), None if self._set_by is None else BootClock("boot", self._since_boot()))
+
+    def _since_boot(self) -> int:
         steps = 0 if self._state is None else self._state.steps
         if steps != self._steps:
             self._steps, self._waits, self._skipped = steps, 0, 0
-        return START + steps * SECOND + self._skipped
+        newest = None if self._state is None else self._state.course.newest
+        if newest is not None and newest.boot is not None and newest is not self._newest:
+            self._newest, self._base = newest, (newest.boot.at, steps)
+        at, since = self._base
+        return at + (steps - since) * SECOND + self._skipped
 
-    def wait(self, seconds: float, until: int | None, meanwhile: Callable[[], bool]) -> None:
-        """Move on to *until* if this is the second wait in a row in which nothing happened.
+    def wait(self, seconds: float, due: int | None, meanwhile: Callable[[], bool]) -> None:
+        """Move on by *due* if this is the second wait in a row in which nothing happened.
 
         Raises:
             RuntimeError: nothing will ever happen.
         """
-        now = self.now()
+        self.now()
         self._waits += 1
         if meanwhile() or self._waits == 1:
             return
-        if until is None:
+        if due is None:
             raise RuntimeError("the simulated jobs do nothing any more, and nothing is due")
-        self._skipped += max(0, until - now)
+        self._skipped += max(0, due)
 
     def wake(self) -> None:
         """Nothing waits for real."""
@@ -177,7 +208,8 @@ class SimulatedJobs:
         self._point("before poll")
         seen = [self._seen(job, objectives) for job in jobs]
         self._point("after poll")
-        return Polled(clock=self._clock.now(), seen=tuple(s for s in seen if s is not None))
+        now = self._clock.read()
+        return Polled(clock=now.wall, seen=tuple(s for s in seen if s is not None), boot_clock=now.boot)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -207,7 +239,7 @@ class SimulatedJobs:
             if any(self.ledger.find(what, job_id=item.job_id) for what in ("stop", "cancel")):
                 return Ended(how="cancelled")
             self._do("launch", item, item.job_id)
-        return Queued() if script.queued else Started(self._clock.now())
+        return Queued() if script.queued else self._started()
 
     def _stop(self, item: Job, script: Script) -> protocol.StopOutcome:
         stops = [d for d in self.ledger.deeds() if d.what == "stop" and d.job_id == item.job_id]
@@ -250,7 +282,7 @@ class SimulatedJobs:
             trial=job.trial,
             attempt=job.attempt,
             to=to,
-            started=None if job.started else Started(self._clock.now()),
+            started=None if job.started else self._started(),
             curves=_curves(script.points[job.cursor : to], objectives),
             others=_others(script, job.cursor, to),
             bad=tuple(BadLine(f"line {n}", "no number") for n in script.bad_at if job.cursor <= n < to),
@@ -259,10 +291,17 @@ class SimulatedJobs:
         )
 
     def _end(self, script: Script, *, natural: bool, stopped: bool) -> Ended | None:
-        now = self._clock.now()
         if natural and not script.hangs:
-            return Ended(how=script.how, finished_at=now, why="" if script.how == "completed" else f"it {script.how}")
-        return Ended(how="stopped", finished_at=now) if stopped else None
+            return self._ended(script.how, "" if script.how == "completed" else f"it {script.how}")
+        return self._ended("stopped") if stopped else None
+
+    def _started(self) -> Started:
+        now = self._clock.read()
+        return Started(now.wall, now.boot)
+
+    def _ended(self, how: How, why: str = "") -> Ended:
+        now = self._clock.read()
+        return Ended(how=how, finished_at=now.wall, finished_boot_clock=now.boot, why=why)
 
     def _seen_lost(self, job: Job, script: Script, objectives: Sequence[Objective]) -> Seen | None:
         """A job that was lost comes back with more points, and ends once it is stopped again."""
@@ -270,7 +309,7 @@ class SimulatedJobs:
             return None
         behind = len(script.points)
         stops = [d for d in self.ledger.deeds() if d.what == "stop" and d.job_id == job.job_id]
-        ended = Ended(how="stopped", finished_at=self._clock.now()) if stops else None
+        ended = self._ended("stopped") if stops else None
         if job.cursor >= behind + len(script.returns) and ended is None:
             return None
         new = script.returns[job.cursor - behind :]

@@ -33,7 +33,8 @@ _ASIDE = (
     events.ClockTicked,
 )
 # fields that say who, when or how exactly, and change no decision
-_WITHOUT = ("request", "why", "error", "clock", "started_at", "finished_at", "output", "code", "signal")
+_TIMES = ("clock", "started_at", "finished_at", "boot_clock", "started_boot_clock", "finished_boot_clock")
+_WITHOUT = ("request", "why", "error", *_TIMES, "output", "code", "signal")
 
 
 class Seen(msgspec.Struct, frozen=True):

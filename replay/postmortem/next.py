@@ -113,8 +113,8 @@ def _waits(state: State, action: actions.Action) -> list[str]:
     """Return what *action*, or what comes behind it, waits for."""
     if not isinstance(action, actions.Poll | actions.Wait):
         return []
-    found = [_retry(whose, failure) for whose, failure in _failures(state) if failure.until is not None]
-    found += [_limit(item.attempt) for item in due.dues(state) if item.attempt is not None]
+    found = [_retry(state, whose, failure) for whose, failure in _failures(state) if failure.until is not None]
+    found += [_limit(attempt) for attempt in due.limited(state)]
     return [*found[:MOST], f"and {len(found) - MOST} more"] if len(found) > MOST else found
 
 
@@ -125,10 +125,11 @@ def _failures(state: State) -> list[tuple[str, Failure]]:
     return found
 
 
-def _retry(whose: str, failure: Failure) -> str:
+def _retry(state: State, whose: str, failure: Failure) -> str:
     assert failure.until is not None
     times = words.plural(failure.count, "failure")
-    return f"{whose}: again at {words.rfc3339(failure.until)}, after {times} in a row ({words.line(failure.error)})"
+    at = words.rfc3339(state.course.wall_of(failure.until))
+    return f"{whose}: again at {at}, after {times} in a row ({words.line(failure.error)})"
 
 
 def _limit(attempt: Attempt) -> str:

@@ -95,7 +95,7 @@ def use(attempt: Attempt) -> Use:
     """Return what a slot is held for."""
     if attempt.stop is not None:
         return "stopping"
-    if attempt.started_at is not None:
+    if attempt.started is not None:
         return "running"
     if any(f.until is not None for effect, f in attempt.failures.items() if effect in ("draft", "launch")):
         return "back-off"

@@ -13,6 +13,7 @@ from eventhpo.clearml.door import ClearmlJobs
 from eventhpo.clearml.place import OnClearml
 from eventhpo.clock import Clock, SystemClock
 from eventhpo.controller import Controller, opened
+from eventhpo.core.clocks import Reading
 from eventhpo.core.events import Event, Recorded, SearchCreated, StopAsked
 from eventhpo.core.spec import POLICY, ClearmlTasks, Limits, Named, Objective, Search, UniformParameterRange
 from eventhpo.core.state import State
@@ -125,10 +126,13 @@ class Hours:
     def now(self) -> int:
         return START + round(self._passed * 1e6)
 
-    def wait(self, seconds: float, until: int | None, meanwhile: Callable[[], bool]) -> None:
+    def read(self) -> Reading:
+        return Reading(self.now())
+
+    def wait(self, seconds: float, due: int | None, meanwhile: Callable[[], bool]) -> None:
         if meanwhile():
             return
-        seconds = seconds if until is None else max(0.0, min(seconds, (until - self.now()) / 1e6))
+        seconds = seconds if due is None else max(0.0, min(seconds, due / 1e6))
         self.waits.append(seconds)
         assert len(self.waits) <= self._most, "it waits without end"
         self._passed += seconds

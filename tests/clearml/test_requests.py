@@ -19,6 +19,7 @@ from eventhpo.clearml.place import OnClearml
 from eventhpo.clearml.rivals import SLACK
 from eventhpo.clearml.session import MARK
 from eventhpo.controller import Controller, opened
+from eventhpo.core.clocks import Reading
 from eventhpo.core.events import SearchCreated, StopAsked
 from eventhpo.core.spec import POLICY, ClearmlTasks, Limits, Search
 from eventhpo.log.create import create
@@ -71,7 +72,10 @@ class Hours:
     def now(self) -> int:
         return round((BEGIN.timestamp() + self.elapsed) * 1_000_000)
 
-    def wait(self, seconds: float, until: int | None, meanwhile: Callable[[], bool]) -> None:
+    def read(self) -> Reading:
+        return Reading(self.now())
+
+    def wait(self, seconds: float, due: int | None, meanwhile: Callable[[], bool]) -> None:
         meanwhile()
         if self.agent:
             self._start()
@@ -81,8 +85,8 @@ class Hours:
             return
         if self.first:
             seconds, self.first = self.first, 0.0
-        elif until is not None:
-            seconds = min(seconds, (until - self.now()) / 1e6)
+        elif due is not None:
+            seconds = min(seconds, due / 1e6)
         hours = int((self.elapsed + seconds) // HOUR) - int(self.elapsed // HOUR)
         self.at_hours += [self.server.count(header=MARK)] * hours
         self.elapsed += seconds

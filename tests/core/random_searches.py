@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from eventhpo.core.spec import Named, Scalar, Search
 from eventhpo.testing.searches import search
-from eventhpo.testing.simulated import Cut, Script, Scripts
+from eventhpo.testing.simulated import SECOND, Cut, Script, Scripts, SetBy
 
 PRUNERS = (
     Named("NopPruner"),
@@ -80,6 +80,13 @@ def _points(chance: random.Random, start: int) -> tuple[tuple[int, float], ...]:
 def cuts(seed: int) -> Cut:
     """Return how polls cut curves, a function of *seed* and the cursor."""
     return lambda trial, attempt, cursor: random.Random(f"{seed}/{trial}/{attempt}/{cursor}").randint(1, 4)
+
+
+def steps(seed: int) -> SetBy | None:
+    """Return how the wall clock is set as the log goes on, now and then, by up to a year; None for no boot clock."""
+    if seed % 3 == 0:
+        return None
+    return lambda rows: random.Random(f"{seed}/{rows // 9}").choice([0, 60, 3600, -3600, -31_536_000]) * SECOND
 
 
 Draws = Callable[[st.DrawFn], Search]

@@ -17,7 +17,9 @@ from eventhpo.asking.fingerprint import fingerprint
 from eventhpo.asking.view import STUDY, StateView
 from eventhpo.core import actions, codec
 from eventhpo.core.actions import Action, Attempts
+from eventhpo.core.clocks import Reading
 from eventhpo.core.decide import next_action
+from eventhpo.core.due import Now
 from eventhpo.core.events import (
     ClockTicked,
     ControllerStarted,
@@ -234,6 +236,11 @@ class Hand:
     def tick(self) -> Event:
         """Return a tick at the two clocks as they stand."""
         return ClockTicked(clock=self.clock, jobs_clock=self.jobs_clock)
+
+    @property
+    def now(self) -> Now:
+        """Both clocks as they stand."""
+        return Now(Reading(self.clock), Reading(self.jobs_clock))
 
     def later(self, *, ours: float = 0.0, jobs: float = 0.0) -> None:
         """Let each clock go on by so many minutes."""

@@ -19,19 +19,19 @@ from eventhpo.core.spec import Search
 from eventhpo.core.state import State, Trial
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import simulate
-from eventhpo.testing.simulated import Cut, Scripts
+from eventhpo.testing.simulated import Cut, Scripts, SetBy
 from replay.walk import walk
-from tests.core.random_searches import cuts, scripts, searches
+from tests.core.random_searches import cuts, scripts, searches, steps
 from tests.memory import MEMORY
 
 seeds = st.integers(0, 2**16)
 often = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
-def log_of(what: Search, jobs: Scripts, cut: Cut) -> Sequence[Recorded]:
+def log_of(what: Search, jobs: Scripts, cut: Cut, set_by: SetBy | None = None) -> Sequence[Recorded]:
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         path = Path(folder) / "search.db"
-        simulate(path, what, jobs, cut=cut)
+        simulate(path, what, jobs, cut=cut, set_by=set_by)
         return read(path, verify=True).rows
 
 
@@ -40,7 +40,7 @@ def log_of(what: Search, jobs: Scripts, cut: Cut) -> Sequence[Recorded]:
 def test_charges_slots_and_attempts_stay_within_their_limits_and_every_search_ends(
     what: Search, seed: int, cut: int
 ) -> None:
-    rows = log_of(what, scripts(seed), cuts(cut))
+    rows = log_of(what, scripts(seed), cuts(cut), steps(seed))
     state = begin(rows[0])
     for row in rows[1:]:
         state = evolve(state, row)

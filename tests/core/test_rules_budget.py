@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from eventhpo.core import actions, budget
-from eventhpo.core.due import dues, reached
+from eventhpo.core.clocks import Reading
+from eventhpo.core.due import Now, dues
 from eventhpo.core.events import (
     BudgetUpdated,
     ClockTicked,
@@ -425,8 +426,7 @@ def test_the_compute_limit_adds_up_ended_and_running_jobs_by_the_clock_of_the_do
     hand.later(jobs=0.4)
     assert hand.poll(hand.tick()) == []
     assert budget.compute_used(hand.state) == round((1 + 1.4 + 0.4) * MINUTE)
-    (due,) = dues(hand.state)
-    assert (due.clock, due.at) == ("jobs", start + round(1.5 * MINUTE))
+    assert [due.left for due in dues(hand.state, hand.now)] == [round(0.1 * MINUTE)]
     hand.later(jobs=0.1)
     assert hand.poll(hand.tick()) == ["SearchEnding compute_time_limit", "Stop 1.0 2.0"]
     hand.log()
@@ -469,7 +469,7 @@ def test_a_tick_is_appended_only_when_something_is_due(name: str, tmp_path: Path
     for row in ticks:
         assert isinstance(row.event, ClockTicked)
         before = log.before(row.seq)
-        assert any(reached(item, row.event.clock, row.event.jobs_clock) for item in dues(before))
+        assert any(item.reached for item in dues(before, Now.of(row.event)))
 
 
 @pytest.mark.parametrize("name", TIMED)
@@ -487,7 +487,7 @@ def test_what_was_due_when_a_poll_began_has_its_tick_behind_the_observations_of_
             seen += 1
             assert (last.event.clock, last.event.jobs_clock) == (row.at, row.at)
         else:
-            assert not any(reached(item, row.at, row.at) for item in dues(log.after(last.seq)))
+            assert not any(item.reached for item in dues(log.after(last.seq), Now(Reading(row.at), Reading(row.at))))
     assert seen or name != "refused effects"
 
 

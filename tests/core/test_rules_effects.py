@@ -11,7 +11,7 @@ import pytest
 
 from eventhpo.core import actions
 from eventhpo.core.decide import next_action
-from eventhpo.core.due import back_off, dues, reached
+from eventhpo.core.due import Now, back_off, dues
 from eventhpo.core.events import (
     BudgetUpdated,
     ClockTicked,
@@ -322,7 +322,7 @@ def test_a_job_that_ends_by_itself_needs_no_stop_any_more() -> None:
     assert hand.said == ["JobsContinued 0.0@1", "Stop 0.0"]
     hand.poll(ended(0))
     assert hand.said[-1] == "SearchFinished budget"
-    assert list(dues(hand.state)) == []
+    assert list(dues(hand.state, hand.now)) == []
     hand.log()
 
 
@@ -439,9 +439,9 @@ class OftenAsked(SimulatedClock):
             raise AssertionError("the loop does not wait")
         return super().now()
 
-    def wait(self, seconds: float, until: int | None, meanwhile: Callable[[], bool]) -> None:
+    def wait(self, seconds: float, due: int | None, meanwhile: Callable[[], bool]) -> None:
         self.asked = 0
-        super().wait(seconds, until, meanwhile)
+        super().wait(seconds, due, meanwhile)
 
 
 class More(Unreachable):
@@ -493,11 +493,11 @@ def test_a_tick_stands_only_where_something_is_due_and_behind_the_observations_o
     for row in ticks:
         before, event = log.before(row.seq), row.event
         assert isinstance(event, ClockTicked)
-        assert any(reached(item, event.clock, event.jobs_clock) for item in dues(before))
+        assert any(item.reached for item in dues(before, Now.of(event)))
         behind = log.rows[row.seq] if row.seq < len(log.rows) else None
         assert behind is None or behind.cause != row.cause
         after = log.after(row.seq)
-        assert not any(reached(item, event.clock, event.jobs_clock) for item in dues(after))
+        assert not any(item.reached for item in dues(after, Now.of(event)))
 
 
 class Elsewhere(SimulatedClock):
@@ -541,7 +541,7 @@ def _plain(event: Event, more: int) -> Event:
 def test_wall_time_goes_by_our_clock_and_compute_time_by_the_doors() -> None:
     hand = Hand(search(wall_time_limit=10.0, compute_time_limit=10.0))
     hand.later(jobs=9.99, ours=9.99)
-    assert not any(reached(item, hand.clock, hand.jobs_clock) for item in dues(hand.state))
+    assert not any(item.reached for item in dues(hand.state, hand.now))
     hand.later(jobs=0.01)
     assert hand.poll(hand.tick())[0] == "SearchEnding compute_time_limit"
     other = Hand(search(wall_time_limit=10.0, compute_time_limit=10.0))
@@ -618,10 +618,10 @@ def test_a_back_off_ends_when_our_clock_is_set_back_behind_its_beginning(tmp_pat
 def test_a_clock_that_is_set_back_makes_no_wall_time_negative_and_no_tick_for_nothing() -> None:
     hand = Hand(search(wall_time_limit=60.0, compute_time_limit=60.0))
     hand.later(ours=-600, jobs=-600)
-    assert not any(reached(item, hand.clock, hand.jobs_clock) for item in dues(hand.state))
+    assert not any(item.reached for item in dues(hand.state, hand.now))
     hand.poll(hand.tick())
     assert hand.said == []
-    assert not any(reached(item, hand.clock, hand.jobs_clock) for item in dues(hand.state))
+    assert not any(item.reached for item in dues(hand.state, hand.now))
     hand.later(ours=660)
     assert hand.poll(hand.tick())[0] == "SearchEnding wall_time_limit"
 

@@ -33,7 +33,7 @@ from eventhpo.core.spec import (
     UniformParameterRange,
 )
 from eventhpo.testing.searches import LOSS, X, search
-from eventhpo.testing.simulated import Cut, Script, Scripts
+from eventhpo.testing.simulated import SECOND, Cut, Script, Scripts, SetBy
 
 SHA = Named("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2})
 MEDIAN = Named("MedianPruner", {"n_startup_trials": 1})
@@ -41,13 +41,14 @@ TPE = Named("TPESampler", {"n_startup_trials": 3})
 
 
 class Scenario(msgspec.Struct, frozen=True):
-    """A search, what its jobs do, how polls cut their curves, and what users put in at the start."""
+    """A search, what its jobs do, how polls cut their curves, what users put in, and how the wall clock is set."""
 
     search: Search
     scripts: Scripts
     cut: Cut = lambda trial, attempt, cursor: 2
     inputs: Sequence[Event] = ()
     asks: Sequence[tuple[int, Event]] = ()
+    set_by: SetBy | None = None
 
 
 def curve(x: float, n: int, start: int = 1) -> tuple[tuple[int, float], ...]:
@@ -112,6 +113,19 @@ def hanging(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
     """Even trials never end by themselves; trial 2 has no value at all."""
     points = () if trial == 2 else curve(_x(params), 2)
     return Script(points=points, hangs=trial % 2 == 0, overrun=0)
+
+
+def troubled(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    """Trials 0 and 3 hang, 1 is lost, 2 is refused twice and cannot be read once."""
+    if trial == 1:
+        return Script(points=curve(_x(params), 2), how="lost")
+    refusals = {"draft": 2, "poll": 1} if trial == 2 else {}
+    return Script(points=curve(_x(params), 3), hangs=trial in (0, 3), refusals=refusals)
+
+
+def back_and_forth(steps: int) -> int:
+    """An hour more, an hour less, a year less, for seven rows each: each row is a second."""
+    return [0, 3600, -3600, -365 * 86400][steps // 7 % 4] * SECOND
 
 
 def nan(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
@@ -221,6 +235,11 @@ SCENARIOS: dict[str, Make] = {
         search(num_concurrent_workers=2, total_max_jobs=None, compute_time_limit=2.0), hanging
     ),
     "wall limit": lambda: Scenario(search(num_concurrent_workers=2, total_max_jobs=None, wall_time_limit=1.5), hanging),
+    "clock set": lambda: Scenario(
+        search(num_concurrent_workers=2, time_limit_per_job=1.0, wall_time_limit=9.0, max_lost_per_trial=1),
+        troubled,
+        set_by=back_and_forth,
+    ),
     "nan told as worst": lambda: Scenario(search(total_max_jobs=5, nan_policy="worst"), nan),
     "nan fails": lambda: Scenario(search(total_max_jobs=4), nan),
     "repeats and rewinds": lambda: Scenario(

@@ -25,7 +25,7 @@ from eventhpo.log.reader import read
 from eventhpo.testing.crashes import CRASHED, Crashes
 from eventhpo.testing.searches import simulate
 from replay.walk import walk
-from tests.core.random_searches import cuts, scripts, searches
+from tests.core.random_searches import cuts, scripts, searches, steps
 from tests.crash.normal import deeds, difference, normal_log
 from tests.crash.scenarios import SCENARIOS, Scenario
 from tests.memory import MEMORY
@@ -51,6 +51,7 @@ def finish(
             asks=scenario.asks,
             crashes=crashes,
             make=make,
+            set_by=scenario.set_by,
         )
         if state.finished is not None:
             return state
@@ -217,7 +218,7 @@ def test_the_sweep_sees_a_controller_that_is_wrong(control: type[Controller], fo
 def test_a_search_drawn_at_random_and_killed_at_random_ends_as_if_it_had_been_left_alone(
     what: Search, seed: int, moments: list[float]
 ) -> None:
-    scenario = Scenario(what, scripts(seed), cuts(seed))
+    scenario = Scenario(what, scripts(seed), cuts(seed), set_by=steps(seed))
     with tempfile.TemporaryDirectory(dir=MEMORY) as name:
         alone, points = left_alone(Path(name), scenario)
         path = Path(name) / "killed.db"

@@ -228,3 +228,8 @@ def environment_of(pid: int) -> bytes:
 def key_and_value(door: LocalJobs, job: Job) -> list[tuple[int, float]]:
     """Return the points that one poll sees."""
     return points([look(door, job)])
+
+
+def started_by(ticket: Ticket) -> Started:
+    """Return the start as the door tells it that found *ticket*."""
+    return Started(ticket.at, ticket.since_boot)

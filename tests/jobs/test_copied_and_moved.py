@@ -78,7 +78,7 @@ def forget_the_folder(place: Place, job: Job) -> None:
     """Leave the ticket as a version before took it."""
     file = place.attempt(job).ticket_file
     text = re.sub(r', "lock": \[\d+, \d+\], "slot": \d+', "", file.read_text())
-    assert "lock" not in text
+    assert '"lock"' not in text
     file.write_text(text)
 
 

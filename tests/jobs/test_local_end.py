@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.jobs import watch
+from eventhpo.jobs import runner, watch
 from eventhpo.jobs.folder import is_free
 from eventhpo.jobs.protocol import Ended, Job
 from tests.jobs.harness import (
@@ -587,10 +587,10 @@ def test_the_exit_file_has_its_room_before_the_job_starts(place: Place) -> None:
     place.script(FOREVER)
     job = place.started()
     [prepared] = place.attempt(job).path.glob("exit.*.tmp")
-    assert prepared.read_bytes() == b" " * 256
+    assert prepared.read_bytes() == b" " * runner.ROOM
     ended = place.ended(place.stop(job))
     assert ended.how == "stopped"
-    assert place.attempt(job).exit_file.stat().st_size == 256
+    assert place.attempt(job).exit_file.stat().st_size == runner.ROOM
 
 
 # ---------------------------------------------------------------- runners killed at any moment

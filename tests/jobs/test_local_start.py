@@ -21,7 +21,18 @@ from eventhpo.jobs import launch
 from eventhpo.jobs.folder import is_free
 from eventhpo.jobs.local import LocalJobs
 from eventhpo.jobs.protocol import Bound, Ended, Job, Refused, Started
-from tests.jobs.harness import FOREVER, LEDGER, Place, a_job, changed, check_ledger, controller, kill, look
+from tests.jobs.harness import (
+    FOREVER,
+    LEDGER,
+    Place,
+    a_job,
+    changed,
+    check_ledger,
+    controller,
+    kill,
+    look,
+    started_by,
+)
 from tests.waiting import eventually
 
 
@@ -51,7 +62,7 @@ def test_a_launch_answers_with_the_time_of_the_ticket(place: Place) -> None:
     place.script(FOREVER)
     job = place.bound()
     [started] = place.door().launch([job])
-    assert started == Started(place.ticket(job).at)
+    assert started == started_by(place.ticket(job))
 
 
 def test_a_launch_asked_again_answers_alike_and_starts_nothing(place: Place) -> None:
@@ -76,7 +87,7 @@ def test_twenty_launches_at_once_from_two_processes_start_one_job(place: Place) 
         other.stdin.flush()
         ours = list(pool.map(lambda _: place.door().launch([job])[0], range(10)))
         theirs = other.stdout.read()
-    expected = Started(place.ticket(job).at)
+    expected = started_by(place.ticket(job))
     assert set(ours) == {expected}
     assert theirs.count(repr(expected)) == 10
     place.ended(job)
@@ -145,7 +156,7 @@ def test_a_controller_killed_between_the_spawn_and_the_ticket_leaves_a_job_that_
     (place.folder / "go").touch()
     place.start = 20.0
     [late] = place.door().launch([job])
-    assert late == Started(place.ticket(job).at)
+    assert late == started_by(place.ticket(job))
     place.ended(job)
     assert place.ledger() == {job.key: 1}
 
@@ -184,7 +195,7 @@ def test_controllers_killed_at_random_start_each_job_once(place: Place, seed: in
 def test_a_start_that_no_controller_saw_is_told_by_the_next_poll(place: Place) -> None:
     place.script(FOREVER)
     job = changed(place.started(), started=False)
-    assert look(place.door(), job).started == Started(place.ticket(job).at)
+    assert look(place.door(), job).started == started_by(place.ticket(job))
 
 
 def test_a_job_that_was_never_launched_shows_nothing(place: Place) -> None:

@@ -298,9 +298,9 @@ class Waits(SimulatedClock):
         super().__init__()
         self.seconds: list[float] = []
 
-    def wait(self, seconds: float, until: int | None, meanwhile: Callable[[], bool]) -> None:
+    def wait(self, seconds: float, due: int | None, meanwhile: Callable[[], bool]) -> None:
         self.seconds.append(seconds)
-        super().wait(seconds, until, meanwhile)
+        super().wait(seconds, due, meanwhile)
 
 
 class Looks(SimulatedJobs):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eventhpo.core import due
+from eventhpo.core.clocks import Reading
 from eventhpo.core.events import (
     ClockTicked,
     EffectFailed,
@@ -60,7 +61,7 @@ def _queued(state: State, row: Recorded, event: JobQueued) -> None:
 
 def _started(state: State, row: Recorded, event: JobStarted) -> None:
     attempt = state.attempt(event.trial, event.attempt)
-    attempt.started_at = event.started_at
+    attempt.started = Reading(event.started_at, event.started_boot_clock)
     attempt.failures.pop("launch", None)
     _answered(state, row, attempt)
 
@@ -81,8 +82,8 @@ def _job_ended(state: State, row: Recorded, event: JobEnded) -> None:
     attempt.ended = event
     attempt.end_curves()  # a lost one may come back: what it reports then was charged to nobody
     attempt.failures.clear()
-    if attempt.started_at is None:
-        attempt.started_at = event.started_at
+    if attempt.started is None and event.started_at is not None:
+        attempt.started = Reading(event.started_at, event.started_boot_clock)
     if attempt.fate is None and event.how != "completed":
         attempt.closed = True
 
@@ -95,10 +96,12 @@ def _returned(state: State, row: Recorded, event: JobReturned) -> None:
 
 
 def _effect_failed(state: State, row: Recorded, event: EffectFailed) -> None:
+    state.course = state.course.after(Reading(event.clock, event.boot_clock))
+    since = state.course.time
     failure = Failure(
         count=event.count,
-        since=event.clock,
-        until=event.clock + due.back_off(event.count),
+        since=since,
+        until=since + due.back_off(event.count),
         error=event.error,
         in_doubt=event.in_doubt,
     )
@@ -116,14 +119,16 @@ def _effect_failed(state: State, row: Recorded, event: EffectFailed) -> None:
 
 
 def _ticked(state: State, row: Recorded, event: ClockTicked) -> None:
-    for item in list(due.dues(state)):
-        if not due.reached(item, event.clock, event.jobs_clock):
+    now = due.Now.of(event)
+    for item in list(due.dues(state, now)):
+        if not item.reached:
             continue
         if item.failure is not None:
             item.failure.until = None
         if item.attempt is not None:
             settle(item.attempt, "time", row.seq)
-    state.clock, state.jobs_clock = event.clock, event.jobs_clock
+    state.course = state.course.after(now.ours)
+    state.clock, state.jobs_clock = state.course.time, now.jobs
 
 
 FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from eventhpo.core.clocks import Reading
 from eventhpo.core.events import (
     ControllerStarted,
     Event,
@@ -25,8 +26,9 @@ def _controller(state: State, row: Recorded, event: ControllerStarted) -> None:
     state.epoch = row.epoch
     state.host, state.pid = event.host, event.pid
     state.boots[row.epoch] = event.boot
+    state.course = state.course.after(Reading(event.clock, event.boot_clock))
     if state.first_clock is None:
-        state.first_clock = event.clock
+        state.first_clock = state.course.time
     if state.run_stop is not None and state.run_stop.epoch < row.epoch:
         state.run_stop = None
 
