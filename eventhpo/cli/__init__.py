@@ -71,6 +71,7 @@ class _Commands(click.Group):
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        output.complete()
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show ends nothing
@@ -80,7 +81,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except EventhpoError as error:
-            output.note(f"Error: {error}")
+            output.error(f"Error: {error}")
             ctx.exit(error.code)
         except BrokenPipeError:
             ctx.exit(0)  # who asked has seen enough

@@ -15,6 +15,34 @@ import msgspec
 
 from eventhpo.errors import StorageFailed
 
+_missing: set[str] = set()  # standard streams that whoever called us has closed
+
+
+def complete() -> None:
+    """Give this process all three standard streams: in place of one that is closed comes one that leads nowhere.
+
+    Else the next file that is opened, such as the log or a job's lock, would be descriptor
+    0, 1 or 2: what a library writes to stderr would go into it.
+    """
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    while nowhere <= 2:
+        nowhere = os.open(os.devnull, os.O_RDWR)  # the lowest free number, so each hole is filled
+    os.close(nowhere)
+    for name, number, mode in (("stdin", 0, "r"), ("stdout", 1, "w"), ("stderr", 2, "w")):
+        if getattr(sys, name) is None:
+            _missing.add(name)
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", errors="backslashreplace", closefd=False))
+    if "stdout" in _missing:
+        note("stdout is closed: what is printed there is not shown")
+
+
+def error(text: str) -> None:
+    """Say why the command ends: on stderr, or on stdout if that is all there is."""
+    if "stderr" in _missing and "stdout" not in _missing:
+        data([text])
+    else:
+        note(text)
+
 
 def data(lines: Iterable[str]) -> None:
     """Write *lines* to stdout and flush once.
@@ -23,8 +51,6 @@ def data(lines: Iterable[str]) -> None:
         BrokenPipeError: nobody reads any more; `main` ends the command quietly.
         StorageFailed: it is a file, and the disk refused.
     """
-    if sys.stdout is None:  # closed by whoever called us: `>&-`
-        return
     try:
         for text in lines:
             sys.stdout.write(text + "\n")

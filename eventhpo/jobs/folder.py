@@ -278,7 +278,7 @@ def is_free(lock: Path) -> bool:
 
 def _take(lock: Path) -> int | None:
     """Return a descriptor that holds *lock*, None if somebody else does."""
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _above_the_streams(os.open(lock, os.O_RDWR | os.O_CREAT, 0o666))
     taken = False
     try:
         taken = _flock(descriptor, fcntl.LOCK_EX)
@@ -286,6 +286,16 @@ def _take(lock: Path) -> int | None:
         if not taken:
             os.close(descriptor)
     return descriptor if taken else None
+
+
+def _above_the_streams(descriptor: int) -> int:
+    """Return *descriptor* under a number that no standard stream of a child has: a daemon may have closed its own."""
+    if descriptor > 2:
+        return descriptor
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(descriptor)
 
 
 def _flock(descriptor: int, how: int) -> bool:

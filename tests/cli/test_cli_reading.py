@@ -323,11 +323,11 @@ def test_data_that_cannot_be_written_is_a_storage_error(log):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_stdout_that_is_closed_is_no_error(log):
+def test_a_stdout_that_is_closed_is_no_error_and_is_said(log):
     done = subprocess.run(
         ["sh", "-c", f"{' '.join(COMMAND)} status {log} >&-"], capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "stdout is closed: what is printed there is not shown\n")
 
 
 # ---------------------------------------------------------------- verify

@@ -10,6 +10,7 @@ import signal
 import stat
 import subprocess
 import sys
+import textwrap
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -372,3 +373,23 @@ def _runner_of(place: Place) -> int:
         for path in Path("/proc").glob("[0-9]*/cmdline")
         if str(place.folder / "slow-python").encode() in path.read_bytes()
     )
+
+
+def test_a_process_without_standard_streams_starts_jobs_that_hold_their_lock(place: Place) -> None:
+    """As a daemon that uses the class: the next file that it opens would be descriptor 0."""
+    place.script(LEDGER + FOREVER)
+    job = place.bound()
+    code = """
+    import os, sys
+    from pathlib import Path
+    from tests.jobs.harness import Place, a_job
+    place = Place(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]))
+    for number in range(3):
+        os.close(number)
+    place.door().launch([a_job(place.draft(0))])
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(place.folder), place.search_id, str(place.start)]
+    subprocess.run(command, check=False)
+    assert place.ticket(job).pid
+    assert not is_free(place.attempt(job).runner_lock)
+    assert look(place.door(), job).ended is None
