@@ -20,7 +20,7 @@ from eventhpo.core.events import Event, Recorded, RequestRefused
 from eventhpo.core.evolve import fold
 from eventhpo.core.spec import Simulated
 from eventhpo.core.state import State
-from eventhpo.errors import Busy, StorageFailed, Usage
+from eventhpo.errors import Busy, Starting, StorageFailed, Usage
 from eventhpo.log import beside, chain, lease, reader, sql
 from eventhpo.log.lease import Holder
 from eventhpo.log.writer import open_writer
@@ -91,6 +91,11 @@ def ask_holder(
 
 
 def _no_answer(path: Path, holder: Holder, patience: float) -> Recorded:
+    if holder.starting:
+        raise Starting(
+            f"{path} is being opened by {holder}, which was not done within {patience:.0f} s, and the request was "
+            f"withdrawn; ask again, or end that process ({holder.pid}) if it is frozen"
+        )
     raise Busy(
         f"{path} is held by {holder}, which did not answer within {patience:.0f} s, and the request was withdrawn; "
         f"if it is frozen: eventhpo resume {shlex.quote(str(path))} --take-over"

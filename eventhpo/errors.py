@@ -33,6 +33,10 @@ class Busy(EventhpoError):
     code = 4
 
 
+class Starting(Busy):
+    """Somebody is opening the log just now: it cannot be taken over, and will answer soon."""
+
+
 class Unanswered(EventhpoError):
     """The server where the jobs run does not answer; nothing was begun."""
 

@@ -24,7 +24,7 @@ from eventhpo.core import ending
 from eventhpo.core.events import PointEnqueued, SearchCreated
 from eventhpo.core.spec import POLICY, LocalCommand, Scalar, Search, option
 from eventhpo.core.state import State
-from eventhpo.errors import Busy, Usage
+from eventhpo.errors import Busy, Starting, Usage
 from eventhpo.load import Loaded
 from eventhpo.log.create import create, refuse_what_is_there
 from eventhpo.log.filesystem import refuse_shared
@@ -137,7 +137,7 @@ def _opened(log: Path, place: Place, tell: Tell, *, take_over: bool) -> Iterator
         try:
             controller = stack.enter_context(held)
         except Busy as busy:
-            if take_over:
+            if take_over or isinstance(busy, Starting):
                 raise
             way_on = output.command("resume", log, "--take-over")
             raise Busy(f"{busy}; if it is frozen: {way_on}") from busy

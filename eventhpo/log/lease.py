@@ -14,10 +14,11 @@ from pathlib import Path
 
 import msgspec
 
-from eventhpo.errors import Busy, StorageFailed
+from eventhpo.errors import Busy, Starting, StorageFailed
 from eventhpo.log import beside
 
 PATIENCE = 2.0  # seconds; longer than a reader's probe or the last steps of a writer that ends
+STARTING = 30.0  # seconds; a controller that starts reads and checks the whole log first
 _PAUSE = 0.02
 
 
@@ -27,6 +28,11 @@ class Holder(msgspec.Struct, frozen=True):
     host: str
     pid: int
     epoch: int | None = None
+
+    @property
+    def starting(self) -> bool:
+        """Whether it is known, and still opening the log."""
+        return self.epoch is None and self.pid != 0
 
     def __str__(self) -> str:
         return f"controller {self.pid} on {self.host} ({'starting' if self.epoch is None else f'epoch {self.epoch}'})"
@@ -81,17 +87,31 @@ os.register_at_fork(after_in_child=_forget_in_child)
 def acquire(path: Path, holder: Holder, patience: float = PATIENCE) -> Lease:
     """Return the lease of the log at *path*, or say who holds it after *patience* seconds.
 
+    For one that is starting it waits longer, unless *patience* is 0: it soon holds the log, or is gone.
+
     Raises:
-        Busy: somebody else holds it.
+        Busy: somebody else holds it. Starting: somebody else is still opening it.
     """
     lock = beside.lock(path)
-    end = time.monotonic() + patience
+    begun = time.monotonic()
     while (lease := _attempt(lock)) is None:
-        if time.monotonic() >= end:
-            raise Busy(f"{path} is held by {named(path)}; stop it, or read with `eventhpo status`")
+        waited = time.monotonic() - begun
+        if waited >= patience:
+            _give_up(path, named(path), waited, patience)
         time.sleep(_PAUSE)
     lease.announce(holder)
     return lease
+
+
+def _give_up(path: Path, who: Holder, waited: float, patience: float) -> None:
+    """Say that *who* holds the log, unless it is worth to wait for."""
+    if not (patience and who.starting):
+        raise Busy(f"{path} is held by {who}; stop it, or read with `eventhpo status`")
+    if waited >= patience + STARTING:
+        raise Starting(
+            f"{path} is being opened by {who}, for {waited:.0f} s at least; wait until `eventhpo status` shows it as "
+            f"running, or end that process ({who.pid}) if it is frozen"
+        )
 
 
 def take_over(path: Path, holder: Holder) -> Lease:

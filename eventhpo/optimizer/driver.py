@@ -19,7 +19,7 @@ from eventhpo.controller import Controller, Requests, Tell, opened
 from eventhpo.core import actions
 from eventhpo.core.events import DrivenByHand, Event, Recorded, StopAsked
 from eventhpo.core.state import State
-from eventhpo.errors import Busy
+from eventhpo.errors import Busy, Starting
 from eventhpo.jobs.protocol import Jobs
 from eventhpo.machine import this_machine
 
@@ -318,4 +318,6 @@ class Driver:
 
 def busy_hint(error: Busy, path: Path) -> Busy:
     """Return *error* with the way on for a script: the same log, taken over."""
+    if isinstance(error, Starting):
+        return error
     return Busy(f"{error}; if that one is frozen, pass take_over=True for {path}")

@@ -11,6 +11,7 @@ from eventhpo.core.events import Recorded
 from eventhpo.errors import Usage
 from eventhpo.views import words
 
+SHOWN = 3  # of the places where one time is meant
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -43,21 +44,34 @@ def rows_at(rows: Sequence[Recorded], at: int | datetime) -> list[Recorded]:
     """Return *rows* (a log from its beginning) up to seq *at*, or to the last that was recorded at or before that time.
 
     Raises:
-        Usage: *at* lies before the first row or behind the last.
+        Usage: *at* lies before the first row or behind the last, or the clock was set back and showed that time twice.
     """
     if isinstance(at, datetime):
-        limit = _microseconds(at)
-        inside = rows[0].at <= limit <= max(row.at for row in rows)
-        seq = max((row.seq for row in rows if row.at <= limit), default=0)
+        seqs = _at_time(rows, _microseconds(at))
     else:
-        inside, seq = rows[0].seq <= at <= rows[-1].seq, at
-    if not inside:
+        seqs = [at] if rows[0].seq <= at <= rows[-1].seq else []
+    if len(seqs) > 1:
+        places = " and ".join(f"behind event {seq}" for seq in seqs[:SHOWN])
+        more = f" and {len(seqs) - SHOWN} times more" if len(seqs) > SHOWN else ""
+        raise Usage(
+            f"it was {at.isoformat() if isinstance(at, datetime) else at} {len(seqs)} times in this log, since its "
+            f"clock was set back: {places}{more}; say which event is meant, as in --at {seqs[0]}"
+        )
+    if not seqs:
         first, last = named(rows[0]), named(rows[-1])
         raise Usage(
             f"{at if isinstance(at, int) else at.isoformat()} lies outside the log, "
             f"which has the events {first.seq} ({first.at}) to {last.seq} ({last.at})"
         )
-    return list(rows[:seq])
+    return list(rows[: seqs[0]])
+
+
+def _at_time(rows: Sequence[Recorded], limit: int) -> list[int]:
+    """Return behind which rows it was *limit* by their clock: one, but for a clock that was set back."""
+    if limit > max(row.at for row in rows):
+        return []
+    nexts = (*(row.at for row in rows[1:]), limit + 1)
+    return [row.seq for row, following in zip(rows, nexts, strict=True) if row.at <= limit < following]
 
 
 def named(row: Recorded) -> AsOf:

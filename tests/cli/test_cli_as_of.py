@@ -12,8 +12,9 @@ import pytest
 from eventhpo.core.events import SearchFinished
 from eventhpo.core.evolve import fold
 from eventhpo.log import beside, lease, reader
+from eventhpo.testing.searches import simulate
 from eventhpo.views.words import rfc3339
-from tests.cli.harness import data, invoke, strict
+from tests.cli.harness import data, invoke, scripted, small, strict
 
 READING = ("status", "top", "events")
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "logs"
@@ -81,6 +82,23 @@ def test_a_time_is_resolved_to_the_last_event_at_or_before_it_and_printed(log, r
     for text in (zoned, zoned.removesuffix("Z"), zoned.replace("T", " ").replace("Z", "+00:00")):
         by_time = invoke(command, log, "--at", text)
         assert (by_time.exit_code, by_time.stdout, by_time.stderr) == (0, by_seq.stdout, by_seq.stderr)
+
+
+def test_a_time_that_a_clock_showed_twice_is_refused_with_the_events_that_are_meant(tmp_path):
+    """Ten rows, each a second after the one before; then the clock is set back by five seconds."""
+    log = tmp_path / "search.db"
+    simulate(log, small(), scripted, set_by=lambda steps: -5_000_000 if steps >= 10 else 0)
+    rows = reader.read(log).rows
+    back = next(n for n, (one, two) in enumerate(itertools.pairwise(rows), 1) if two.at < one.at)
+    twice = rows[back - 2]
+    again = max(row.seq for row in rows[back:] if row.at <= twice.at)
+    refused = invoke("status", log, "--at", rfc3339(twice.at))
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert f"2 times in this log, since its clock was set back: behind event {twice.seq} and behind" in refused.stderr
+    assert f"behind event {again};" in refused.stderr
+    before = next(row for row in reversed(rows[:back]) if row.at < min(later.at for later in rows[back:]))
+    for row in (before, rows[-1]):
+        assert data("status", log, "--at", rfc3339(row.at))["head"]["seq"] == row.seq
 
 
 def test_a_time_with_a_zone_is_that_moment(log, rows):

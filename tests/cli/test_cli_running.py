@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from eventhpo.ask import ask_holder
 from eventhpo.core.events import (
     ControllerStarted,
     JobCreated,
@@ -28,8 +29,10 @@ from eventhpo.core.events import (
     TrialSuggested,
 )
 from eventhpo.core.evolve import fold
+from eventhpo.errors import Starting
 from eventhpo.log import beside, lease
 from eventhpo.log.reader import read
+from eventhpo.requests import StopRequest
 from tests.cli.harness import COMMAND, SEARCH, Place, ended, frozen, invoke
 from tests.waiting import eventually
 
@@ -231,6 +234,23 @@ def test_a_second_controller_exits_4_and_names_the_first(place):
     assert place.status()["controller"]["pid"] == child.pid
     place.release()
     assert ended(child)[0] == 0
+
+
+def test_a_resume_next_to_a_controller_that_starts_does_not_advise_to_take_over(log, monkeypatch):
+    monkeypatch.setattr(lease, "STARTING", 0.0)
+    held = lease.acquire(log, lease.Holder("gpu-7", 4121))
+    done = invoke("resume", log, "--total-max-jobs", 9)
+    held.release()
+    assert done.exit_code == 4
+    assert "is being opened by controller 4121 on gpu-7" in done.stderr
+    assert "--take-over" not in done.stderr
+
+
+def test_a_request_to_a_controller_that_starts_does_not_advise_to_take_over(log):
+    held = lease.acquire(log, lease.Holder("gpu-7", 4121))
+    with pytest.raises(Starting, match="was not done within"):
+        ask_holder(log, lambda epoch: StopRequest(epoch=epoch), patience=0.01)
+    held.release()
 
 
 def test_a_frozen_holder_is_taken_over_and_stops_before_it_touches_a_job(place):

@@ -6,12 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 from log_samples import STOP, append, killed, open_at, process, resting, wait_until_stopped
 
 from eventhpo.core.events import ControllerStarted
-from eventhpo.errors import Busy
+from eventhpo.errors import Busy, Starting
 from eventhpo.log import beside, lease
 from eventhpo.log.lease import Holder
 from eventhpo.log.reader import read
@@ -62,6 +63,29 @@ def test_a_holder_that_is_still_starting_is_named_without_an_epoch(log):
     assert lease.holder(log) == Holder("gpu-7", 4121, None)
     with pytest.raises(Busy, match=r"controller 4121 on gpu-7 \(starting\)"):
         lease.acquire(log, Holder("gpu-8", 1), patience=0)
+    held.release()
+
+
+def test_whoever_comes_next_to_one_that_starts_waits_until_it_holds_the_log_or_is_gone(log):
+    held = lease.acquire(log, Holder("gpu-7", 4121))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(lease.acquire, log, Holder("gpu-8", 1), 0.01)
+        assert not wait([first], timeout=0.2).done  # its patience is over, and it waits on
+        held.announce(Holder("gpu-7", 4121, 3))
+        with pytest.raises(Busy, match="epoch 3"):
+            first.result()
+        held.announce(Holder("gpu-7", 4121))
+        second = pool.submit(lease.acquire, log, Holder("gpu-8", 1), 0.01)
+        held.release()
+        second.result().release()
+
+
+def test_one_that_starts_without_end_is_named_with_its_process_and_not_to_be_taken_over(log, monkeypatch):
+    monkeypatch.setattr(lease, "STARTING", 0.0)
+    held = lease.acquire(log, Holder("gpu-7", 4121))
+
+    with pytest.raises(Starting, match=r"is being opened by controller 4121 .* end that process \(4121\)"):
+        lease.acquire(log, Holder("gpu-8", 1), 0.01)
     held.release()
 
 
@@ -116,7 +140,7 @@ def test_the_lock_is_not_inherited_by_a_fork(log):
 # ---------------------------------------------------------------- take-over
 
 ZOMBIE = """
-from eventhpo.errors import Busy
+from eventhpo.errors import Busy, Starting
 writer, _ = open_at(path)
 append(writer, 2)
 writer.record(STOP, None, AT)
