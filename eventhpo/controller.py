@@ -207,7 +207,8 @@ class Controller:
         self._behind = any(seen.more for seen in answer.seen)
         for event in list(observations(self.state, answer, now)):
             self.record(event, cause)
-        self._tick(self._polled, cause)
+        if not any(seen.ending for seen in answer.seen):  # what has ended has ended before any limit
+            self._tick(self._polled, cause)
 
     def _tick(self, now: due.Now, cause: int) -> None:
         """Record a tick if something was due before this poll began."""

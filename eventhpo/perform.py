@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from eventhpo.core import actions
+from eventhpo.core import actions, due
 from eventhpo.core.clocks import Reading
 from eventhpo.core.events import (
     EffectFailed,
@@ -18,6 +18,7 @@ from eventhpo.core.events import (
     JobExtras,
     JobQueued,
     JobReturned,
+    JobRunsOn,
     JobStarted,
     JobStopSent,
     MetricObserved,
@@ -97,12 +98,13 @@ def job_item(state: State, attempt: Attempt, effect: Effect) -> protocol.Job:
         extras=state.trials[attempt.trial].extras or JobExtras(),
         known=tuple(attempt.curves),
         settled=_settled(attempt),
+        stops=attempt.stops,
     )
 
 
 def _settled(attempt: Attempt) -> str:
     """Return what was settled of an attempt that is to stop; a prune names how many points it judged."""
-    if attempt.stop is None:
+    if attempt.stop is None or attempt.over:
         return ""
     return f"pruned {attempt.judged}" if attempt.fate == "pruned" else attempt.fate or "aborted"
 
@@ -117,8 +119,8 @@ def receipt(attempt: Attempt, effect: Effect, outcome: object, clock: Reading) -
             return JobQueued(trial=trial, attempt=number)
         case Started():
             return job_started(trial, number, outcome)
-        case Stopping():
-            return JobStopSent(trial=trial, attempt=number)
+        case Stopping(over=over):
+            return JobStopSent(trial=trial, attempt=number, clock=clock.wall, boot_clock=clock.boot, over=over)
         case Ended(how="launch_failed") if attempt.in_doubt:  # it may run unseen: watched, and never a second one
             return job_ended(trial, number, msgspec.structs.replace(outcome, how="lost"))
         case Ended():
@@ -164,10 +166,10 @@ def observations(state: State, polled: Polled, clock: Reading) -> Iterator[Event
         if seen.refused is not None:
             yield receipt(attempt, "poll", seen.refused, clock)
         else:
-            yield from _of_one(attempt, seen)
+            yield from _of_one(attempt, seen, state.course.time_of(clock))
 
 
-def _of_one(attempt: Attempt, seen: Seen) -> Iterator[Event]:
+def _of_one(attempt: Attempt, seen: Seen, now: int) -> Iterator[Event]:
     trial, number = attempt.trial, attempt.number
     if seen.alive and attempt.ended is not None and not attempt.returned:
         yield JobReturned(trial=trial, attempt=number)
@@ -180,6 +182,19 @@ def _of_one(attempt: Attempt, seen: Seen) -> Iterator[Event]:
     yield from _reports(attempt, seen)
     if seen.ended is not None:
         yield job_ended(trial, number, seen.ended)
+    elif seen.runs_on and _to_be_told_again(attempt, now):
+        yield JobRunsOn(trial=trial, attempt=number)
+
+
+def _to_be_told_again(attempt: Attempt, now: int) -> bool:
+    """Whether a stop was sent, and so long ago that it may be repeated."""
+    if not (attempt.live and attempt.stop_sent):
+        return False
+    if (
+        attempt.told_at is None or now < attempt.told_at
+    ):  # nobody knows when; as back-offs, where wall time was set back
+        return True
+    return now - attempt.told_at >= due.back_off(attempt.stops)
 
 
 def _reports(attempt: Attempt, seen: Seen) -> Iterator[Event]:

@@ -20,7 +20,9 @@ from eventhpo.core.events import (
     JobPruned,
     JobRequested,
     JobReturned,
+    JobRunsOn,
     JobsContinued,
+    JobStopSent,
     Recorded,
     TrialFinished,
     TrialsImported,
@@ -36,6 +38,9 @@ from replay.explained import AnyStep, Explanation, Happened, Imported, Point, Pr
 from replay.proven import whole
 from replay.sampling import suggestion
 from replay.sights import Sights, too_late
+
+# rows that say themselves what they do to an attempt
+_TOLD = (JobPruned, JobReturned, JobStopSent, JobRunsOn, JobEnded)
 
 
 def explain(path: str | os.PathLike[str], trial: int, at: int | str | datetime | None = None) -> Explanation:
@@ -181,7 +186,7 @@ class _Collector:
         if isinstance(row.event, TrialsImported) and trial.imported is not None and trial.seq == row.seq:
             self._steps.append(Imported(seq=row.seq, study=row.event.study, trial=trial.imported))
         for attempt, before in zip(trial.attempts, marks, strict=False):
-            if not isinstance(row.event, JobPruned | JobReturned) and steps.mark(attempt) != before:
+            if not isinstance(row.event, _TOLD) and steps.mark(attempt) != before:
                 self._steps.append(steps.settled(state, row, attempt, before))
         if getattr(row.event, "trial", None) == self._trial:
             self._own(state, trial, row)

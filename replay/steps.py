@@ -21,6 +21,7 @@ from eventhpo.core.events import (
     JobEnded,
     JobQueued,
     JobReturned,
+    JobRunsOn,
     JobStarted,
     JobStopSent,
     LaunchRequested,
@@ -206,7 +207,7 @@ def end(state: State, seq: int, event: JobEnded) -> End:
         seq=seq,
         attempt=event.attempt,
         how=event.how,
-        why=event.why,
+        why=_before_a_stop(event.why) if event.by_itself and attempt.stop is not None else event.why,
         code=event.code,
         signal=event.signal,
         output=event.output,
@@ -214,6 +215,10 @@ def end(state: State, seq: int, event: JobEnded) -> End:
         unjudged=unjudged,
         again=attempt.gone,
     )
+
+
+def _before_a_stop(why: str) -> str:
+    return "; ".join(part for part in (why, "before it heard of a stop") if part)
 
 
 def said(state: State, event: Event) -> str | None:
@@ -225,8 +230,14 @@ def said(state: State, event: Event) -> str | None:
             return "a queue took its job"
         case JobStarted():
             return "its job began"
-        case JobStopSent():
-            return "its job was told to stop"
+        case JobStopSent(over=over):
+            return (
+                "its job was to be told to stop, and was over already: its own end counts"
+                if over
+                else "its job was told to stop"
+            )
+        case JobRunsOn():
+            return "its job runs on although it was told to stop: it is told again"
         case JobReturned():
             return "taken for lost, it shows itself alive: it is stopped, and its points count no more"
         case LaunchRequested():

@@ -14,7 +14,7 @@ from eventhpo.clearml.rivals import Rivals
 from eventhpo.clearml.session import Denied, Server, Silent
 from eventhpo.clearml.stop import Stopper
 from eventhpo.clearml.tasks import STATUS_FIELDS, Task, by_id, others, standing
-from eventhpo.clearml.watch import PENDING, SECOND, alive, end_of, settled_unseen, silent, started_at
+from eventhpo.clearml.watch import PENDING, SECOND, alive, end_of, runs_on, settled_unseen, silent, started_at
 from eventhpo.clearml.words import OWN
 from eventhpo.core.events import OtherSeries
 from eventhpo.core.spec import ClearmlTasks, Objective
@@ -193,6 +193,8 @@ def _seen(look: _Look, readings: dict[str, Reading], lasts: dict[str, Task]) -> 
         bad=reading.bad,
         inherits=reading.inherits,
         ended=ended,
+        ending=look.ended is not None,
+        runs_on=runs_on(job, task),
         alive=alive(job, task, look.now),
         more=reading.more,
     )

@@ -16,6 +16,7 @@ from eventhpo.clearml.door import ClearmlJobs
 from eventhpo.clearml.launch import OPTIMIZATION, Labels, comment, refusal
 from eventhpo.clearml.rivals import Rivals
 from eventhpo.clearml.session import Denied, Server, Silent
+from eventhpo.clearml.stop import ENDED
 from eventhpo.clearml.tasks import Task
 from eventhpo.clearml.words import tag_of_search
 from eventhpo.core.spec import ClearmlTasks, Objective
@@ -129,8 +130,11 @@ class OwnJobs(ClearmlJobs):
     def _stop(self, job: Job) -> StopOutcome:
         try:
             made = self._object(job)
-            if _was_cancelled(job, made.status(force=True)):
+            status = made.status(force=True)
+            if _was_cancelled(job, status):
                 return NEVER_STARTED
+            if status in ENDED:
+                return Stopping(over=status != "stopped")  # its own abort would give it another end
             waiting = not job.started and made.is_pending()
             made.abort()
             if waiting:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 
 from eventhpo.clearml.session import Server
 from eventhpo.clearml.tasks import PAGE, Task, Tasks
-from eventhpo.clearml.watch import REASON, SECOND
+from eventhpo.clearml.watch import SECOND
+from eventhpo.clearml.words import REASON
 from eventhpo.core.keys import Key, read_key, search_part
 from eventhpo.errors import DamagedLog
 from eventhpo.jobs.protocol import Draft, Job

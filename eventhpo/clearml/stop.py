@@ -8,15 +8,17 @@ import msgspec
 
 from eventhpo.clearml.launch import BAD_STATUS, TASK_GONE, Launcher, refusal, while_it_answers
 from eventhpo.clearml.session import Denied, Nothing, Server, Silent
-from eventhpo.clearml.tasks import NEVER_RAN, Task, by_id, standing
-from eventhpo.clearml.watch import REASON
+from eventhpo.clearml.tasks import NEVER_RAN, OURS, Task, by_id, standing
+from eventhpo.clearml.words import REASON
 from eventhpo.jobs.protocol import CancelOutcome, Draft, Ended, Job, Refused, StopOutcome, Stopping
 
 NEVER = "stopped before it started"
 
 
 OPEN = ("created", "queued")  # a task that does not run, and may
-OVER = ("completed", "published", "closed", "failed", "stopped", NEVER_RAN)
+ENDED = ("completed", "published", "closed", "failed", "stopped")  # and not by us
+OVER = (*ENDED, OURS, NEVER_RAN)
+ABORTED = "aborted"  # what is settled of a job that is stopped although it might have ended well
 
 
 class _Moved(msgspec.Struct):
@@ -33,16 +35,20 @@ class Stopper:
         self._launcher = launcher
 
     def stop(self, jobs: Sequence[Job]) -> list[StopOutcome]:
-        """Tell each task to stop; one that never started never will."""
+        """Tell each task to stop that is not over; one that never started never will.
+
+        Before it aborts anything it looks once more: what has ended keeps its end.
+        """
+        unknown = [job.job_id for job in jobs if job.settled == ABORTED or job.job_id not in self._launcher.last]
         try:
-            self._read([job.job_id for job in jobs if job.job_id not in self._launcher.last])
+            self._read(unknown)
         except (Silent, Denied) as error:
             return [refusal(error, job.job_id, "read how its task stands") for job in jobs]
         return while_it_answers(jobs, self._stop, "stop it")
 
     def _read(self, ids: Sequence[str]) -> None:
-        """Learn how the tasks stand that no poll of this process has seen."""
-        tasks, _ = by_id(self._server, ids, ["id", "status", "started"])
+        """Learn how these tasks stand."""
+        tasks, _ = by_id(self._server, ids, ["id", "status", "status_reason", "started"])
         self._launcher.last |= {task.id: standing(task) for task in tasks.values()}
 
     def _stop(self, job: Job) -> StopOutcome:
@@ -59,7 +65,7 @@ class Stopper:
         if last == NEVER_RAN and not (job.queued or job.started):
             return Ended(how="cancelled", why=NEVER)
         if last in OVER:
-            return Stopping()  # a second stop would give it another end
+            return Stopping(over=last in ENDED)  # a second stop would give it another end
         moved = self._dequeued(job) if last == "queued" else False
         try:
             self._stopped(job, force=moved or last == "created")
@@ -67,7 +73,7 @@ class Stopper:
             if error.subcode != BAD_STATUS:
                 raise
             if not any(f"current_status={status}" in str(error) for status in OPEN):
-                return Stopping()  # it is over already, and a poll reads how
+                return Stopping(over=True)  # and a poll reads how
             self._dequeued(job)  # somebody queued it again, or reset it
             self._stopped(job, force=True)
         never = last == "created" and not (job.queued or job.started)

@@ -9,7 +9,8 @@ from eventhpo.clearml.curves import Curves
 from eventhpo.clearml.launch import Launcher, kind_of
 from eventhpo.clearml.session import Server
 from eventhpo.clearml.tasks import Task, by_tags
-from eventhpo.clearml.watch import PENDING, REASON, RUNS
+from eventhpo.clearml.watch import PENDING, RUNS
+from eventhpo.clearml.words import REASON
 from eventhpo.core import survey
 from eventhpo.core.curve import Curve
 from eventhpo.core.events import AdoptedCurve, Head, JobAdopted, TasksLeft

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from eventhpo.clearml.session import Server
+from eventhpo.clearml.words import REASON
 from eventhpo.core.events import OtherSeries
 from eventhpo.core.spec import BaseTask, HyperParameter, Objective, to_num
 
@@ -16,6 +17,7 @@ from eventhpo.core.spec import BaseTask, HyperParameter, Objective, to_num
 NO_ITERATION = -(2**30)
 PAGE = 500  # tasks that one answer holds at most, by the server's own limit
 NEVER_RAN = "stopped before it started"
+OURS = "stopped by us"
 KEYS = 100  # tags that one look names
 
 STATUS = ("id", "status", "status_reason", "status_message", "status_changed", "started", "completed")
@@ -157,8 +159,12 @@ def parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 def standing(task: Task) -> str:
-    """Return the status of *task*, or `NEVER_RAN` where it was stopped before it started."""
-    return NEVER_RAN if task.status == "stopped" and not task.started else task.status
+    """Return the status of *task*; one that was stopped is `NEVER_RAN`, or `OURS` if it ran and was stopped by us."""
+    if task.status != "stopped":
+        return task.status
+    if not task.started:
+        return NEVER_RAN
+    return OURS if task.status_reason == REASON else task.status
 
 
 def microseconds(text: str | None) -> int | None:

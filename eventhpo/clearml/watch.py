@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from eventhpo.clearml.tasks import Task, microseconds
+from eventhpo.clearml.words import REASON
 from eventhpo.jobs.protocol import Ended, Job
 
 SECOND = 1_000_000
@@ -15,8 +16,11 @@ IDLE = 3_600 * SECOND  # the same, and its worker reports no task at all: one th
 
 RUNS = ("in_progress", "publishing")
 PENDING = ("created", "queued")
-REASON = "eventhpo"  # the status reason of what we stopped; the message says what was settled
 WATCHDOG = "non-responsive"  # in the message of a task that the server's watchdog stopped
+# What an agent says whose job was ended by a signal, its own end among them. A person's abort through the server has
+# other words: "task was stopped by tasks.stop", or "Stopped by <name>".
+AGENT_ENDED, BY_AGENT = "user abort", "Changed by clearml-agent"
+HANDED_OVER = 10 * SECOND  # an agent that took a task from its queue starts it within a second or two, stopped or not
 
 _QUEUE_DELETED = re.compile(r"^queue\b.*\bwas deleted", re.IGNORECASE)  # the server's own status reason
 
@@ -61,9 +65,11 @@ def end_of(job: Job, task: Task | None, now: int, workers: Alive) -> Ended | Non
     start, end = microseconds(task.started), microseconds(task.completed) or microseconds(task.status_changed)
     match task.status:
         case "completed" | "published" | "closed":
-            return Ended(how="completed", started_at=start, finished_at=end)
+            return Ended(how="completed", started_at=start, finished_at=end, by_itself=True)
         case "failed":
             return Ended(how="failed", started_at=start, finished_at=end, why=task.said() or "failed")
+        case "stopped" if start is None and end is not None and now - end < HANDED_OVER:
+            return None  # an agent may have it already, and starts it all the same
         case "stopped":
             return _stopped(job, task, start, end)
         case "created" if job.queued or job.started:
@@ -75,11 +81,13 @@ def end_of(job: Job, task: Task | None, now: int, workers: Alive) -> Ended | Non
 
 
 def _stopped(job: Job, task: Task, start: int | None, end: int | None) -> Ended:
-    """A task is stopped by us, by a person, or by the server's watchdog."""
+    """A task is stopped by us, by a person, by its agent that is ended, or by the server's watchdog."""
     if WATCHDOG in task.said().lower():
         return Ended(how="lost", started_at=start, finished_at=end, why=f"the server gave it up: {task.said()}")
-    if job.stopping:
+    if job.settled:
         return Ended(how="stopped", started_at=start, finished_at=end, why=job.settled)
+    if task.status_reason == AGENT_ENDED and (task.status_message or "").startswith(BY_AGENT):
+        return Ended(how="lost", started_at=start, finished_at=end, why=f"its agent was ended ({task.said()})")
     said = f" ({task.said()})" if task.said() else ""
     return Ended(how="stopped", started_at=start, finished_at=end, why=f"aborted by somebody{said}")
 
@@ -108,6 +116,11 @@ def _dead(task: Task, workers: Alive) -> str:
     if worker not in workers:
         return f"{silence}, and its worker {worker} is gone"
     return f"{silence}, and its worker {worker} runs {workers[worker] or 'nothing'}"
+
+
+def runs_on(job: Job, task: Task | None) -> bool:
+    """Whether a job that was told to stop runs, or will: an agent or somebody started it again."""
+    return job.stopping and task is not None and task.status in ("queued", "in_progress")
 
 
 def alive(job: Job, task: Task | None, now: int) -> bool:

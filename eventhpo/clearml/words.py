@@ -4,6 +4,7 @@ from __future__ import annotations
 
 OWN = "eventhpo"  # the title under which a job tells the door what ClearML cannot carry
 RESUME = "resume_from"
+REASON = "eventhpo"  # the status reason of a task that we stopped; the message says what was settled
 
 
 def tag_of_search(key: str) -> str:

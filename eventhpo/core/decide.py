@@ -146,6 +146,7 @@ def _end(state: State) -> actions.Action | None:
 
 
 def _stop(state: State) -> actions.Action | None:
+    """Tell what is to stop; one that a poll saw go on is told again (its `JobRunsOn` waits for a back-off)."""
     wanted = [a for a in attempts(state) if a.stop is not None and not a.stop_sent and a.live]
     unbound = _names(a for a in wanted if a.job_id is None and not blocked(a, "cancel"))
     if unbound:

@@ -287,8 +287,18 @@ class JobStarted(Input, frozen=True, kw_only=True):
     started_boot_clock: BootClock | None = None
 
 
-class JobStopSent(Input, frozen=True, kw_only=True):
-    """The job was told to stop: receipt of a stop."""
+class JobStopSent(Input, frozen=True, kw_only=True, omit_defaults=True):
+    """The job was told to stop at `clock` (ours), or was found `over` already: receipt of a stop."""
+
+    trial: int
+    attempt: int
+    clock: int = 0
+    over: bool = False
+    boot_clock: BootClock | None = None
+
+
+class JobRunsOn(Input, frozen=True, kw_only=True):
+    """A poll saw the job go on although it was told to stop: the stop is repeated."""
 
     trial: int
     attempt: int
@@ -329,7 +339,10 @@ class InheritanceClaimed(Input, frozen=True, kw_only=True):
 
 
 class JobEnded(Input, frozen=True, kw_only=True):
-    """The attempt is over (or lost), and how; times are the door's clock."""
+    """The attempt is over (or lost), and how; times are the door's clock.
+
+    `by_itself`: it ended before it heard of a stop, if it was told to at all.
+    """
 
     trial: int
     attempt: int
@@ -344,6 +357,7 @@ class JobEnded(Input, frozen=True, kw_only=True):
     exact: tuple[ExactValue, ...] = ()
     started_boot_clock: BootClock | None = None
     finished_boot_clock: BootClock | None = None
+    by_itself: bool = False
 
 
 class JobAdopted(Input, frozen=True, kw_only=True):
@@ -515,6 +529,7 @@ Event: TypeAlias = (
     | JobQueued
     | JobStarted
     | JobStopSent
+    | JobRunsOn
     | MetricObserved
     | ReportsRead
     | InheritanceClaimed

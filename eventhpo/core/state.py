@@ -76,7 +76,10 @@ class Attempt(msgspec.Struct):
     fate_why: str = ""  # in words of whoever asked for it
     closed: bool = False  # its unjudged points stay unjudged
     stop: int | None = None  # seq of what wants it stopped
-    stop_sent: bool = False
+    stop_sent: bool = False  # and not seen to go on since
+    stops: int = 0  # how often it was told to stop
+    told_at: int | None = None  # our time when it was told last; None in logs of before that was recorded
+    over: bool = False  # it was found over when it was to be told: its own end counts
     released: bool = False  # made by hand, and its launch was asked for
     failures: dict[Effect, Failure] = {}
     in_doubt: bool = False  # a launch of it may have taken place unseen

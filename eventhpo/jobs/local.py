@@ -33,7 +33,7 @@ from eventhpo.jobs.protocol import (
 )
 from eventhpo.jobs.provenance import Surroundings
 from eventhpo.jobs.survey import job_id_of
-from eventhpo.jobs.watch import Watch, never_started
+from eventhpo.jobs.watch import Watch, by_itself, never_started
 
 GRACE = 10.0  # seconds between TERM and KILL: a checkpoint of some gigabytes gets written
 START = 5.0  # seconds that one `launch` waits for its tickets; a runner takes 11 ms
@@ -185,6 +185,9 @@ class LocalJobs:
         never = never_started(folder, folder.ticket())
         if never is not None:
             return never
+        end = folder.exit()
+        if end is not None:
+            return Stopping(over=by_itself(end))
         folder.ask_to_stop(self._clocks(), job.settled)
         return Stopping()
 

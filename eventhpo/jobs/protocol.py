@@ -52,7 +52,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     queued: bool = False  # that a queue has it is in the log
     extras: JobExtras = JobExtras()
     known: tuple[curve.Curve, ...] = ()  # its objectives' points as the log has them, to be read only
-    settled: str = ""  # why it is to stop, as a person reads it, empty if it is not
+    settled: str = ""  # why it is to stop, as a person reads it; empty if it is not, or was over when it was told
+    stops: int = 0  # how often it was told to stop, as the log has it
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,8 +75,10 @@ class Started(msgspec.Struct, frozen=True):
     boot_clock: BootClock | None = None
 
 
-class Stopping(msgspec.Struct, frozen=True):
-    """The job was told to stop, or is over already; its end is read by a poll."""
+class Stopping(msgspec.Struct, frozen=True, kw_only=True):
+    """The job was told to stop, or is `over` already and not because of a stop of ours; its end is read by a poll."""
+
+    over: bool = False
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +87,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     `completed`: it ended well. `failed`: exit other than 0, or a signal.
     `stopped`: told to stop by somebody, and it did. `lost`: gone without a trace.
     `cancelled`: it was ended before it started. `launch_failed`: it cannot be
-    started, for good.
+    started, for good. `by_itself`: it ended well or failed before it heard of a stop.
     """
 
     how: Literal["completed", "failed", "stopped", "lost", "cancelled", "launch_failed"]
@@ -98,6 +101,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     exact: tuple[ExactValue, ...] = ()  # points of the curves that a door knows in double precision, too
     started_boot_clock: BootClock | None = None
     finished_boot_clock: BootClock | None = None
+    by_itself: bool = False
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,8 +123,10 @@ class Curve(msgspec.Struct, frozen=True):
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What a poll read of one job: at most `POINTS` objective points, the rest in the next poll.
 
-    `ended` is given only when every report was read (`to` is their end). `alive`
-    is for a job that was lost: it shows itself running.
+    `ended` is given only when every report was read (`to` is their end); until then
+    `ending` says that there is an end to be told. `alive` is for a job that was lost: it
+    shows itself running. `runs_on` is for one that is to stop: it goes on, and a stop that
+    it was told of has no effect any more.
     """
 
     trial: int
@@ -133,6 +139,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     inherits: int | None = None
     ended: Ended | None = None
     alive: bool = False
+    ending: bool = False
+    runs_on: bool = False
     more: bool = False  # there is more to read at once
     refused: Refused | None = None  # this job could not be looked at; nothing else of it is told
 
@@ -168,7 +176,7 @@ class Jobs(Protocol):
         ...
 
     def stop(self, jobs: Sequence[Job]) -> Sequence[StopOutcome]:
-        """Tell each bound job to stop; one that never started ends `cancelled`, and never will."""
+        """Tell each bound job to stop, unless it is over; one that never started ends `cancelled`, and never will."""
         ...
 
     def cancel(self, drafts: Sequence[Draft]) -> Sequence[CancelOutcome]:

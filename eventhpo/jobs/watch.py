@@ -139,6 +139,8 @@ class Watch:
             bad=batch.bad,
             inherits=batch.inherits,
             ended=self._ended(look, batch),
+            ending=look.over,
+            runs_on=_runs_on(look),
             alive=job.lost and self._is_alive(look),
             more=batch.more,
         )
@@ -185,6 +187,16 @@ def never_started(folder: AttemptFolder, ticket: Ticket | None) -> Ended | None:
         return None
     output = folder.printed() if ticket.never == "launch_failed" else None
     return Ended(how=ticket.never, why=ticket.why, output=output)
+
+
+def by_itself(end: Exit) -> bool:
+    """Whether a job ended well or failed without having been told to stop."""
+    return not end.stopped and _how(end) in ("completed", "failed")
+
+
+def _runs_on(look: Look) -> bool:
+    """Whether nothing tells its runner any more that it is to stop: the file is gone."""
+    return look.job.stopping and bool(look.job.settled) and not look.over and not look.folder.stop_file.exists()
 
 
 def _may_be_lost(look: Look) -> bool:
@@ -250,6 +262,7 @@ def _by_exit(look: Look, end: Exit, now: Reading) -> Ended:
         why=_why(end),
         output=look.folder.printed(),
         **times.both(began, over),
+        by_itself=by_itself(end),
     )
 
 

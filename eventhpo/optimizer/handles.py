@@ -30,7 +30,7 @@ TAIL = 65_536  # bytes of a job's output that are shown
 def clearml_status(state: State, attempt: Attempt) -> str:
     """Return the status that ClearML would show; what was stopped at a limit, pruned or aborted is `stopped`.
 
-    So is a pruned or aborted job that ended by itself before the stop reached it.
+    So is a pruned job that ended by itself before the stop reached it; an aborted one that did keeps its end.
     """
     if attempt.ended is None:
         return "in_progress" if attempt.started_at is not None else "queued" if attempt.queued else "created"

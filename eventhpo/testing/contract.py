@@ -251,7 +251,7 @@ class JobsContract:
         ask = self.driver(place)
         job = ask.run(SHORT)
         ask.follow(job)
-        assert ask.stop(job) == [Stopping()]
+        assert ask.stop(job) == [Stopping(over=True)]
         late = Watched(job.job, points=list(job.points))
         ask.follow(late)
         assert late.ended == job.ended

@@ -43,6 +43,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     hangs: bool = False
     ends_apart: bool = False  # its end comes one poll after its last point
     overrun: int = 0
+    deaf: int = 0  # how many stops it goes on after, as a task does that an agent starts in that moment
     queued: bool = False  # a queue has it first; its start is seen by the next poll
     resumes_from: int | None = None
     refusals: dict[str, int] = {}  # how often an effect fails before it works
@@ -242,12 +243,22 @@ class SimulatedJobs:
         return Queued() if script.queued else self._started()
 
     def _stop(self, item: Job, script: Script) -> protocol.StopOutcome:
+        if item.stops < script.deaf and self.ledger.find("launch", job_id=item.job_id) is not None:
+            return Stopping()
         stops = [d for d in self.ledger.deeds() if d.what == "stop" and d.job_id == item.job_id]
+        if not stops and self._is_over(item, script):
+            return Stopping(over=True)
         if not stops or (item.lost and stops[-1].cursor != item.cursor):
             self._do("stop", item, item.job_id, item.cursor)
         if self.ledger.find("launch", job_id=item.job_id) is None:
             return Ended(how="cancelled")
         return Stopping()
+
+    def _is_over(self, item: Job, script: Script) -> bool:
+        """Whether it has ended by itself, and only its end is left to be told."""
+        launched = self.ledger.find("launch", job_id=item.job_id) is not None
+        ends = not script.hangs and script.how in ("completed", "failed") and bool(script.points)
+        return launched and ends and not item.lost and item.cursor == len(script.points)
 
     def _cancel(self, item: Draft, script: Script) -> protocol.CancelOutcome:
         found = self.ledger.find("draft", key=item.key)
@@ -276,7 +287,7 @@ class SimulatedJobs:
         to = min(last, job.cursor + max(1, self._cut(job.trial, job.attempt, job.cursor)))
         at_end = to == last and (to == job.cursor or not script.ends_apart)
         ended = self._end(script, natural=last == len(script.points), stopped=stop is not None) if at_end else None
-        if to == job.cursor and ended is None and job.started:
+        if to == job.cursor and ended is None and job.started and not job.stops:
             return None
         return Seen(
             trial=job.trial,
@@ -288,6 +299,7 @@ class SimulatedJobs:
             bad=tuple(BadLine(f"line {n}", "no number") for n in script.bad_at if job.cursor <= n < to),
             inherits=script.resumes_from if job.cursor == 0 else None,
             ended=ended,
+            runs_on=ended is None and 0 < job.stops <= script.deaf,
         )
 
     def _end(self, script: Script, *, natural: bool, stopped: bool) -> Ended | None:

@@ -191,6 +191,8 @@ def _from_outside(event: Event) -> str | None:
             return f"trial {trial}, attempt {attempt} is taken up again: task {job_id}"
         case events.JobReturned(trial=trial, attempt=attempt):
             return f"trial {trial}, attempt {attempt} was lost and is back; it is stopped"
+        case events.JobRunsOn(trial=trial, attempt=attempt):
+            return f"trial {trial}, attempt {attempt} runs on although it was told to stop; it is told again"
     return None
 
 

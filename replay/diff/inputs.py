@@ -29,12 +29,13 @@ _ASIDE = (
     events.JobQueued,
     events.JobStarted,
     events.JobStopSent,
+    events.JobRunsOn,
     events.ReportsRead,
     events.ClockTicked,
 )
 # fields that say who, when or how exactly, and change no decision
 _TIMES = ("clock", "started_at", "finished_at", "boot_clock", "started_boot_clock", "finished_boot_clock")
-_WITHOUT = ("request", "why", "error", *_TIMES, "output", "code", "signal")
+_WITHOUT = ("request", "why", "error", *_TIMES, "output", "code", "signal", "by_itself")
 
 
 class Seen(msgspec.Struct, frozen=True):

@@ -99,6 +99,21 @@ def test_why_a_task_failed_is_what_its_status_says(server: ClearmlServer, path: 
     assert outcomes(state) == [("failed", "failed; CUDA out of memory")]
 
 
+def test_an_agent_that_is_ended_loses_its_job_which_is_run_again(server: ClearmlServer, path: Path) -> None:
+    """A machine that is taken away, or SIGTERM: its agent says so in words that look like a person's."""
+    said = {"status_reason": "user abort", "status_message": "Changed by clearml-agent spot:0"}
+    state = one_job(server, path, lambda task: server.call("tasks.stopped", task=task["id"], **said), total_max_jobs=2)
+    assert outcomes(state) == [("completed", "")]
+    assert [end.how for end in of(path, JobEnded)] == ["lost", "completed"]
+    assert of(path, JobEnded)[0].why == "its agent was ended (user abort; Changed by clearml-agent spot:0)"
+
+
+def test_an_agent_that_carries_out_a_person_s_abort_does_not_lose_its_job(server: ClearmlServer, path: Path) -> None:
+    said = {"status_reason": "task was stopped by tasks.stop", "status_message": "Changed by clearml-agent spot:0"}
+    state = one_job(server, path, lambda task: server.call("tasks.stopped", task=task["id"], **said))
+    assert [state for state, _ in outcomes(state)] == ["aborted"]
+
+
 def test_a_task_that_a_person_stopped_is_aborted_and_keeps_what_its_status_says(
     server: ClearmlServer, path: Path
 ) -> None:

@@ -8,10 +8,24 @@ from typing import Any
 import pytest
 
 from eventhpo.clearml.door import ClearmlJobs
-from eventhpo.core.events import EffectFailed, JobEnded, JobPruned
+from eventhpo.core.events import EffectFailed, JobEnded, JobPruned, JobRunsOn, StopAsked
 from eventhpo.core.spec import Named
 from eventhpo.jobs.protocol import Ended, Queued, Refused, Stopping
-from tests.clearml.harness import METRIC, Hours, base_task, begin, falling, of, our_tasks, outcomes, run, unhurried
+from eventhpo.testing.simulated import START
+from replay.walk import walk
+from tests.clearml.harness import (
+    METRIC,
+    Hours,
+    base_task,
+    begin,
+    falling,
+    of,
+    our_tasks,
+    outcomes,
+    rows,
+    run,
+    unhurried,
+)
 from tests.clearml.test_launch import door, draft, made
 from tests.clearml.test_poll import job, seen
 from tests.clearml_server import ClearmlServer, Script
@@ -61,9 +75,65 @@ def test_a_waiting_job_is_stopped_by_two_and_never_starts(server: ClearmlServer,
     assert jobs.stop([job(task, started=False, stopping=True)]) == [Stopping()]
     assert asked(server) == ["tasks.dequeue", "tasks.stopped"]
     never_runs(server, task)
+    [early] = seen(jobs, job(task, started=False, stopping=True))
+    assert (early.ended, early.runs_on) == (None, False)  # an agent may have taken it in that moment
+    server.clock.advance(12)
     [end] = seen(jobs, job(task, started=False, stopping=True))
     assert end.ended is not None
     assert (end.ended.how, end.ended.started_at, end.started) == ("stopped", None, None)
+
+
+def test_a_job_that_an_agent_had_taken_and_starts_all_the_same_is_told_again(server: ClearmlServer) -> None:
+    jobs = door(server, base_task(server))
+    server.script(lambda task: Script.curve(*NAME, [0.5] * 9, end=None), on=None, slow=True)
+    task = waiting(server, jobs)
+    server.advance()
+    assert jobs.stop([job(task, started=False, stopping=True, settled="aborted")]) == [Stopping()]
+    assert server.task(task)["status"] == "stopped"
+    told = job(task, started=False, stopping=True, settled="aborted", stops=1)
+    assert [(one.ended, one.runs_on) for one in seen(jobs, told)] == [(None, False)]
+    server.advance()
+    [one] = seen(jobs, told)
+    assert (one.ended, one.runs_on, one.started is not None) == (None, True, True)
+    again = job(task, stopping=True, settled="aborted", stops=1)
+    assert jobs.stop([again]) == [Stopping()]
+    [end] = seen(jobs, again)
+    assert end.ended is not None
+    assert (end.ended.how, end.ended.why, end.ended.by_itself) == ("stopped", "aborted", False)
+
+
+@pytest.mark.parametrize("how", ["completed", "failed", "stopped"])
+def test_before_an_abort_it_is_looked_whether_the_job_is_over(
+    server: ClearmlServer, jobs: ClearmlJobs, how: str
+) -> None:
+    """One request for all; what has ended since the last poll is left alone, and keeps its end."""
+    task, other = started(server, jobs), started(server, jobs)
+    server.call(f"tasks.{how}", task=task, status_reason="its own")
+    asked(server)
+    both = [job(task, stopping=True, settled="aborted"), job(other, trial=1, stopping=True, settled="aborted")]
+    assert jobs.stop(both) == [Stopping(over=True), Stopping()]
+    assert asked(server) == ["tasks.get_all", "tasks.stopped"]
+    assert (server.task(task)["status"], server.task(task)["status_reason"]) == (how, "its own")
+    [end, _] = seen(jobs, job(task, stopping=True, stops=1), job(other, trial=1, stopping=True, settled="aborted"))
+    assert end.ended is not None
+    assert end.ended.how == how
+    assert how != "stopped" or end.ended.why == "aborted by somebody (its own)"
+
+
+def test_a_stop_that_is_asked_again_behind_a_lost_answer_is_ours(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+    """The job did not end by itself: the first request had stopped it."""
+    task = started(server, jobs)
+    server.fail("tasks.stopped", "reset", effect="after")
+    told = job(task, stopping=True, settled="aborted")
+    [answer] = jobs.stop([told])
+    assert isinstance(answer, Refused)
+    assert jobs.stop([told]) == [Stopping()]
+
+
+def test_a_job_that_completes_between_the_look_and_the_stop_is_over(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+    task = started(server, jobs)
+    server.call("tasks.completed", task=task)
+    assert jobs.stop([job(task, stopping=True, settled="pruned 1")]) == [Stopping(over=True)]
 
 
 def test_those_that_this_process_has_not_seen_are_read_in_one_request_more(server: ClearmlServer) -> None:
@@ -115,7 +185,8 @@ def test_a_job_that_is_over_keeps_its_end(server: ClearmlServer, jobs: ClearmlJo
     server.call(f"tasks.{how}", task=task)
     if noticed:
         seen(jobs, job(task))
-    assert jobs.stop([job(task, stopping=True)]) == [Stopping()]
+    over = noticed or how == "completed"
+    assert jobs.stop([job(task, stopping=True)]) == [Stopping(over=over)]
     assert server.task(task)["status"] == (how if noticed or how == "completed" else "stopped")
 
 
@@ -125,7 +196,7 @@ def test_a_job_that_is_over_and_that_the_log_has_not_seen_start_keeps_its_end(se
     task = waiting(server, door(server, base))
     server.call("tasks.started", task=task)
     server.call("tasks.completed", task=task)
-    assert door(server, base).stop([job(task, started=False, queued=False, stopping=True)]) == [Stopping()]
+    assert door(server, base).stop([job(task, started=False, queued=False, stopping=True)]) == [Stopping(over=True)]
     assert server.task(task)["status"] == "completed"
 
 
@@ -197,6 +268,78 @@ def test_ctrl_c_with_abort_stops_what_runs_and_what_waits(server: ClearmlServer,
     assert [task["status"] for task in our_tasks(server)] == ["stopped"] * 3
     assert {task["status_message"] for task in our_tasks(server)} == {"aborted"}
     assert not server.state.queues[server.queue("default")]["entries"]
+
+
+def slow_agent(server: ClearmlServer) -> None:
+    """The first job is taken by an agent that starts it a step later; the others reach their limit."""
+
+    def play(task: dict[str, Any]) -> Script:
+        first = task["id"] == our_tasks(server)[0]["id"]
+        return Script.curve(*NAME, [0.5] * 9, end=None) if first else Script.curve(*NAME, [0.5, 0.4, 0.3])
+
+    server.script(play, slow=True, slots=1)
+
+
+def test_a_job_that_starts_behind_its_stop_is_stopped_by_the_next_controller(server: ClearmlServer, path: Path) -> None:
+    """It held the only slot for ever: its stop counted, although it had not taken effect."""
+    slow_agent(server)
+    begin(path, unhurried(base_task(server), 1, total_max_jobs=2, max_iteration_per_job=3))
+    clock = Hours(server, then=lambda waits: clock.stop("abort") if waits == 1 else None)
+    run(path, clock=clock)
+    [task] = our_tasks(server)
+    server.advance()
+    assert task["status"] == "in_progress"
+    state = run(path, clock=Hours(server))
+    assert outcomes(state)[0] == ("aborted", "stopped with the run or the search")
+    assert [state for state, _ in outcomes(state)[1:]] == ["completed"] * (len(our_tasks(server)) - 1)
+    assert len(of(path, JobRunsOn)) == 1
+    assert our_tasks(server)[0]["status"] == "stopped"
+    assert [c.divergence for c in walk(rows(path)) if c.divergence] == []
+
+
+def test_a_job_that_will_not_stop_is_told_seldom(server: ClearmlServer, path: Path) -> None:
+    """An agent starts it again behind every stop: at most once in five minutes, and for as long as it takes."""
+    server.script(falling(server, 4, end=None))
+    begin(path, unhurried(base_task(server), 1, total_max_jobs=1, max_iteration_per_job=2))
+
+    def again(waits: int) -> None:
+        [task] = our_tasks(server)
+        if task["status"] == "stopped" and clock.now() - START < 2 * 3600e6:
+            server.call("tasks.started", task=task["id"], force=True)
+
+    clock = Hours(server, then=again)
+    state = run(path, clock=clock)
+    assert outcomes(state) == [("completed", "")]
+    stops = [r for r in server.requests.kept if r.endpoint == "tasks.stopped"]
+    assert 24 <= len(stops) <= 24 + 9
+    assert len(of(path, JobRunsOn)) == len(stops) - 1
+
+
+@pytest.mark.parametrize("scope", ["search", "run"])
+def test_a_job_that_had_completed_before_the_stop_was_asked_keeps_its_value(
+    server: ClearmlServer, path: Path, scope: Any
+) -> None:
+    """It ended seconds before the next poll would have seen it; its last point is not in the log yet."""
+    server.script(falling(server, 2, end=None))
+    begin(path, unhurried(base_task(server), 1, total_max_jobs=1, max_iteration_per_job=9))
+
+    def then(waits: int) -> None:
+        if waits == 4:
+            [task] = our_tasks(server)
+            event = {"type": "training_stats_scalar", "task": task["id"], "metric": NAME[0], "variant": NAME[1]}
+            server.call("events.add_batch", lines=[{**event, "iter": 3, "value": 0.125}])
+            server.call("tasks.completed", task=task["id"])
+            assert clock.controller is not None
+            clock.controller.interrupt(StopAsked(scope=scope, jobs="abort"))
+
+    clock = Hours(server, then=then)
+    state = run(path, clock=clock)
+    if scope == "run":
+        state = run(path, clock=Hours(server))
+    assert outcomes(state) == [("completed", "")]
+    assert state.trials[0].finished is not None
+    assert state.trials[0].finished.values == (0.125,)
+    assert [c.divergence for c in walk(rows(path)) if c.divergence] == []
 
 
 def never_runs(server: ClearmlServer, task: str) -> None:

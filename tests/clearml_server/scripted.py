@@ -43,19 +43,27 @@ class Running:
 
 @dataclass
 class Scripted:
-    """The worker of scripted jobs: at each step it takes what is queued, and every job of it goes one step."""
+    """The worker of scripted jobs: at each step it takes what is queued, and every job of it goes one step.
+
+    With *slow* it starts a task a step after it took it from its queue, whatever became of it in between, as an agent
+    does.
+    """
 
     play: Callable[[Document], Script | None]
     on: str | None = "tasks.get_all"
     slots: int | None = None
     worker: str = "scripted:0"
     dead: bool = False
+    slow: bool = False
+    taken: dict[str, Script] = field(default_factory=dict)  # and not started yet
     jobs: dict[str, Running] = field(default_factory=dict)
 
     def step(self, api: Api) -> None:
         if self.dead:
             return
         self._report(api)
+        for task_id in list(self.taken):
+            self._start(api, task_id, self.taken.pop(task_id))
         self._take(api)
         for task_id, job in list(self.jobs.items()):
             self._go_on(api, task_id, job)
@@ -73,9 +81,15 @@ class Scripted:
                 script = self.play(task) if task is not None and task["status"] == "queued" else None
                 if script is None:
                     continue
-                message = f"Changed by clearml-agent {self.worker}"
-                running.started(api, {"task": task["id"], "status_message": message})
-                self.jobs[task["id"]] = Running(script)
+                if self.slow:
+                    self.taken[task["id"]] = script
+                else:
+                    self._start(api, task["id"], script)
+
+    def _start(self, api: Api, task_id: str, script: Script) -> None:
+        message = f"Changed by clearml-agent {self.worker}"
+        running.started(api, {"task": task_id, "status_message": message, "force": True})
+        self.jobs[task_id] = Running(script)
 
     def _go_on(self, api: Api, task_id: str, job: Running) -> None:
         task = api.state.tasks.get(task_id)

@@ -177,10 +177,15 @@ class ClearmlServer:
             self.state.token_generation += 1
 
     def script(
-        self, play: Callable[[Document], Script | None], *, on: str | None = "tasks.get_all", slots: int | None = None
+        self,
+        play: Callable[[Document], Script | None],
+        *,
+        on: str | None = "tasks.get_all",
+        slots: int | None = None,
+        slow: bool = False,
     ) -> Scripted:
         """Play *play*(task) for every task that is queued: a step at each request *on* (None: only by `advance`)."""
-        self.scripted = Scripted(play, on, slots)
+        self.scripted = Scripted(play, on, slots, slow=slow)
         return self.scripted
 
     def advance(self, steps: int = 1) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.clearml_server import ClearmlServer, Script
 from tests.clearml_server.calling import Client
 
@@ -78,3 +80,18 @@ def test_a_dead_worker_leaves_its_job_in_progress_and_is_gone_after_its_timeout(
     server.advance()
     assert statuses(server, [task]) == [("in_progress", 2)]
     assert server.call("workers.get_all")["workers"] == []
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_a_slow_worker_starts_what_it_took_although_it_was_stopped_meanwhile(
+    server: ClearmlServer, base: str, slow: bool
+) -> None:
+    """As a real agent does; one that is not slow has started it before anybody can stop it."""
+    server.script(lambda _: Script.curve("loss", "val", [1.0] * 5, end=None), on=None, slow=slow)
+    (task,) = queued(server, base)
+    server.advance()
+    assert server.task(task)["status"] == ("queued" if slow else "in_progress")
+    server.call("tasks.dequeue", task=task)
+    server.call("tasks.stopped", task=task, force=True)
+    server.advance()
+    assert server.task(task)["status"] == ("in_progress" if slow else "stopped")

@@ -282,7 +282,7 @@ class Hand:
             case "launch":
                 return JobStarted(trial=trial, attempt=attempt, started_at=self.jobs_clock)
             case "stop":
-                return JobStopSent(trial=trial, attempt=attempt)
+                return JobStopSent(trial=trial, attempt=attempt, clock=self.clock)
         return JobEnded(trial=trial, attempt=attempt, how="cancelled")
 
     def _intent(self, effect: str, attempt: Attempt) -> int:

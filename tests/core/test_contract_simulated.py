@@ -149,6 +149,9 @@ class DoesNotStop(SimulatedJobs):
 
 
 class StopsWhatIsOver(SimulatedJobs):
+    def _is_over(self, item: Job, script: Script) -> bool:
+        return False
+
     def _end(self, script: Script, *, natural: bool, stopped: bool) -> Ended | None:
         return Ended(how="stopped") if stopped else super()._end(script, natural=natural, stopped=stopped)
 

@@ -128,6 +128,16 @@ def back_and_forth(steps: int) -> int:
     return [0, 3600, -3600, -365 * 86400][steps // 7 % 4] * SECOND
 
 
+def deaf(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    """The even trials go on after one stop, or two; the others end as they are told."""
+    return Script(points=curve(_x(params), 14), hangs=True, overrun=1, deaf=(2, 0, 1, 0)[trial % 4])
+
+
+def over(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    """The end of each job is told a poll after its last point, and odd ones have failed."""
+    return Script(points=curve(_x(params), 3), ends_apart=True, how=("completed", "failed")[trial % 2])
+
+
 def nan(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
     last = math.nan if trial in (0, 2) else math.inf if trial == 3 else _x(params)
     return Script(points=(*curve(_x(params), 2), (3, last)))
@@ -295,6 +305,21 @@ SCENARIOS: dict[str, Make] = {
         asks=(
             (20, StopAsked(scope="run", jobs="abort", why="a person", request="r1")),
             (45, StopAsked(scope="run", jobs="leave", why="a signal", request="r2")),
+        ),
+    ),
+    "deaf to a stop": lambda: Scenario(
+        search(num_concurrent_workers=2, max_iteration_per_job=3, total_max_jobs=4),
+        deaf,
+        cut=lambda trial, attempt, cursor: 1,
+        asks=((40, StopAsked(scope="search", why="a person", request="r1")),),
+    ),
+    "over before a stop": lambda: Scenario(
+        search(num_concurrent_workers=3, total_max_jobs=6, max_failures_per_trial=1),
+        over,
+        cut=lambda trial, attempt, cursor: 1 + trial % 3,
+        asks=(
+            (18, StopAsked(scope="run", jobs="abort", why="a person", request="r1")),
+            (40, StopAsked(scope="search", why="a person", request="r2")),
         ),
     ),
     "less budget in the middle": lambda: Scenario(

@@ -17,7 +17,7 @@ import pytest
 
 from eventhpo.jobs import runner, watch
 from eventhpo.jobs.folder import is_free
-from eventhpo.jobs.protocol import Ended, Job
+from eventhpo.jobs.protocol import Ended, Job, Stopping
 from tests.jobs.harness import (
     FOREVER,
     LEDGER,
@@ -247,6 +247,41 @@ def test_a_stop_behind_the_end_leaves_the_end_as_it_was(place: Place) -> None:
     job = place.started()
     first = place.ended(job)
     assert place.ended(place.stop(job)) == first
+
+
+def test_a_stop_that_finds_the_job_over_says_so(place: Place) -> None:
+    place.script("")
+    job = place.started()
+    place.ended(job)
+    assert place.door().stop([job]) == [Stopping(over=True)]
+    assert not place.attempt(job).stop_file.exists()
+
+
+def test_a_job_that_ended_before_its_runner_saw_the_stop_ended_by_itself(place: Place) -> None:
+    """Its runner says so, who alone knows."""
+    place.script("")
+    job = place.started()
+    eventually(place.attempt(job).exit, "the end of the job")
+    place.attempt(job).stop_file.touch()
+    assert place.ended(changed(job, stopping=True)).by_itself
+
+
+def test_a_job_that_was_told_to_stop_did_not_end_by_itself(place: Place) -> None:
+    place.script(FOREVER)
+    assert not place.ended(place.stop(place.started())).by_itself
+
+
+def test_a_stop_whose_file_was_removed_is_asked_for_again(place: Place) -> None:
+    place.grace = 600.0
+    place.script(IGNORES_TERM)
+    job = place.started()
+    place.says("ready")
+    job = changed(place.stop(job), settled="aborted")
+    assert not look(place.door(), job).runs_on
+    place.attempt(job).stop_file.unlink()
+    assert look(place.door(), job).runs_on
+    assert place.door().stop([job]) == [Stopping()]
+    assert not look(place.door(), job).runs_on
 
 
 def test_a_frozen_runner_that_cannot_stop_its_job_is_lost_with_it(

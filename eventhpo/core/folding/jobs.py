@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from eventhpo.core.events import (
     JobEnded,
     JobQueued,
     JobReturned,
+    JobRunsOn,
     JobStarted,
     JobStopSent,
     Recorded,
@@ -33,6 +35,19 @@ def settle(attempt: Attempt, fate: Any, seq: int, why: str = "") -> None:
         attempt.fate, attempt.fate_why = fate, why
         attempt.closed = fate == "aborted"
         attempt.end_curves()
+
+
+def spare(state: State, attempt: Attempt) -> None:
+    """Take an abort back that came too late: what had ended keeps its end, and its points are judged."""
+    if attempt.fate != "aborted":
+        return
+    attempt.fate, attempt.closed = None, False
+    most = state.search.max_iteration_per_job
+    for curve in attempt.curves:
+        curve.cut = None
+        if most is not None and curve.highest is not None and curve.highest >= most:
+            attempt.fate = "limit"
+            curve.end_at(bisect_right(curve.iterations, most))
 
 
 def _answered(state: State, row: Recorded, attempt: Attempt) -> None:
@@ -68,8 +83,24 @@ def _started(state: State, row: Recorded, event: JobStarted) -> None:
 
 def _stop_sent(state: State, row: Recorded, event: JobStopSent) -> None:
     attempt = state.attempt(event.trial, event.attempt)
-    attempt.stop_sent = True
+    attempt.stop_sent, attempt.told_at = True, None
+    if event.clock:
+        state.course = state.course.after(Reading(event.clock, event.boot_clock))
+        attempt.told_at = state.course.time
+    attempt.stops += 1
     attempt.failures.pop("stop", None)
+    if event.over:
+        attempt.over = True
+        spare(state, attempt)
+
+
+def _runs_on(state: State, row: Recorded, event: JobRunsOn) -> None:
+    attempt = state.attempt(event.trial, event.attempt)
+    _answered(state, row, attempt)
+    attempt.stop_sent = False
+    if attempt.over:
+        attempt.over = False
+        settle(attempt, "aborted", row.seq, attempt.fate_why)
 
 
 def _job_ended(state: State, row: Recorded, event: JobEnded) -> None:
@@ -79,6 +110,8 @@ def _job_ended(state: State, row: Recorded, event: JobEnded) -> None:
         attempt.returned, attempt.gone = False, True
         state.let_go(event.trial)
         return
+    if event.by_itself:
+        spare(state, attempt)
     attempt.ended = event
     attempt.end_curves()  # a lost one may come back: what it reports then was charged to nobody
     attempt.failures.clear()
@@ -92,7 +125,7 @@ def _returned(state: State, row: Recorded, event: JobReturned) -> None:
     attempt = state.attempt(event.trial, event.attempt)
     _answered(state, row, attempt)
     attempt.returned = True
-    attempt.stop, attempt.stop_sent = row.seq, False
+    attempt.stop, attempt.stop_sent, attempt.stops, attempt.over = row.seq, False, 0, False
 
 
 def _effect_failed(state: State, row: Recorded, event: EffectFailed) -> None:
@@ -136,6 +169,7 @@ FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {
     JobQueued: _queued,
     JobStarted: _started,
     JobStopSent: _stop_sent,
+    JobRunsOn: _runs_on,
     JobEnded: _job_ended,
     JobReturned: _returned,
     EffectFailed: _effect_failed,
