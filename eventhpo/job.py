@@ -19,6 +19,8 @@ Attributes, read from the environment when they are asked for:
     slot            number of the worker slot, 0 to workers - 1: to pick a GPU
     checkpoint_dir  folder that all attempts of the trial share, made when first asked
                     for; `checkpoints` in the current folder without a controller
+    predecessor     job id of the attempt before this one (on ClearML its task's id),
+                    None in a first attempt
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ trial: int
 attempt: int
 slot: int
 checkpoint_dir: Path
+predecessor: str | None
 
 _NUMBERS = {"trial": "EVENTHPO_TRIAL", "attempt": "EVENTHPO_ATTEMPT", "slot": "EVENTHPO_SLOT"}
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -53,6 +56,8 @@ def __getattr__(name: str) -> Any:
         return "EVENTHPO_REPORTS" in os.environ or _is_task()
     if name == "checkpoint_dir":
         return _checkpoint_dir()
+    if name == "predecessor":
+        return _predecessor()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -259,6 +264,14 @@ def _descriptor(path: str) -> int:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
         _opened = (descriptor, os.getpid())
     return _opened[0]
+
+
+def _predecessor() -> str | None:
+    if _is_task():
+        from eventhpo.clearml.reporting import predecessor  # noqa: PLC0415
+
+        return predecessor()
+    return os.environ.get("EVENTHPO_PREDECESSOR")
 
 
 def _checkpoint_dir() -> Path:

@@ -139,7 +139,7 @@ class Launcher:
 
     def _cloned(self, draft: Draft, body: dict[str, object]) -> str:
         """Return the id of a clone; under the next parent where one was deleted, since the server refuses such."""
-        parents = [draft.before, draft.extras.parent or self._labels().parent, self._tasks.base_task_id]
+        parents = [draft.extras.parent or self._labels().parent, self._tasks.base_task_id]
         for parent in filter(None, parents):
             try:
                 return self._server.call("tasks.clone", body | {"new_task_parent": parent}, _Id).data.id
@@ -177,7 +177,7 @@ class Launcher:
         values = texts(draft.params)
         types = {full_name(name): kind_of(value) for name, value in draft.params.items()}
         declared = merged(base.hyper_parameters, values, types)
-        tags = [*base.tags, *draft.extras.tags, OPTIMIZATION, f"opt: {parent}" if parent else "opt"]
+        tags = [*base.tags, *draft.extras.tags, OPTIMIZATION, f"opt: {parent}" if parent else "opt", *retry_of(draft)]
         container: dict[str, object] = {"new_task_container": base.container} if base.container else {}
         body: dict[str, object] = container | {
             "task": self._base_id(draft),
@@ -303,6 +303,11 @@ class Launcher:
         except Denied as error:
             if error.subcode != TASK_GONE:
                 raise
+
+
+def retry_of(draft: Draft) -> list[str]:
+    """Return the tag that names the attempt before, none for a first one."""
+    return [f"{RETRY}{draft.before}"] if draft.before else []
 
 
 def texts(params: Mapping[str, Scalar]) -> dict[str, str]:

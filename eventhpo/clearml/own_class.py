@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from eventhpo.clearml.door import ClearmlJobs
-from eventhpo.clearml.launch import OPTIMIZATION, Labels, comment, refusal
+from eventhpo.clearml.launch import OPTIMIZATION, Labels, comment, refusal, retry_of
 from eventhpo.clearml.rivals import Rivals
 from eventhpo.clearml.session import Denied, Server, Silent
 from eventhpo.clearml.stop import ENDED
@@ -81,7 +81,7 @@ class OwnJobs(ClearmlJobs):
                 parameter_override=dict(draft.params),
                 task_overrides=dict(draft.extras.task_overrides) or None,
                 tags=self._tags(draft, parent),
-                parent=draft.before or parent,
+                parent=parent,
                 name=labels.name(self._base_name, draft.params),
                 comment=comment(draft.params),
                 project=labels.project,
@@ -99,7 +99,7 @@ class OwnJobs(ClearmlJobs):
 
     def _tags(self, draft: Draft, parent: str | None) -> list[str]:
         own = [OPTIMIZATION, f"opt: {parent}" if parent else "opt", tag_of_search(draft.key), draft.key]
-        return [*draft.extras.tags, *own]
+        return [*draft.extras.tags, *retry_of(draft), *own]
 
     def launch(self, jobs: Sequence[Job]) -> list[LaunchOutcome]:
         """Call `launch` of each job that is still a draft."""

@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-from eventhpo.clearml.words import OWN, RESUME
+from eventhpo.clearml.words import OWN, RESUME, RETRY
 from eventhpo.core.keys import read_key
 
 _known: dict[str, Any] = {}  # the task of this process, once it is asked for
@@ -56,6 +56,13 @@ def names() -> tuple[int, int]:
     """Return trial and attempt by the key among the task's tags, (0, 0) if there is none."""
     keys = [key for tag in task().get_tags() or () if (key := read_key(tag)) is not None]
     return (keys[0].trial, keys[0].attempt) if keys else (0, 0)
+
+
+def predecessor() -> str | None:
+    """Return the id of the attempt before, by a tag; before there was one, the parent of a retry said it."""
+    found = task()
+    named = [tag.removeprefix(RETRY) for tag in found.get_tags() or () if tag.startswith(RETRY)]
+    return named[0] if named else found.parent if names()[1] else None
 
 
 def report(title: str, series: str, value: float, iteration: int) -> None:

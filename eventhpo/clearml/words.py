@@ -4,6 +4,7 @@ from __future__ import annotations
 
 OWN = "eventhpo"  # the title under which a job tells the door what ClearML cannot carry
 RESUME = "resume_from"
+RETRY = "retry of "  # and the id of the attempt before: a tag, since the parent is that of all jobs
 REASON = "eventhpo"  # the status reason of a task that we stopped; the message says what was settled
 
 

@@ -36,7 +36,8 @@ def test_a_job_whose_agent_is_dead_is_lost_and_run_again(place: Place) -> None:
     place.jobs(falling)
     running.ended()
     first, second = place.tasks()
-    assert second["parent"] == first["id"]
+    assert second["parent"] == first["parent"]
+    assert f"retry of {first['id']}" in second["tags"]
     assert [(e.attempt, e.how) for e in place.of(JobEnded)][-1] == (1, "completed")
     assert place.states() == ["completed"]
 

@@ -96,7 +96,7 @@ FAILS_ONCE = """
 import json, sys
 from eventhpo import job
 params = job.connect({"n": 0})
-print("SAID " + json.dumps([job.trial, job.attempt]), flush=True)
+print("SAID " + json.dumps([job.trial, job.attempt, job.predecessor]), flush=True)
 if job.attempt:
     job.resume_from(2)
 else:
@@ -109,15 +109,15 @@ job.report_scalar("validation", "loss", params["n"], 4)
 """
 
 
-def test_a_retry_is_a_child_of_the_attempt_before_it_and_inherits_its_curve_with_nan_and_infinities(
+def test_a_retry_knows_the_attempt_before_it_and_inherits_its_curve_with_nan_and_infinities(
     on_agent: OnAgent,
 ) -> None:
     on_agent.optimizer(on_agent.base(FAILS_ONCE, {"General": {"n": 1}}), max_failures_per_trial=1).start()
     place = on_agent.place
-    assert on_agent.said() == [[0, 0], [0, 1]]
     first, second = place.tasks()
+    assert on_agent.said() == [[0, 0, None], [0, 1, first["id"]]]
     assert [task["status"] for task in (first, second)] == ["failed", "completed"]
-    assert second["parent"] == first["id"]
+    assert second["parent"] == first["parent"]
     (trial,) = place.state().trials
     before, after = (attempt.curves[0] for attempt in trial.attempts)
     assert (before.iterations, before.values[0]) == ([1, 2, 3], 3.0)

@@ -98,10 +98,14 @@ def test_the_optimizers_task_of_the_log_is_the_parent_and_the_project_asked_for_
     assert {server.state.projects[task["project"]]["name"] for task in our_tasks(server)} == {"elsewhere"}
 
 
-def test_a_retry_is_the_child_of_the_task_before_it(server: ClearmlServer) -> None:
-    jobs = door(server, base_task(server))
-    first = made(server, jobs, draft())
-    assert made(server, jobs, draft(before=first["id"]))["parent"] == first["id"]
+def test_a_retry_has_the_parent_of_all_jobs_and_a_tag_that_names_the_task_before_it(server: ClearmlServer) -> None:
+    """Else the list of the optimizer's children has the failed task, and not the one that completed."""
+    base, parent = base_task(server), server.make_task("optimizer")
+    for jobs, expected in ((door(server, base, labels=Labels(parent=parent)), parent), (door(server, base), base)):
+        first = made(server, jobs, draft())
+        retry = made(server, jobs, draft(before=first["id"]))
+        assert (first["parent"], retry["parent"]) == (expected, expected)
+        assert [tag for tag in first["tags"] + retry["tags"] if "retry" in tag] == [f"retry of {first['id']}"]
 
 
 def test_a_clone_has_all_parameters_of_the_base_task_and_those_of_the_search_in_them(server: ClearmlServer) -> None:
@@ -139,7 +143,7 @@ def test_where_its_parent_was_deleted_it_is_the_child_of_the_next_one(server: Cl
     base, parent = base_task(server), server.make_task("optimizer")
     jobs = door(server, base, labels=Labels(parent=parent))
     first = made(server, jobs, draft())
-    server.user.delete(first["id"])
+    server.user.delete(first["id"])  # of no concern: a retry is no child of it
     assert made(server, jobs, draft(before=first["id"]))["parent"] == parent
     server.user.delete(parent)
     assert made(server, jobs, draft(trial=1, before=first["id"]))["parent"] == base

@@ -303,7 +303,9 @@ def test_resume_from_in_a_first_attempt_has_no_effect(reported: Path) -> None:
 
 
 def test_resume_from_in_a_retry_is_claimed(reported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert job.predecessor is None
     monkeypatch.setenv("EVENTHPO_PREDECESSOR", "some_job")
+    assert job.predecessor == "some_job"
     job.resume_from(3)
     assert read(reported, 0, [ACCURACY], fresh=True, final=False).inherits == 3
 
