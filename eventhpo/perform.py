@@ -190,9 +190,7 @@ def _to_be_told_again(attempt: Attempt, now: int) -> bool:
     """Whether a stop was sent, and so long ago that it may be repeated."""
     if not (attempt.live and attempt.stop_sent):
         return False
-    if (
-        attempt.told_at is None or now < attempt.told_at
-    ):  # nobody knows when; as back-offs, where wall time was set back
+    if attempt.told_at is None or now < attempt.told_at:  # or wall time was set back
         return True
     return now - attempt.told_at >= due.back_off(attempt.stops)
 

@@ -9,6 +9,7 @@ import msgspec
 from eventhpo.clearml import projects
 from eventhpo.clearml.launch import full_name
 from eventhpo.clearml.session import Beforehand, Calls, Server
+from eventhpo.clearml.taken import Values, misfits, nones
 from eventhpo.clearml.tasks import BASE_FIELDS, Task, Tasks, base_task
 from eventhpo.core.mistakes import nearest
 from eventhpo.core.spec import ClearmlTasks, Objective
@@ -27,7 +28,13 @@ class Found(msgspec.Struct, frozen=True):
 
 
 def described(
-    server: Server, asked: ClearmlTasks, names: Sequence[str], objectives: Sequence[Objective], *, dry: bool = False
+    server: Server,
+    asked: ClearmlTasks,
+    names: Sequence[str],
+    objectives: Sequence[Objective],
+    *,
+    values: Values,
+    dry: bool = False,
 ) -> Found:
     """Return *asked* with base task, queue and project looked up; a missing project is made, unless *dry*.
 
@@ -35,12 +42,13 @@ def described(
 
     Raises:
         Usage: one of them does not exist, or the base task has other parameters, or
-            reported other metrics, than the search names.
+            reported other metrics, than the search names, or cannot take what it gives.
         Unanswered: the server does not answer.
     """
     calls = Beforehand(server)
     task = _base(calls, asked.base_task_id)
     warnings = [*_parameters(task, names, asked.new_parameters), *_metrics(task, objectives)]
+    warnings += _types(task, {name: some for name, some in values.items() if name not in asked.new_parameters})
     base, queue = base_task(task), _queue(calls, asked.execution_queue)
     if asked.project is not None:
         project = projects.find(calls, asked.project) if dry else projects.id_of(calls, asked.project)
@@ -85,6 +93,24 @@ def _parameters(task: Task, names: Sequence[str], new: Sequence[str]) -> list[st
             "reads it all the same, name it in new_parameters"
         )
     return [f"{told}, nor any other: whether its script reads them cannot be told"]
+
+
+def _types(task: Task, values: Values) -> list[str]:
+    """Refuse what the script cannot take; the section Hydra takes any text.
+
+    Raises:
+        Usage: a value is not of the type that its parameter has on the base task.
+    """
+    typed = {name: some for name, some in values.items() if not name.startswith(HYDRA)}
+    wrong = list(misfits(task.declared, typed))
+    if wrong:
+        raise Usage(
+            f"the base task {task.id} cannot take what the search gives it: {'; '.join(wrong)}. ClearML would leave "
+            "its script with its own value, without a word. If the script reads the text itself, name the parameter "
+            "in new_parameters"
+        )
+    turned = nones(task.declared, typed)
+    return [f"None reaches a script that uses ClearML's connect as False or '': {_listed(turned)}"] if turned else []
 
 
 def _require_overrides(task: Task, names: Sequence[str]) -> None:

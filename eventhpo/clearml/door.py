@@ -193,7 +193,7 @@ def _seen(look: _Look, readings: dict[str, Reading], lasts: dict[str, Task]) -> 
         bad=reading.bad,
         inherits=reading.inherits,
         ended=ended,
-        ending=look.ended is not None,
+        ending=look.ended is not None and ended is None and not job.lost,
         runs_on=runs_on(job, task),
         alive=alive(job, task, look.now),
         more=reading.more,

@@ -25,7 +25,7 @@ from eventhpo.clearml.tasks import (
     merged,
     microseconds,
 )
-from eventhpo.clearml.words import tag_of_search
+from eventhpo.clearml.words import RETRY, tag_of_search
 from eventhpo.core.events import JobExtras
 from eventhpo.core.spec import BaseTask, ClearmlTasks, Scalar, clearml_text
 from eventhpo.jobs.protocol import (

@@ -17,6 +17,7 @@ from eventhpo.clearml.own_class import OwnJobs
 from eventhpo.clearml.rivals import Rivals
 from eventhpo.clearml.session import Denied, Server, Silent
 from eventhpo.clearml.survey import adopted, left, refuse, surveyed
+from eventhpo.clearml.taken import given
 from eventhpo.core.events import Event, Recorded
 from eventhpo.core.space import job_names
 from eventhpo.core.spec import ClearmlTasks, Search
@@ -58,7 +59,14 @@ class OnClearml:
         Raises:
             Usage, Unanswered: as `base.described`.
         """
-        found: Found = described(self._make("new"), _tasks(search), job_names(search.space), search.objectives, dry=dry)
+        found: Found = described(
+            self._make("new"),
+            _tasks(search),
+            job_names(search.space),
+            search.objectives,
+            values=given(search.space),
+            dry=dry,
+        )
         return msgspec.structs.replace(search, jobs=found.tasks), found.warnings
 
     def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from eventhpo.clearml.curves import Curves
 from eventhpo.clearml.launch import Launcher, kind_of
 from eventhpo.clearml.session import Server
+from eventhpo.clearml.taken import fixed_values, ranges_of
 from eventhpo.clearml.tasks import Task, by_tags
 from eventhpo.clearml.watch import PENDING, RUNS
 from eventhpo.clearml.words import REASON
@@ -15,12 +16,10 @@ from eventhpo.core import survey
 from eventhpo.core.curve import Curve
 from eventhpo.core.events import AdoptedCurve, Head, JobAdopted, TasksLeft
 from eventhpo.core.keys import read_key, search_part
-from eventhpo.core.space import dimensions
 from eventhpo.core.spec import (
     BaseTask,
     DiscreteParameterRange,
     Objective,
-    ParameterSet,
     Range,
     Scalar,
     Search,
@@ -216,8 +215,8 @@ def params_of(search: Search, task: Task) -> dict[str, Scalar]:
     Which of a task's parameters are those of its job and not of the base task stands in
     its comment; without it they are those of the space, and what the base task has otherwise.
     """
-    ranges = {r.name: r for r in _ranges(search)}
-    fixed = _fixed(search)
+    ranges = {r.name: r for r in ranges_of(search.space)}
+    fixed = fixed_values(search.space)
     base = _base_texts(search)
     texts, kinds = task.parameters, {p.full_name: p.type for p in task.declared}
     named = {line.split("=", 1)[0] for line in (task.comment or "").splitlines()} & texts.keys()
@@ -237,21 +236,6 @@ def _among(values: Iterable[Scalar], text: str, kind: str) -> Scalar:
     """Return which of *values* is stored as *text*; of two, as None and "", that of the type beside it."""
     same = [v for v in values if clearml_text(v) == text]
     return next((v for v in same if kind_of(v) == kind), same[0] if same else text)
-
-
-def _ranges(search: Search) -> Iterable[Range]:
-    sets = {p.name for p in search.space if isinstance(p, ParameterSet)}
-    return (r for name, r in dimensions(search.space).items() if name not in sets)
-
-
-def _fixed(search: Search) -> dict[str, list[Scalar]]:
-    """Return what the sets of the space hand to a job as it stands."""
-    found: dict[str, list[Scalar]] = {}
-    for p in search.space:
-        for one in p.sets if isinstance(p, ParameterSet) else ():
-            for name, value in one.values.items():
-                found.setdefault(name, []).append(value)
-    return found
 
 
 def _base_texts(search: Search) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from eventhpo.clearml.session import Server
+from eventhpo.clearml.taken import UNTYPED
 from eventhpo.clearml.words import REASON
 from eventhpo.core.events import OtherSeries
 from eventhpo.core.spec import BaseTask, HyperParameter, Objective, to_num
@@ -221,7 +222,8 @@ def merged(base: Sequence[HyperParameter], given: Mapping[str, str], types: Mapp
     changed = []
     for p in base:
         value = given.get(p.full_name, p.value)
-        kind = types[p.full_name] if given.get(p.full_name) == "" else p.type  # None, or an empty text?
+        new = p.full_name in given and (value == "" or p.type in UNTYPED)  # None, an empty text, or None before
+        kind = types[p.full_name] if new else p.type
         changed.append(HyperParameter(p.section, p.name, value, kind, p.description))
     for full, value in given.items():
         if full not in known:

@@ -124,7 +124,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What a poll read of one job: at most `POINTS` objective points, the rest in the next poll.
 
     `ended` is given only when every report was read (`to` is their end); until then
-    `ending` says that there is an end to be told. `alive` is for a job that was lost: it
+    `ending` says that there is an end to be told, of a job that is not lost. `alive` is for a job that was lost: it
     shows itself running. `runs_on` is for one that is to stop: it goes on, and a stop that
     it was told of has no effect any more.
     """

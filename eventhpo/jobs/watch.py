@@ -139,7 +139,7 @@ class Watch:
             bad=batch.bad,
             inherits=batch.inherits,
             ended=self._ended(look, batch),
-            ending=look.over,
+            ending=look.over and batch.more and not job.lost,
             runs_on=_runs_on(look),
             alive=job.lost and self._is_alive(look),
             more=batch.more,
