@@ -90,7 +90,9 @@ class ClonesFirst(Controller):
 
 
 @pytest.mark.parametrize(
-    ("surveys", "says"), [(False, "has a task and no intent"), (True, "lost its tail")], ids=["alone", "with a survey"]
+    ("surveys", "says"),
+    [(False, "another controller works on a copy of this log"), (True, "lost its tail")],
+    ids=["alone", "with a survey"],
 )
 def test_the_sweep_sees_a_controller_that_clones_before_it_writes(surveys: bool, says: str) -> None:
     with world(SCENARIOS["plain"], make=ClonesFirst, surveys=surveys) as one:
