@@ -42,6 +42,11 @@ def elapsed(since: Reading, until: Reading) -> int:
     return wall if until.boot is None else max(0, wall)
 
 
+def one_boot(one: Reading, other: Reading) -> bool:
+    """Whether both readings have a boot clock, and of the same boot."""
+    return one.boot is not None and other.boot is not None and one.boot.boot == other.boot.boot
+
+
 class Course(msgspec.Struct, frozen=True):
     """Our time, through all boots of a search: wall time as it would be if no clock had been set within a boot.
 

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from eventhpo.core import actions, events
+from eventhpo.core.clocks import Reading, elapsed, one_boot
 from eventhpo.core.decide import next_action
 from eventhpo.core.events import ControllerStarted, Recorded
 from eventhpo.core.state import State
@@ -47,7 +48,8 @@ _ASKS = (
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """The time from the last row of a controller to the start of the next, and what went on in it.
 
-    `microseconds` is by their hosts' clocks, and negative where the later one is behind.
+    `microseconds` is by the boot's clock if both are of one boot, else by their hosts' wall clocks,
+    and then negative where the later one is behind.
     `rebooted` is None where the next one ran on another host. `prunes_lost` are jobs that
     ended in it and would have been pruned: their verdict came when they were over.
     """
@@ -206,8 +208,12 @@ def _gap(state: State, one: _Open, following: Recorded) -> Gap:
     event = following.event
     assert isinstance(event, ControllerStarted)
     same = event.host == one.event.host
+    time = following.at - one.last.at
+    begun, newest = Reading(event.clock, event.boot_clock), state.course.newest
+    if newest is not None and one_boot(newest, begun):  # the wall clock may have been set in the gap
+        time = elapsed(newest, begun) - (one.last.at - newest.wall)
     return Gap(
-        microseconds=following.at - one.last.at,
+        microseconds=time,
         unwatched=sum(a.live for t in state.active.values() for a in t.attempts),
         rebooted=event.boot != one.event.boot if same else None,
         host=event.host,

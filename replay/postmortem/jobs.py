@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from eventhpo.core import due, outcome
+from eventhpo.core.clocks import Reading
 from eventhpo.core.events import EffectFailed, JobBound, JobReturned, Recorded
 from eventhpo.core.state import Effect, State
 
@@ -28,7 +29,7 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Failures(msgspec.Struct, kw_only=True):
-    """All failures of one kind of effect; times are our clock's, in microseconds."""
+    """All failures of one kind of effect; `first` and `last` are wall times, in microseconds."""
 
     effect: Effect
     count: int = 0
@@ -68,22 +69,23 @@ class Troubles:
             case JobBound(trial=trial, attempt=number) if state.attempt(trial, number).epoch != row.epoch:
                 self._bound_later.append((trial, number))
             case EffectFailed():
-                self._failed(row.event)
+                self._failed(state, row.event)
             case JobReturned(trial=trial, attempt=number):
                 self._back.add((trial, number))
 
-    def _failed(self, event: EffectFailed) -> None:
+    def _failed(self, state: State, event: EffectFailed) -> None:
         one = self._failures.setdefault(event.effect, Failures(effect=event.effect, first=event.clock))
         whose = (event.effect, event.trial, event.attempt)
+        time = state.course.time_of(Reading(event.clock, event.boot_clock))
         if event.count == 1:
-            self._begun[whose] = event.clock
+            self._begun[whose] = time
         if event.trial is not None and event.attempt is not None:
             self._of.setdefault(event.effect, set()).add((event.trial, event.attempt))
         one.count += 1
         one.in_doubt += event.in_doubt
         one.in_a_row = max(one.in_a_row, event.count)
         one.back_off = max(one.back_off, due.back_off(event.count))
-        one.lasting = max(one.lasting, event.clock - self._begun.get(whose, event.clock))
+        one.lasting = max(one.lasting, time - self._begun.get(whose, time))
         one.last, one.error = event.clock, event.error
 
     def close(self, state: State) -> Trouble:

@@ -405,3 +405,29 @@ def test_a_live_controller_is_not_dead_and_a_frozen_one_loses_its_lease(place) -
     assert [one["how"] for one in said["controllers"]] == ["lease lost", "finished"]
     assert said["controllers"][0]["why"].startswith(f"taken over by controller {other.pid}")
     assert beside.lock(place.log).exists()
+
+
+# ---------------------------------------------------------------- a clock that was set
+
+
+def test_a_clock_that_was_set_between_two_controllers_makes_no_gap(tmp_path: Path) -> None:
+    path, hour = tmp_path / "search.db", 3_600_000_000
+    stop = StopAsked(scope="run", jobs="leave", request="r1")
+    what, jobs = search(total_max_jobs=3), lambda *_: Script(points=((1, 0.5), (2, 0.4)))
+    steps = simulate(path, what, jobs, asks=[(9, stop)], set_by=lambda steps: 0).steps
+    simulate(path, what, jobs, set_by=lambda now: hour if now >= steps else 0)
+    first, second = found(read(path).rows).controllers
+    assert first.gap is not None
+    assert second.began - first.ended >= hour
+    assert 0 <= first.gap.microseconds < hour
+
+
+def test_failures_in_a_row_last_as_long_as_they_last_whatever_the_clock_is_set_to(tmp_path: Path) -> None:
+    what = search(total_max_jobs=1)
+    script = Script(points=((1, 0.5),), refusals={"draft": 3})
+    lasting = []
+    for name, set_by in (("still", lambda steps: 0), ("set", lambda steps: 3_600_000_000 * (steps % 2))):
+        simulate(tmp_path / f"{name}.db", what, lambda *_: script, set_by=set_by)
+        (failures,) = found(read(tmp_path / f"{name}.db").rows).trouble.failures
+        lasting.append(failures.lasting)
+    assert lasting[0] == lasting[1] > 0
