@@ -118,8 +118,10 @@ class OnThisMachine:
         if "/" in word:
             if not os.access(folder / word, os.X_OK):
                 raise Usage(f"command: {folder / word} is no program that can be run{self._way_on()}")
-        elif shutil.which(word, path=_search_path()) is None:
+            program: str | None = str(folder / word)
+        elif (program := shutil.which(word, path=_search_path())) is None:
             raise Usage(f"command: there is no program {word} on PATH")
+        _require_interpreter(Path(str(program)))
         return search, ()
 
     def _way_on(self) -> str:
@@ -172,6 +174,34 @@ def _copied(trials: Sequence[int], made: str) -> str:
         f"this is a copy: the {job} of {named} {belongs} to {whose}. {it} left alone, and counted as lost here, where "
         "another attempt is made"
     )
+
+
+def _require_interpreter(program: Path) -> None:
+    """Return unless *program* is a script whose first line names a program that is not there.
+
+    The system says of it only "No such file or directory", as if the script were missing.
+
+    Raises:
+        Usage: it is; most often its lines end as on Windows.
+    """
+    try:
+        with program.open("rb") as file:
+            line = file.readline(_SHEBANG)
+    except OSError:
+        return  # a program may be run that cannot be read
+    if not line.startswith(b"#!"):
+        return
+    if line.endswith(b"\r\n"):
+        raise Usage(
+            f"command: {program} has lines that end as on Windows, and its first line names a program with a carriage "
+            f"return: write them anew, as with: sed -i 's/\\r$//' {shlex.quote(str(program))}"
+        )
+    named = line[2:].split()
+    if named and not Path(os.fsdecode(named[0])).exists():
+        raise Usage(f"command: the first line of {program} names {os.fsdecode(named[0])}, and there is no such program")
+
+
+_SHEBANG = 256  # bytes of a first line that Linux looks at
 
 
 def _search_path() -> str:

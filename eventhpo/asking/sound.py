@@ -6,7 +6,7 @@ import math
 from decimal import Decimal
 
 from eventhpo.core.mistakes import Mistake, path, shown
-from eventhpo.core.ranges import bounds, grid
+from eventhpo.core.ranges import bounds
 from eventhpo.core.space import inside, key_of, names_of, set_names
 from eventhpo.core.spec import (
     DiscreteParameterRange,
@@ -58,11 +58,6 @@ def _float_mistakes(p: UniformParameterRange | LogUniformParameterRange) -> list
     elif p.step_size is not None and _digits(p.min_value, p.max_value, p.step_size) > _OPTUNA_DIGITS:
         found.append(
             Mistake("step_size", p.step_size, f"bounds and a step of at most {_OPTUNA_DIGITS} digits together")
-        )
-    elif (values := grid(p)) is not None and not values.ends_exactly():
-        # Optuna measures the range by printed decimals, and would take its last value off.
-        found.append(
-            Mistake("step_size", p.step_size, "fewer digits, so that the last value can be written as a float")
         )
     if isinstance(p, LogUniformParameterRange):
         found += _power_mistakes(p)

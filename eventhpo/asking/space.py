@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import assert_never
 
 from optuna.distributions import (
@@ -12,7 +13,7 @@ from optuna.distributions import (
 )
 
 from eventhpo.asking.sound import mistakes
-from eventhpo.core.ranges import FINITE, bounds, from_job, full_name, grid, integers, snap, to_job
+from eventhpo.core.ranges import FINITE, Grid, bounds, from_job, full_name, grid, integers, snap, to_job
 from eventhpo.core.space import described, dimensions, job_params, points, size
 from eventhpo.core.spec import (
     DiscreteParameterRange,
@@ -55,11 +56,23 @@ def distribution(p: Range) -> BaseDistribution:
             return IntDistribution(values[0], values[-1], step=p.step_size)
         case UniformParameterRange() | LogUniformParameterRange():
             if (steps := grid(p)) is not None:
-                return FloatDistribution(steps.low, steps.at(steps.count - 1), step=steps.step)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # that `to_ask` is no whole number of steps away
+                    return FloatDistribution(steps.low, to_ask(steps), step=steps.step)
             low, high = bounds(p)
             return FloatDistribution(low, high, log=isinstance(p, LogUniformParameterRange))
         case _:
             assert_never(p)
+
+
+def to_ask(steps: Grid) -> float:
+    """Return the upper bound that Optuna makes the last value of *steps* of.
+
+    It measures a range by printed decimals. Where the last value, as it is printed, is no
+    whole number of steps from the first, that value as a bound would be taken off.
+    """
+    last = steps.at(steps.count - 1)
+    return last if steps.ends_exactly() else last + steps.step / 2
 
 
 def distributions(space: tuple[Parameter, ...]) -> dict[str, BaseDistribution]:

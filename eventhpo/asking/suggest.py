@@ -15,9 +15,10 @@ from eventhpo.asking.foreign import rederivable
 from eventhpo.asking.named import build_sampler
 from eventhpo.asking.own import not_there
 from eventhpo.asking.seeds import derived_seed
-from eventhpo.asking.space import from_job, job_params, points
+from eventhpo.asking.space import from_job, job_params, points, to_ask
 from eventhpo.asking.view import StateView
 from eventhpo.core.events import NotAgain, TrialSuggested
+from eventhpo.core.ranges import ending_at
 from eventhpo.core.space import asked, fitting, parameter_sets, set_point, single_ranges
 from eventhpo.core.spec import DiscreteParameterRange, Parameter, ParameterSet, Scalar
 from eventhpo.core.state import State
@@ -139,7 +140,8 @@ def suggest_one(trial: optuna.trial.Trial, name: str, d: BaseDistribution) -> Sc
     match d:
         case FloatDistribution():
             # Some crossovers give numpy's floats, which JSON does not know.
-            return float(trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log))
+            high = d.high if d.step is None else to_ask(ending_at(d.low, d.step, d.high))
+            return float(trial.suggest_float(name, d.low, high, step=d.step, log=d.log))
         case IntDistribution():
             return trial.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
         case CategoricalDistribution():

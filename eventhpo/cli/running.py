@@ -14,9 +14,9 @@ import click
 import msgspec
 
 from eventhpo.cli import output, values
-from eventhpo.core import placeholders
+from eventhpo.core.advice import advice
 from eventhpo.core.events import PointEnqueued, SearchReopened
-from eventhpo.core.spec import LimitChanges, Limits, LocalCommand, Search, option
+from eventhpo.core.spec import LimitChanges, Limits, LocalCommand, option
 from eventhpo.core.state import State
 from eventhpo.errors import Usage
 from eventhpo.log import lease
@@ -25,6 +25,7 @@ from eventhpo.views import words
 
 if TYPE_CHECKING:
     from eventhpo.controller import Controller
+    from eventhpo.load import Loaded
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -73,7 +74,7 @@ def check(search_file: Path, as_json: bool) -> None:
     from eventhpo.place import place_of  # noqa: PLC0415
 
     loaded = load(search_file)
-    _tell_of_near_misses(loaded.search)
+    _tell_advice(loaded)
     search, warnings = place_of(loaded.search).described(loaded.search, dry=True)
     for warning in warnings:
         output.note(f"note: {warning}")
@@ -98,17 +99,16 @@ def run(ctx: click.Context, search_file: Path, log: Path, quiet: bool) -> None:
 
     loaded = load(search_file)
     drive.require_place(log)
-    _tell_of_near_misses(loaded.search)
+    _tell_advice(loaded)
     search = drive.begin(loaded, log)
     if loaded.search.limits.endless:
         output.note("this search has no limit: it runs until it is stopped")
     ctx.exit(drive.conclude(log, drive.drive(log, search, quiet=quiet)))
 
 
-def _tell_of_near_misses(search: Search) -> None:
-    if isinstance(search.jobs, LocalCommand):
-        for text in placeholders.near_misses(search.jobs.command, search.space):
-            output.note(text)
+def _tell_advice(loaded: Loaded) -> None:
+    for text in advice(loaded.search, len(loaded.trials)):
+        output.note(f"note: {text}")
 
 
 @click.command()

@@ -45,7 +45,10 @@ def point(search: Search, words: Iterable[str]) -> dict[str, Scalar]:
 def _of(search: Search, name: str, text: str) -> Scalar:
     """Return the value that *text* is for the parameter *name*: "1" of a list of texts needs no quotes."""
     value = scalar(text)
-    return next((candidate for candidate in (value, text) if _is_value(search, name, candidate)), value)
+    candidates: list[Scalar] = [value, text]
+    if text in ("none", "None", "null"):
+        candidates.append(None)
+    return next((candidate for candidate in candidates if _is_value(search, name, candidate)), value)
 
 
 def _is_value(search: Search, name: str, value: Scalar) -> bool:

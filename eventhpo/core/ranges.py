@@ -73,6 +73,11 @@ def _float_grid(low: float, high: float, step: float, include_max: bool) -> Grid
     return Grid(low, step, int(steps) + (0 if last_is_max and not include_max else 1))
 
 
+def ending_at(low: float, step: float, last: float) -> Grid:
+    """Return the grid from *low* on whose last value is *last*, but for noise."""
+    return Grid(low, step, round((last - low) / step) + 1)
+
+
 def full_name(name: str) -> str:
     """Return *name* as `Section/name`; without a section it stands in ClearML's default one."""
     return name if "/" in name else f"{DEFAULT_SECTION}/{name}"

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from eventhpo.core.placeholders import PLACE, SLOT
-from eventhpo.core.spec import Scalar
 from eventhpo.jobs.folder import AttemptFolder, Identity, Locks
 from eventhpo.jobs.machine import boot_id, pid_namespace
 from eventhpo.jobs.protocol import Job
 
 RUNNER = Path(__file__).with_name("runner.py")
-
-
-def words(command: Sequence[str], params: Mapping[str, Scalar], slot: int) -> tuple[str, ...]:
-    """Return *command* with `{slot}` and `{Section/name}` replaced, once; other braces stay."""
-    values = {**params, SLOT: slot}
-
-    def value(place: re.Match[str]) -> str:
-        return str(values[place[1]]) if place[1] in values else place[0]
-
-    return tuple(PLACE.sub(value, word) for word in command)
 
 
 def environment(job: Job, folder: AttemptFolder, ours: Mapping[str, str]) -> dict[str, str]:

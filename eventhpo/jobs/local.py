@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from eventhpo.core.clocks import Reading
+from eventhpo.core.placeholders import words
 from eventhpo.core.spec import Objective
 from eventhpo.jobs.folder import AttemptFolder, Locks, Never, as_json
-from eventhpo.jobs.launch import CHILDREN, environment, spawn, words
+from eventhpo.jobs.launch import CHILDREN, environment, spawn
 from eventhpo.jobs.machine import boot_id, read_clocks
 from eventhpo.jobs.protocol import (
     Bound,

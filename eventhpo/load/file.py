@@ -45,15 +45,29 @@ def read_text(path: Path) -> str:
 def parse(path: Path, text: str) -> dict[str, Any]:
     """Return the tables of *text*, which was read from *path*.
 
+    Among values of parameters, `{ none = true }` is None.
+
     Raises:
         SearchFileMistaken: It is no TOML.
     """
     try:
-        return tomllib.loads(text)
+        tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _unreadable(path, str(error), "TOML") from None
     except RecursionError:
         raise _unreadable(path, "brackets in brackets in brackets", "TOML of a sensible depth") from None
+    return {key: _with_none(value) if key in _WITH_NONE else value for key, value in tables.items()}
+
+
+_WITH_NONE = ("space", "trial", "sampler")  # where values of parameters stand
+
+
+def _with_none(value: Any) -> Any:
+    """Return *value* with None in place of each `{ none = true }`: TOML has no word for it."""
+    if isinstance(value, dict):
+        given = {key: _with_none(one) for key, one in value.items()}
+        return None if given == {"none": True} and given["none"] is True else given
+    return [_with_none(one) for one in value] if isinstance(value, list) else value
 
 
 def _unreadable(path: Path, found: str, expected: str) -> SearchFileMistaken:

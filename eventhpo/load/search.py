@@ -12,6 +12,7 @@ from eventhpo.asking.fit import normalised
 from eventhpo.asking.seeds import SEEDS
 from eventhpo.core import placeholders
 from eventhpo.core.mistakes import MISSING, Mistake
+from eventhpo.core.ranges import full_name
 from eventhpo.core.spec import ClearmlTasks, JobSpec, Limits, LocalCommand, Named, Objective, Parameter, Scalar, Search
 from eventhpo.kinds import Kind, Wrong, choice, integer, is_utf8, number, text
 from eventhpo.load.file import SearchFileMistaken, parse, read_text
@@ -62,8 +63,23 @@ def load(path: Path) -> Loaded:
     found: list[Mistake] = []
     loaded = _Reader(path, text, Table(parse(path, text), found), found).loaded()
     if loaded is None or found:
-        raise SearchFileMistaken(path, found)
+        raise SearchFileMistaken(path, [_belongs_above(one) for one in found])
     return loaded
+
+
+# A key that was added at the end of a file stands in its last table, as TOML has it.
+_TOP = {"command", "seed", "max_iteration_per_job", "min_iteration_per_job", "nan_policy", *LIMITS}
+
+
+def _belongs_above(mistake: Mistake) -> Mistake:
+    """Return *mistake* with the advice to move the key, if it is a key of the top in a table."""
+    table, _, key = mistake.place.rpartition(".")
+    if not table or key not in _TOP or mistake.found is MISSING:
+        return mistake
+    if mistake.found not in (key, full_name(key)) and not table.startswith(("space", "trial")):
+        return mistake  # a key of this table's own, with a wrong value
+    what = f"{key} above the first [table] of the file: here it is a key of {table}"
+    return Mistake(mistake.place, mistake.found, what)
 
 
 class _Reader:
@@ -83,7 +99,7 @@ class _Reader:
         self._single_objective_limits(limits, len(objectives))
         space, declared, sound = self._space()
         command = jobs.command if isinstance(jobs, LocalCommand) else ()
-        self.found += [one.within("command") for one in placeholders.mistakes(command, space)]
+        self.found += [one.within("command") for one in placeholders.mistakes(command, space, declared)]
         sampler = self._named("sampler", "TPESampler")
         pruner = self._named("pruner", "MedianPruner" if len(objectives) < 2 else "NopPruner")
         self._fit(sampler, pruner, space, sound, max(len(objectives), 1))

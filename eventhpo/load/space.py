@@ -147,12 +147,12 @@ def _includes_max(table: Table) -> bool:
 
 
 def _scalar() -> Kind[Scalar]:
-    expected = "a string, a number, true or false"
+    expected = "a string, a number, true, false or { none = true }"
 
     def read(value: object) -> Scalar:
         if isinstance(value, int) and abs(value) > _LARGEST:
             raise Wrong("a whole number of at most 63 bits")
-        if isinstance(value, str | bool | int | float):
+        if value is None or isinstance(value, str | bool | int | float):
             return value
         raise Wrong(expected)
 

@@ -15,6 +15,7 @@ from eventhpo.asking.own import Own, pristine
 from eventhpo.asking.seeds import SEEDS
 from eventhpo.asking.sound import mistakes, name_mistakes
 from eventhpo.core import placeholders, spec
+from eventhpo.core.advice import advice
 from eventhpo.core.mistakes import nearest
 from eventhpo.core.ranges import full_name
 from eventhpo.errors import Usage
@@ -235,10 +236,9 @@ def search_of(
         min_iteration_per_job=min_iteration_per_job,
         nan_policy="worst" if nan_policy == "worst" else "fail",
     )
-    if isinstance(jobs, spec.LocalCommand):
-        if wrong := list(placeholders.mistakes(jobs.command, space)):
-            raise Usage("\n".join(str(one.within("jobs", "command")) for one in wrong))
-        warnings += [f"jobs.{text}" for text in placeholders.near_misses(jobs.command, space)]
+    if isinstance(jobs, spec.LocalCommand) and (wrong := list(placeholders.mistakes(jobs.command, space))):
+        raise Usage("\n".join(str(one.within("jobs", "command")) for one in wrong))
+    warnings += advice(found)
     own = pristine(sampler, pruner)
     return Asked(found, own, chosen is not None and not given.warning, tuple(warnings))
 

@@ -611,6 +611,31 @@ def test_a_resting_log_in_a_folder_that_cannot_be_written_is_read(place):
 # ---------------------------------------------------------------- check
 
 
+@pytest.mark.parametrize(
+    ("first", "said"),
+    [
+        (b"#!/bin/sh\r\n", "lines that end as on Windows"),
+        (b"#!/no/such/interpreter\n", "names /no/such/interpreter, and there is no such program"),
+    ],
+)
+def test_a_script_whose_first_line_names_no_program_is_refused_with_the_reason(place, first, said):
+    script = place.folder / "train.sh"
+    script.write_bytes(first + b"exit 0\n")
+    script.chmod(0o755)
+    place.file.write_text(place.file.read_text().replace('["python", "train.py"]', '["./train.sh"]'))
+    for words in (("check", place.file), ("run", place.file, "--log", place.log)):
+        result = invoke(*words)
+        assert result.exit_code == 2
+        assert said in result.stderr
+    assert not place.log.exists()
+
+
+def test_check_and_run_tell_what_a_search_may_not_mean(place):
+    place.describe(jobs=1, behind="[[trial]]\nlr = 0.5\n[[trial]]\nlr = 0.25\n")
+    for done in (place.call("check", "search.toml"), place.run()):
+        assert "note: [[trial]] is there 2 times, and there is a budget for 1: the last is never tried" in done.stderr
+
+
 def test_check_says_what_would_be_done_and_creates_nothing(place):
     before = sorted(place.folder.iterdir())
     result = invoke("check", place.file)

@@ -1,11 +1,11 @@
-"""Braces in a command: refused where some jobs would not have the name, told of where a name was nearly hit."""
+"""Braces in a command: what replaces them, and which are refused because no job, or not every job, could fill them."""
 
 from __future__ import annotations
 
 import pytest
 
-from eventhpo.core.placeholders import mistakes, near_misses
-from eventhpo.core.spec import ParameterChoice, ParameterSet, UniformParameterRange
+from eventhpo.core.placeholders import mistakes, words
+from eventhpo.core.spec import DiscreteParameterRange, ParameterChoice, ParameterSet, UniformParameterRange
 
 LR = UniformParameterRange(name="General/lr", min_value=0.0, max_value=1.0)
 MOMENTUM = UniformParameterRange(name="Args/momentum", min_value=0.0, max_value=1.0)
@@ -36,15 +36,36 @@ NEARLY = {
 
 
 @pytest.mark.parametrize("case", NEARLY)
-def test_a_brace_that_nearly_names_a_parameter_is_told_with_the_name(case: str) -> None:
+def test_a_brace_that_nearly_names_a_parameter_is_refused_with_the_name(case: str) -> None:
     word, meant = NEARLY[case]
-    (text,) = near_misses(["python", word], SPACE)
-    assert text.startswith("command[1]: {")
-    assert text.endswith(f"did you mean {meant}?")
+    (found,) = mistakes(["python", word], SPACE)
+    assert found.place == "[1]"
+    assert found.nearest == meant
 
 
 @pytest.mark.parametrize(
-    "word", ["{General/lr}", "{slot}", '{"lr": 1}', "{}", "{print $1}", "${HOME}", "{:.3f}", "{{x}}"]
+    "word",
+    ["{General/lr}", "{slot}", '{"lr": 1}', "{}", "{print $1}", "${HOME}", "{:.3f}", "{{x}}", "{x}", "{m}", "{a?b}"],
 )
 def test_braces_that_name_something_or_mean_something_else_are_left_alone(word: str) -> None:
-    assert list(near_misses([word], SPACE)) == []
+    assert list(mistakes([word], SPACE)) == []
+
+
+def test_a_parameter_that_is_reported_elsewhere_is_no_mistake_here() -> None:
+    assert list(mistakes(["{General/lrs}"], SPACE, {"General/lrs"})) == []
+
+
+def test_a_bare_flag_is_there_or_not_and_only_as_a_word_of_its_own() -> None:
+    command = ["train", "{General/amp?--amp}", "--x={General/amp?--amp}", "{General/no?--no}"]
+    assert words(command, {"General/amp": True}, 0) == ("train", "--amp", *command[2:])
+    for value in (False, None):
+        assert words(command, {"General/amp": value}, 0) == ("train", *command[2:])
+
+
+def test_a_bare_flag_needs_a_parameter_that_is_true_or_false() -> None:
+    for values in ((True, False), (True, None)):
+        assert list(mistakes(["{General/k?--k}"], (DiscreteParameterRange(name="General/k", values=values),))) == []
+    for space in ((DiscreteParameterRange(name="General/k", values=(True, "no")),), SPACE):
+        name = "General/k" if space is not SPACE else "General/lr"
+        (found,) = mistakes([f"{{{name}?--k}}"], space)
+        assert found.expected.startswith("a parameter whose values are true and false")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -23,6 +24,9 @@ from eventhpo.core.spec import (
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
+from eventhpo.testing.searches import search
+from eventhpo.testing.simulated import Script
+from tests.core.rules import run
 
 NAME = "General/x"
 
@@ -254,3 +258,31 @@ def test_the_number_of_points_is_the_number_of_different_points(p: Parameter) ->
     assert all(a != b or type(a) is not type(b) for a, b in itertools.pairwise(found))
     for value in found:
         assert_in_range(p, value)
+
+
+# ---------------------------------------------------------------- a step that does not divide the range
+
+RAGGED = uniform(0.022943223880069138, 0.4588644776013828, 0.001)
+
+
+def test_bounds_that_a_step_does_not_divide_end_where_optuna_ends_them() -> None:
+    assert spaces.mistakes(RAGGED) == []
+    with pytest.warns(UserWarning, match="not divisible"):
+        stock = optuna.distributions.FloatDistribution(RAGGED.min_value, RAGGED.max_value, step=0.001)
+    assert spaces.distribution(RAGGED) == stock
+    assert jobs_get(RAGGED)[-1] == stock.high
+    assert len(jobs_get(RAGGED)) == 436
+
+
+@pytest.mark.parametrize("sampler", ["TPESampler", "RandomSampler", "QMCSampler", "CmaEsSampler", "BruteForceSampler"])
+def test_every_sampler_keeps_to_such_a_grid_and_may_take_its_last_value(tmp_path: Path, sampler: str) -> None:
+    ragged = uniform(0.022943223880069138, 0.0258, 0.001)
+    log = run(tmp_path / "s.db", search(space=(ragged,), sampler=Named(sampler), total_max_jobs=9), lines)
+    found = [trial.params[NAME] for trial in log.state.trials]
+    assert sorted(found) == jobs_get(ragged)  # three values, then the space is used up
+    assert log.state.finished is not None
+    assert log.state.finished.reason == "space"
+
+
+def lines(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+    return Script(points=((1, float(trial)),))

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from eventhpo.cli import values
 from eventhpo.core import spec
 from eventhpo.load import differences, load
 
@@ -241,3 +242,44 @@ def test_parameters_in_another_order_are_another_search(tmp_path: Path) -> None:
     recorded = load(write(tmp_path, WHOLE)).search
     swapped = msgspec.structs.replace(recorded, space=recorded.space[::-1])
     assert differences(recorded, swapped) == ["space (the order of its parameters)"]
+
+
+def test_none_is_a_value_wherever_values_of_parameters_stand(tmp_path: Path) -> None:
+    path = tmp_path / "search.toml"
+    path.write_text(
+        """
+command = ["train", "{General/amp?--amp}"]
+[objective]
+title = "a"
+series = "b"
+sign = "min"
+[space.drop]
+type = "DiscreteParameterRange"
+values = [0.1, { none = true }]
+[space.amp]
+type = "DiscreteParameterRange"
+values = [true, false]
+[space.how]
+type = "ParameterSet"
+[[space.how.sets]]
+kind = { none = true }
+[[space.how.sets]]
+kind = "b"
+[[trial]]
+drop = { none = true }
+kind = { none = true }
+[sampler]
+name = "PartialFixedSampler"
+fixed_params = { drop = { none = true } }
+base_sampler = { name = "RandomSampler" }
+"""
+    )
+    loaded = load(path)
+    drop, _, how = loaded.search.space
+    assert isinstance(drop, spec.DiscreteParameterRange)
+    assert drop.values == (0.1, None)
+    assert isinstance(how, spec.ParameterSet)
+    assert how.sets[0].values == {"General/kind": None}
+    assert loaded.trials == ({"General/drop": None, "General/kind": None},)
+    assert loaded.search.sampler.args["fixed_params"] == {"General/drop": None}
+    assert values.point(loaded.search, ["drop=none"]) == {"General/drop": None}

@@ -94,7 +94,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "a set in a set": ("#sgd", 'more = {type = "ParameterSet", sets = []}', "space.optimizer.sets[0].more.type", "a set holds no other sets"),
     "a table without a type": ("#sgd", "more = {min_value = 3}", "space.optimizer.sets[0].more.type", "missing, expected one of UniformParameterRange"),
     "an unknown type": ("#sgd", 'more = {type = "Discrete"}', "space.optimizer.sets[0].more.type", 'did you mean "DiscreteParameterRange"?'),
-    "a list in place of a range": ("#sgd", "more = [1, 2]", "space.optimizer.sets[0].more", "expected a string, a number, true or false, or a table with a type and a range"),
+    "a list in place of a range": ("#sgd", "more = [1, 2]", "space.optimizer.sets[0].more", "expected a string, a number, true, false or { none = true }, or a table with a type and a range"),
     "a value that is no number": ("#sgd", "more = nan", 'space.optimizer.sets[0]."General/more"', "found NaN, expected a finite number"),
     "a value of 64 bits": ("#sgd", "more = 9223372036854775808", "space.optimizer.sets[0].more", "at most 63 bits"),
     "a range that is none": ("max_value = 0.9", "max_value = -0.9", 'space.optimizer.sets[0]."Args/momentum".min_value', "found 0.0, expected at most max_value"),

@@ -1,0 +1,44 @@
+"""What is told of a search before it begins: bounds of a logarithmic range, points that there is no room for."""
+
+from __future__ import annotations
+
+import pytest
+
+from eventhpo.core.advice import advice
+from eventhpo.core.spec import LogUniformParameterRange
+from eventhpo.testing.searches import search
+
+
+def told(points: int = 0, low: float = -5.0, high: float = 0.0, **more: object) -> list[str]:
+    space = (LogUniformParameterRange(name="General/lr", min_value=low, max_value=high),)
+    return list(advice(search(space=space, **more), points))  # type: ignore[arg-type]
+
+
+def test_bounds_of_a_logarithmic_range_that_look_like_values_are_told() -> None:
+    (text,) = told(low=0.0001, high=0.1)
+    assert text.startswith('space."General/lr": the bounds of a LogUniformParameterRange are exponents: 0.0001 to 0.1')
+    assert "gives values from 1.00023 to 1.25893" in text
+
+
+@pytest.mark.parametrize(("low", "high"), [(-5.0, 0.0), (-1.0, 1.0), (0.0, 1.0), (0.5, 2.0), (1.0, 3.0)])
+def test_bounds_that_are_likely_exponents_are_not(low: float, high: float) -> None:
+    assert told(low=low, high=high) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "end"),
+    [
+        ({"total_max_jobs": 3}, "a budget for 3: the last 2 are never tried"),
+        ({"total_max_jobs": 9, "max_trials": 4}, "a budget for 4: the last is never tried"),
+        ({"total_max_jobs": 3, "max_iteration_per_job": 2}, "the last 2 are only tried if other jobs end early"),
+        ({"total_max_jobs": 3, "max_iteration_per_job": 2, "max_trials": 3}, "the last 2 are never tried"),
+    ],
+)
+def test_points_that_the_budget_has_no_room_for_are_told(limits: dict[str, object], end: str) -> None:
+    (text,) = told(5, **limits)
+    assert text.startswith("[[trial]] is there 5 times")
+    assert text.endswith(end)
+
+
+def test_points_that_fit_are_not() -> None:
+    assert told(5, total_max_jobs=5) == told(5, total_max_jobs=None) == []
