@@ -459,7 +459,8 @@ def test_a_copy_that_somebody_made_and_ran_is_not_taken_for_the_job(server: Clea
 
 
 def test_parameters_are_taken_up_in_the_types_of_the_space(server: ClearmlServer, tmp_path: Path) -> None:
-    base = server.make_task("base", hyperparams={"General": dict.fromkeys(("x", "n", "flag", "kind", "a", "b"), 0)})
+    defaults = {"x": 0.0, "n": 0, "flag": "text", "kind": "one", "a": 0, "b": 0}
+    base = server.make_task("base", hyperparams={"General": defaults})
     sets = (
         ParameterChoice(values={"General/kind": "one", "General/a": None}),
         ParameterChoice(

@@ -485,9 +485,8 @@ def test_a_retry_says_where_it_goes_on(server: ClearmlServer, path: Path) -> Non
     """As a point under our title; behind it its curve goes on, and costs only what is new."""
     first = Script.curve(*NAME, [1.0, 0.5], end="failed")
     points = [(2, "eventhpo", "resume_from", 2.0), (3, *NAME, 0.25), (4, *NAME, 0.125)]
-    server.script(lambda task: first if task["parent"] == base else Script(points=points))
-    base = base_task(server)
-    begin(path, unhurried(base, total_max_jobs=2, max_iteration_per_job=4, target_value=0.125))
+    server.script(lambda task: Script(points=points) if any("retry of" in tag for tag in task["tags"]) else first)
+    begin(path, unhurried(base_task(server), total_max_jobs=2, max_iteration_per_job=4, target_value=0.125))
     state = run(path, clock=Hours(server))
     assert [(e.trial, e.attempt, e.iteration) for e in of(path, InheritanceClaimed)] == [(0, 1, 2)]
     attempts = state.trials[0].attempts
