@@ -32,6 +32,7 @@ from unittest import mock
 
 import msgspec
 
+from eventhpo.clearml import watch
 from eventhpo.clearml.door import ClearmlJobs
 from eventhpo.clearml.place import OnClearml
 from eventhpo.clearml.session import MARK, Answer, Server, Silent
@@ -385,6 +386,7 @@ def world(scenario: Scenario, **changes: Any) -> Iterator[World]:
         tempfile.TemporaryDirectory(dir=MEMORY) as name,
         ClearmlServer() as server,
         mock.patch.dict(os.environ, server.environment()),
+        mock.patch.object(watch, "HANDED_OVER", -2 * watch.SECOND),  # the server's clock stands still, and has no parts
     ):
         yield World(server, Path(name), scenario, **changes)
 

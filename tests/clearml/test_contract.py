@@ -41,7 +41,8 @@ class Tasks(contract.Place):
         self._began: Counter[str] = Counter()
         base = server.make_task("base", hyperparams={"General": {"points": 1, "then": "exit 0"}})
         asked = ClearmlTasks(base_task_id=base, execution_queue="default")
-        self._asked = described(Server("contract"), asked, ("General/points", "General/then"), [self.objective]).tasks
+        names = ("General/points", "General/then")
+        self._asked = described(Server("contract"), asked, names, [self.objective], values={}).tasks
         server.script(self._play)
 
     def door(self) -> ClearmlJobs:

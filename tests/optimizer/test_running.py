@@ -322,6 +322,7 @@ def test_what_the_stop_aborted_is_no_failure_and_the_next_start_carries_on(place
     reported(optimizer, 2)
     optimizer.stop()
     running.ended()
+    eventually(lambda: not processes_in(place.folder), "the end of the jobs")  # one that ends first keeps its end
     place.hold.unlink()
     optimizer.start()
     state = place.state()
