@@ -386,7 +386,7 @@ def test_a_job_that_runs_says_so_and_can_be_waited_for(place):
     running.ended()
 
 
-def test_a_job_that_ended_well_behind_its_abort_was_aborted_and_shows_it(place):
+def test_a_job_that_had_ended_well_before_its_abort_keeps_its_end_and_shows_it(place):
     place.hold.touch()
     optimizer = place.optimizer(total_max_jobs=1)
     job = optimizer.create_job()
@@ -397,8 +397,9 @@ def test_a_job_that_ended_well_behind_its_abort_was_aborted_and_shows_it(place):
     job.abort(why="too slow")
     eventually(lambda: optimizer.monitor_job(job) or job.is_stopped())
     assert place.state().attempt(0, 0).ended.how == "completed"
-    assert (job.status(), job.is_completed(), job.is_aborted()) == ("stopped", False, True)
-    assert repr(job) == f"<job {job.task_id()}: stopped>"
+    assert (job.status(), job.is_completed(), job.is_aborted()) == ("completed", True, False)
+    assert repr(job) == f"<job {job.task_id()}: completed>"
+    assert place.state().attempt(0, 0).curves[0].in_time == 4
 
 
 def test_two_handles_of_one_job_are_equal(ended):

@@ -364,6 +364,7 @@ def test_a_stop_between_two_steps_ends_the_run_and_its_jobs(place):
     assert not optimizer.process_step()
     assert [e.scope for e in place.of(StopAsked)] == ["run"]
     assert lease.holder(place.log) is None
+    eventually(lambda: not processes_in(place.folder), "the end of the job")  # one that ends first keeps its end
     place.hold.unlink()
     optimizer.start()
     assert [t.finished.state for t in place.state().trials] == ["aborted"] + ["completed"] * 3
