@@ -120,7 +120,7 @@ def test_before_an_abort_it_is_looked_whether_the_job_is_over(
     assert how != "stopped" or end.ended.why == "aborted by somebody (its own)"
 
 
-def test_a_stop_that_is_asked_again_behind_a_lost_answer_is_ours(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+def test_a_stop_that_is_asked_again_after_a_lost_answer_is_ours(server: ClearmlServer, jobs: ClearmlJobs) -> None:
     """The job did not end by itself: the first request had stopped it."""
     task = started(server, jobs)
     server.fail("tasks.stopped", "reset", effect="after")
@@ -280,7 +280,7 @@ def slow_agent(server: ClearmlServer) -> None:
     server.script(play, slow=True, slots=1)
 
 
-def test_a_job_that_starts_behind_its_stop_is_stopped_by_the_next_controller(server: ClearmlServer, path: Path) -> None:
+def test_a_job_that_starts_after_its_stop_is_stopped_by_the_next_controller(server: ClearmlServer, path: Path) -> None:
     """It held the only slot for ever: its stop counted, although it had not taken effect."""
     slow_agent(server)
     begin(path, unhurried(base_task(server), 1, total_max_jobs=2, max_iteration_per_job=3))
@@ -298,7 +298,7 @@ def test_a_job_that_starts_behind_its_stop_is_stopped_by_the_next_controller(ser
 
 
 def test_a_job_that_will_not_stop_is_told_seldom(server: ClearmlServer, path: Path) -> None:
-    """An agent starts it again behind every stop: at most once in five minutes, and for as long as it takes."""
+    """An agent starts it again after every stop: at most once in five minutes, and for as long as it takes."""
     server.script(falling(server, 4, end=None))
     begin(path, unhurried(base_task(server), 1, total_max_jobs=1, max_iteration_per_job=2))
 

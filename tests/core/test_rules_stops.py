@@ -89,7 +89,7 @@ def test_an_attempt_that_is_back_and_goes_on_is_told_again() -> None:
     hand.log()
 
 
-def test_a_stop_is_repeated_behind_a_back_off_that_grows() -> None:
+def test_a_stop_is_repeated_after_a_back_off_that_grows() -> None:
     """A second for the first, then twice as long each time, up to five minutes; and when our clock was set back."""
     hand = one()
     assert said(hand, 1000) == []  # it was not told to stop
