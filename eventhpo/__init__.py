@@ -2,12 +2,12 @@
 
 TYPE_CHECKING = False  # typing's own costs a training script, which imports eventhpo.job, an import
 if TYPE_CHECKING:
-    from eventhpo.optimizer.doors import LocalJobs
+    from eventhpo.optimizer.jobs_argument import LocalJobs
     from eventhpo.optimizer.optimizer import OptimizerOptuna
 
 __all__ = ["LocalJobs", "OptimizerOptuna"]
 
-_HOMES = {"LocalJobs": "eventhpo.optimizer.doors", "OptimizerOptuna": "eventhpo.optimizer.optimizer"}
+_HOMES = {"LocalJobs": "eventhpo.optimizer.jobs_argument", "OptimizerOptuna": "eventhpo.optimizer.optimizer"}
 
 
 def __dir__() -> list[str]:

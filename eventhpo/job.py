@@ -69,14 +69,14 @@ def _is_task() -> bool:
 
     if not ("clearml" in sys.modules or os.environ.get("CLEARML_TASK_ID") or os.environ.get("TRAINS_TASK_ID")):
         return False
-    from eventhpo.clearml.reporting import is_task  # noqa: PLC0415
+    from eventhpo.jobs.clearml.reporting import is_task  # noqa: PLC0415
 
     return is_task()
 
 
 def _number(name: str) -> int:
     if name != "slot" and _is_task():
-        from eventhpo.clearml.reporting import names  # noqa: PLC0415
+        from eventhpo.jobs.clearml.reporting import names  # noqa: PLC0415
 
         return names()[name == "attempt"]
     return int(os.environ.get(_NUMBERS[name], "0"))
@@ -93,7 +93,7 @@ def connect(params: dict[str, Any], name: str = "General") -> dict[str, Any]:
         ValueError: a value that the default's type can't hold.
     """
     if _is_task():
-        from eventhpo.clearml import reporting  # noqa: PLC0415
+        from eventhpo.jobs.clearml import reporting  # noqa: PLC0415
 
         reporting.declare(params, name)
         _fill(params, name, reporting.texts())
@@ -114,7 +114,7 @@ def report_scalar(title: str, series: str, value: SupportsFloat, iteration: Supp
     names, at, number = (_name(title, "title"), _name(series, "series")), _iteration(iteration), float(value)
     _said["report"] = True
     if _is_task():
-        from eventhpo.clearml.reporting import report  # noqa: PLC0415
+        from eventhpo.jobs.clearml.reporting import report  # noqa: PLC0415
 
         report(*names, number, at)
     else:
@@ -137,7 +137,7 @@ def resume_from(iteration: SupportsIndex) -> None:
         raise RuntimeError("resume_from() was called before; an attempt goes on from one place")
     _said["resume"] = True
     if _is_task():
-        from eventhpo.clearml import reporting  # noqa: PLC0415
+        from eventhpo.jobs.clearml import reporting  # noqa: PLC0415
 
         if reporting.names()[1]:
             reporting.resume_from(claim)
@@ -268,7 +268,7 @@ def _descriptor(path: str) -> int:
 
 def _predecessor() -> str | None:
     if _is_task():
-        from eventhpo.clearml.reporting import predecessor  # noqa: PLC0415
+        from eventhpo.jobs.clearml.reporting import predecessor  # noqa: PLC0415
 
         return predecessor()
     return os.environ.get("EVENTHPO_PREDECESSOR")

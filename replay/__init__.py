@@ -13,22 +13,22 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from replay.divergence import Diverged, Divergence
+    from replay.decide.divergence import Diverged, Divergence
+    from replay.decide.redecide import Report, redecide, redecide_many
     from replay.explain import explain
     from replay.rebuild import rebuild
-    from replay.redecide import Report, redecide, redecide_many
     from replay.whatif import whatif
 
 PROJECT = "eventhpo"  # whose package this is: PyPI has another one that is called replay
 
 _EXPORTS = {
-    "Diverged": "replay.divergence",
-    "Divergence": "replay.divergence",
-    "Report": "replay.redecide",
+    "Diverged": "replay.decide.divergence",
+    "Divergence": "replay.decide.divergence",
+    "Report": "replay.decide.redecide",
     "explain": "replay.explain",
     "rebuild": "replay.rebuild",
-    "redecide": "replay.redecide",
-    "redecide_many": "replay.redecide",
+    "redecide": "replay.decide.redecide",
+    "redecide_many": "replay.decide.redecide",
     "whatif": "replay.whatif",
 }
 

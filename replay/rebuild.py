@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from datetime import datetime
 
-from eventhpo.core.evolve import fold
-from eventhpo.core.state import State
-from replay.proven import whole
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.state import State
+from replay.verified_rows import whole
 
 
 def rebuild(path: str | os.PathLike[str], at: int | str | datetime | None = None) -> State:

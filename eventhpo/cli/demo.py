@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from eventhpo.cli import output
-from eventhpo.core.state import State
+from eventhpo.core.fold.state import State
 from eventhpo.errors import StorageFailed, Usage
 
 _FILES = ("search.toml", "train.py")
@@ -33,15 +33,15 @@ def demo(ctx: click.Context, folder: Path, quiet: bool) -> None:
     """
     if importlib.util.find_spec("sklearn") is None:
         raise Usage("the demo trains with scikit-learn, which is not installed: pip install 'eventhpo[demo]'")
-    from eventhpo.cli import drive  # noqa: PLC0415
-    from eventhpo.load import load  # noqa: PLC0415
+    from eventhpo.cli import run_search  # noqa: PLC0415
+    from eventhpo.search_file import load  # noqa: PLC0415
 
     log = folder / "search.db"
     _copy_into(folder, log)
     loaded = load(folder / "search.toml")
-    drive.require_place(log)
-    outcome = drive.drive(log, drive.begin(loaded, log), quiet=quiet)
-    code = drive.conclude(log, outcome)
+    run_search.require_place(log)
+    outcome = run_search.drive(log, run_search.begin(loaded, log), quiet=quiet)
+    code = run_search.conclude(log, outcome)
     if outcome.signal is None:
         output.data(summary(log, outcome.state))
     ctx.exit(code)
@@ -63,12 +63,12 @@ def _copy_into(folder: Path, log: Path) -> None:
 
 def summary(log: Path, state: State) -> Iterator[str]:
     """Yield what the demo ends with: the top five, what the budget went to, three commands to try."""
-    from eventhpo.views import spent, top  # noqa: PLC0415
+    from eventhpo.views import budget_use, top  # noqa: PLC0415
 
     yield ""
     yield from top.table(state, top.rows(state, 5))
     yield ""
-    yield from spent.text(spent.spent(state))
+    yield from budget_use.text(budget_use.spent(state))
     yield ""
     yield "to try on it:"
     yield f"  {output.command('top', log, '-k', '3', '--json')}"

@@ -8,8 +8,8 @@ import click
 
 from eventhpo.cli import output
 from eventhpo.cli.running import FILE
-from eventhpo.core.events import Head
-from eventhpo.log import beside
+from eventhpo.core.fold.events import Head
+from eventhpo.log import paths
 
 
 @click.command()
@@ -58,10 +58,10 @@ def salvage(log: Path, target: Path) -> None:
     saved = copy(log, target)
     output.data([f"{target} holds {log} up to {_text(saved.head)}"])
     output.note(f"what follows is lost: {saved.why}" if saved.why else "the log is whole: nothing was lost")
-    if saved.why and beside.jobs(log).is_dir():
+    if saved.why and paths.jobs(log).is_dir():
         output.note(
-            f"its jobs are not copied; to go on with {target}, rename {beside.jobs(log).name} to "
-            f"{beside.jobs(target).name} and call: {output.command('resume', target, '--adopt')}"
+            f"its jobs are not copied; to go on with {target}, rename {paths.jobs(log).name} to "
+            f"{paths.jobs(target).name} and call: {output.command('resume', target, '--adopt')}"
         )
 
 

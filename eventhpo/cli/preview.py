@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 import msgspec
 
-from eventhpo.asking.asker import Asker
-from eventhpo.asking.fingerprint import fingerprint
-from eventhpo.core import budget
-from eventhpo.core.actions import Suggest
-from eventhpo.core.events import Event, PointEnqueued, Recorded, SearchCreated
-from eventhpo.core.evolve import begin, evolve
-from eventhpo.core.space import described, described_sets, size
-from eventhpo.core.spec import POLICY, ClearmlTasks, Limits, LocalCommand, Parameter, ParameterSet, Scalar
-from eventhpo.core.state import State
-from eventhpo.load import Loaded
-from eventhpo.views import words
+from eventhpo.core.fold import budget
+from eventhpo.core.fold.events import Event, PointEnqueued, Recorded, SearchCreated
+from eventhpo.core.fold.evolve import begin, evolve
+from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler.actions import Suggest
+from eventhpo.core.search.space import described, described_sets, size
+from eventhpo.core.search.spec import POLICY, ClearmlTasks, Limits, LocalCommand, Parameter, ParameterSet, Scalar
+from eventhpo.optuna_adapter.adapter import Asker
+from eventhpo.optuna_adapter.fingerprint import fingerprint
+from eventhpo.search_file import Loaded
+from eventhpo.views import formatting
 
 SUGGESTIONS = 5
 
@@ -53,7 +53,7 @@ def preview(loaded: Loaded) -> Preview:
         command=local.command,
         folder=local.folder,
         clearml=search.jobs if isinstance(search.jobs, ClearmlTasks) else None,
-        objectives=[f"{words.metric(o)} ({o.sign})" for o in search.objectives],
+        objectives=[f"{formatting.metric(o)} ({o.sign})" for o in search.objectives],
         space={name: text for p in search.space for name, text in _in_words(p)},
         points=size(search.space),
         sampler=search.sampler.name,
@@ -111,7 +111,7 @@ def text(loaded: Loaded, found: Preview) -> Iterator[str]:
         if value is not None:
             yield f"limit       {name} = {value:g}"
     for number, params in enumerate(found.suggestions):
-        yield f"suggestion  trial {number}: {words.params(params)}"
+        yield f"suggestion  trial {number}: {formatting.params(params)}"
 
 
 def _where(found: Preview) -> Iterator[str]:

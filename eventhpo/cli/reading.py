@@ -10,18 +10,18 @@ from pathlib import Path
 import click
 import msgspec
 
-from eventhpo.cli import following, output, values
-from eventhpo.core.codec import TYPES
-from eventhpo.core.events import Recorded
-from eventhpo.core.evolve import fold
-from eventhpo.core.mistakes import nearest
-from eventhpo.core.spec import LocalCommand
-from eventhpo.core.state import State
+from eventhpo.cli import arguments, follow_log, output
+from eventhpo.core.fold.codec import TYPES
+from eventhpo.core.fold.events import Recorded
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.state import State
+from eventhpo.core.search.spec import LocalCommand
+from eventhpo.core.validation.mistakes import nearest
 from eventhpo.errors import DamagedLog, Failed, StorageFailed
-from eventhpo.log import bare, beside, lease, reader
+from eventhpo.jobs.command_folder import output_of
+from eventhpo.log import lease, missing_wal, paths, reader
 from eventhpo.log.reader import Snapshot
-from eventhpo.moved import output_of
-from eventhpo.views import as_of, lines
+from eventhpo.views import as_of, event_lines
 from eventhpo.views import status as view
 from eventhpo.views import top as ranking
 from eventhpo.views.status import Holder
@@ -86,7 +86,7 @@ def _holder(log: Path) -> Holder | None:
     try:
         found = lease.holder(log)
     except OSError as error:
-        raise StorageFailed(f"{beside.lock(log)} cannot be looked at: {error.strerror}") from error
+        raise StorageFailed(f"{paths.lock(log)} cannot be looked at: {error.strerror}") from error
     return None if found is None else Holder(found.host, found.pid, found.epoch)
 
 
@@ -97,19 +97,19 @@ def _notes(log: Path, state: State, snapshot: Snapshot, *, held: bool) -> list[s
         notes.append(snapshot.contradiction)
     if snapshot.outside.head is None:
         notes.append(f"{snapshot.outside.why}: whether the log lost its tail cannot be told")
-    if not held and beside.wal(log).exists():
-        notes.append(f"the log is not at rest as one file: copy {beside.wal(log).name} with it")
+    if not held and paths.wal(log).exists():
+        notes.append(f"the log is not at rest as one file: copy {paths.wal(log).name} with it")
     return notes + missing(log, state)
 
 
 def missing(log: Path, state: State) -> list[str]:
     """Return what should lie beside the log and does not."""
     notes = []
-    if state.epoch and not beside.lock(log).exists():
-        notes.append(f"there is no lock file {beside.lock(log).name}: whether a controller runs cannot be told")
+    if state.epoch and not paths.lock(log).exists():
+        notes.append(f"there is no lock file {paths.lock(log).name}: whether a controller runs cannot be told")
     local = isinstance(state.search.jobs, LocalCommand)
-    if local and any(t.attempts for t in state.trials) and not beside.jobs(log).is_dir():
-        notes.append(f"there is no job folder {beside.jobs(log).name}: outputs and checkpoints are gone")
+    if local and any(t.attempts for t in state.trials) and not paths.jobs(log).is_dir():
+        notes.append(f"there is no job folder {paths.jobs(log).name}: outputs and checkpoints are gone")
     return notes
 
 
@@ -123,7 +123,7 @@ def _require_whole(log: Path, snapshot: Snapshot) -> None:
     if snapshot.contradiction is not None:
         raise DamagedLog(f"{log}: {snapshot.contradiction}; what was printed is what is left of it")
     if snapshot.unproven is not None:
-        raise Failed(f"{snapshot.unproven}; {bare.way_on(log)}")
+        raise Failed(f"{snapshot.unproven}; {missing_wal.way_on(log)}")
 
 
 @click.command()
@@ -212,16 +212,16 @@ def events(
     """
     if follow and at is not None:
         raise click.UsageError("--follow shows what comes, --at what was: only one of them")
-    shown = lines.as_json if as_json else lines.as_text
-    for snapshot in following.follow(log, after) if follow else [_behind(log, after, at)]:
+    shown = event_lines.as_json if as_json else event_lines.as_text
+    for snapshot in follow_log.follow(log, after) if follow else [_behind(log, after, at)]:
         rows = (row for row in snapshot.rows if not types or type(row.event).__name__ in types)
-        output.data(shown(row) for row in rows if trial is None or lines.concerns(row.event, trial))
+        output.data(shown(row) for row in rows if trial is None or event_lines.concerns(row.event, trial))
         _require_whole(log, snapshot)
 
 
 def _behind(log: Path, after: int, at: int | datetime | None) -> Snapshot:
     if at is None:
-        return following.behind(log, after)
+        return follow_log.behind(log, after)
     snapshot = reader.read(log)  # from the beginning: a time may lie before *after*
     rows = [row for row in up_to(snapshot.rows, at) if row.seq > after]
     return msgspec.structs.replace(snapshot, rows=rows)
@@ -243,7 +243,7 @@ def verify(ctx: click.Context, log: Path, expect: str | None, decide: bool, as_j
     """
     from eventhpo.cli import verifying  # noqa: PLC0415  the other commands do without
 
-    found = verifying.verified(log, None if expect is None else values.head(expect), decide=decide)
+    found = verifying.verified(log, None if expect is None else arguments.head(expect), decide=decide)
     for note in found.notes:
         output.note(f"note: {note}")
     with contextlib.suppress(BrokenPipeError):  # the verdict is the exit code too

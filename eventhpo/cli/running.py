@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 import click
 import msgspec
 
-from eventhpo.cli import output, values
+from eventhpo.cli import arguments, output
+from eventhpo.controller.recorded_state import state_of
 from eventhpo.core.advice import advice
-from eventhpo.core.events import PointEnqueued, SearchReopened
-from eventhpo.core.spec import LimitChanges, Limits, LocalCommand, option
-from eventhpo.core.state import State
+from eventhpo.core.fold.events import PointEnqueued, SearchReopened
+from eventhpo.core.fold.state import State
+from eventhpo.core.search.spec import LimitChanges, Limits, LocalCommand, option
 from eventhpo.errors import Usage
 from eventhpo.log import lease
-from eventhpo.recorded import state_of
-from eventhpo.views import words
+from eventhpo.views import formatting
 
 if TYPE_CHECKING:
-    from eventhpo.controller import Controller
-    from eventhpo.load import Loaded
+    from eventhpo.controller.controller import Controller
+    from eventhpo.search_file import Loaded
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,8 +70,8 @@ def check(search_file: Path, as_json: bool) -> None:
     file. A file without a seed gets another one in each run, and other suggestions.
     """
     from eventhpo.cli import preview  # noqa: PLC0415
-    from eventhpo.load import load  # noqa: PLC0415
-    from eventhpo.place import place_of  # noqa: PLC0415
+    from eventhpo.jobs.backend_choice import place_of  # noqa: PLC0415
+    from eventhpo.search_file import load  # noqa: PLC0415
 
     loaded = load(search_file)
     _tell_advice(loaded)
@@ -94,16 +94,16 @@ def run(ctx: click.Context, search_file: Path, log: Path, quiet: bool) -> None:
     Ctrl-C ends the controller and leaves its jobs; `eventhpo resume` carries on,
     `eventhpo stop` ends the search.
     """
-    from eventhpo.cli import drive  # noqa: PLC0415
-    from eventhpo.load import load  # noqa: PLC0415
+    from eventhpo.cli import run_search  # noqa: PLC0415
+    from eventhpo.search_file import load  # noqa: PLC0415
 
     loaded = load(search_file)
-    drive.require_place(log)
+    run_search.require_place(log)
     _tell_advice(loaded)
-    search = drive.begin(loaded, log)
+    search = run_search.begin(loaded, log)
     if loaded.search.limits.endless:
         output.note("this search has no limit: it runs until it is stopped")
-    ctx.exit(drive.conclude(log, drive.drive(log, search, quiet=quiet)))
+    ctx.exit(run_search.conclude(log, run_search.drive(log, search, quiet=quiet)))
 
 
 def _tell_advice(loaded: Loaded) -> None:
@@ -148,7 +148,7 @@ def resume(
     search goes on with them; where a controller is at work, it is told of them. A
     finished search without new limits is left as it is.
     """
-    changes = values.limits(limits)
+    changes = arguments.limits(limits)
     state = state_of(log)
     _tell_of_a_changed_file(log, state, folder)
     if (
@@ -167,7 +167,7 @@ def resume(
 
 def _over(log: Path, state: State, changes: LimitChanges) -> int:
     """Say that the search is over; return the exit code of its end."""
-    from eventhpo.cli import drive  # noqa: PLC0415
+    from eventhpo.cli import run_search  # noqa: PLC0415
 
     if state.finished is not None and state.finished.state == "stopped":
         way_on = f"the search is stopped; to go on: {output.command('resume', log, '--reopen')}"
@@ -175,18 +175,18 @@ def _over(log: Path, state: State, changes: LimitChanges) -> int:
             raise Usage(f"{way_on}, with the new limits beside it")
         output.note(way_on)
     else:
-        drive.say_way_on(log, state)
-    return drive.conclude_search(log, state)
+        run_search.say_way_on(log, state)
+    return run_search.conclude_search(log, state)
 
 
 def _tell_the_controller(log: Path, changes: LimitChanges) -> None:
-    from eventhpo.ask import ask  # noqa: PLC0415
-    from eventhpo.requests import LimitsRequest  # noqa: PLC0415
+    from eventhpo.controller.requests import LimitsRequest  # noqa: PLC0415
+    from eventhpo.controller.send_request import ask  # noqa: PLC0415
 
     row = ask(log, LimitsRequest(changes=changes))
     who = lease.holder(log)
     goes_on = f"{who} goes on with them" if who is not None else f"go on with {output.command('resume', log)}"
-    output.data([f"new limits: {words.params(changes.given())} (event {row.seq}); {goes_on}"])
+    output.data([f"new limits: {formatting.params(changes.given())} (event {row.seq}); {goes_on}"])
 
 
 class _Hold(TypedDict):
@@ -198,9 +198,9 @@ class _Hold(TypedDict):
 
 
 def _carry_on(log: Path, state: State, changes: LimitChanges, held: _Hold, *, reopen: bool, quiet: bool) -> int:
-    from eventhpo.asking.own import require_buildable  # noqa: PLC0415
-    from eventhpo.cli import drive  # noqa: PLC0415
-    from eventhpo.requests import LimitsRequest, accepted  # noqa: PLC0415
+    from eventhpo.cli import run_search  # noqa: PLC0415
+    from eventhpo.controller.requests import LimitsRequest, accepted  # noqa: PLC0415
+    from eventhpo.optuna_adapter.user_classes import require_buildable  # noqa: PLC0415
 
     def first(controller: Controller) -> None:
         if reopen and (controller.state.ending is not None or controller.state.stop_asked is not None):
@@ -212,19 +212,19 @@ def _carry_on(log: Path, state: State, changes: LimitChanges, held: _Hold, *, re
             output.note("the search was asked to stop, and is stopped now; --reopen lets it go on")
 
     if reopen and state.search.needs_script:
-        drive.reopen(log, state, first, take_over=held["take_over"])
+        run_search.reopen(log, state, first, take_over=held["take_over"])
         output.note("it is open again; to go on, run the script that made the search")
         return 0
     require_buildable(state.search)
     if changes.given() and not reopen:
         accepted(state, LimitsRequest(changes=changes), None)  # what cannot be leaves no trace
-    outcome = drive.drive(log, state.search, recorded=state, quiet=quiet, first=first, **held)
-    return drive.conclude(log, outcome)
+    outcome = run_search.drive(log, state.search, recorded=state, quiet=quiet, first=first, **held)
+    return run_search.conclude(log, outcome)
 
 
 def _tell_of_a_changed_file(log: Path, state: State, folder: Path | None) -> None:
-    from eventhpo.cli.compare import changed_keys  # noqa: PLC0415
-    from eventhpo.moved import today  # noqa: PLC0415
+    from eventhpo.cli.changed_search_file import changed_keys  # noqa: PLC0415
+    from eventhpo.jobs.command_folder import today  # noqa: PLC0415
 
     search, jobs = state.search, state.search.jobs
     if isinstance(jobs, LocalCommand):
@@ -258,13 +258,13 @@ def enqueue(log: Path, point: tuple[str, ...]) -> None:
     A value is read as in a search file, else as text; a name without a section
     stands in General. Parameters that are left out are sampled.
     """
-    from eventhpo.ask import ask  # noqa: PLC0415
-    from eventhpo.requests import EnqueueRequest  # noqa: PLC0415
+    from eventhpo.controller.requests import EnqueueRequest  # noqa: PLC0415
+    from eventhpo.controller.send_request import ask  # noqa: PLC0415
 
     state = state_of(log)
-    row = ask(log, EnqueueRequest(params=values.point(state.search, point)))
+    row = ask(log, EnqueueRequest(params=arguments.point(state.search, point)))
     if isinstance(row.event, PointEnqueued):
-        output.data([f"enqueued: {words.params(row.event.params)} (event {row.seq})"])
+        output.data([f"enqueued: {formatting.params(row.event.params)} (event {row.seq})"])
     if lease.holder(log) is None:
         goes_on = "the script that made the search" if state.search.needs_script else output.command("resume", log)
         output.note(f"it is tried next by {goes_on}")

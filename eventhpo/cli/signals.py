@@ -6,7 +6,7 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
-from eventhpo.core.events import StopAsked
+from eventhpo.core.fold.events import StopAsked
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

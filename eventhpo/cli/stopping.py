@@ -5,16 +5,16 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from eventhpo.ask import ask_holder
-from eventhpo.cli import drive, output, progress
-from eventhpo.controller import Controller, Tell, tell_nobody
-from eventhpo.core.events import StopAsked
-from eventhpo.core.evolve import evolve
-from eventhpo.core.state import State
+from eventhpo.cli import live_table, output, run_search
+from eventhpo.controller.controller import Controller, Tell, tell_nobody
+from eventhpo.controller.recorded_state import state_of
+from eventhpo.controller.requests import StopRequest
+from eventhpo.controller.send_request import ask_holder
+from eventhpo.core.fold.events import StopAsked
+from eventhpo.core.fold.evolve import evolve
+from eventhpo.core.fold.state import State
 from eventhpo.errors import Busy, Usage
 from eventhpo.log import lease, reader
-from eventhpo.recorded import state_of
-from eventhpo.requests import StopRequest
 from eventhpo.views import conclusion
 
 _PAUSE = 0.1
@@ -38,14 +38,14 @@ def stop(log: Path, *, take_over: bool, quiet: bool) -> int:
             if state.finished is not None:
                 return _over(log, state)
         try:
-            outcome = drive.drive(
+            outcome = run_search.drive(
                 log, state.search, recorded=state, launches=False, quiet=quiet, take_over=take_over, first=_ask
             )
         except Busy:
             if take_over or lease.holder(log) is None:
                 raise
             continue  # somebody resumed it just now
-        return drive.conclude(log, outcome) if outcome.signal is not None else _over(log, outcome.state)
+        return run_search.conclude(log, outcome) if outcome.signal is not None else _over(log, outcome.state)
     raise Busy(f"{log} is taken up again and again by others; stop what resumes it")
 
 
@@ -70,7 +70,7 @@ def _by_its_controller(log: Path, state: State, *, quiet: bool) -> State:
         if row is None:
             return _newest(log, state)
         output.note(f"{lease.holder(log) or 'the controller'} stops its jobs")
-    with progress.shown(quiet=quiet) as tell:
+    with live_table.shown(quiet=quiet) as tell:
         return _wait(log, state, tell)
 
 

@@ -10,19 +10,19 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core import codec
-from eventhpo.core.events import Event, Head, JobAdopted, JobCreated, Recorded, TasksLeft
-from eventhpo.core.evolve import fold
-from eventhpo.core.spec import ClearmlTasks, LocalCommand, knows_policy
-from eventhpo.core.state import State
+from eventhpo.cli.replay_package import sister
+from eventhpo.core.fold import codec
+from eventhpo.core.fold.events import Event, Head, JobAdopted, JobCreated, Recorded, TasksLeft
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.state import State
+from eventhpo.core.search.spec import ClearmlTasks, LocalCommand, knows_policy
 from eventhpo.errors import DamagedLog, StorageFailed
-from eventhpo.jobs import survey
-from eventhpo.jobs.comparison import compare
-from eventhpo.log import beside
+from eventhpo.jobs.local import reconcile
+from eventhpo.jobs.local.compare_reports import compare
+from eventhpo.log import paths
 from eventhpo.log import verify as checking
 from eventhpo.log.verify import Check
-from eventhpo.sister import sister
-from eventhpo.views import words
+from eventhpo.views import formatting
 
 Verdict: TypeAlias = Literal["ok", "failed", "damaged"]
 _CODES: dict[Verdict, int] = {"ok": 0, "failed": 1, "damaged": 3}
@@ -52,7 +52,7 @@ def verified(log: Path, expect: Head | None, *, decide: bool) -> Verified:
     Raises:
         Usage: there is no such file.
     """
-    folders = survey.listed(beside.jobs(log))  # before the log: a controller that writes makes a row first
+    folders = reconcile.listed(paths.jobs(log))  # before the log: a controller that writes makes a row first
     found = checking.examine(log, expect)
     state, folded = _fold(found.rows)
     at = [check.name for check in found.checks].index("decode") + 1 if len(found.checks) > 1 else 1
@@ -64,8 +64,8 @@ def verified(log: Path, expect: Head | None, *, decide: bool) -> Verified:
     if state is not None and not any(check.damage for check in checks):
         check, unchecked = _next_to(log, state, found.rows)
         checks += [] if check is None else [check]
-        if not beside.head(log).exists():
-            unchecked.append(f"tail: there is no head file {beside.head(log).name}, so rows may be missing at the end")
+        if not paths.head(log).exists():
+            unchecked.append(f"tail: there is no head file {paths.head(log).name}, so rows may be missing at the end")
         unchecked += _not_asked(found.rows, expect, decide=decide)
     if decide:
         whole = not any(check.damage for check in checks)
@@ -88,12 +88,12 @@ def _fold(rows: list[Recorded]) -> tuple[State | None, Check]:
 
 def _jobs(log: Path, names: Sequence[str], state: State, rows: Sequence[Recorded]) -> Check:
     """Return whether the log knows each of the job folders beside it."""
-    found = survey.surveyed(beside.jobs(log), names, state, [row.hash for row in rows])
+    found = reconcile.surveyed(paths.jobs(log), names, state, [row.hash for row in rows])
     try:
-        survey.refuse(found, state.head, adopt=False)
+        reconcile.refuse(found, state.head, adopt=False)
     except DamagedLog as error:
         return Check("jobs", False, str(error))
-    return Check("jobs", True, f"{words.plural(len(names), 'job folder')} beside it, and an intent for each")
+    return Check("jobs", True, f"{formatting.plural(len(names), 'job folder')} beside it, and an intent for each")
 
 
 def _next_to(log: Path, state: State, rows: Sequence[Recorded]) -> tuple[Check | None, list[str]]:
@@ -102,7 +102,7 @@ def _next_to(log: Path, state: State, rows: Sequence[Recorded]) -> tuple[Check |
         return None, ["points: the ClearML server was not asked for them"]
     if not isinstance(state.search.jobs, LocalCommand):
         return None, []  # simulated: there is nothing to compare with
-    folder = beside.jobs(log)
+    folder = paths.jobs(log)
     if not folder.is_dir():
         return None, [f"points: there is no folder {folder.name} with the jobs' reports"]
     try:
@@ -111,12 +111,13 @@ def _next_to(log: Path, state: State, rows: Sequence[Recorded]) -> tuple[Check |
         raise StorageFailed(f"{error.filename} cannot be read: {error.strerror}") from error
     left = []
     if found.missing:
-        left.append(f"points of {words.plural(found.missing, 'attempt')}: the report file is gone")
+        left.append(f"points of {formatting.plural(found.missing, 'attempt')}: the report file is gone")
     if found.rewritten:
-        left.append(f"points of {words.plural(found.rewritten, 'attempt')}: the report file was cut or written anew")
-    what = (
-        f"{words.plural(found.points, 'point')} of {words.plural(found.attempts, 'attempt')}, as their files have them"
-    )
+        left.append(
+            f"points of {formatting.plural(found.rewritten, 'attempt')}: the report file was cut or written anew"
+        )
+    points, attempts = formatting.plural(found.points, "point"), formatting.plural(found.attempts, "attempt")
+    what = f"{points} of {attempts}, as their files have them"
     return Check("reports", found.wrong is None, found.wrong or what), left
 
 
@@ -146,7 +147,7 @@ def decided(rows: Iterable[Recorded]) -> Check:
     It counts those that are equal up to rounding, on another platform than the recorder's,
     and those that nobody is there to decide again, and says why.
     """
-    walk = sister("replay.walk").walk  # by its name: the core never imports replay
+    walk = sister("replay.decide.check_prefixes").walk  # by its name: the core never imports replay
     decisions = rounded = 0
     skipped: Counter[str] = Counter()
     for checked in walk(rows):
@@ -159,7 +160,7 @@ def decided(rows: Iterable[Recorded]) -> Check:
             skipped[checked.skipped] += 1
     left = [f"; {count} not decided again ({why})" for why, count in sorted(skipped.items())]
     same = f"{decisions - rounded} as recorded, {rounded} equal up to rounding" if rounded else "all as recorded"
-    return Check("decide", True, f"{words.plural(decisions, 'decision')}, {same}{''.join(left)}")
+    return Check("decide", True, f"{formatting.plural(decisions, 'decision')}, {same}{''.join(left)}")
 
 
 def parted(divergence: Any) -> str:
@@ -179,7 +180,7 @@ def adoptions(rows: Sequence[Recorded]) -> list[str]:
     starts = [seq for seq in seqs if seq - 1 not in seqs]
     left = [
         f"another copy of this log went on too when this one was resumed before seq {row.seq}: "
-        f"{words.named_some(row.event.job_ids)} are its tasks, and not counted here"
+        f"{formatting.named_some(row.event.job_ids)} are its tasks, and not counted here"
         for row in rows
         if isinstance(row.event, TasksLeft)
     ]
@@ -192,7 +193,7 @@ def adoptions(rows: Sequence[Recorded]) -> list[str]:
 
 def other_platform(recorded: Mapping[str, str]) -> list[str]:
     """Return a note that names what differs between the log's platform and this one, if anything does."""
-    fingerprint = importlib.import_module("eventhpo.asking.fingerprint").fingerprint
+    fingerprint = importlib.import_module("eventhpo.optuna_adapter.fingerprint").fingerprint
     here: dict[str, str] = fingerprint()
     differing = (name for name in {*recorded, *here} if recorded.get(name) != here.get(name))
     parts = sorted(name for name in differing if name != "policy" or not knows_policy(recorded.get(name)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from eventhpo.core.mistakes import path
-from eventhpo.core.space import dimensions
-from eventhpo.core.spec import LogUniformParameterRange, Search
+from eventhpo.core.search.space import dimensions
+from eventhpo.core.search.spec import LogUniformParameterRange, Search
+from eventhpo.core.validation.mistakes import path
 
 
 def advice(search: Search, points: int = 0) -> Iterator[str]:

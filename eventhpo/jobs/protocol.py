@@ -13,10 +13,10 @@ from typing import Literal, Protocol, TypeAlias
 
 import msgspec
 
-from eventhpo.core import curve
-from eventhpo.core.clocks import BootClock
-from eventhpo.core.events import BadLine, ExactValue, JobExtras, OtherSeries, Provenance
-from eventhpo.core.spec import Objective, Scalar
+from eventhpo.core.fold import curve
+from eventhpo.core.fold.clocks import BootClock
+from eventhpo.core.fold.events import BadLine, ExactValue, JobExtras, OtherSeries, Provenance
+from eventhpo.core.search.spec import Objective, Scalar
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):

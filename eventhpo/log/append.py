@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from eventhpo.core import codec
-from eventhpo.core.events import Event, Head, Recorded
+from eventhpo.core.fold import codec
+from eventhpo.core.fold.events import Event, Head, Recorded
 from eventhpo.errors import Busy, StorageFailed
 from eventhpo.log import chain, head, seal, sql
 from eventhpo.log.lease import Holder, Lease
-from eventhpo.log.opened import OpenedFiles
+from eventhpo.log.opened_files import OpenedFiles
 from eventhpo.log.sql import Row
 
 BEAT = 1.0  # seconds between two writes of the head file: once a second costs nothing, each commit 20 % more

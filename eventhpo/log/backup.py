@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from eventhpo.core.events import Head
+from eventhpo.core.fold.events import Head
 from eventhpo.errors import DamagedLog
 from eventhpo.log import chain, head, reader, sql
 from eventhpo.log.create import born_whole

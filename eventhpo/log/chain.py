@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from eventhpo.core.codec import VERSIONS, chain, decode, encode
-from eventhpo.core.events import Event, Head, Recorded, SearchCreated
+from eventhpo.core.fold.codec import VERSIONS, chain, decode, encode
+from eventhpo.core.fold.events import Event, Head, Recorded, SearchCreated
 from eventhpo.errors import DamagedLog
 from eventhpo.log import sql
 from eventhpo.log.sql import Row

@@ -10,10 +10,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from eventhpo.core.codec import GENESIS
-from eventhpo.core.events import Event, Head, SearchCreated
+from eventhpo.core.fold.codec import GENESIS
+from eventhpo.core.fold.events import Event, Head, SearchCreated
 from eventhpo.errors import StorageFailed, Usage
-from eventhpo.log import beside, filesystem, head, sql
+from eventhpo.log import filesystem, head, paths, sql
 from eventhpo.log.chain import row_of
 from eventhpo.log.sql import Row
 
@@ -64,7 +64,7 @@ def born_whole(path: Path) -> Iterator[Path]:
     except sqlite3.Error as error:
         raise StorageFailed(f"{path} cannot be created ({error})") from error
     finally:
-        for made in (fresh, beside.journal(fresh)):
+        for made in (fresh, paths.journal(fresh)):
             if made.exists():  # a read-only file system refuses to remove even what is not there
                 made.unlink()
 
@@ -85,13 +85,13 @@ def refuse_what_is_there(path: Path) -> None:
     Raises:
         Usage: it does, or there is no such folder, or its name is too long or no UTF-8.
     """
-    beside.refuse_name(path)
+    paths.refuse_name(path)
     real = path.resolve()
     if not real.parent.is_dir():
         raise Usage(f"{path} cannot be created: there is no folder {real.parent}")
     # A journal would be played back into the new log, and what was asked of another search be taken for ours.
-    asked = sorted(beside.requests(path).glob("*.json"))
-    for found in (real, beside.wal(path), beside.journal(path), beside.head(path), beside.jobs(path), *asked):
+    asked = sorted(paths.requests(path).glob("*.json"))
+    for found in (real, paths.wal(path), paths.journal(path), paths.head(path), paths.jobs(path), *asked):
         if found.exists():
             raise _there(path, path if found == real else found)
 

@@ -12,9 +12,9 @@ from typing import Annotated
 
 import msgspec
 
-from eventhpo.core.events import Head
+from eventhpo.core.fold.events import Head
 from eventhpo.errors import StorageFailed
-from eventhpo.log import beside
+from eventhpo.log import paths
 
 _HEX_8 = "[0-9a-f]" * 8
 
@@ -43,7 +43,7 @@ def write(path: Path, search: str, head: Head) -> None:
     Raises:
         StorageFailed: the file system refused.
     """
-    target = beside.head(path)
+    target = paths.head(path)
     fresh = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
     try:
         try:
@@ -59,14 +59,14 @@ def write(path: Path, search: str, head: Head) -> None:
 
 def sweep(path: Path) -> None:
     """Remove what a killed writer left of a head file that it had not named yet; the caller holds the lease."""
-    target = beside.head(path)
+    target = paths.head(path)
     for left in target.parent.glob(f"{glob.escape(target.name)}.{_HEX_8}"):
         left.unlink(missing_ok=True)
 
 
 def read(path: Path) -> HeadFile | str:
     """Return what the head file of the log at *path* says, or why it counts as absent."""
-    target = beside.head(path)
+    target = paths.head(path)
     try:
         return msgspec.json.decode(target.read_bytes(), type=HeadFile)
     except FileNotFoundError:

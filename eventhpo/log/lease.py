@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from eventhpo.errors import Busy, Starting, StorageFailed
-from eventhpo.log import beside
+from eventhpo.log import paths
 
 PATIENCE = 2.0  # seconds; longer than a reader's probe or the last steps of a writer that ends
 STARTING = 30.0  # seconds; a controller that starts reads and checks the whole log first
@@ -92,7 +92,7 @@ def acquire(path: Path, holder: Holder, patience: float = PATIENCE) -> Lease:
     Raises:
         Busy: somebody else holds it. Starting: somebody else is still opening it.
     """
-    lock = beside.lock(path)
+    lock = paths.lock(path)
     begun = time.monotonic()
     while (lease := _attempt(lock)) is None:
         waited = time.monotonic() - begun
@@ -122,7 +122,7 @@ def take_over(path: Path, holder: Holder) -> Lease:
     Raises:
         Busy: somebody else took it over at the same time.
     """
-    lock = beside.lock(path)
+    lock = paths.lock(path)
     fresh = lock.with_name(f"{lock.name}.{secrets.token_hex(4)}")
     lease = Lease(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), taken_over=True)
     try:
@@ -145,7 +145,7 @@ def holder(path: Path) -> Holder | None:
     A holder that left no readable name is `Holder("an unknown host", 0)`.
     """
     try:
-        fd = os.open(beside.lock(path), os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(paths.lock(path), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
@@ -160,7 +160,7 @@ def holder(path: Path) -> Holder | None:
 def named(path: Path) -> Holder:
     """Return whom the lock file of the log at *path* names, whether or not it is locked."""
     try:
-        fd = os.open(beside.lock(path), os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(paths.lock(path), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return _UNKNOWN
     try:

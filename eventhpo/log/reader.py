@@ -15,10 +15,11 @@ from typing import TypeVar
 
 import msgspec
 
-from eventhpo.core.codec import GENESIS
-from eventhpo.core.events import Head, Recorded
+from eventhpo.core.fold.codec import GENESIS
+from eventhpo.core.fold.events import Head, Recorded
 from eventhpo.errors import Busy, DamagedLog, StorageFailed, Usage
-from eventhpo.log import bare, beside, chain, head, keys, sql
+from eventhpo.log import chain, check_keys, head, missing_wal, sql
+from eventhpo.log import paths as beside
 from eventhpo.log.head import HeadFile, Outside
 from eventhpo.log.sql import Row
 
@@ -72,12 +73,12 @@ def _snapshot(db: sqlite3.Connection, path: Path, found: HeadFile | str, after: 
         stored: Iterable[Row] = chain.stored(db, after)
         rows = chain.load(chain.verified(stored, start) if verify else stored)
         if verify:
-            keys.require(rows, start, search_id)
+            check_keys.require(rows, start, search_id)
     except DamagedLog as error:
         raise DamagedLog(f"{path} is damaged: {error}; see `eventhpo verify {path}`") from error
     end = Head(rows[-1].seq, rows[-1].hash) if rows else start
     outside = head.of_search(found, search_id)
-    return Snapshot(rows, end, search_id, outside, contradiction(db, outside, end), bare.unproven(path, outside))
+    return Snapshot(rows, end, search_id, outside, contradiction(db, outside, end), missing_wal.unproven(path, outside))
 
 
 def _start(db: sqlite3.Connection, path: Path, after: int) -> Head:
@@ -108,11 +109,11 @@ def require_whole(db: sqlite3.Connection, path: Path, found: HeadFile | str) -> 
     """
     chain.recognise(db, path)
     outside = head.of_search(found, chain.search_of(db, path).search_id)
-    bare.require_proven(path, outside)
+    missing_wal.require_proven(path, outside)
     end = sql.head(db)
     wrong = None if end is None else contradiction(db, outside, end)
     if wrong is not None:
-        hint = bare.hint(path) or f"; copy what is left with `eventhpo salvage {path} TARGET`"
+        hint = missing_wal.hint(path) or f"; copy what is left with `eventhpo salvage {path} TARGET`"
         raise DamagedLog(f"{path}: {wrong}{hint}")
 
 

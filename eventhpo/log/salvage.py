@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from eventhpo.core.codec import GENESIS
-from eventhpo.core.events import Head
+from eventhpo.core.fold.codec import GENESIS
+from eventhpo.core.fold.events import Head
 from eventhpo.errors import DamagedLog
-from eventhpo.log import bare, chain, head, reader, sql
+from eventhpo.log import chain, head, missing_wal, reader, sql
 from eventhpo.log.create import born_whole, write_log
 from eventhpo.log.sql import Row
 
@@ -44,7 +44,7 @@ def salvage(path: Path, target: Path) -> Salvaged:
             raise DamagedLog(f"nothing of {path} can be salvaged: {why}")
         search_id = chain.created(rows[0]).search_id
         named = head.of_search(outside, search_id)
-        why = why or _missing(named.head, rows) or bare.unproven(path, named)
+        why = why or _missing(named.head, rows) or missing_wal.unproven(path, named)
         # No lease of a copy is held; its next epoch lies behind every one that it holds.
         write_log(fresh, rows, max(row[2] for row in rows))
     end = Head(rows[-1][0], rows[-1][7])

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from eventhpo.errors import StorageFailed
-from eventhpo.log import beside, chain, filesystem, head, lease, sql
+from eventhpo.log import chain, filesystem, head, lease, paths, sql
 from eventhpo.log.reader import consult, require_whole
 
 PATIENCE = 1.0  # seconds; a reader that stays longer is not worth waiting for
@@ -28,7 +28,7 @@ def come_to_rest(db: sqlite3.Connection, path: Path) -> bool:
     while True:
         # SQLite asks for the exclusive lock without its busy handler: the waiting is ours.
         try:
-            if sql.leave_wal(db) == "delete" and not beside.wal(path).exists():
+            if sql.leave_wal(db) == "delete" and not paths.wal(path).exists():
                 return True
         except sqlite3.OperationalError as error:
             if not sql.is_busy(error):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from eventhpo.core.events import Head
+from eventhpo.core.fold.events import Head
 from eventhpo.errors import DamagedLog
 
 APPLICATION_ID = 0x65766870  # "evhp", so that file(1) and verify can tell a log from any other database

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from eventhpo.core.codec import GENESIS
-from eventhpo.core.events import Head, Recorded, SearchCreated
+from eventhpo.core.fold.codec import GENESIS
+from eventhpo.core.fold.events import Head, Recorded, SearchCreated
 from eventhpo.errors import DamagedLog
-from eventhpo.log import bare, beside, chain, head, keys, reader, sql
+from eventhpo.log import chain, check_keys, head, missing_wal, paths, reader, sql
 from eventhpo.log.head import HeadFile
 from eventhpo.log.sql import Row
 
@@ -159,7 +159,7 @@ def _keys(rows: list[Recorded]) -> Check:
     if search_id is None:
         return Check("keys", False, "the log does not say which search it is")
     try:
-        intents = keys.require(rows, GENESIS, search_id)
+        intents = check_keys.require(rows, GENESIS, search_id)
     except DamagedLog as error:
         return Check("keys", False, str(error))
     return Check("keys", True, f"each of {intents} intents names the row before it")
@@ -167,11 +167,11 @@ def _keys(rows: list[Recorded]) -> Check:
 
 def _wal(found: HeadFile | str, rows: list[Recorded], path: Path) -> Check:
     outside = head.of_search(found, _search_id(rows) or "")
-    if (why := bare.unproven(path, outside)) is not None:
-        return Check("wal", False, f"{why}; {bare.way_on(path)}")
-    if bare.lacks_wal(path):
+    if (why := missing_wal.unproven(path, outside)) is not None:
+        return Check("wal", False, f"{why}; {missing_wal.way_on(path)}")
+    if missing_wal.lacks_wal(path):
         return Check("wal", True, "the log was not put to rest, and the head file says that its rows are there")
-    return Check("wal", True, "read with the log" if beside.wal(path).exists() else "none: the log is at rest")
+    return Check("wal", True, "read with the log" if paths.wal(path).exists() else "none: the log is at rest")
 
 
 def _head(found: HeadFile | str, proven: _Prefix, rows: list[Recorded], path: Path) -> Check:
@@ -185,7 +185,7 @@ def _head(found: HeadFile | str, proven: _Prefix, rows: list[Recorded], path: Pa
     there = proven.hashes[seq] if seq <= proven.head.seq else None
     wrong = head.contradiction(outside.head, proven.head, there)
     if wrong is not None and seq > proven.head.seq:
-        wrong += bare.hint(path)
+        wrong += missing_wal.hint(path)
     return Check("head", wrong is None, wrong or f"the head file names seq {seq}, {proven.head.seq - seq} behind")
 
 

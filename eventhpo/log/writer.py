@@ -9,11 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from eventhpo.core.codec import GENESIS
-from eventhpo.core.events import ControllerStarted, Event, Head, Recorded
+from eventhpo.core.fold.codec import GENESIS
+from eventhpo.core.fold.events import ControllerStarted, Event, Head, Recorded
 from eventhpo.errors import Busy, DamagedLog, StorageFailed
-from eventhpo.log import bare, beside, chain, filesystem, head, keys, seal, sql
+from eventhpo.log import chain, check_keys, filesystem, head, paths, seal, sql
 from eventhpo.log import lease as leases
+from eventhpo.log import missing_wal as bare
 from eventhpo.log.append import Writer
 from eventhpo.log.lease import Holder, Lease
 from eventhpo.log.reader import consult
@@ -46,7 +47,7 @@ def open_writer(
         Usage: there is no such file, it may lack its last rows, it lies on a shared file system, or its name
             cannot be that of a log.
     """
-    beside.refuse_name(path)
+    paths.refuse_name(path)
     _require_log(path)  # before a lock file is made beside something else
     filesystem.refuse_shared(path)
     who = Holder(started.host, started.pid)
@@ -57,7 +58,7 @@ def open_writer(
                 undo.callback(lease.release)
                 head.sweep(path)
             missing_wal = bare.hint(path)  # before SQLite makes one
-            rested = not beside.in_wal_mode(path)
+            rested = not paths.in_wal_mode(path)
             db = _open(path)
             undo.callback(db.close)
             if (
@@ -127,7 +128,7 @@ def _verified(db: sqlite3.Connection, path: Path, missing_wal: str) -> list[Reco
     search_id = chain.search_of(db, path).search_id
     try:
         rows = chain.load(chain.verified(chain.stored(db, 0), GENESIS))
-        keys.require(rows, GENESIS, search_id)
+        check_keys.require(rows, GENESIS, search_id)
     except DamagedLog as error:
         raise DamagedLog(f"{path} is damaged: {error}; see `eventhpo verify {path}`") from error
     named = head.of_search(outside, search_id).head

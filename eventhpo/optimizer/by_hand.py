@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from threading import Event as Flag
 from typing import Any, TypeVar
 
-from eventhpo.clearml.overrides import require
-from eventhpo.core import actions, codec
-from eventhpo.core.events import (
+from eventhpo.controller.requests import EnqueueRequest, accepted, point
+from eventhpo.core.fold import codec
+from eventhpo.core.fold.events import (
     AbortRequested,
     Event,
     JobCreated,
@@ -19,15 +19,16 @@ from eventhpo.core.events import (
     LaunchRequested,
     TrialSuggested,
 )
-from eventhpo.core.ranges import full_name
-from eventhpo.core.state import Attempt, State
+from eventhpo.core.fold.state import Attempt, State
+from eventhpo.core.scheduler import actions
+from eventhpo.core.search.ranges import full_name
 from eventhpo.errors import Usage
-from eventhpo.optimizer import convert
+from eventhpo.jobs.clearml.overrides import require
+from eventhpo.optimizer import conversion
 from eventhpo.optimizer.driver import Driver
-from eventhpo.optimizer.handles import Job
+from eventhpo.optimizer.job_handle import Job
 from eventhpo.optimizer.reading import Names, attempts
 from eventhpo.optimizer.recording import Recording
-from eventhpo.requests import EnqueueRequest, accepted, point
 
 Wish = TypeVar("Wish", JobRequested, AbortRequested)
 
@@ -76,7 +77,7 @@ class ByHand(Recording):
         **kwargs: Any,
     ) -> Job | None:
         """Make a job of one's own parameters, in the budget and in every list; None where there is no room for it."""
-        params = {full_name(str(k)): convert._plain(v) for k, v in (parameter_override or {}).items()}
+        params = {full_name(str(k)): conversion._plain(v) for k, v in (parameter_override or {}).items()}
         extras = JobExtras(
             base_task_id=None if base_task_id == self._base_task_id else base_task_id,
             task_overrides=dict(task_overrides or {}),
@@ -148,7 +149,7 @@ class ByHand(Recording):
         Raises:
             Usage: it does not fit the space, or the search is over.
         """
-        request = EnqueueRequest(params=point(self._asked.search, {k: convert._plain(v) for k, v in params.items()}))
+        request = EnqueueRequest(params=point(self._asked.search, {k: conversion._plain(v) for k, v in params.items()}))
         request_id = secrets.token_hex(16)
         refused: list[Usage] = []
 

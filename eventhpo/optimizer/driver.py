@@ -13,15 +13,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from eventhpo.asking.own import Own
-from eventhpo.clock import SystemClock
-from eventhpo.controller import Controller, Requests, Tell, opened
-from eventhpo.core import actions
-from eventhpo.core.events import DrivenByHand, Event, Recorded, StopAsked
-from eventhpo.core.state import State
+from eventhpo.controller.clock import SystemClock
+from eventhpo.controller.controller import Controller, Requests, Tell, opened
+from eventhpo.controller.host import this_machine
+from eventhpo.core.fold.events import DrivenByHand, Event, Recorded, StopAsked
+from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler import actions
 from eventhpo.errors import Busy, Starting
 from eventhpo.jobs.protocol import Jobs
-from eventhpo.machine import this_machine
+from eventhpo.optuna_adapter.user_classes import Own
 
 T = TypeVar("T")
 Build = Callable[[State], Sequence[Event]]
@@ -114,7 +114,7 @@ class Driver:
         """Have the turn, with the log open.
 
         Raises:
-            Busy, DamagedLog, StorageFailed, Usage: as `eventhpo.controller.opened`.
+            Busy, DamagedLog, StorageFailed, Usage: as `eventhpo.controller.controller.opened`.
         """
         self._turn.acquire()
         try:

@@ -6,12 +6,12 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from eventhpo.core.spec import Limits
+from eventhpo.controller.requests import limit_kind
+from eventhpo.core.search.spec import Limits
+from eventhpo.core.validation.validators import Kind, Wrong, choice, text
 from eventhpo.errors import Usage
-from eventhpo.kinds import Kind, Wrong, choice, text
-from eventhpo.optimizer.convert import _plain
-from eventhpo.optimizer.doors import ClearmlQueue, LocalJobs
-from eventhpo.requests import limit_kind
+from eventhpo.optimizer.conversion import _plain
+from eventhpo.optimizer.jobs_argument import ClearmlQueue, LocalJobs
 
 
 def known_arguments(constructor: Callable[..., None]) -> list[str]:

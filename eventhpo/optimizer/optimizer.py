@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from clearml.automation.job import ClearmlJob, LocalClearmlJob
 
-from eventhpo.core.spec import Limits
+from eventhpo.core.search.spec import Limits
 from eventhpo.errors import Usage
-from eventhpo.optimizer import convert, limits
-from eventhpo.optimizer.doors import LocalJobs
+from eventhpo.optimizer import conversion, limits
 from eventhpo.optimizer.driver import Driver
+from eventhpo.optimizer.jobs_argument import LocalJobs
 from eventhpo.optimizer.running import Running
 
 
@@ -65,7 +65,7 @@ class Optimizer(Running):
         **optuna_kwargs: Any,
     ) -> None:
         # The parent's constructor asks the server for the base task; ours asks nobody.
-        study = convert.study_of(optuna_kwargs, limits.known_arguments(Optimizer.__init__))
+        study = conversion.study_of(optuna_kwargs, limits.known_arguments(Optimizer.__init__))
         self._base_task_id = base_task_id
         self._hyper_parameters = hyper_parameters
         self._objective_metric = objective_metric
@@ -97,7 +97,7 @@ class Optimizer(Running):
             on_stop=on_stop,
         )
         self._door = limits.door_of(jobs, base_task_id, execution_queue, new_parameters)
-        self._asked = convert.search_of(
+        self._asked = conversion.search_of(
             name=study.study_name or base_task_id,
             base_task_id=base_task_id,
             parameters=hyper_parameters,
@@ -105,10 +105,10 @@ class Optimizer(Running):
             limits=self._limits,
             sampler=limits.one_of("optuna_sampler", optuna_sampler, "sampler", study.sampler),
             pruner=limits.one_of("optuna_pruner", optuna_pruner, "pruner", study.pruner),
-            seed=convert._plain(seed),
+            seed=conversion._plain(seed),
             jobs=self._door.spec(),
-            max_iteration_per_job=convert._plain(max_iteration_per_job),
-            min_iteration_per_job=convert._plain(min_iteration_per_job),
+            max_iteration_per_job=conversion._plain(max_iteration_per_job),
+            min_iteration_per_job=conversion._plain(min_iteration_per_job),
             nan_policy=nan_policy,
         )
         self._on_stop: Literal["abort", "leave"] = on_stop

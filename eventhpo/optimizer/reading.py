@@ -10,14 +10,15 @@ import msgspec
 from clearml.automation.job import ClearmlJob
 from clearml.automation.optimization import Budget, SearchStrategy
 
-from eventhpo.clearml.launch import default_name
-from eventhpo.core import budget, rank
-from eventhpo.core.spec import MINUTE, ClearmlTasks, Scalar
-from eventhpo.core.state import Attempt, State
+from eventhpo.core.fold import budget
+from eventhpo.core.fold.state import Attempt, State
+from eventhpo.core.scheduler import rank
+from eventhpo.core.search.spec import MINUTE, ClearmlTasks, Scalar
 from eventhpo.errors import Usage
-from eventhpo.optimizer.convert import Asked
+from eventhpo.jobs.clearml.launch import default_name
+from eventhpo.optimizer.conversion import Asked
 from eventhpo.optimizer.driver import Driver
-from eventhpo.optimizer.handles import Job, TaskView, clearml_status
+from eventhpo.optimizer.job_handle import Job, TaskView, clearml_status
 from eventhpo.views import top
 
 T = TypeVar("T")

@@ -12,24 +12,24 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from eventhpo.asking.fingerprint import fingerprint
-from eventhpo.clearml.launch import Labels
-from eventhpo.clock import SystemClock
-from eventhpo.controller import Controller
-from eventhpo.core import ending
-from eventhpo.core.events import Event, LimitsChanged, OptimizerTaskSet, Recorded, SearchCreated
-from eventhpo.core.spec import POLICY, Limits, LocalCommand
-from eventhpo.core.state import State
+from eventhpo.controller.clock import SystemClock
+from eventhpo.controller.controller import Controller
+from eventhpo.controller.requests import FileRequests
+from eventhpo.core.fold.events import Event, LimitsChanged, OptimizerTaskSet, Recorded, SearchCreated
+from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler import ending
+from eventhpo.core.search.spec import POLICY, Limits, LocalCommand
 from eventhpo.errors import Usage
-from eventhpo.log import beside
+from eventhpo.jobs.backend_choice import Place, place_of
+from eventhpo.jobs.clearml.launch import Labels
+from eventhpo.jobs.command_folder import is_the_same
+from eventhpo.log import paths
 from eventhpo.log.create import create
-from eventhpo.moved import is_the_same
-from eventhpo.optimizer import convert, importing
+from eventhpo.optimizer import conversion, import_study
 from eventhpo.optimizer.driver import Driver
 from eventhpo.optimizer.reading import Reading
-from eventhpo.place import Place, place_of
-from eventhpo.requests import FileRequests
-from eventhpo.views import conclusion, lines
+from eventhpo.optuna_adapter.fingerprint import fingerprint
+from eventhpo.views import conclusion, event_lines
 
 logger = logging.getLogger("eventhpo.optimizer")
 told = logging.getLogger("eventhpo")  # what `eventhpo run` prints
@@ -91,7 +91,7 @@ class Recording(Reading):
             logger.warning(warning)
         if not self._log_given:
             logger.warning("no log= was given: this search is recorded in %s", self.log.absolute())
-        beside.refuse_name(self.log)
+        paths.refuse_name(self.log)
         if self.log.exists():
             return
         search, warnings = place_of(self._asked.search, self.log).described(self._asked.search)
@@ -100,9 +100,9 @@ class Recording(Reading):
         event = SearchCreated(search_id=secrets.token_hex(16), search=search, policy=POLICY, fingerprint=fingerprint())
         inputs: list[Event] = []
         if self._previous is not None:
-            study = importing.imported(self._previous, self._asked.search)
+            study = import_study.imported(self._previous, self._asked.search)
             inputs.append(study)
-            head, lost = importing.told(study, self._asked.search)
+            head, lost = import_study.told(study, self._asked.search)
             told.info("%s", head)
             for text in lost:
                 told.warning("%s", text)
@@ -118,9 +118,9 @@ class Recording(Reading):
         search, now = state.search, self._asked.search.jobs
         if isinstance(now, LocalCommand) and is_the_same(state, self.log, now):
             search = replace(search, jobs=now)
-        found = convert.parted(search, self._asked)
+        found = conversion.parted(search, self._asked)
         if self._previous is not None:
-            found += importing.parted(state, self._previous)
+            found += import_study.parted(state, self._previous)
         if found:
             raise Usage(f"{self.log} records another search:\n" + "\n".join(found))
         for text in place.remarks(state):
@@ -137,7 +137,7 @@ class Recording(Reading):
     def _prepare(self, controller: Controller) -> None:
         """Record what may change from one start to the next."""
         state = controller.state
-        changes = convert.limit_changes(state.limits, self._limits)
+        changes = conversion.limit_changes(state.limits, self._limits)
         if changes.given():
             controller.record(LimitsChanged(changes=changes), None)
         task = getattr(self._optimizer_task, "id", None)
@@ -174,7 +174,7 @@ class Recording(Reading):
 
     def _told(self, rows: Sequence[Recorded], state: State) -> None:
         """Log what `eventhpo run` shows."""
-        for line in lines.lines(rows, state):
+        for line in event_lines.lines(rows, state):
             told.log(logging.WARNING if line.warns else logging.INFO, "%s", line.text)
         for row in rows:
             if getattr(row.event, "not_again", None) and not self._warned:

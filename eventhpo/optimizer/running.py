@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Literal
 
-from eventhpo.controller import Controller
-from eventhpo.core import actions
-from eventhpo.core.decide import free_slot
-from eventhpo.core.events import StopAsked
+from eventhpo.controller.controller import Controller
+from eventhpo.core.fold.events import StopAsked
+from eventhpo.core.scheduler import actions
+from eventhpo.core.scheduler.decide import free_slot
 from eventhpo.optimizer.by_hand import ByHand, suggests
 from eventhpo.optimizer.driver import Driver
 from eventhpo.optimizer.reading import attempts

@@ -32,8 +32,8 @@ from eventhpo.jobs.protocol import (
     StopOutcome,
     Stopping,
 )
+from eventhpo.testing.backends import Behaviour, Place
 from eventhpo.testing.driver import Driver, Watched, changed, points_of, watched
-from eventhpo.testing.places import Behaviour, Place
 from eventhpo.testing.waiting import DEADLINE
 
 __all__ = ["Behaviour", "JobsContract", "Place"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from eventhpo.controller import Log
-from eventhpo.core.events import Event, Head, Recorded
+from eventhpo.controller.controller import Log
+from eventhpo.core.fold.events import Event, Head, Recorded
 
 CRASHED = 77  # exit status of a process that crashed where it was told to
 

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import msgspec
 
-from eventhpo.core.curve import Curve
-from eventhpo.jobs.machine import boot_id
+from eventhpo.core.fold.curve import Curve
+from eventhpo.jobs.local.host import boot_id
 from eventhpo.jobs.protocol import (
     POINTS,
     Bound,
@@ -26,7 +26,7 @@ from eventhpo.jobs.protocol import (
     Started,
     StopOutcome,
 )
-from eventhpo.testing.places import Behaviour, Place
+from eventhpo.testing.backends import Behaviour, Place
 from eventhpo.testing.waiting import eventually
 
 Item = TypeVar("Item", Draft, Job)

@@ -5,15 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from eventhpo.asking.fingerprint import fingerprint
-from eventhpo.asking.own import NOTHING, Own
-from eventhpo.controller import Controller, opened
-from eventhpo.core.events import AbortRequested, DrivenByHand, Event, LaunchRequested, SearchCreated
-from eventhpo.core.spec import POLICY, Limits, Named, Objective, Parameter, Search, Simulated, UniformParameterRange
-from eventhpo.core.state import Attempt, State
+from eventhpo.controller.controller import Controller, opened
+from eventhpo.controller.host import Machine
+from eventhpo.core.fold.events import AbortRequested, DrivenByHand, Event, LaunchRequested, SearchCreated
+from eventhpo.core.fold.state import Attempt, State
+from eventhpo.core.search.spec import (
+    POLICY,
+    Limits,
+    Named,
+    Objective,
+    Parameter,
+    Search,
+    Simulated,
+    UniformParameterRange,
+)
 from eventhpo.log.create import create
 from eventhpo.log.reader import read
-from eventhpo.machine import Machine
+from eventhpo.optuna_adapter.fingerprint import fingerprint
+from eventhpo.optuna_adapter.user_classes import NOTHING, Own
 from eventhpo.testing.crashes import Crashes, CrashingLog
 from eventhpo.testing.simulated import START, Cut, Scripts, SetBy, SimulatedClock, SimulatedJobs
 

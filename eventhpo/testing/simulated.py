@@ -14,11 +14,11 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core.clocks import BootClock, Reading
-from eventhpo.core.events import BadLine, OtherSeries, Recorded
-from eventhpo.core.evolve import fold
-from eventhpo.core.spec import Objective, Scalar, to_num
-from eventhpo.core.state import State
+from eventhpo.core.fold.clocks import BootClock, Reading
+from eventhpo.core.fold.events import BadLine, OtherSeries, Recorded
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.state import State
+from eventhpo.core.search.spec import Objective, Scalar, to_num
 from eventhpo.jobs import protocol
 from eventhpo.jobs.protocol import Bound, Curve, Draft, Ended, Job, Polled, Queued, Refused, Seen, Started, Stopping
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from eventhpo.core.events import Recorded
+from eventhpo.core.fold.events import Recorded
 from eventhpo.errors import Usage
-from eventhpo.views import words
+from eventhpo.views import formatting
 
 SHOWN = 3  # of the places where one time is meant
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -76,7 +76,7 @@ def _at_time(rows: Sequence[Recorded], limit: int) -> list[int]:
 
 def named(row: Recorded) -> AsOf:
     """Return where the log stands whose last row is *row*."""
-    return AsOf(row.seq, words.rfc3339(row.at))
+    return AsOf(row.seq, formatting.rfc3339(row.at))
 
 
 def _microseconds(at: datetime) -> int:

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from eventhpo.core import rank
-from eventhpo.core.state import State, Trial
-from eventhpo.views import status, top, words
+from eventhpo.core.fold.state import State, Trial
+from eventhpo.core.scheduler import rank
+from eventhpo.views import formatting, status, top
 
 TAIL = 20  # lines of a failed job's output: a traceback's end
 _TAIL_BYTES = 65_536
@@ -47,7 +47,7 @@ def last_output(state: State, lies: Callable[[str], str] = lambda path: path) ->
         path = status.output(trial.last) if trial.last is not None else None
         if trial.finished is None or path is None:
             continue
-        yield f"trial {trial.number} {trial.finished.state}: {words.line(trial.finished.why)}"
+        yield f"trial {trial.number} {trial.finished.state}: {formatting.line(trial.finished.why)}"
         yield from _tail_lines(lies(path))
         return
 
@@ -63,7 +63,7 @@ def _tail_lines(path: str) -> Iterator[str]:
     elif not lines:
         yield f"it printed nothing ({path} is empty)"
     else:
-        yield f"the last {words.plural(len(lines), 'line')} of {path}:"
+        yield f"the last {formatting.plural(len(lines), 'line')} of {path}:"
         yield from (f"  | {text}" for text in lines)
 
 
@@ -76,4 +76,4 @@ def tail(path: Path) -> list[str] | None:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return None
-    return [words.line(one) for one in deque(text.splitlines(), TAIL)]
+    return [formatting.line(one) for one in deque(text.splitlines(), TAIL)]

@@ -8,14 +8,16 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core import budget, rank
-from eventhpo.core.events import Head
-from eventhpo.core.state import Attempt, Effect, Failure, State
-from eventhpo.views import jobs, reports, top, words
+from eventhpo.core.fold import budget
+from eventhpo.core.fold.events import Head
+from eventhpo.core.fold.state import Attempt, Effect, Failure, State
+from eventhpo.core.scheduler import rank
+from eventhpo.views import formatting, top, unused_reports
+from eventhpo.views import statuses as jobs
 from eventhpo.views.as_of import AsOf
-from eventhpo.views.jobs import Running
-from eventhpo.views.reports import Unused
+from eventhpo.views.statuses import Running
 from eventhpo.views.top import Row
+from eventhpo.views.unused_reports import Unused
 
 SearchState: TypeAlias = Literal["running", "interrupted", "finished", "stopped", "unfinished"]
 FAILURES = 5  # of the newest failed trials, and jobs with faulty reports: enough to see a pattern
@@ -159,7 +161,7 @@ def _budget(state: State) -> Budget:
     most = budget.most_trials(state)
     return Budget(
         iterations=Iterations(state.totals.charged, budget.reserved(state), budget.limit(state)),
-        compute_time=Minutes(words.in_minutes(budget.compute_used(state)), 0.0, limits.compute_time_limit),
+        compute_time=Minutes(formatting.in_minutes(budget.compute_used(state)), 0.0, limits.compute_time_limit),
         trials=Count(len(state.trials) - state.imported, None if most is None else most.number),
     )
 
@@ -188,7 +190,7 @@ def _failed(state: State) -> list[FailedTrial]:
 
 def _unused(state: State) -> list[Unused]:
     """Return the newest attempts with reports that are used for nothing, oldest first."""
-    newest = (reports.unused(state, a) for t in reversed(state.trials) for a in reversed(t.attempts))
+    newest = (unused_reports.unused(state, a) for t in reversed(state.trials) for a in reversed(t.attempts))
     return list(islice(filter(None, newest), FAILURES))[::-1]
 
 
@@ -206,7 +208,7 @@ def text(state: State, found: Status) -> list[str]:
 
 
 def _lines(state: State, found: Status) -> Iterator[str]:
-    yield f"search      {words.line(found.name)} ({found.search_id})"
+    yield f"search      {formatting.line(found.name)} ({found.search_id})"
     if found.as_of is not None:
         yield f"as of       event {found.as_of.seq}, {found.as_of.at}"
     yield f"state       {_state(found)}"
@@ -215,7 +217,7 @@ def _lines(state: State, found: Status) -> Iterator[str]:
     yield f"trials      {_counts(found.trials, len(state.trials))}"
     yield f"jobs        {_counts(found.jobs, found.jobs_created)}"
     if found.waiting:
-        yield f"waiting     {words.plural(found.waiting, 'enqueued point')}"
+        yield f"waiting     {formatting.plural(found.waiting, 'enqueued point')}"
     yield from _budget_lines(found.budget)
     yield f"best        {_best(state)}"
     yield from (_running_line(state, one) for one in found.running)
@@ -224,9 +226,9 @@ def _lines(state: State, found: Status) -> Iterator[str]:
     for one in found.unused:
         yield from _unused_lines(state, state.attempt(one.trial, one.attempt))
     for script in found.scripts_changed:
-        yield f"changed     {words.line(script)} was not the same for all jobs"
+        yield f"changed     {formatting.line(script)} was not the same for all jobs"
     yield f"head        {found.head.seq}:{found.head.hash}"
-    yield from (f"note        {words.line(note)}" for note in found.notes)
+    yield from (f"note        {formatting.line(note)}" for note in found.notes)
 
 
 def _state(found: Status) -> str:
@@ -239,7 +241,7 @@ def _state(found: Status) -> str:
 
 def ending(found: Ending) -> str:
     """Return why a search ends."""
-    return f"{found.reason}: {words.line(found.detail)}" if found.detail else found.reason
+    return f"{found.reason}: {formatting.line(found.detail)}" if found.detail else found.reason
 
 
 def _counts(counts: dict[str, int], total: int) -> str:
@@ -260,7 +262,7 @@ def _budget_lines(found: Budget) -> Iterator[str]:
 
 def _best(state: State) -> str:
     for trial in rank.top(state, 1):
-        where = words.task(state.search, None if trial.last is None else trial.last.job_id)
+        where = formatting.task(state.search, None if trial.last is None else trial.last.job_id)
         return top.summary(state, trial) + (f"  task {where}" if where else "")
     return "no trial yet"
 
@@ -268,27 +270,27 @@ def _best(state: State) -> str:
 def _running_line(state: State, one: Running) -> str:
     values = one.value if isinstance(one.value, list) else [one.value]
     seen = ", ".join(
-        f"{words.metric(o)} = {words.number(v)}" for o, v in zip(state.search.objectives, values, strict=True)
+        f"{formatting.metric(o)} = {formatting.number(v)}" for o, v in zip(state.search.objectives, values, strict=True)
     )
     at = "no report yet" if one.iteration is None else f"iteration {one.iteration}, {seen}"
-    where = words.task(state.search, one.task_id)
+    where = formatting.task(state.search, one.task_id)
     task = f"; task {where}" if where else ""
     return f"{one.status:<11} trial {one.trial}, attempt {one.attempt}, slot {one.slot}: {at}{task}"
 
 
 def _paused_line(one: Paused) -> str:
     where = "" if one.trial is None else f" of trial {one.trial}"
-    return f"paused      {one.effect}{where} failed {one.count} times in a row: {words.line(one.error)}"
+    return f"paused      {one.effect}{where} failed {one.count} times in a row: {formatting.line(one.error)}"
 
 
 def _failed_line(one: FailedTrial) -> str:
     see = "" if one.output is None else f"; output: {one.output}"
-    return f"failed      trial {one.trial}: {words.line(one.why)}{see}"
+    return f"failed      trial {one.trial}: {formatting.line(one.why)}{see}"
 
 
 def _unused_lines(state: State, attempt: Attempt) -> Iterator[str]:
     which = f"trial {attempt.trial}" + (f", attempt {attempt.number}" if attempt.number else "")
     if attempt.bad:
-        yield f"faults      {which}: {reports.faults_text(attempt)}"
+        yield f"faults      {which}: {unused_reports.faults_text(attempt)}"
     if attempt.ignored:
-        yield f"ignored     {which}: {reports.ignored_text(state, attempt)}"
+        yield f"ignored     {which}: {unused_reports.ignored_text(state, attempt)}"

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from eventhpo.core import rank
-from eventhpo.core.curve import Curve, precise, spread
-from eventhpo.core.events import ExactValue, OtherSeries
-from eventhpo.core.space import job_names
-from eventhpo.core.spec import ClearmlTasks, Num, Objective, clearml_text, to_num
-from eventhpo.core.state import Attempt, State, Trial
-from eventhpo.views import reports, words
-from eventhpo.views.jobs import TrialStatus, trial_status
-from eventhpo.views.reports import Unused
+from eventhpo.core.fold.curve import Curve, precise, spread
+from eventhpo.core.fold.events import ExactValue, OtherSeries
+from eventhpo.core.fold.state import Attempt, State, Trial
+from eventhpo.core.scheduler import rank
+from eventhpo.core.search.space import job_names
+from eventhpo.core.search.spec import ClearmlTasks, Num, Objective, clearml_text, to_num
+from eventhpo.views import formatting, unused_reports
+from eventhpo.views.statuses import TrialStatus, trial_status
+from eventhpo.views.unused_reports import Unused
 
 MARK = "*"  # at a trial whose value does not rest on all that it reported
 
@@ -86,14 +86,14 @@ def row(state: State, trial: Trial, *, all_metrics: bool = False, all_hyper_para
         metrics={f"{m.metric}/{m.variant}": m for m in metrics},
         trial=trial.number,
         status=trial_status(trial),
-        unused=None if trial.last is None else reports.unused(state, trial.last),
+        unused=None if trial.last is None else unused_reports.unused(state, trial.last),
         imported=state.imported_study if trial.imported is not None else None,
-        link=words.link(state.search, None if trial.last is None else trial.last.job_id),
+        link=formatting.link(state.search, None if trial.last is None else trial.last.job_id),
     )
 
 
 def _hyper_parameters(state: State, trial: Trial, all_of_them: bool) -> dict[str, str]:
-    given = {name: clearml_text(value) for name, value in words.ordered(state.search, trial.params).items()}
+    given = {name: clearml_text(value) for name, value in formatting.ordered(state.search, trial.params).items()}
     if not all_of_them:
         return given
     jobs = state.search.jobs
@@ -158,25 +158,25 @@ def _imported(state: State, trial: Trial) -> Iterator[Metric]:
 def value_text(state: State, trial: Trial) -> str:
     """Return what ranks *trial*, `title/series = value` for each objective."""
     pairs = zip(state.search.objectives, rank.values(state, trial), strict=True)
-    return ", ".join(f"{words.metric(o)} = {_number(v)}" for o, v in pairs)
+    return ", ".join(f"{formatting.metric(o)} = {_number(v)}" for o, v in pairs)
 
 
 def summary(state: State, trial: Trial) -> str:
     """Return *trial* with its value and parameters in one line."""
-    given = words.params(words.ordered(state.search, trial.params))
+    given = formatting.params(formatting.ordered(state.search, trial.params))
     return f"trial {trial.number}: {value_text(state, trial)}  {given}"
 
 
 def _number(value: float | None) -> str:
-    return words.number(None if value is None else to_num(value))
+    return formatting.number(None if value is None else to_num(value))
 
 
 def table(state: State, found: Sequence[Row]) -> list[str]:
     """Return *found* as the lines of an aligned table, a headline first."""
-    objectives = [words.metric(o) for o in state.search.objectives]
+    objectives = [formatting.metric(o) for o in state.search.objectives]
     others = sorted({name for r in found for name in r.metrics if name not in objectives})
     names = job_names(state.search.space)
-    head = ["rank", "trial", "status", *map(words.line, (*objectives, *others, *names))]
+    head = ["rank", "trial", "status", *map(formatting.line, (*objectives, *others, *names))]
     lines = [
         [
             str(place),
@@ -191,7 +191,7 @@ def table(state: State, found: Sequence[Row]) -> list[str]:
     if isinstance(state.search.jobs, ClearmlTasks):
         head.append("task")
         for r, cells in zip(found, lines, strict=True):
-            cells.append(words.task(state.search, r.task_id) or "-")
+            cells.append(formatting.task(state.search, r.task_id) or "-")
     return [*aligned([head, *lines]), *_marked(state, found)]
 
 
@@ -204,7 +204,7 @@ def _marked(state: State, found: Sequence[Row]) -> Iterator[str]:
     for r in found:
         last = state.trials[r.trial].last
         if r.unused is not None and last is not None:
-            yield f"{MARK} trial {r.trial}: {reports.text(state, last)}"
+            yield f"{MARK} trial {r.trial}: {unused_reports.text(state, last)}"
 
 
 def _values(state: State, found: Row) -> list[str]:
@@ -212,12 +212,12 @@ def _values(state: State, found: Row) -> list[str]:
 
 
 def _others(found: Row, names: Sequence[str]) -> list[str]:
-    return [words.number(found.metrics[name].value if name in found.metrics else None) for name in names]
+    return [formatting.number(found.metrics[name].value if name in found.metrics else None) for name in names]
 
 
 def _parameters(state: State, trial: int) -> list[str]:
     given = state.trials[trial].params
-    return [words.scalar(given[name]) if name in given else "-" for name in job_names(state.search.space)]
+    return [formatting.scalar(given[name]) if name in given else "-" for name in job_names(state.search.space)]
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:

@@ -11,7 +11,7 @@ from eventhpo.cli import output
 from eventhpo.cli.reading import FILE, at_option, json_option, up_to
 from replay.diff import text
 from replay.diff.report import diff as compared
-from replay.proven import proven
+from replay.verified_rows import proven
 
 
 @click.command()

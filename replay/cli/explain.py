@@ -30,10 +30,10 @@ def explain(
     where the numbers do not come to what is recorded, and the exit code is 1. The chain
     is checked; a damaged log is explained as far as it is verified, and the exit code is 3.
     """
-    from replay import telling  # noqa: PLC0415  what only this command needs
-    from replay.explain import of_rows  # noqa: PLC0415
+    from replay.explain import text  # noqa: PLC0415  what only this command needs
+    from replay.explain.collect import of_rows  # noqa: PLC0415
 
     with verified(log, at) as rows:
         found = of_rows(rows, trial)
-        output.data(output.as_json(found) if as_json else telling.text(found, all_verdicts=all_verdicts))
+        output.data(output.as_json(found) if as_json else text.text(found, all_verdicts=all_verdicts))
     ctx.exit(1 if found.differs else 0)

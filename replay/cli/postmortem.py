@@ -10,9 +10,9 @@ import click
 from eventhpo.cli import output
 from eventhpo.cli.reading import FILE, at_option, json_option, up_to
 from replay.postmortem import text
+from replay.postmortem.files_on_disk import look
 from replay.postmortem.report import postmortem as happened
-from replay.postmortem.scene import look
-from replay.proven import proven
+from replay.verified_rows import proven
 
 
 @click.command()

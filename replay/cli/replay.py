@@ -17,7 +17,7 @@ from eventhpo.errors import DamagedLog
 from eventhpo.log import reader
 
 if TYPE_CHECKING:
-    from replay.redecide import Report
+    from replay.decide.redecide import Report
 
 
 @click.command()
@@ -63,7 +63,8 @@ def replay(
     and listed apart. Needs nothing but the log. The verdict is the last line: exit code 0
     if all is as recorded, or equal up to rounding, 1 if it is not, 3 if a log is damaged.
     """
-    from replay import redecide_many, showing  # noqa: PLC0415  `eventhpo --help` does without
+    from replay import redecide_many  # noqa: PLC0415  `eventhpo --help` does without
+    from replay.decide import render  # noqa: PLC0415  likewise
 
     for log in logs:
         with contextlib.suppress(DamagedLog):  # which is a verdict
@@ -75,14 +76,14 @@ def replay(
         for report in _aside(reports):
             verdicts.append(report.verdict)
             if as_json:
-                found.append(showing.shown(report))
+                found.append(render.shown(report))
             else:
-                _print(showing.text(report))
+                _print(render.text(report))
     if as_json:
-        _print(output.as_json(showing.AllShown(found, showing.worst(verdicts))))
+        _print(output.as_json(render.AllShown(found, render.worst(verdicts))))
     elif len(logs) > 1:
-        _print([showing.over_all(verdicts)])
-    ctx.exit(showing.CODES[showing.worst(verdicts)])
+        _print([render.over_all(verdicts)])
+    ctx.exit(render.CODES[render.worst(verdicts)])
 
 
 def _aside(reports: Iterator[Report]) -> Iterator[Report]:

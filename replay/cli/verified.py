@@ -8,9 +8,9 @@ from datetime import datetime
 from pathlib import Path
 
 from eventhpo.cli.reading import up_to
-from eventhpo.core.events import Recorded
+from eventhpo.core.fold.events import Recorded
 from eventhpo.errors import Usage
-from replay.proven import proven
+from replay.verified_rows import proven
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import click
 from eventhpo.cli import output
 from eventhpo.cli.reading import FILE, at_option, json_option
 from replay.cli.verified import verified
-from replay.whatif import ask, rules
+from replay.whatif import evaluate, rules
 from replay.whatif.text import lines
 
 
@@ -57,5 +57,7 @@ def whatif(
     chosen = pruners or (rules.DEFAULT if total_max_jobs is None and num_concurrent_workers is None else ())
     named = [rules.pruner(one) for one in chosen]
     with verified(log, at) as rows:
-        found = ask.of_rows(rows, named, max_total_jobs=total_max_jobs, workers=num_concurrent_workers, orders=orders)
+        found = evaluate.of_rows(
+            rows, named, max_total_jobs=total_max_jobs, workers=num_concurrent_workers, orders=orders
+        )
         output.data(output.as_json(found) if as_json else lines(found, trials=trials))

@@ -13,8 +13,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from eventhpo.core import events
-from eventhpo.core.events import Decision, JobPruned, JobsContinued, Recorded
+from eventhpo.core.fold import events
+from eventhpo.core.fold.events import Decision, JobPruned, JobsContinued, Recorded
 
 Point: TypeAlias = tuple[int, int, int]  # trial, attempt, position in the curve
 

@@ -12,10 +12,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core import events
-from eventhpo.core.events import Input, MetricObserved, Recorded
-from eventhpo.views import lines, words
-from replay.postmortem.next import of
+from eventhpo.core.fold import events
+from eventhpo.core.fold.events import Input, MetricObserved, Recorded
+from eventhpo.views import event_lines, formatting
+from replay.next_step import of
 
 Key: TypeAlias = tuple[str, ...]
 MOST = 20  # differences that are listed
@@ -135,10 +135,10 @@ def _things(event: Input) -> Iterator[tuple[Key, bytes, str]]:
     if isinstance(event, MetricObserved):
         name = f"{event.title}/{event.series}"
         for iteration, value in zip(event.iterations, event.values, strict=True):
-            text = f"{words.line(name)} = {words.number(value)} at iteration {iteration}{whose}"
+            text = f"{formatting.line(name)} = {formatting.number(value)} at iteration {iteration}{whose}"
             yield (*subject, "point", name), msgspec.json.encode([iteration, value]), text
         return
     kind = type(event).__name__
     body = {name: value for name, value in msgspec.to_builtins(event).items() if name not in _WITHOUT}
-    said = words.line(lines.told(event))  # type: ignore[arg-type]
+    said = formatting.line(event_lines.told(event))  # type: ignore[arg-type]
     yield (*subject, kind), msgspec.json.encode(body, order="deterministic"), f"{kind}{whose}{f': {said}' * bool(said)}"

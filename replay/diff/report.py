@@ -7,11 +7,11 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core.events import ClockTicked, ControllerStarted, Head, Recorded, SearchCreated
-from eventhpo.core.evolve import fold
-from eventhpo.core.state import State, Trial
-from eventhpo.load.compare import flat_keys
-from eventhpo.views import words
+from eventhpo.core.fold.events import ClockTicked, ControllerStarted, Head, Recorded, SearchCreated
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.state import State, Trial
+from eventhpo.search_file.changed_keys import flat_keys
+from eventhpo.views import formatting
 from replay.diff.decisions import Parted, parted
 from replay.diff.inputs import Inputs, Side, compared
 from replay.postmortem.controllers import says
@@ -234,7 +234,7 @@ def outcome(trial: Trial) -> str:
     if end is None:
         return "running"
     if end.values is not None:
-        return f"{end.state} with {', '.join(map(words.number, end.values))}"
+        return f"{end.state} with {', '.join(map(formatting.number, end.values))}"
     if end.state == "pruned" and attempt is not None:
         return f"pruned at iteration {attempt.curves[0].iterations[attempt.judged - 1]}"
     return end.state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from eventhpo.views import words
+from eventhpo.views import formatting
 from replay.diff.inputs import Difference, Inputs, Side
 from replay.diff.report import ByTrial, Diff, Differs, Log
 
@@ -18,11 +18,11 @@ def text(found: Diff) -> Iterator[str]:
     yield _fact("relation", _relation(found))
     yield from _differing("created", found.definitions)
     yield from _differing("platform", found.platforms)
-    first = f"the first {words.plural(found.alike, 'decision')} of both" if found.alike else "no decision"
+    first = f"the first {formatting.plural(found.alike, 'decision')} of both" if found.alike else "no decision"
     yield _fact("alike", first)
     if found.parting is not None:
-        yield _fact("A decides", words.line(found.parting.a.what))
-        yield _fact("B decides", words.line(found.parting.b.what))
+        yield _fact("A decides", formatting.line(found.parting.a.what))
+        yield _fact("B decides", formatting.line(found.parting.b.what))
         if found.parting.a.what == found.parting.b.what:
             yield _fact("", "alike in six digits; --json has all of them")
     yield from _inputs(found.inputs, before=found.parting is not None)
@@ -34,7 +34,7 @@ def verdict(found: Diff) -> str:
     """Return in one line whether two logs part, and where."""
     if found.parting is not None:
         at = f"A at seq {found.parting.a.seq}, B at seq {found.parting.b.seq}"
-        alike = f"behind {words.plural(found.alike, 'decision')} in common" if found.alike else "at once"
+        alike = f"behind {formatting.plural(found.alike, 'decision')} in common" if found.alike else "at once"
         order = "; no trial of both came out otherwise" if found.by_trial.alike else ""
         return f"they part {alike}, {at}: {found.explanation}{order}"
     if found.relation == "the same log":
@@ -47,14 +47,14 @@ def _fact(label: str, said: str) -> str:
 
 
 def _log(side: str, log: Log) -> Iterator[str]:
-    yield _fact(side, f"{log.path}: {words.line(log.name)} ({log.search_id}), {log.head.seq} rows")
+    yield _fact(side, f"{log.path}: {formatting.line(log.name)} ({log.search_id}), {log.head.seq} rows")
     for fault in log.damage:
-        yield _fact("damaged", f"{side}: {words.line(fault)}")
+        yield _fact("damaged", f"{side}: {formatting.line(fault)}")
 
 
 def _relation(found: Diff) -> str:
     if found.relation == "a fork":
-        return f"a fork: the first {words.plural(found.common, 'row')} are the same, row {found.common + 1} is not"
+        return f"a fork: the first {formatting.plural(found.common, 'row')} are the same, row {found.common + 1} is not"
     if found.relation == "two searches" and found.a.search_id == found.b.search_id:
         return "two logs of one search id that have no row in common"
     return found.relation
@@ -62,14 +62,14 @@ def _relation(found: Diff) -> str:
 
 def _differing(label: str, found: Sequence[Differs]) -> Iterator[str]:
     for one in found[:MOST]:
-        yield _fact(label, f"{one.key}: A {words.line(one.a)}, B {words.line(one.b)}")
+        yield _fact(label, f"{one.key}: A {formatting.line(one.a)}, B {formatting.line(one.b)}")
     if len(found) > MOST:
         yield _fact("", f"and {len(found) - MOST} more keys")
 
 
 def _inputs(found: Inputs, *, before: bool) -> Iterator[str]:
     where = "before that" if before else "as far as they go"
-    alike = words.plural(found.alike, "input")
+    alike = formatting.plural(found.alike, "input")
     if found.same:
         yield _fact("saw", f"the same {where}: {alike}")
         return
@@ -102,9 +102,11 @@ def _by_trial(found: ByTrial) -> Iterator[str]:
         ended = "; none of them came out otherwise" if found.alike else ""
         yield _fact("trials", f"the {found.both} that both have are of the same parameters{ended}")
     elif found.parameters is not None:
-        a, b = (words.params(one) for one in found.parameters)
+        a, b = (formatting.params(one) for one in found.parameters)
         if a == b:
-            a, b = (words.line(", ".join(f"{name}={one[name]!r}" for name in sorted(one))) for one in found.parameters)
+            a, b = (
+                formatting.line(", ".join(f"{name}={one[name]!r}" for name in sorted(one))) for one in found.parameters
+            )
         yield _fact("trials", f"{found.first_other_parameters} is the first with other parameters: A {a}, B {b}")
     if found.outcomes is not None:
         a, b = found.outcomes

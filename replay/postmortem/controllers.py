@@ -11,13 +11,14 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core import actions, events
-from eventhpo.core.clocks import Reading, elapsed, one_boot
-from eventhpo.core.decide import next_action
-from eventhpo.core.events import ControllerStarted, Recorded
-from eventhpo.core.state import State
-from eventhpo.views import lines, words
-from replay.postmortem import next as upcoming
+from eventhpo.core.fold import events
+from eventhpo.core.fold.clocks import Reading, elapsed, one_boot
+from eventhpo.core.fold.events import ControllerStarted, Recorded
+from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler import actions
+from eventhpo.core.scheduler.decide import next_action
+from eventhpo.views import event_lines, formatting
+from replay import next_step as upcoming
 
 How: TypeAlias = Literal[
     "finished",
@@ -228,5 +229,5 @@ def in_words(row: Recorded) -> str:
 
 def says(row: Recorded) -> str:
     """Return `in_words` and what the event says."""
-    text = words.line(lines.told(row.event))
+    text = formatting.line(event_lines.told(row.event))
     return f"{in_words(row)}: {text}" if text else in_words(row)

@@ -7,11 +7,11 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core.events import Recorded
-from eventhpo.core.state import State
-from eventhpo.views import status, words
+from eventhpo.core.fold.events import Recorded
+from eventhpo.core.fold.state import State
+from eventhpo.views import formatting, status
 from replay.postmortem.controllers import Epoch, in_words
-from replay.postmortem.scene import FULL, Scene
+from replay.postmortem.files_on_disk import FULL, Scene
 
 How: TypeAlias = Literal[
     "finished", "stopped", "running", "interrupted", "by hand", "goes on", "record stops", "cut off", "not begun"
@@ -87,7 +87,8 @@ def _interrupted(newest: Epoch | None) -> str:
     assert newest is not None
     if newest.how == "request":
         return "not yet: somebody asked something of it, and no controller has carried it on since"
-    return f"interrupted{f' by {words.line(newest.why)}' if newest.why else ''}: the run was ended, the search was not"
+    by = f" by {formatting.line(newest.why)}" if newest.why else ""
+    return f"interrupted{by}: the run was ended, the search was not"
 
 
 def _evidence(newest: Epoch | None, how: How, scene: Scene) -> Iterator[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
-from eventhpo.core import due, outcome
-from eventhpo.core.clocks import Reading
-from eventhpo.core.events import EffectFailed, JobBound, JobReturned, Recorded
-from eventhpo.core.state import Effect, State
+from eventhpo.core.fold import deadlines
+from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.events import EffectFailed, JobBound, JobReturned, Recorded
+from eventhpo.core.fold.state import Effect, State
+from eventhpo.core.scheduler import outcome
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +85,7 @@ class Troubles:
         one.count += 1
         one.in_doubt += event.in_doubt
         one.in_a_row = max(one.in_a_row, event.count)
-        one.back_off = max(one.back_off, due.back_off(event.count))
+        one.back_off = max(one.back_off, deadlines.back_off(event.count))
         one.lasting = max(one.lasting, time - self._begun.get(whose, time))
         one.last, one.error = event.clock, event.error
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from eventhpo.core import rank
-from eventhpo.core.events import Recorded, TrialFinished
-from eventhpo.core.spec import Num, to_num
-from eventhpo.core.state import State
+from eventhpo.core.fold.events import Recorded, TrialFinished
+from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler import rank
+from eventhpo.core.search.spec import Num, to_num
 
 
 class Gain(msgspec.Struct, frozen=True, kw_only=True):

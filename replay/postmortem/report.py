@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-from eventhpo.core import rank
-from eventhpo.core.events import Head, Recorded
-from eventhpo.core.evolve import begin, evolve
-from eventhpo.core.state import State
-from eventhpo.views import jobs, top
+from eventhpo.core.fold.events import Head, Recorded
+from eventhpo.core.fold.evolve import begin, evolve
+from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler import rank
+from eventhpo.views import statuses as jobs
+from eventhpo.views import top
 from eventhpo.views.top import Row
+from replay.next_step import Next, what_next
 from replay.postmortem.controllers import Controllers, Epoch
 from replay.postmortem.ending import End, end
+from replay.postmortem.files_on_disk import UNSEEN, Scene
 from replay.postmortem.jobs import Trouble, Troubles
-from replay.postmortem.next import Next, what_next
 from replay.postmortem.progress import Gains, Progress
-from replay.postmortem.scene import UNSEEN, Scene
 from replay.postmortem.slots import Slots, SlotTime
 from replay.postmortem.spending import Spending, spending
 

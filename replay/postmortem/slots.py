@@ -12,16 +12,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core import budget, ending, outcome
-from eventhpo.core.events import (
-    ControllerStarted,
-    Event,
-    JobPruned,
-    JobsContinued,
-    Recorded,
-    TrialSuggested,
-)
-from eventhpo.core.state import Attempt, State
+from eventhpo.core.fold import budget
+from eventhpo.core.fold.events import ControllerStarted, Event, JobPruned, JobsContinued, Recorded, TrialSuggested
+from eventhpo.core.fold.state import Attempt, State
+from eventhpo.core.scheduler import ending, outcome
 
 Use: TypeAlias = Literal["running", "starting", "back-off", "stopping", "unwatched"]
 Idle: TypeAlias = Literal[

@@ -6,11 +6,11 @@ from collections import Counter
 
 import msgspec
 
-from eventhpo.core import budget
-from eventhpo.core.state import Attempt, State, Trial
-from eventhpo.views import spent
-from eventhpo.views.jobs import TrialStatus, trial_status
-from eventhpo.views.spent import Spent
+from eventhpo.core.fold import budget
+from eventhpo.core.fold.state import Attempt, State, Trial
+from eventhpo.views import budget_use as spent
+from eventhpo.views.budget_use import Spent
+from eventhpo.views.statuses import TrialStatus, trial_status
 
 COSTLIEST = 3  # of each kind: enough to see whether one stands out
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from eventhpo.core.state import State
-from eventhpo.views import spent, top, words
-from eventhpo.views.words import duration, plural, rfc3339
+from eventhpo.core.fold.state import State
+from eventhpo.views import budget_use, formatting, top
+from eventhpo.views.formatting import duration, plural, rfc3339
+from replay.next_step import Next, named, of
 from replay.postmortem.controllers import Epoch, Gap
 from replay.postmortem.ending import End
 from replay.postmortem.jobs import Failures, Trouble
-from replay.postmortem.next import Next, named, of
 from replay.postmortem.progress import Progress
 from replay.postmortem.report import Postmortem
 from replay.postmortem.slots import Slots
@@ -22,10 +22,10 @@ MOST = 8  # lines of one kind; the JSON has them all
 def text(found: Postmortem, state: State) -> Iterator[str]:
     """Yield *found* as lines, a fact a line; what is damaged stands in front."""
     for fault in found.damage:
-        yield _fact("damaged", words.line(fault))
+        yield _fact("damaged", formatting.line(fault))
     if found.end.how == "cut off":
         yield _fact("", f"all below is about the verified part, {plural(found.head.seq, 'row')}")
-    yield _fact("search", f"{words.line(found.name)} ({found.search_id})")
+    yield _fact("search", f"{formatting.line(found.name)} ({found.search_id})")
     lasting = duration(max(0, found.ended - found.began))
     yield _fact("log", f"{plural(found.head.seq, 'row')}, {rfc3339(found.began)} to {rfc3339(found.ended)}, {lasting}")
     yield from _ending(found.end)
@@ -95,7 +95,7 @@ def _life(one: Epoch, following: Epoch | None) -> str:
 
 
 def _left(one: Epoch, following: Epoch | None) -> str:
-    why = f": {words.line(one.why)}" if one.why else ""
+    why = f": {formatting.line(one.why)}" if one.why else ""
     match one.how:
         case "request":
             return "only wrote what a user asked for"
@@ -136,11 +136,14 @@ def _gap(gap: Gap) -> str:
 
 def _trouble(found: Trouble, state: State) -> Iterator[str]:
     lost = [
-        ("lost", f"the job{of(one.trial, one.attempt)}: {words.line(one.why)}{'; it came back' * one.back}")
+        ("lost", f"the job{of(one.trial, one.attempt)}: {formatting.line(one.why)}{'; it came back' * one.back}")
         for one in found.lost
     ]
     retried = [
-        ("retried", f"trial {one.trial}, attempt {one.attempt}, behind one that was {one.after}: {words.line(one.why)}")
+        (
+            "retried",
+            f"trial {one.trial}, attempt {one.attempt}, behind one that was {one.after}: {formatting.line(one.why)}",
+        )
         for one in found.retried
     ]
     yield from _several(lost)
@@ -157,14 +160,14 @@ def _failing(one: Failures) -> str:
     row = f"at most {one.in_a_row} in a row over {duration(one.lasting)}, waits up to {duration(one.back_off)}"
     still = "; it has not worked since" if one.going_on else ""
     times = plural(one.count, "time")
-    return f"{one.effect}{whose} failed {times}{doubt}, {row}; last: {words.line(one.error)}{still}"
+    return f"{one.effect}{whose} failed {times}{doubt}, {row}; last: {formatting.line(one.error)}{still}"
 
 
 # ---------------------------------------------------------------- budget and slots
 
 
 def _spending(found: Spending) -> Iterator[str]:
-    yield from spent.text(found.spent)
+    yield from budget_use.text(found.spent)
     if found.late:
         parts = ", ".join(f"{iterations} behind {ended}" for ended, iterations in found.late.items())
         yield f"  {'':<10} {'':>6} of these {parts}"
@@ -214,10 +217,10 @@ def _progress(found: Progress | None, state: State) -> Iterator[str]:
     if not found.gains:
         yield _fact("improving", "never: no trial has completed with a value")
         return
-    last, metric = found.gains[-1], words.metric(state.search.objectives[0])
+    last, metric = found.gains[-1], formatting.metric(state.search.objectives[0])
     place = f"the {_nth(last.completed)} of {found.completed} to complete"
     where = f"{place}, at {last.iterations} of {found.iterations} iterations"
-    yield _fact("improving", f"last with trial {last.trial}, {metric} = {words.number(last.value)}: {where}")
+    yield _fact("improving", f"last with trial {last.trial}, {metric} = {formatting.number(last.value)}: {where}")
     if found.since:
         yield _fact("", f"{plural(found.since, 'trial')} completed since without a gain")
     yield _fact("", _last_third(found))
@@ -227,8 +230,8 @@ def _last_third(found: Progress) -> str:
     where = f"in the last third of the iterations used (behind {found.third})"
     if not found.in_last_third:
         return f"nothing gained {where}"
-    before = "none" if found.before is None else words.number(found.before)
-    return f"{where} the best went from {before} to {words.number(found.gains[-1].value)}"
+    before = "none" if found.before is None else formatting.number(found.before)
+    return f"{where} the best went from {before} to {formatting.number(found.gains[-1].value)}"
 
 
 def _nth(n: int) -> str:

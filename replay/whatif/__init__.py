@@ -2,19 +2,8 @@
 
 from __future__ import annotations
 
-from replay.whatif.ask import whatif
-from replay.whatif.found import (
-    AtIteration,
-    Best,
-    Correlation,
-    Regret,
-    Row,
-    Searched,
-    Spread,
-    Totals,
-    TrialRow,
-    WhatIf,
-)
+from replay.whatif.answer import AtIteration, Best, Correlation, Regret, Row, Searched, Spread, Totals, TrialRow, WhatIf
+from replay.whatif.evaluate import whatif
 
 __all__ = [
     "AtIteration",

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from eventhpo.core import actions, budget
-from eventhpo.core.decide import next_action
-from eventhpo.core.events import (
+from eventhpo.core.fold import budget
+from eventhpo.core.fold.events import (
     BudgetUpdated,
     JobAdopted,
     JobCreated,
@@ -18,11 +17,13 @@ from eventhpo.core.events import (
     SearchCreated,
     TrialSuggested,
 )
-from eventhpo.core.spec import Named
+from eventhpo.core.scheduler import actions
+from eventhpo.core.scheduler.decide import next_action
+from eventhpo.core.search.spec import Named
 from eventhpo.errors import Usage
-from replay.whatif.found import Row, Searched
+from replay.whatif.answer import Row, Searched
+from replay.whatif.counterfactual import Parted, World
 from replay.whatif.rows import Record, compared, totals, trial_rows, unknown_row
-from replay.whatif.world import Parted, World
 
 
 class SmallerBudget(World):

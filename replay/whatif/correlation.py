@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from eventhpo.core.curve import meaning
-from eventhpo.core.state import State, Trial
-from replay.whatif.found import AtIteration, Correlation
+from eventhpo.core.fold.curve import meaning
+from eventhpo.core.fold.state import State, Trial
+from replay.whatif.answer import AtIteration, Correlation
 
 FEWEST = 3  # two trials always correlate perfectly
 

@@ -13,15 +13,15 @@ from collections.abc import Collection, Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from eventhpo.asking.latch import is_auto
-from eventhpo.core.spec import Named
-from eventhpo.core.state import Attempt, State
+from eventhpo.core.fold.state import Attempt, State
+from eventhpo.core.search.spec import Named
+from eventhpo.optuna_adapter.auto_resource import is_auto
 from replay.whatif.rules import ALONE, inner_of
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-    from eventhpo.asking.view import StateView
+    from eventhpo.optuna_adapter.state_view import StateView
 
 _HUGE = 1e300  # better or worse than any value, and still a number where a percentile interpolates
 _RUNGS = ("SuccessiveHalvingPruner", "HyperbandPruner")
@@ -59,8 +59,8 @@ class Independence:
     def _percentile_holds(self, attempt: Attempt, position: int, unknown: Collection[int]) -> bool:
         from optuna.trial import TrialState  # noqa: PLC0415  no command is to load it that does not ask it
 
-        from eventhpo.asking.named import build_pruner, quiet  # noqa: PLC0415
-        from eventhpo.asking.view import STUDY, StateView  # noqa: PLC0415
+        from eventhpo.optuna_adapter.named import build_pruner, quiet  # noqa: PLC0415
+        from eventhpo.optuna_adapter.state_view import STUDY, StateView  # noqa: PLC0415
 
         view = self._view = self._view or StateView(self._state)
         view.refresh()
@@ -81,7 +81,7 @@ def _running(state: State, attempt: Attempt, position: int) -> FrozenTrial:
     """Return the trial of *attempt* as the pruner sees it at *position*."""
     from optuna.trial import TrialState, create_trial  # noqa: PLC0415
 
-    from eventhpo.asking.view import show_point  # noqa: PLC0415
+    from eventhpo.optuna_adapter.state_view import show_point  # noqa: PLC0415
 
     frozen = create_trial(state=TrialState.RUNNING)
     for k in range(position + 1):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-from eventhpo.asking.seeds import derived_seed
-from eventhpo.core.curve import Curve
-from eventhpo.core.events import (
+from eventhpo.core.fold.curve import Curve
+from eventhpo.core.fold.events import (
     BudgetUpdated,
     Event,
     JobCreated,
@@ -21,11 +20,12 @@ from eventhpo.core.events import (
     TrialFinished,
     TrialSuggested,
 )
-from eventhpo.core.spec import Named, to_num
-from eventhpo.core.state import State, Trial
-from replay.whatif.found import Spread
+from eventhpo.core.fold.state import State, Trial
+from eventhpo.core.search.spec import Named, to_num
+from eventhpo.optuna_adapter.seeds import derived_seed
+from replay.whatif.answer import Spread
+from replay.whatif.counterfactual import World
 from replay.whatif.rows import Record, charge, loss, number
-from replay.whatif.world import World
 
 
 def spread(record: Record, first: Recorded, pruner: Named, count: int) -> Spread:

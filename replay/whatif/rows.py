@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from eventhpo.core import budget, rank
-from eventhpo.core.spec import Num, to_num
-from eventhpo.core.state import Attempt, State, Trial, TrialState
+from eventhpo.core.fold import budget
+from eventhpo.core.fold.state import Attempt, State, Trial, TrialState
+from eventhpo.core.scheduler import rank
+from eventhpo.core.search.spec import Num, to_num
+from replay.whatif.answer import Best, Correlation, Kind, Regret, Row, Searched, Spread, Totals, TrialRow
 from replay.whatif.correlation import at_cuts
-from replay.whatif.found import Best, Correlation, Kind, Regret, Row, Searched, Spread, Totals, TrialRow
+from replay.whatif.counterfactual import World
 from replay.whatif.rules import text_of
-from replay.whatif.world import World
 
 
 class Record:

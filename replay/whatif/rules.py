@@ -6,10 +6,10 @@ import json
 import tomllib
 from typing import Any
 
-from eventhpo.asking.catalogue import CATALOGUE, Nested
-from eventhpo.asking.checking import check_pruner
-from eventhpo.core.spec import Named
+from eventhpo.core.search.spec import Named
 from eventhpo.errors import Usage
+from eventhpo.optuna_adapter.catalogue import CATALOGUE, Nested
+from eventhpo.optuna_adapter.component_checks import check_pruner
 
 DEFAULT = ("MedianPruner", "SuccessiveHalvingPruner", "HyperbandPruner")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from eventhpo.core.spec import Num
-from eventhpo.views import words
+from eventhpo.core.search.spec import Num
+from eventhpo.views import formatting
 from eventhpo.views.top import aligned
-from replay.whatif.found import Regret, Row, Spread, TrialRow, WhatIf
+from replay.whatif.answer import Regret, Row, Spread, TrialRow, WhatIf
 
 HEAD = ("rule", "known", "pruned", "saved", "compute", "best", "winner", "rank corr.", "same search")
 NOTHING = "unknown"
@@ -19,13 +19,15 @@ def lines(found: WhatIf, *, trials: bool = False) -> list[str]:
 
 
 def _about(found: WhatIf) -> Iterator[str]:
-    jobs = words.plural(found.rows[0].totals.trials, "trial")
-    spent = f"{words.plural(found.iterations, 'iteration')}, {words.duration(found.compute_time)} of compute time"
-    yield f"{words.line(found.name)}: {jobs}, {spent}, up to event {found.seq}"
+    jobs = formatting.plural(found.rows[0].totals.trials, "trial")
+    spent = (
+        f"{formatting.plural(found.iterations, 'iteration')}, {formatting.duration(found.compute_time)} of compute time"
+    )
+    yield f"{formatting.line(found.name)}: {jobs}, {spent}, up to event {found.seq}"
     if found.winner is None:
         yield f"winner: none, {found.rows[0].regret.why}"
     else:
-        yield f"winner: trial {found.winner}, {words.line(found.objective)} = {words.number(found.value)}"
+        yield f"winner: trial {found.winner}, {formatting.line(found.objective)} = {formatting.number(found.value)}"
     for note in found.notes:
         yield f"note: {note}"
 
@@ -35,7 +37,7 @@ def _cells(found: WhatIf, row: Row) -> list[str]:
 
 
 def _label(row: Row) -> str:
-    return words.line(f"recorded: {row.rule}" if row.kind == "recorded" else row.rule)
+    return formatting.line(f"recorded: {row.rule}" if row.kind == "recorded" else row.rule)
 
 
 def _known(row: Row) -> str:
@@ -50,13 +52,13 @@ def _sums(found: WhatIf, row: Row) -> list[str]:
         return [NOTHING] * 3
     saved = row.totals.iterations_saved
     share = f" ({100 * saved / found.iterations:.0f} %)" if found.iterations else ""
-    return [str(row.totals.pruned), f"{saved}{share}", words.duration(row.totals.compute_time_saved)]
+    return [str(row.totals.pruned), f"{saved}{share}", formatting.duration(row.totals.compute_time_saved)]
 
 
 def _best(row: Row) -> str:
     if row.best.value is None:
         return "-" if row.best.known else NOTHING
-    return words.number(row.best.value) + ("" if row.best.known else " ?")
+    return formatting.number(row.best.value) + ("" if row.best.known else " ?")
 
 
 def _winner(found: Regret, winner: int | None) -> str:
@@ -69,7 +71,7 @@ def _winner(found: Regret, winner: int | None) -> str:
 
 
 def _cost(found: Regret) -> str:
-    return "?" if found.cost is None else words.number(found.cost)
+    return "?" if found.cost is None else formatting.number(found.cost)
 
 
 def _rest(row: Row) -> list[str]:
@@ -81,7 +83,7 @@ def _rest(row: Row) -> list[str]:
 def _same(row: Row) -> str:
     if row.search.seq is None:
         return "but for its end" if row.known else NOTHING
-    return f"first {words.plural(row.search.trials, 'trial')}"
+    return f"first {formatting.plural(row.search.trials, 'trial')}"
 
 
 def _below(found: WhatIf, trials: bool) -> Iterator[str]:
@@ -100,7 +102,7 @@ def _said(found: WhatIf, row: Row) -> Iterator[str]:
         yield f"unknown: {row.why}"
     if row.unknown.trials > row.gone_on and row.gone_on:
         rest = row.unknown
-        count = words.plural(rest.trials - row.gone_on, "unknown trial")
+        count = formatting.plural(rest.trials - row.gone_on, "unknown trial")
         yield f"  {count}, by the recorded curves alone: {rest.pruned} pruned, {rest.iterations_saved} iterations saved"
     if row.regret.killed and row.regret.why:
         yield f"winner: its cost is unknown: {row.regret.why}"
@@ -111,7 +113,7 @@ def _said(found: WhatIf, row: Row) -> Iterator[str]:
         yield f"same search: {where}{row.search.why}"
     if row.search.seq is not None and row.kind == "pruner":
         sums = row.search.totals
-        known = words.plural(sums.trials, "known trial")
+        known = formatting.plural(sums.trials, "known trial")
         yield f"  {known} before it: {sums.pruned} pruned, {sums.iterations_saved} iterations saved"
     if row.correlation.value is None and row.correlation.at:
         yield f"rank corr.: {row.correlation.why}"
@@ -125,7 +127,7 @@ def _orders(found: Spread) -> Iterator[str]:
     )
     if found.iterations_saved is not None and found.pruned is not None:
         yield f"  saved {_three(found.iterations_saved)} of {found.of} iterations, pruned {_three(found.pruned)}"
-        cost = "" if not found.killed else f", which costs up to {words.number(found.worst_cost)}"
+        cost = "" if not found.killed else f", which costs up to {formatting.number(found.worst_cost)}"
         yield f"  the winner is pruned in {found.killed} of {found.known}{cost}"
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from eventhpo.core.decide import attempts
-from eventhpo.core.ending import search_ending
-from eventhpo.core.events import (
+from eventhpo.core.fold.events import (
     AbortRequested,
     DrivenByHand,
     Event,
@@ -20,11 +18,13 @@ from eventhpo.core.events import (
     StopAsked,
     TrialSuggested,
 )
-from eventhpo.core.evolve import begin, evolve
-from eventhpo.core.spec import Limits
-from eventhpo.core.state import State
+from eventhpo.core.fold.evolve import begin, evolve
+from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler.decide import attempts
+from eventhpo.core.scheduler.ending import search_ending
+from eventhpo.core.search.spec import Limits
 from eventhpo.errors import Usage
-from replay.whatif.found import Row
+from replay.whatif.answer import Row
 from replay.whatif.rows import Record, charge, recorded_row, unknown_row
 from replay.whatif.rules import is_blind, looks_at_others
 

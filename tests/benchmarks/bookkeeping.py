@@ -18,7 +18,7 @@ from pathlib import Path
 
 import optuna
 
-from eventhpo.core.spec import Named
+from eventhpo.core.search.spec import Named
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
 

@@ -9,17 +9,17 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from eventhpo.clearml.door import ClearmlJobs
-from eventhpo.clearml.place import OnClearml
-from eventhpo.clock import Clock, SystemClock
-from eventhpo.controller import Controller, opened
-from eventhpo.core.clocks import Reading
-from eventhpo.core.events import Event, Recorded, SearchCreated, StopAsked
-from eventhpo.core.spec import POLICY, ClearmlTasks, Limits, Named, Objective, Search, UniformParameterRange
-from eventhpo.core.state import State
+from eventhpo.controller.clock import Clock, SystemClock
+from eventhpo.controller.controller import Controller, opened
+from eventhpo.controller.host import Machine
+from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.events import Event, Recorded, SearchCreated, StopAsked
+from eventhpo.core.fold.state import State
+from eventhpo.core.search.spec import POLICY, ClearmlTasks, Limits, Named, Objective, Search, UniformParameterRange
+from eventhpo.jobs.clearml.backend_choice import OnClearml
+from eventhpo.jobs.clearml.clearml_jobs import ClearmlJobs
 from eventhpo.log.create import create
 from eventhpo.log.reader import read
-from eventhpo.machine import Machine
 from eventhpo.testing.simulated import START
 from tests.clearml_server import ClearmlServer, Script
 

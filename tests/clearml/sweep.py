@@ -32,12 +32,8 @@ from unittest import mock
 
 import msgspec
 
-from eventhpo.clearml import watch
-from eventhpo.clearml.door import ClearmlJobs
-from eventhpo.clearml.place import OnClearml
-from eventhpo.clearml.session import MARK, Answer, Server, Silent
-from eventhpo.controller import Controller, nothing_before, opened
-from eventhpo.core.events import (
+from eventhpo.controller.controller import Controller, nothing_before, opened
+from eventhpo.core.fold.events import (
     DrivenByHand,
     Event,
     JobCreated,
@@ -48,11 +44,15 @@ from eventhpo.core.events import (
     SearchCreated,
     StopAsked,
 )
-from eventhpo.core.evolve import fold
-from eventhpo.core.keys import read_key
-from eventhpo.core.spec import POLICY, Limits, Named, Objective, Search
-from eventhpo.core.state import State
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.read_job_key import read_key
+from eventhpo.core.fold.state import State
+from eventhpo.core.search.spec import POLICY, Limits, Named, Objective, Search
 from eventhpo.errors import EventhpoError, Unanswered
+from eventhpo.jobs.clearml import watch
+from eventhpo.jobs.clearml.backend_choice import OnClearml
+from eventhpo.jobs.clearml.clearml_jobs import ClearmlJobs
+from eventhpo.jobs.clearml.session import MARK, Answer, Server, Silent
 from eventhpo.jobs.protocol import Job, Polled, Refused
 from eventhpo.log.create import create
 from eventhpo.log.reader import read

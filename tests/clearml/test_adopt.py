@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from eventhpo.clearml.place import OnClearml
 from eventhpo.cli.verifying import adoptions, verified
-from eventhpo.core.events import JobAdopted, JobCreated, JobEnded, PointEnqueued, TasksLeft
-from eventhpo.core.evolve import fold
-from eventhpo.core.keys import Key, read_key
-from eventhpo.core.spec import (
+from eventhpo.core.fold.events import JobAdopted, JobCreated, JobEnded, PointEnqueued, TasksLeft
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.read_job_key import Key, read_key
+from eventhpo.core.fold.state import Attempt, State
+from eventhpo.core.search.spec import (
     DiscreteParameterRange,
     Named,
     ParameterChoice,
@@ -27,13 +27,13 @@ from eventhpo.core.spec import (
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
-from eventhpo.core.state import Attempt, State
 from eventhpo.errors import DamagedLog
-from eventhpo.log import beside
+from eventhpo.jobs.clearml.backend_choice import OnClearml
+from eventhpo.log import paths
 from eventhpo.log.backup import backup
 from eventhpo.log.create import write_log
 from eventhpo.log.salvage import salvage
-from replay.walk import walk
+from replay.decide.check_prefixes import walk
 from tests.clearml.harness import (
     METRIC,
     Hours,
@@ -233,7 +233,7 @@ def test_what_is_left_beside_a_head_file_that_knows_better_goes_on_as_a_copy(
     begin(whole, unhurried(base_task(server)))
     run(whole, clock=Hours(server))
     path, saved = cut(whole, 20, tmp_path / "cut.db"), tmp_path / "saved.db"
-    shutil.copy(beside.head(whole), beside.head(path))
+    shutil.copy(paths.head(whole), paths.head(path))
     with pytest.raises(DamagedLog, match=re.escape(f"eventhpo salvage {path} TARGET")):
         run(path, OnClearml(adopt=True))
     assert "lost its tail" in str(salvage(path, saved).why)
@@ -498,8 +498,8 @@ def test_a_point_that_somebody_enqueued_and_that_ran_is_not_run_again(server: Cl
 
 
 def enqueue(path: Path, search: Search, event: PointEnqueued) -> None:
-    from eventhpo.core.events import SearchCreated
-    from eventhpo.core.spec import POLICY
+    from eventhpo.core.fold.events import SearchCreated
+    from eventhpo.core.search.spec import POLICY
     from eventhpo.log.create import create
 
     described, _ = OnClearml().described(search)

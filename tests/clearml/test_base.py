@@ -9,11 +9,11 @@ from typing import TypeVar
 import msgspec
 import pytest
 
-from eventhpo.clearml import projects
-from eventhpo.clearml.place import OnClearml
-from eventhpo.clearml.session import Answer
-from eventhpo.core.spec import ClearmlTasks, HyperParameter, Objective, UniformParameterRange
+from eventhpo.core.search.spec import ClearmlTasks, HyperParameter, Objective, UniformParameterRange
 from eventhpo.errors import Unanswered, Usage
+from eventhpo.jobs.clearml import projects
+from eventhpo.jobs.clearml.backend_choice import OnClearml
+from eventhpo.jobs.clearml.session import Answer
 from tests.clearml.harness import base_task, begin, falling, our_tasks, run, search
 from tests.clearml_server import ClearmlServer
 from tests.clearml_server.failing import How

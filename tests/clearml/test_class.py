@@ -12,7 +12,7 @@ from clearml import Task
 from clearml.automation.job import ClearmlJob
 from clearml.automation.optimization import MultiObjective
 
-from eventhpo.core.events import EffectFailed, OptimizerTaskSet, SearchFinished, TrialFinished, TrialSuggested
+from eventhpo.core.fold.events import EffectFailed, OptimizerTaskSet, SearchFinished, TrialFinished, TrialSuggested
 from eventhpo.errors import Usage
 from tests.clearml.users import METRIC, SPACE, Place, Program, falling, value_of
 from tests.clearml_server import Script, hyperparam

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from eventhpo.clearml.base import described
-from eventhpo.clearml.door import ClearmlJobs
-from eventhpo.clearml.session import Server
-from eventhpo.core.spec import ClearmlTasks
+from eventhpo.core.search.spec import ClearmlTasks
+from eventhpo.jobs.clearml.base_task import described
+from eventhpo.jobs.clearml.clearml_jobs import ClearmlJobs
+from eventhpo.jobs.clearml.session import Server
 from eventhpo.jobs.protocol import Draft, DraftOutcome
 from eventhpo.testing import contract
 from tests.clearml_server import ClearmlServer, Script

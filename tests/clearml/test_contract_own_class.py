@@ -8,9 +8,9 @@ import pytest
 from clearml.automation import ClearmlJob
 from clearml.backend_interface.base import InterfaceBase
 
-from eventhpo.clearml.launch import Labels
-from eventhpo.clearml.own_class import OwnJobs
-from eventhpo.clearml.session import Server
+from eventhpo.jobs.clearml.launch import Labels
+from eventhpo.jobs.clearml.session import Server
+from eventhpo.jobs.clearml.user_job_class import OwnJobs
 from eventhpo.testing import contract
 from tests.clearml.test_contract import Tasks
 from tests.clearml_server import ClearmlServer

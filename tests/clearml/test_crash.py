@@ -11,11 +11,11 @@ from unittest import mock
 
 import pytest
 
-from eventhpo.clearml import session
-from eventhpo.controller import Controller
-from eventhpo.core import actions
+from eventhpo.controller.controller import Controller
+from eventhpo.core.scheduler import actions
+from eventhpo.jobs.clearml import session
 from eventhpo.log.reader import read
-from replay.walk import walk
+from replay.decide.check_prefixes import walk
 from tests.clearml.sweep import SCENARIOS, Plan, World, plans, world
 
 # The SDK reads its configuration by names that its parser has given up.

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import pytest
 
-from eventhpo.clearml.place import OnClearml
-from eventhpo.core.events import EffectFailed, JobEnded, MetricObserved
+from eventhpo.controller.effects import job_item
+from eventhpo.core.fold.events import EffectFailed, JobEnded, MetricObserved
 from eventhpo.errors import Usage
+from eventhpo.jobs.clearml.backend_choice import OnClearml
 from eventhpo.jobs.protocol import Polled
-from eventhpo.perform import job_item
 from tests.clearml.users import METRIC, Place, falling, value_of
 from tests.clearml_server import Script
 from tests.optimizer.harness import Thread

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from eventhpo.clearml.place import OnClearml
-from eventhpo.core.evolve import fold
-from eventhpo.core.spec import ClearmlTasks, Search, UniformParameterRange
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.search.spec import ClearmlTasks, Search, UniformParameterRange
 from eventhpo.errors import Unanswered, Usage
+from eventhpo.jobs.clearml.backend_choice import OnClearml
 from eventhpo.views import status, top
 from tests.clearml.harness import Hours, base_task, begin, falling, our_tasks, rows, run, search, unhurried
 from tests.clearml_server import ClearmlServer, Script

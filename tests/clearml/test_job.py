@@ -16,7 +16,7 @@ import pytest
 from clearml.automation import UniformIntegerParameterRange
 
 from eventhpo import LocalJobs, OptimizerOptuna
-from eventhpo.core.events import BudgetUpdated, TrialFinished, TrialSuggested
+from eventhpo.core.fold.events import BudgetUpdated, TrialFinished, TrialSuggested
 from tests.clearml.users import ROOT, Place
 from tests.clearml_server.agent import Agent, job_environment
 from tests.optimizer.harness import Thread

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.clearml.place import OnClearml
-from eventhpo.core import rank
-from eventhpo.core.events import ExactValue, JobEnded
-from eventhpo.core.spec import Objective
-from eventhpo.core.state import State
+from eventhpo.core.fold.events import ExactValue, JobEnded
+from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler import rank
+from eventhpo.core.search.spec import Objective
+from eventhpo.jobs.clearml.backend_choice import OnClearml
 from eventhpo.views import top
-from replay.walk import walk
+from replay.decide.check_prefixes import walk
 from tests.clearml.harness import METRIC, Hours, base_task, begin, of, our_tasks, rows, run, search, unhurried
 from tests.clearml.test_poll import Pairs, door, job, report, running, seen, single
 from tests.clearml_server import ClearmlServer, Script

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from eventhpo.clearml.door import ClearmlJobs
-from eventhpo.clearml.launch import Labels
-from eventhpo.clearml.place import OnClearml
-from eventhpo.clearml.session import Server
-from eventhpo.core.events import EffectFailed, JobBound, JobCreated, JobEnded, JobQueued, OptimizerTaskSet
-from eventhpo.core.spec import Scalar, UniformParameterRange
+from eventhpo.core.fold.events import EffectFailed, JobBound, JobCreated, JobEnded, JobQueued, OptimizerTaskSet
+from eventhpo.core.search.spec import Scalar, UniformParameterRange
+from eventhpo.jobs.clearml.backend_choice import OnClearml
+from eventhpo.jobs.clearml.clearml_jobs import ClearmlJobs
+from eventhpo.jobs.clearml.launch import Labels
+from eventhpo.jobs.clearml.session import Server
 from eventhpo.jobs.protocol import Bound, Draft, Refused
 from eventhpo.log.create import create
 from eventhpo.testing.simulated import START
@@ -88,8 +88,8 @@ def test_the_optimizers_task_of_the_log_is_the_parent_and_the_project_asked_for_
     server.script(falling(server))
     place = OnClearml(labels=lambda: Labels(project_name="elsewhere"))
     found, _ = place.described(search(base_task(server)))
-    from eventhpo.core.events import SearchCreated
-    from eventhpo.core.spec import POLICY
+    from eventhpo.core.fold.events import SearchCreated
+    from eventhpo.core.search.spec import POLICY
 
     first = SearchCreated(search_id="ab" * 16, search=found, policy=POLICY, fingerprint={})
     create(path, first, START, [OptimizerTaskSet(task_id=parent)])

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from eventhpo.clearml import session
-from eventhpo.core.events import ClockTicked, EffectFailed, JobEnded, JobReturned, JobStarted, MetricObserved
-from eventhpo.core.state import State
+from eventhpo.core.fold.events import ClockTicked, EffectFailed, JobEnded, JobReturned, JobStarted, MetricObserved
+from eventhpo.core.fold.state import State
 from eventhpo.errors import Unanswered, Usage
-from replay.walk import walk
+from eventhpo.jobs.clearml import session
+from replay.decide.check_prefixes import walk
 from tests.clearml.harness import (
     METRIC,
     Hours,

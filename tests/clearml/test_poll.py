@@ -11,13 +11,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.clearml.curves import thinned, unknown
-from eventhpo.clearml.door import ClearmlJobs
-from eventhpo.clearml.place import OnClearml
-from eventhpo.clearml.session import Server
-from eventhpo.core.curve import Curve
-from eventhpo.core.events import InheritanceClaimed, JobEnded, MetricObserved, ReportsRead
-from eventhpo.core.spec import Objective
+from eventhpo.core.fold.curve import Curve
+from eventhpo.core.fold.events import InheritanceClaimed, JobEnded, MetricObserved, ReportsRead
+from eventhpo.core.search.spec import Objective
+from eventhpo.jobs.clearml.backend_choice import OnClearml
+from eventhpo.jobs.clearml.clearml_jobs import ClearmlJobs
+from eventhpo.jobs.clearml.curves import thinned, unknown
+from eventhpo.jobs.clearml.session import Server
 from eventhpo.jobs.protocol import POINTS, Job, Polled, Refused, Seen
 from tests.clearml.harness import METRIC, Hours, base_task, begin, falling, of, our_tasks, outcomes, run, unhurried
 from tests.clearml.harness import search as small

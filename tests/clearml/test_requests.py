@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.clearml.place import OnClearml
-from eventhpo.clearml.rivals import SLACK
-from eventhpo.clearml.session import MARK
-from eventhpo.controller import Controller, opened
-from eventhpo.core.clocks import Reading
-from eventhpo.core.events import SearchCreated, StopAsked
-from eventhpo.core.spec import POLICY, ClearmlTasks, Limits, Search
+from eventhpo.controller.controller import Controller, opened
+from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.events import SearchCreated, StopAsked
+from eventhpo.core.search.spec import POLICY, ClearmlTasks, Limits, Search
+from eventhpo.jobs.clearml.backend_choice import OnClearml
+from eventhpo.jobs.clearml.other_controllers import SLACK
+from eventhpo.jobs.clearml.session import MARK
 from eventhpo.log.create import create
 from tests.clearml.harness import MACHINE, METRIC, base_task, search
 from tests.clearml_server import ClearmlServer

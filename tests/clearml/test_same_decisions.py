@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from eventhpo.core.events import Decision, JobCreated, JobPruned, JobsContinued, TrialFinished, TrialSuggested
-from eventhpo.core.spec import Named, Simulated
+from eventhpo.core.fold.events import Decision, JobCreated, JobPruned, JobsContinued, TrialFinished, TrialSuggested
+from eventhpo.core.search.spec import Named, Simulated
 from eventhpo.testing.searches import simulate
 from eventhpo.testing.simulated import Script as Simulation
 from tests.clearml.harness import METRIC, Hours, base_task, begin, rows, run, unhurried

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eventhpo.core.events import ControllerStarted, OptimizerTaskSet, PointEnqueued
+from eventhpo.core.fold.events import ControllerStarted, OptimizerTaskSet, PointEnqueued
 from eventhpo.log import lease
 from tests.clearml.users import AT_ONCE, ROOT, Place, Program, falling, value_of
 from tests.clearml_server.agent import Agent

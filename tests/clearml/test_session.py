@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pytest
 
-from eventhpo.clearml import session
-from eventhpo.clearml.session import Denied, Nothing, Server, Silent
-from eventhpo.clearml.tasks import Tasks
 from eventhpo.errors import Usage
+from eventhpo.jobs.clearml import session
+from eventhpo.jobs.clearml.session import Denied, Nothing, Server, Silent
+from eventhpo.jobs.clearml.tasks import Tasks
 from eventhpo.testing.waiting import eventually
 from tests.clearml_server import ClearmlServer, auth, http
 from tests.clearml_server.failing import How
@@ -234,7 +234,7 @@ def test_offline_mode_is_refused_and_names_local_jobs(server: ClearmlServer, mon
 
 def test_without_a_configuration_it_says_how_to_get_one() -> None:
     code = """
-from eventhpo.clearml.session import Server, Nothing
+from eventhpo.jobs.clearml.session import Server, Nothing
 from eventhpo.errors import Usage
 try:
     Server("test").call("tasks.get_all", {}, Nothing)

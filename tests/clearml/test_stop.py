@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from eventhpo.clearml.door import ClearmlJobs
-from eventhpo.core.events import EffectFailed, JobEnded, JobPruned, JobRunsOn, StopAsked
-from eventhpo.core.spec import Named
+from eventhpo.core.fold.events import EffectFailed, JobEnded, JobPruned, JobRunsOn, StopAsked
+from eventhpo.core.search.spec import Named
+from eventhpo.jobs.clearml.clearml_jobs import ClearmlJobs
 from eventhpo.jobs.protocol import Ended, Queued, Refused, Stopping
 from eventhpo.testing.simulated import START
-from replay.walk import walk
+from replay.decide.check_prefixes import walk
 from tests.clearml.harness import (
     METRIC,
     Hours,

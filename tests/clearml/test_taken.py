@@ -8,9 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from eventhpo.clearml.place import OnClearml
-from eventhpo.clearml.taken import takes
-from eventhpo.core.spec import (
+from eventhpo.core.search.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,
     ParameterChoice,
@@ -20,6 +18,8 @@ from eventhpo.core.spec import (
     UniformParameterRange,
 )
 from eventhpo.errors import Usage
+from eventhpo.jobs.clearml.backend_choice import OnClearml
+from eventhpo.jobs.clearml.taken import takes
 from tests.clearml.harness import Hours, begin, falling, our_tasks, run, search, unhurried
 from tests.clearml_server import ClearmlServer
 

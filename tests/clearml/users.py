@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 from clearml.automation import DiscreteParameterRange, Objective, UniformParameterRange
 
 from eventhpo import OptimizerOptuna
-from eventhpo.core.events import JobCreated, Recorded
-from eventhpo.core.evolve import fold
-from eventhpo.core.state import State
+from eventhpo.core.fold.events import JobCreated, Recorded
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.state import State
 from eventhpo.log import reader
-from replay.walk import walk
+from replay.decide.check_prefixes import walk
 from tests.clearml_server import ClearmlServer, Script
 from tests.waiting import eventually
 

@@ -15,10 +15,10 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from eventhpo.cli import main
-from eventhpo.core.events import Event, Recorded
-from eventhpo.core.evolve import fold
-from eventhpo.core.spec import DiscreteParameterRange, LogUniformParameterRange, Scalar, Search
-from eventhpo.core.state import State
+from eventhpo.core.fold.events import Event, Recorded
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.state import State
+from eventhpo.core.search.spec import DiscreteParameterRange, LogUniformParameterRange, Scalar, Search
 from eventhpo.log import lease, reader
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core.events import JobAdopted, JobCreated, JobEnded, JobPruned, JobStarted, TrialSuggested
-from eventhpo.core.keys import read_key
-from eventhpo.jobs.folder import AttemptFolder
-from eventhpo.log import beside, lease
+from eventhpo.core.fold.events import JobAdopted, JobCreated, JobEnded, JobPruned, JobStarted, TrialSuggested
+from eventhpo.core.fold.read_job_key import read_key
+from eventhpo.jobs.local.folder import AttemptFolder
+from eventhpo.log import lease, paths
 from eventhpo.log.create import write_log
 from tests.cli.harness import Place, ended, invoke
 from tests.waiting import eventually
@@ -33,7 +33,7 @@ def cut(log: Path, seq: int) -> None:
     with contextlib.closing(sqlite3.connect(log)) as db:
         asked = "SELECT seq, at, epoch, cause, type, v, body, hash FROM event WHERE seq <= ? ORDER BY seq"
         found = db.execute(asked, [seq]).fetchall()
-    for path in (log, beside.wal(log), beside.shm(log), beside.head(log)):
+    for path in (log, paths.wal(log), paths.shm(log), paths.head(log)):
         path.unlink(missing_ok=True)
     write_log(log, found, found[-1][2])
 
@@ -118,7 +118,7 @@ def test_a_job_that_never_started_is_forgotten_and_never_starts(place: Place) ->
     key = place.of(JobCreated)[-1].key
     number = read_key(key)
     assert number is not None
-    stray = AttemptFolder(beside.jobs(place.log) / key.replace(f":{number.seq}-", ":99999-").replace(":", "_"))
+    stray = AttemptFolder(paths.jobs(place.log) / key.replace(f":{number.seq}-", ":99999-").replace(":", "_"))
     stray.create({"General/lr": 0.5, "General/kind": "a"}, None)
     more = ("resume", "search.db", "--total-max-jobs", "5")
     assert place.call(*more, "--adopt").returncode == 3  # of an attempt that the log has under another key
@@ -127,7 +127,7 @@ def test_a_job_that_never_started_is_forgotten_and_never_starts(place: Place) ->
     assert place.call(*more, "--adopt").returncode == 0
     assert len(place.state().trials) == 5
     assert not place.of(JobAdopted)
-    assert not list(beside.jobs(place.log).glob("*_99999-*"))
+    assert not list(paths.jobs(place.log).glob("*_99999-*"))
     assert once(place)
 
 
@@ -146,7 +146,7 @@ def test_nothing_is_appended_to_a_log_that_lost_its_end_not_even_a_point(place: 
 def test_a_fork_is_refused_and_goes_on_without_the_folders_of_the_other(place: Place) -> None:
     place.run()
     cut(place.log, before(place, JobCreated, 1))
-    jobs = beside.jobs(place.log)
+    jobs = paths.jobs(place.log)
     away = jobs.rename(jobs.with_name("away"))
     assert place.call("resume", "search.db").returncode == 0
     for folder in away.iterdir():
@@ -181,13 +181,13 @@ def test_what_is_salvaged_goes_on_with_the_jobs_of_the_damaged_log(place: Place)
     place.run()
     ran = place.launches()
     seq = before(place, JobEnded, 1)
-    head = beside.head(place.log).read_bytes()
+    head = paths.head(place.log).read_bytes()
     cut(place.log, seq)
-    beside.head(place.log).write_bytes(head)
+    paths.head(place.log).write_bytes(head)
     done = place.call("salvage", "search.db", "saved.db")
     assert "rename search.db.jobs to saved.db.jobs" in done.stderr
     assert "resume saved.db --adopt" in done.stderr
-    beside.jobs(place.log).rename(beside.jobs(place.folder / "saved.db"))
+    paths.jobs(place.log).rename(paths.jobs(place.folder / "saved.db"))
     for name in ("search.db", "search.db.head"):
         (place.folder / name).unlink()
     place.log = place.folder / "saved.db"

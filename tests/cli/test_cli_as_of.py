@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core.events import SearchFinished
-from eventhpo.core.evolve import fold
-from eventhpo.log import beside, lease, reader
+from eventhpo.core.fold.events import SearchFinished
+from eventhpo.core.fold.evolve import fold
+from eventhpo.log import lease, paths, reader
 from eventhpo.testing.searches import simulate
-from eventhpo.views.words import rfc3339
+from eventhpo.views.formatting import rfc3339
 from tests.cli.harness import data, invoke, scripted, small, strict
 
 READING = ("status", "top", "events")
@@ -145,7 +145,7 @@ def test_following_and_looking_back_exclude_each_other(log):
 @pytest.mark.parametrize("command", READING)
 def test_a_log_that_lost_its_tail_still_exits_3(tmp_path, command):
     log = Path(shutil.copy(FIXTURES / "must_fail" / "cut.db", tmp_path))
-    shutil.copy(FIXTURES / "must_fail" / "cut.db.head", beside.head(log))
+    shutil.copy(FIXTURES / "must_fail" / "cut.db.head", paths.head(log))
     result = invoke(command, log, "--at", 20)
     assert result.exit_code == 3
     assert "lost its tail" in result.stderr

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from eventhpo.log import beside, reader
+from eventhpo.log import paths, reader
 from tests.cli.harness import data, invoke, simulated, small
 
 READING = [
@@ -75,8 +75,8 @@ def cut(log, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     path = other / "search.db"
-    from eventhpo.core.codec import GENESIS
-    from eventhpo.core.events import Head
+    from eventhpo.core.fold.codec import GENESIS
+    from eventhpo.core.fold.events import Head
     from eventhpo.log.chain import row_of
     from eventhpo.log.create import write_log
 
@@ -85,7 +85,7 @@ def cut(log, tmp_path):
         kept.append(row_of(row.event, end, row.at, row.epoch, row.cause))
         end = Head(kept[-1][0], kept[-1][7])
     write_log(path, kept, 1)
-    shutil.copy(beside.head(log), beside.head(path))
+    shutil.copy(paths.head(log), paths.head(path))
     return path
 
 

@@ -7,7 +7,7 @@ import importlib.util
 import pytest
 
 from eventhpo.cli.demo import summary
-from eventhpo.load import load
+from eventhpo.search_file import load
 from tests.cli.harness import invoke, simulated
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("sklearn") is None, reason="scikit-learn is not installed")

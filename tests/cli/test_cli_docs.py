@@ -9,9 +9,9 @@ import click
 import pytest
 
 from eventhpo.cli import main
-from eventhpo.core.spec import Limits
-from eventhpo.views.jobs import JOB_STATUSES, TRIAL_STATUSES
+from eventhpo.core.search.spec import Limits
 from eventhpo.views.status import Status
+from eventhpo.views.statuses import JOB_STATUSES, TRIAL_STATUSES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 SECTIONS = {part.split("\n", 1)[0]: part for part in re.split(r"^## ", PAGE, flags=re.M)[1:]}

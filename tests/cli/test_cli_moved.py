@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core.events import CommandMoved, JobEnded
-from eventhpo.jobs.folder import AttemptFolder
-from eventhpo.log import beside, lease
+from eventhpo.core.fold.events import CommandMoved, JobEnded
+from eventhpo.jobs.local.folder import AttemptFolder
+from eventhpo.log import lease, paths
 from tests.cli.harness import Place, ended
 from tests.waiting import eventually
 
@@ -64,7 +64,7 @@ def killed(place: Place) -> None:
 
 def alive(place: Place) -> list[int]:
     """Return the processes of jobs that run, by their tickets."""
-    tickets = [AttemptFolder(path.parent).ticket() for path in beside.jobs(place.log).glob("*/started.json")]
+    tickets = [AttemptFolder(path.parent).ticket() for path in paths.jobs(place.log).glob("*/started.json")]
     return [t.pid for t in tickets if t is not None and Path(f"/proc/{t.pid}/environ").exists()]
 
 
@@ -191,8 +191,8 @@ def test_the_output_of_a_failed_job_is_found_where_the_search_is_now(here: Place
     place = moved(here)
     done = place.call("resume", "search.db")
     assert "| what went wrong" in done.stderr
-    assert str(beside.jobs(place.log)) in done.stderr
-    assert str(beside.jobs(place.log)) in place.call("status", "search.db").stdout
+    assert str(paths.jobs(place.log)) in done.stderr
+    assert str(paths.jobs(place.log)) in place.call("status", "search.db").stdout
 
 
 # ---------------------------------------------------------------- the script lies elsewhere

@@ -16,9 +16,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.core import budget, rank
-from eventhpo.core.codec import TYPES
-from eventhpo.core.events import (
+from eventhpo.core.fold import budget
+from eventhpo.core.fold.codec import TYPES
+from eventhpo.core.fold.events import (
     BudgetUpdated,
     JobCreated,
     JobPruned,
@@ -27,13 +27,14 @@ from eventhpo.core.events import (
     TrialFinished,
     TrialSuggested,
 )
-from eventhpo.core.evolve import fold
-from eventhpo.core.spec import Named, Objective
-from eventhpo.log import beside, reader
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.scheduler import rank
+from eventhpo.core.search.spec import Named, Objective
+from eventhpo.log import paths, reader
 from eventhpo.testing.searches import simulate
 from eventhpo.testing.simulated import Script
-from eventhpo.views import lines
-from eventhpo.views.spent import spent
+from eventhpo.views import event_lines
+from eventhpo.views.budget_use import spent
 from tests.cli.harness import COMMAND, data, ended, invoke, simulated, small, strict
 from tests.replay.forging import changed, forged
 from tests.waiting import eventually
@@ -105,7 +106,7 @@ def test_an_effect_that_waits_before_it_is_tried_again_is_shown_with_its_error(t
 
 @pytest.mark.parametrize("name", ["lock", "head"])
 def test_a_missing_file_beside_the_log_is_a_note(log, name):
-    getattr(beside, name)(log).unlink()
+    getattr(paths, name)(log).unlink()
     result = invoke("status", log)
     assert result.exit_code == 0
     assert f"no {name} file" in result.stdout
@@ -143,7 +144,7 @@ def test_top_has_the_shape_of_clearmls_details_and_the_order_of_the_rank(log):
 
 
 def test_parameters_are_texts_as_clearml_makes_them():
-    from eventhpo.core.spec import clearml_text
+    from eventhpo.core.search.spec import clearml_text
 
     assert [clearml_text(v) for v in (None, True, 3, 0.1, 1e-7, "a")] == ["", "True", "3", "0.1", "1e-07", "a"]
 
@@ -205,7 +206,7 @@ def test_each_event_is_a_line_with_its_own_fields_beside_the_envelope(log):
     found = data_of(log)
     assert [line["seq"] for line in found] == [row.seq for row in rows]
     for line, row in zip(found, rows, strict=True):
-        envelope = {name: line.pop(name) for name in lines.ENVELOPE}
+        envelope = {name: line.pop(name) for name in event_lines.ENVELOPE}
         assert envelope["type"] == type(row.event).__name__
         assert (envelope["epoch"], envelope["cause"], envelope["v"]) == (row.epoch, row.cause, 1)
         at = datetime.datetime.fromisoformat(envelope["at"])
@@ -216,7 +217,7 @@ def test_each_event_is_a_line_with_its_own_fields_beside_the_envelope(log):
 
 def test_no_event_has_a_field_that_the_envelope_would_hide():
     for kind in TYPES.values():
-        assert not set(kind.__struct_encode_fields__) & set(lines.ENVELOPE)
+        assert not set(kind.__struct_encode_fields__) & set(event_lines.ENVELOPE)
 
 
 def test_the_fields_that_scripts_rely_on_are_there(tmp_path):

@@ -9,17 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.ask import ask, ask_holder
-from eventhpo.cli import values
-from eventhpo.controller import opened
-from eventhpo.core.events import ControllerStarted, LimitsChanged, PointEnqueued, RequestRefused, StopAsked
-from eventhpo.core.evolve import fold
-from eventhpo.core.spec import DiscreteParameterRange, LimitChanges, Named, Objective, UniformIntegerParameterRange
-from eventhpo.errors import Usage
-from eventhpo.log import beside, lease, reader
-from eventhpo.log.create import create
-from eventhpo.machine import this_machine
-from eventhpo.requests import (
+from eventhpo.cli import arguments
+from eventhpo.controller.controller import opened
+from eventhpo.controller.host import this_machine
+from eventhpo.controller.requests import (
     BATCH,
     SIZE,
     EnqueueRequest,
@@ -31,6 +24,19 @@ from eventhpo.requests import (
     limit_kind,
     point,
 )
+from eventhpo.controller.send_request import ask, ask_holder
+from eventhpo.core.fold.events import ControllerStarted, LimitsChanged, PointEnqueued, RequestRefused, StopAsked
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.search.spec import (
+    DiscreteParameterRange,
+    LimitChanges,
+    Named,
+    Objective,
+    UniformIntegerParameterRange,
+)
+from eventhpo.errors import Usage
+from eventhpo.log import lease, paths, reader
+from eventhpo.log.create import create
 from eventhpo.testing.searches import created
 from eventhpo.testing.simulated import START, Script, SimulatedClock, SimulatedJobs
 from tests.cli.harness import ended, scripted, small
@@ -48,7 +54,7 @@ def fresh(tmp_path: Path) -> Path:
 
 
 def put(log: Path, name: str, content: bytes) -> Path:
-    folder = beside.requests(log)
+    folder = paths.requests(log)
     folder.mkdir(exist_ok=True)
     path = folder / name
     path.write_bytes(content)
@@ -140,7 +146,7 @@ def test_a_request_that_cannot_be_taken_is_refused_deleted_and_ends_nothing(fres
 
 
 def test_what_is_no_file_of_ours_ends_nothing(fresh, tmp_path):
-    folder = beside.requests(fresh)
+    folder = paths.requests(fresh)
     folder.mkdir()
     (folder / "folder.json").mkdir()
     os.mkfifo(folder / f"{request_id(1)}.json")
@@ -154,7 +160,7 @@ def test_what_is_no_file_of_ours_ends_nothing(fresh, tmp_path):
 
 
 def test_a_file_that_cannot_be_deleted_is_looked_at_once(fresh):
-    folder = beside.requests(fresh)
+    folder = paths.requests(fresh)
     (folder / "stuck.json").mkdir(parents=True)
     requests = FileRequests(fresh)
     assert requests.any()
@@ -206,7 +212,7 @@ def test_a_point_for_a_search_that_used_up_its_space_reopens_it_whoever_takes_it
             put(log, f"{request_id(3)}.json", encode(request))
         assert [t.params["General/k"] for t in carried_on(log, script=script).trials][2:] == [2]
         assert [type(r.event).__name__ for r in reader.read(log, verify=True).rows].count("SearchReopened") == 1
-        assert not list(beside.requests(log).glob("*.json"))
+        assert not list(paths.requests(log).glob("*.json"))
 
 
 # ---------------------------------------------------------------- what fits
@@ -279,14 +285,14 @@ def test_only_limits_that_may_be_missing_are_lifted_by_none():
     ],
 )
 def test_a_value_is_read_as_in_a_search_file_else_as_text(text, value):
-    assert values.scalar(text) == value
-    assert type(values.scalar(text)) is type(value)
+    assert arguments.scalar(text) == value
+    assert type(arguments.scalar(text)) is type(value)
 
 
 def test_a_category_is_matched_by_its_type():
     def given(*categories, text):
         what = small(space=(DiscreteParameterRange(name="General/k", values=categories),))
-        return values.point(what, [f"k={text}"])["General/k"]
+        return arguments.point(what, [f"k={text}"])["General/k"]
 
     assert given("1", "2", text="1") == "1"
     assert given(1, "1", text="1") == 1
@@ -303,7 +309,7 @@ def test_without_a_controller_the_log_is_written_by_who_asks(fresh):
     assert isinstance(row.event, PointEnqueued)
     assert reader.read(fresh, verify=True).rows[-1] == row
     assert lease.holder(fresh) is None
-    assert not beside.requests(fresh).exists()
+    assert not paths.requests(fresh).exists()
 
 
 def test_what_cannot_be_leaves_no_trace(fresh):
@@ -334,12 +340,12 @@ def test_a_controller_that_dies_before_it_answers_leaves_the_asker_to_write(plac
     rows: list = []
     asking = threading.Thread(target=lambda: rows.append(ask(place.log, POINT)))
     asking.start()
-    eventually(lambda: list(beside.requests(place.log).glob("*.json")), "the request")
+    eventually(lambda: list(paths.requests(place.log).glob("*.json")), "the request")
     child.kill()
     asking.join(60)
     assert len(place.of(PointEnqueued)) == 1
     assert rows[0].event.request == place.of(PointEnqueued)[0].request
-    assert list(beside.requests(place.log).iterdir()) == []
+    assert list(paths.requests(place.log).iterdir()) == []
 
 
 def test_nobody_to_ask_is_no_answer(fresh):

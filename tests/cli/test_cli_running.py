@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.ask import ask_holder
-from eventhpo.core.events import (
+from eventhpo.controller.requests import StopRequest
+from eventhpo.controller.send_request import ask_holder
+from eventhpo.core.fold.events import (
     ControllerStarted,
     JobCreated,
     JobEnded,
@@ -28,11 +29,10 @@ from eventhpo.core.events import (
     StopAsked,
     TrialSuggested,
 )
-from eventhpo.core.evolve import fold
+from eventhpo.core.fold.evolve import fold
 from eventhpo.errors import Starting
-from eventhpo.log import beside, lease
+from eventhpo.log import lease, paths
 from eventhpo.log.reader import read
-from eventhpo.requests import StopRequest
 from tests.cli.harness import COMMAND, SEARCH, Place, ended, frozen, invoke
 from tests.waiting import eventually
 
@@ -56,7 +56,7 @@ def test_run_ends_with_the_best_trial_and_where_the_log_is(place):
     assert state.finished is not None
     assert len(state.trials) == 4
     once_each(place)
-    assert not beside.wal(place.log).exists()
+    assert not paths.wal(place.log).exists()
 
 
 def test_progress_is_a_line_for_each_decision_that_says_something_new(place):
@@ -116,7 +116,7 @@ def test_run_refuses_a_log_that_exists_and_names_resume(place):
 
 
 def test_run_refuses_what_is_left_of_another_search(place):
-    beside.jobs(place.log).mkdir()
+    paths.jobs(place.log).mkdir()
     done = place.run()
     assert done.returncode == 2
     assert "search.db.jobs" in done.stderr
@@ -269,15 +269,15 @@ def test_a_frozen_holder_is_taken_over_and_stops_before_it_touches_a_job(place):
 
 
 def test_a_holder_that_is_frozen_does_not_answer_and_the_request_is_withdrawn(place):
-    from eventhpo.ask import ask
+    from eventhpo.controller.requests import EnqueueRequest
+    from eventhpo.controller.send_request import ask
     from eventhpo.errors import Busy
-    from eventhpo.requests import EnqueueRequest
 
     child = place.running()
     frozen(child)
     with pytest.raises(Busy, match="--take-over"):
         ask(place.log, EnqueueRequest(params={"General/lr": 0.5}), patience=0.3)
-    assert list(beside.requests(place.log).iterdir()) == []
+    assert list(paths.requests(place.log).iterdir()) == []
     child.send_signal(signal.SIGCONT)
     place.release()
     assert ended(child)[0] == 0
@@ -298,7 +298,7 @@ def test_stop_ends_a_live_search_and_its_jobs(place):
     assert place.status()["state"] == "stopped"
     assert place.status()["jobs"]["aborted"] == 2
     assert len(place.of(StopAsked)) == 1
-    assert list(beside.requests(place.log).iterdir()) == []
+    assert list(paths.requests(place.log).iterdir()) == []
 
 
 def test_stop_without_a_controller_ends_the_jobs_itself(place):
@@ -675,10 +675,10 @@ def test_nobody_holds_the_log_after_a_command_that_only_appends(place):
 
 
 def test_a_job_that_waits_in_a_queue_goes_on_behind_ctrl_c_too(capsys: pytest.CaptureFixture[str]) -> None:
-    from eventhpo.cli import drive
+    from eventhpo.cli import run_search
 
     rows = read(Path(__file__).parents[2] / "fixtures" / "logs" / "clearml.db").rows
     queued = next(row.seq for row in rows if isinstance(row.event, JobQueued))
     assert not any(isinstance(row.event, JobStarted) for row in rows[:queued])
-    assert drive.conclude(Path("search.db"), drive.Outcome(fold(rows[:queued]), 130, "SIGINT")) == 130
+    assert run_search.conclude(Path("search.db"), run_search.Outcome(fold(rows[:queued]), 130, "SIGINT")) == 130
     assert "interrupted by SIGINT: 1 job goes on" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core.events import JobEnded
+from eventhpo.core.fold.events import JobEnded
 from tests.cli.harness import Place, ended
 
 SIDES = ("<&-", ">&-", "2>&-")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eventhpo.core.events import TrialFinished
+from eventhpo.core.fold.events import TrialFinished
 from tests.cli.harness import Place, invoke, status_of
 
 REPORTS = 'import os\nfile = os.environ["EVENTHPO_REPORTS"]\n'

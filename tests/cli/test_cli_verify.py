@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.core.codec import GENESIS
-from eventhpo.core.events import (
+from eventhpo.core.fold.codec import GENESIS
+from eventhpo.core.fold.events import (
     BudgetUpdated,
     ControllerStarted,
     Event,
@@ -24,8 +24,8 @@ from eventhpo.core.events import (
     SearchCreated,
     TrialFinished,
 )
-from eventhpo.jobs.comparison import compare
-from eventhpo.log import beside, head
+from eventhpo.jobs.local.compare_reports import compare
+from eventhpo.log import head, paths
 from eventhpo.log.chain import row_of
 from eventhpo.log.create import write_log
 from eventhpo.log.reader import read
@@ -161,9 +161,9 @@ def test_a_point_that_was_left_out_of_the_log_is_found_by_the_report_files(log: 
         values=tuple(row.event.values[i] for i in kept),
         iterations=tuple(row.event.iterations[i] for i in kept),
     )
-    assert compare(rows, beside.jobs(log)).wrong is None
+    assert compare(rows, paths.jobs(log)).wrong is None
     rows[row.seq - 1] = msgspec.structs.replace(row, event=event)
-    assert compare(rows, beside.jobs(log)).wrong is not None
+    assert compare(rows, paths.jobs(log)).wrong is not None
 
 
 def test_the_verdict_says_what_was_not_checked(log: Path) -> None:
@@ -173,8 +173,8 @@ def test_the_verdict_says_what_was_not_checked(log: Path) -> None:
     asked = data("verify", log, "--decide", "--head", f"{end['seq']}:{end['hash']}")
     assert asked["unchecked"] == []
 
-    shutil.rmtree(beside.jobs(log))
-    beside.head(log).unlink()
+    shutil.rmtree(paths.jobs(log))
+    paths.head(log).unlink()
     found = data("verify", log)
     assert [what.split(":")[0] for what in found["unchecked"]] == ["points", "tail", "expected", "decisions"]
     assert "reports" not in checks(log)
@@ -186,7 +186,7 @@ def test_the_verdict_says_what_was_not_checked(log: Path) -> None:
 def test_a_report_file_that_is_gone_or_shorter_than_what_was_read_is_said_not_to_be_compared(
     log: Path, cut: bool
 ) -> None:
-    file = next(iter(sorted(beside.jobs(log).glob("*/reports.jsonl"))))
+    file = next(iter(sorted(paths.jobs(log).glob("*/reports.jsonl"))))
     if cut:
         file.write_bytes(file.read_bytes()[:-20])
     else:

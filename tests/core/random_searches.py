@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from hypothesis import strategies as st
 
-from eventhpo.core.spec import Named, Scalar, Search
+from eventhpo.core.search.spec import Named, Scalar, Search
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import SECOND, Cut, Script, Scripts, SetBy
 

@@ -12,15 +12,10 @@ from typing import TypeAlias, TypeVar
 import msgspec
 from optuna.trial import FrozenTrial
 
-from eventhpo.asking.asker import Asker
-from eventhpo.asking.fingerprint import fingerprint
-from eventhpo.asking.view import STUDY, StateView
-from eventhpo.core import actions, codec
-from eventhpo.core.actions import Action, Attempts
-from eventhpo.core.clocks import Reading
-from eventhpo.core.decide import next_action
-from eventhpo.core.due import Now
-from eventhpo.core.events import (
+from eventhpo.core.fold import codec
+from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.deadlines import Now
+from eventhpo.core.fold.events import (
     ClockTicked,
     ControllerStarted,
     EffectFailed,
@@ -38,13 +33,19 @@ from eventhpo.core.events import (
     SearchFinished,
     TrialFinished,
 )
-from eventhpo.core.evolve import begin, evolve, fold
-from eventhpo.core.spec import MINUTE, Named, Scalar, Search, to_num
-from eventhpo.core.state import Attempt, State
+from eventhpo.core.fold.evolve import begin, evolve, fold
+from eventhpo.core.fold.state import Attempt, State
+from eventhpo.core.scheduler import actions
+from eventhpo.core.scheduler.actions import Action, Attempts
+from eventhpo.core.scheduler.decide import next_action
+from eventhpo.core.search.spec import MINUTE, Named, Scalar, Search, to_num
 from eventhpo.log.reader import read
+from eventhpo.optuna_adapter.adapter import Asker
+from eventhpo.optuna_adapter.fingerprint import fingerprint
+from eventhpo.optuna_adapter.state_view import STUDY, StateView
 from eventhpo.testing.searches import created, simulate
 from eventhpo.testing.simulated import SECOND, START, Cut, Deed, Ledger, Script, Scripts
-from replay.walk import walk
+from replay.decide.check_prefixes import walk
 
 E = TypeVar("E")
 Points: TypeAlias = Iterable[tuple[int, float]]

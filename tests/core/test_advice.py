@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eventhpo.core.advice import advice
-from eventhpo.core.spec import LogUniformParameterRange
+from eventhpo.core.search.spec import LogUniformParameterRange
 from eventhpo.testing.searches import search
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.core.spec import Objective, Scalar
+from eventhpo.core.search.spec import Objective, Scalar
 from eventhpo.jobs.protocol import (
     POINTS,
     Bound,

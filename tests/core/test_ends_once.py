@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from eventhpo.core.events import BadLine, InheritanceClaimed, JobEnded
-from eventhpo.core.evolve import fold
-from eventhpo.core.spec import Scalar
+from eventhpo.controller.effects import observations
+from eventhpo.core.fold.events import BadLine, InheritanceClaimed, JobEnded
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.search.spec import Scalar
 from eventhpo.jobs.protocol import Ended, Polled, Seen
 from eventhpo.log.reader import read
-from eventhpo.perform import observations
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
-from replay.walk import walk
+from replay.decide.check_prefixes import walk
 
 
 def lost_first(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:

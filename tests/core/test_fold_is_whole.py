@@ -8,9 +8,9 @@ from typing import get_args
 
 import pytest
 
-from eventhpo.core import codec
-from eventhpo.core.events import Decision, Event, Input, Note, ReportsRead, RequestRefused, SearchCreated
-from eventhpo.core.evolve import PARTS, whole
+from eventhpo.core.fold import codec
+from eventhpo.core.fold.events import Decision, Event, Input, Note, ReportsRead, RequestRefused, SearchCreated
+from eventhpo.core.fold.evolve import PARTS, whole
 
 
 def test_each_type_of_event_has_one_line_in_the_fold_and_one_codec() -> None:
@@ -33,10 +33,10 @@ def test_a_line_that_is_missing_doubled_or_unknown_is_refused_by_name(kind: type
 def test_without_a_line_the_fold_is_not_even_loaded() -> None:
     """What a change sees that adds an event and forgets the fold: not a damaged log, weeks later."""
     code = """
-from eventhpo.core.events import ReportsRead
-from eventhpo.core.folding import curves
+from eventhpo.core.fold.events import ReportsRead
+from eventhpo.core.fold.apply import curves
 del curves.FOLD[ReportsRead]
-import eventhpo.core.evolve
+import eventhpo.core.fold.evolve
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1

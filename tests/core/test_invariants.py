@@ -11,16 +11,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventhpo.core import budget, rank
-from eventhpo.core.curve import meaning
-from eventhpo.core.events import BudgetUpdated, JobPruned, Recorded, SearchFinished, TrialFinished, TrialSuggested
-from eventhpo.core.evolve import begin, evolve, fold
-from eventhpo.core.spec import Search
-from eventhpo.core.state import State, Trial
+from eventhpo.core.fold import budget
+from eventhpo.core.fold.curve import meaning
+from eventhpo.core.fold.events import BudgetUpdated, JobPruned, Recorded, SearchFinished, TrialFinished, TrialSuggested
+from eventhpo.core.fold.evolve import begin, evolve, fold
+from eventhpo.core.fold.state import State, Trial
+from eventhpo.core.scheduler import rank
+from eventhpo.core.search.spec import Search
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import simulate
 from eventhpo.testing.simulated import Cut, Scripts, SetBy
-from replay.walk import walk
+from replay.decide.check_prefixes import walk
 from tests.core.random_searches import cuts, scripts, searches, steps
 from tests.memory import MEMORY
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core.events import EffectFailed, JobEnded, Recorded, SearchEnding
-from eventhpo.core.state import State
+from eventhpo.core.fold.events import EffectFailed, JobEnded, Recorded, SearchEnding
+from eventhpo.core.fold.state import State
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import Script
-from eventhpo.views import lines
+from eventhpo.views import event_lines
 from tests.core.worlds import controlled
 
 
@@ -20,7 +20,7 @@ def run(folder: Path, values: Sequence[float], workers: int) -> list[str]:
     told: list[str] = []
 
     def tell(rows: Sequence[Recorded], state: State) -> None:
-        told.extend(line.text for line in lines.lines(rows, state))
+        told.extend(line.text for line in event_lines.lines(rows, state))
 
     what = search(max_iteration_per_job=None, total_max_jobs=len(values), num_concurrent_workers=workers)
     controlled(folder / "log.db", what, lambda trial, *_: Script(points=((1, values[trial]),)), tell=tell)
@@ -60,4 +60,4 @@ def test_the_end_of_a_search_is_told_after_its_last_start(tmp_path: Path, worker
     ],
 )
 def test_a_field_that_is_0_is_shown_and_one_that_says_nothing_is_not(event: object, said: str) -> None:
-    assert lines.told(event) == said  # type: ignore[arg-type]
+    assert event_lines.told(event) == said  # type: ignore[arg-type]

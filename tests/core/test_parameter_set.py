@@ -11,14 +11,14 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from eventhpo.asking.sound import mistakes, name_mistakes
-from eventhpo.core import points as proposing
-from eventhpo.core import space as spaces
-from eventhpo.core.codec import decode, encode
-from eventhpo.core.events import Event, Recorded, SearchCreated, TrialSuggested
-from eventhpo.core.evolve import begin, evolve
-from eventhpo.core.ranges import FINITE
-from eventhpo.core.spec import (
+from eventhpo.core.fold.codec import decode, encode
+from eventhpo.core.fold.events import Event, Recorded, SearchCreated, TrialSuggested
+from eventhpo.core.fold.evolve import begin, evolve
+from eventhpo.core.fold.state import State
+from eventhpo.core.search import points as proposing
+from eventhpo.core.search import space as spaces
+from eventhpo.core.search.ranges import FINITE
+from eventhpo.core.search.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,
     Named,
@@ -30,8 +30,8 @@ from eventhpo.core.spec import (
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
-from eventhpo.core.state import State
 from eventhpo.errors import DamagedLog
+from eventhpo.optuna_adapter.space_checks import mistakes, name_mistakes
 from eventhpo.testing.searches import created, search
 
 

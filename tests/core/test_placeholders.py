@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from eventhpo.core.placeholders import mistakes, words
-from eventhpo.core.spec import DiscreteParameterRange, ParameterChoice, ParameterSet, UniformParameterRange
+from eventhpo.core.search.placeholders import mistakes, words
+from eventhpo.core.search.spec import DiscreteParameterRange, ParameterChoice, ParameterSet, UniformParameterRange
 
 LR = UniformParameterRange(name="General/lr", min_value=0.0, max_value=1.0)
 MOMENTUM = UniformParameterRange(name="Args/momentum", min_value=0.0, max_value=1.0)

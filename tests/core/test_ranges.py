@@ -13,9 +13,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from eventhpo.asking import space as spaces
-from eventhpo.asking.named import build_sampler
-from eventhpo.core.spec import (
+from eventhpo.core.search.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,
     Named,
@@ -24,6 +22,8 @@ from eventhpo.core.spec import (
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
+from eventhpo.optuna_adapter import distributions as spaces
+from eventhpo.optuna_adapter.named import build_sampler
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import Script
 from tests.core.rules import run

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core import actions, budget
-from eventhpo.core.clocks import Reading
-from eventhpo.core.due import Now, dues
-from eventhpo.core.events import (
+from eventhpo.core.fold import budget
+from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.deadlines import Now, dues
+from eventhpo.core.fold.events import (
     BudgetUpdated,
     ClockTicked,
     Decision,
@@ -25,7 +25,8 @@ from eventhpo.core.events import (
     TrialFinished,
     TrialSuggested,
 )
-from eventhpo.core.spec import MINUTE, LimitChanges
+from eventhpo.core.scheduler import actions
+from eventhpo.core.search.spec import MINUTE, LimitChanges
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import SECOND, Script
 from tests.core.rules import OVER_ONE, Hand, Log, by_attempt, each, ended, line, observed, run, shown

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from optuna.trial import TrialState
 
-from eventhpo.core import actions
-from eventhpo.core.events import (
+from eventhpo.core.fold.events import (
     AbortRequested,
     BudgetUpdated,
     ControllerStarted,
@@ -23,7 +22,8 @@ from eventhpo.core.events import (
     TrialsImported,
     TrialSuggested,
 )
-from eventhpo.core.spec import DiscreteParameterRange, Named, UniformIntegerParameterRange
+from eventhpo.core.scheduler import actions
+from eventhpo.core.search.spec import DiscreteParameterRange, Named, UniformIntegerParameterRange
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import Script
 from tests.core.rules import Hand, each, ended, line, observed, run, shown

@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.core import actions, budget
-from eventhpo.core.clocks import BootClock, Course, Reading, elapsed
-from eventhpo.core.events import BudgetUpdated, ClockTicked, ControllerStarted, EffectFailed, Event, JobStarted
-from eventhpo.core.spec import MINUTE, Search
+from eventhpo.core.fold import budget
+from eventhpo.core.fold.clocks import BootClock, Course, Reading, elapsed
+from eventhpo.core.fold.events import BudgetUpdated, ClockTicked, ControllerStarted, EffectFailed, Event, JobStarted
+from eventhpo.core.scheduler import actions
+from eventhpo.core.search.spec import MINUTE, Search
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import SECOND, SetBy

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from eventhpo.asking.checking import check_pruner
-from eventhpo.core import rank
-from eventhpo.core.curve import Curve, spread
-from eventhpo.core.events import (
+from eventhpo.core.fold.curve import Curve, spread
+from eventhpo.core.fold.events import (
     BudgetUpdated,
     InheritanceClaimed,
     JobEnded,
@@ -21,7 +19,9 @@ from eventhpo.core.events import (
     StopAsked,
     TrialFinished,
 )
-from eventhpo.core.spec import Named, Objective
+from eventhpo.core.scheduler import rank
+from eventhpo.core.search.spec import Named, Objective
+from eventhpo.optuna_adapter.component_checks import check_pruner
 from eventhpo.testing.searches import LOSS, search
 from eventhpo.testing.simulated import Script
 from tests.core.rules import OVER_ONE, RUNGS, Hand, Log, by_attempt, deeds, each, ended, line, observed, run, shown

@@ -9,10 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.core import actions
-from eventhpo.core.decide import next_action
-from eventhpo.core.due import Now, back_off, dues
-from eventhpo.core.events import (
+from eventhpo.controller.effects import draft_item
+from eventhpo.core.fold.deadlines import Now, back_off, dues
+from eventhpo.core.fold.events import (
     BudgetUpdated,
     ClockTicked,
     ControllerStarted,
@@ -33,12 +32,13 @@ from eventhpo.core.events import (
     StopAsked,
     TrialFinished,
 )
-from eventhpo.core.spec import MINUTE, LimitChanges, Objective, Scalar
-from eventhpo.core.state import State
+from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler import actions
+from eventhpo.core.scheduler.decide import next_action
+from eventhpo.core.search.spec import MINUTE, LimitChanges, Objective, Scalar
 from eventhpo.jobs import protocol
 from eventhpo.jobs.protocol import Draft, Job, Polled, Refused
 from eventhpo.log.reader import read
-from eventhpo.perform import draft_item
 from eventhpo.testing.searches import ScriptedRequests, search
 from eventhpo.testing.simulated import SECOND, Script, Scripts, SimulatedClock, SimulatedJobs
 from tests.core.random_searches import scripts as random_scripts

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from eventhpo.core import actions, rank
-from eventhpo.core.events import (
+from eventhpo.controller.effects import receipt
+from eventhpo.core.fold.events import (
     BudgetUpdated,
     EffectFailed,
     JobCreated,
@@ -28,9 +28,9 @@ from eventhpo.core.events import (
     TrialFinished,
     TrialSuggested,
 )
-from eventhpo.core.spec import DiscreteParameterRange, Named, Objective
+from eventhpo.core.scheduler import actions, rank
+from eventhpo.core.search.spec import DiscreteParameterRange, Named, Objective
 from eventhpo.jobs.protocol import Ended
-from eventhpo.perform import receipt
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import Script
 from tests.core.rules import OVER_ONE, RUNGS, Hand, Log, by_attempt, deeds, each, ended, line, observed, run, shown

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core import actions
-from eventhpo.core.events import (
+from eventhpo.core.fold.events import (
     ClockTicked,
     Decision,
     Input,
@@ -20,7 +19,8 @@ from eventhpo.core.events import (
     StopAsked,
     TrialSuggested,
 )
-from eventhpo.core.spec import LimitChanges
+from eventhpo.core.scheduler import actions
+from eventhpo.core.search.spec import LimitChanges
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import Script
 from tests.core.rules import OVER_ONE, RUNGS, Hand, Log, each, ended, line, observed, run, words

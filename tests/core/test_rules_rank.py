@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core import rank
-from eventhpo.core.events import JobPruned
-from eventhpo.core.spec import Objective, Search
-from eventhpo.core.state import State
+from eventhpo.core.fold.events import JobPruned
+from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler import rank
+from eventhpo.core.search.spec import Objective, Search
 from eventhpo.testing.searches import LOSS, search
 from eventhpo.testing.simulated import Script
 from tests.core.rules import OVER_ONE, Hand, by_attempt, each, ended, line, observed, run

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from eventhpo.core import actions
-from eventhpo.core.decide import free_slot
-from eventhpo.core.events import (
+from eventhpo.core.fold.events import (
     Attr,
     BudgetUpdated,
     Event,
@@ -25,7 +23,9 @@ from eventhpo.core.events import (
     StopAsked,
     TrialFinished,
 )
-from eventhpo.core.spec import LimitChanges, Named
+from eventhpo.core.scheduler import actions
+from eventhpo.core.scheduler.decide import free_slot
+from eventhpo.core.search.spec import LimitChanges, Named
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import Script
 from tests.core.rules import OVER_ONE, Hand, by_attempt, each, ended, line, observed, run, shown

@@ -9,8 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.core import actions, budget
-from eventhpo.core.events import (
+from eventhpo.controller.requests import EnqueueRequest, LimitsRequest, accepted
+from eventhpo.core.fold import budget
+from eventhpo.core.fold.events import (
     BudgetUpdated,
     ControllerStarted,
     Decision,
@@ -30,10 +31,10 @@ from eventhpo.core.events import (
     TrialFinished,
     TrialSuggested,
 )
-from eventhpo.core.spec import DiscreteParameterRange, LimitChanges, Named, Objective
+from eventhpo.core.scheduler import actions
+from eventhpo.core.search.spec import DiscreteParameterRange, LimitChanges, Named, Objective
 from eventhpo.errors import Usage
 from eventhpo.log.reader import read
-from eventhpo.requests import EnqueueRequest, LimitsRequest, accepted
 from eventhpo.testing.searches import X, search, simulate
 from eventhpo.testing.simulated import Script, Scripts
 from tests.core.rules import OVER_ONE, Hand, Log, deeds, each, ended, line, observed, run

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from eventhpo.controller import Controller
-from eventhpo.core import due
-from eventhpo.core.clocks import Reading
-from eventhpo.core.events import (
+from eventhpo.controller.controller import Controller
+from eventhpo.controller.effects import observations
+from eventhpo.core.fold import deadlines
+from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.events import (
     AbortRequested,
     Event,
     JobCreated,
@@ -22,7 +23,6 @@ from eventhpo.core.events import (
     TrialFinished,
 )
 from eventhpo.jobs.protocol import Ended, Polled, Seen
-from eventhpo.perform import observations
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import SECOND, Script
 from tests.core.rules import OVER_ONE, Hand, deeds, each, ended, line, observed, run
@@ -96,7 +96,7 @@ def test_a_stop_is_repeated_after_a_back_off_that_grows() -> None:
     hand.record(STOP, None)
     hand.carry_on()
     for count in range(1, 13):
-        wait = due.back_off(count) / SECOND
+        wait = deadlines.back_off(count) / SECOND
         assert (hand.state.attempt(0, 0).stops, said(hand, wait - 0.001), said(hand, wait)) == (count, [], [JobRunsOn])
         hand.poll(JobRunsOn(trial=0, attempt=0))
     assert wait == 300

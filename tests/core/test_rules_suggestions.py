@@ -10,13 +10,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from eventhpo.asking.asker import decided
-from eventhpo.asking.named import build_sampler
-from eventhpo.asking.seeds import derived_seed
-from eventhpo.asking.space import distributions
-from eventhpo.core import actions
-from eventhpo.core.decide import next_action
-from eventhpo.core.events import (
+from eventhpo.core.fold.events import (
     JobCreated,
     LimitsChanged,
     PointEnqueued,
@@ -26,7 +20,10 @@ from eventhpo.core.events import (
     TrialFinished,
     TrialSuggested,
 )
-from eventhpo.core.spec import (
+from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler import actions
+from eventhpo.core.scheduler.decide import next_action
+from eventhpo.core.search.spec import (
     DiscreteParameterRange,
     LimitChanges,
     Named,
@@ -35,7 +32,10 @@ from eventhpo.core.spec import (
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
-from eventhpo.core.state import State
+from eventhpo.optuna_adapter.adapter import decided
+from eventhpo.optuna_adapter.distributions import distributions
+from eventhpo.optuna_adapter.named import build_sampler
+from eventhpo.optuna_adapter.seeds import derived_seed
 from eventhpo.testing.searches import X, search
 from eventhpo.testing.simulated import Script
 from tests.core.rules import Hand, Log, each, ended, line, observed, run

@@ -8,15 +8,15 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-from eventhpo.asking.asker import Asker
-from eventhpo.asking.view import StateView
-from eventhpo.core import actions
-from eventhpo.core.decide import next_action
-from eventhpo.core.events import JobsContinued, MetricObserved, Recorded
-from eventhpo.core.evolve import evolve, fold
-from eventhpo.core.spec import Named
-from eventhpo.core.state import State
+from eventhpo.core.fold.events import JobsContinued, MetricObserved, Recorded
+from eventhpo.core.fold.evolve import evolve, fold
+from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler import actions
+from eventhpo.core.scheduler.decide import next_action
+from eventhpo.core.search.spec import Named
 from eventhpo.log.reader import read
+from eventhpo.optuna_adapter.adapter import Asker
+from eventhpo.optuna_adapter.state_view import StateView
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from eventhpo.controller import Controller, Tell, opened, tell_nobody
-from eventhpo.core.events import Event, StopAsked
-from eventhpo.core.spec import Search
-from eventhpo.core.state import State
+from eventhpo.controller.controller import Controller, Tell, opened, tell_nobody
+from eventhpo.controller.host import Machine
+from eventhpo.core.fold.events import Event, StopAsked
+from eventhpo.core.fold.state import State
+from eventhpo.core.search.spec import Search
 from eventhpo.log.create import create
 from eventhpo.log.reader import read
-from eventhpo.machine import Machine
 from eventhpo.testing.searches import ScriptedRequests, created
 from eventhpo.testing.simulated import START, Scripts, SimulatedClock, SimulatedJobs
 from tests.core.rules import Log

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from eventhpo.core.events import ControllerStarted, JobCreated, Recorded, SearchCreated
+from eventhpo.core.fold.events import ControllerStarted, JobCreated, Recorded, SearchCreated
 from eventhpo.log.reader import read
 from eventhpo.testing.simulated import Deed, Ledger
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from eventhpo.core.events import (
+from eventhpo.core.fold.events import (
     AbortRequested,
     DrivenByHand,
     Event,
@@ -20,7 +20,7 @@ from eventhpo.core.events import (
     StopAsked,
     TrialsImported,
 )
-from eventhpo.core.spec import (
+from eventhpo.core.search.spec import (
     DiscreteParameterRange,
     LimitChanges,
     Named,

@@ -15,16 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eventhpo.controller import Controller
-from eventhpo.core import actions
-from eventhpo.core.events import Event, JobPruned, JobsContinued
-from eventhpo.core.evolve import evolve
-from eventhpo.core.spec import Search
-from eventhpo.core.state import State
+from eventhpo.controller.controller import Controller
+from eventhpo.core.fold.events import Event, JobPruned, JobsContinued
+from eventhpo.core.fold.evolve import evolve
+from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler import actions
+from eventhpo.core.search.spec import Search
 from eventhpo.log.reader import read
 from eventhpo.testing.crashes import CRASHED, Crashes
 from eventhpo.testing.searches import simulate
-from replay.walk import walk
+from replay.decide.check_prefixes import walk
 from tests.core.random_searches import cuts, scripts, searches, steps
 from tests.crash.normal import deeds, difference, normal_log
 from tests.crash.scenarios import SCENARIOS, Scenario

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from eventhpo.core.ranges import from_job
-from eventhpo.core.spec import DiscreteParameterRange, LocalCommand, LogUniformParameterRange, Parameter, Search
-from eventhpo.load import load
+from eventhpo.core.search.ranges import from_job
+from eventhpo.core.search.spec import DiscreteParameterRange, LocalCommand, LogUniformParameterRange, Parameter, Search
+from eventhpo.search_file import load
 
 DEMO = Path(str(resources.files("eventhpo.demo")))
 EPOCHS = 15

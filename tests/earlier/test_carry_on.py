@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.core.state import Attempt, State
-from eventhpo.jobs.folder import Ticket
-from replay import redecide
+from eventhpo.core.fold.state import Attempt, State
+from eventhpo.jobs.local.folder import Ticket
+from replay.decide import redecide
 from tests.earlier.version import Carried, killed
 from tests.waiting import eventually
 

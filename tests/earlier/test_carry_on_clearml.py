@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core.state import State
-from replay import redecide
+from eventhpo.core.fold.state import State
+from replay.decide import redecide
 from tests.clearml.harness import METRIC, base_task, launches, our_tasks
 from tests.clearml_server import ClearmlServer, Script
 from tests.earlier.version import Carried, killed

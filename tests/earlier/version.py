@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from eventhpo.core.events import Recorded
-from eventhpo.core.evolve import fold
-from eventhpo.core.state import Attempt, State
+from eventhpo.core.fold.events import Recorded
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.state import Attempt, State
 from eventhpo.log.reader import read
 from tests.waiting import eventually
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.asking.catalogue import CATALOGUE
+from eventhpo.optuna_adapter.catalogue import CATALOGUE
 from tests.house.test_structure import ROOT, modules
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))

@@ -10,11 +10,12 @@ from typing import get_args
 
 import pytest
 
-from eventhpo.core.events import Decision, Event, Input, Note
+from eventhpo.core.fold.events import Decision, Event, Input, Note
 
 ROOT = Path(__file__).parents[2]
 IMPURE = {"sqlite3", "clearml", "random", "secrets", "time", "socket", "os", "pathlib", "io", "subprocess", "threading"}
-DOORS = ("eventhpo.log", "eventhpo.jobs", "eventhpo.clearml")
+DOORS = ("eventhpo.log", "eventhpo.jobs.local", "eventhpo.jobs.clearml")
+SHARED = ("eventhpo.jobs.protocol", "eventhpo.jobs.reconcile")  # what all backends know
 
 
 def modules(package: str) -> list[Path]:
@@ -55,22 +56,33 @@ def test_the_core_imports_msgspec_and_nothing_else_outside_itself() -> None:
             assert name != "datetime", f"{path.name}: {name}"
 
 
-@pytest.mark.parametrize("door", DOORS[:2])
+@pytest.mark.parametrize("door", DOORS)
 def test_the_doors_never_import_each_other_nor_what_lies_above_them(door: str) -> None:
     others = tuple(d for d in DOORS if d != door)
-    above = ("eventhpo.asking", "eventhpo.controller", "eventhpo.cli", "eventhpo.views", "replay", "optuna", "clearml")
-    assert offenders(door, others + above) == []
+    above = (
+        "optuna_adapter",
+        "controller",
+        "cli",
+        "views",
+        "optimizer",
+        "search_file",
+        "testing",
+        "jobs.backend_choice",
+    )
+    libraries = ("replay", "optuna") if door == "eventhpo.jobs.clearml" else ("replay", "optuna", "clearml")
+    assert offenders(door, (*others, *(f"eventhpo.{name}" for name in above), *libraries)) == []
 
 
-def test_the_door_to_clearml_knows_the_protocol_of_all_doors_and_nothing_else_of_the_others() -> None:
-    above = ("asking", "controller", "cli", "views", "optimizer", "load", "place", "testing")
-    foreign = ("eventhpo.log", "eventhpo.jobs", "replay", "optuna", *(f"eventhpo.{name}" for name in above))
-    found = [name for name in offenders("eventhpo.clearml", foreign) if ": eventhpo.jobs.protocol" not in name]
-    assert found == []
+def test_what_all_backends_know_is_the_protocol_and_how_a_log_is_reconciled() -> None:
+    for path in modules("eventhpo.jobs.clearml") + modules("eventhpo.jobs.local"):
+        own = ".".join(path.relative_to(ROOT).parts[:3])
+        for name in imported(path):
+            if name.startswith("eventhpo.jobs."):
+                assert name.startswith((own, *SHARED)), f"{path.name}: {name}"
 
 
-def test_only_asking_calls_optuna() -> None:
-    for package in ("core", "log", "jobs", "views", "cli", "load", "testing", "demo"):
+def test_only_the_adapter_calls_optuna() -> None:
+    for package in ("core", "log", "jobs", "controller", "views", "cli", "search_file", "testing", "demo"):
         assert offenders(f"eventhpo.{package}", ("optuna",)) == []
     for path in (ROOT / "eventhpo").glob("*.py"):
         assert not [n for n in imported(path) if n.split(".")[0] == "optuna"], path
@@ -80,8 +92,8 @@ def test_nothing_in_eventhpo_imports_replay() -> None:
     assert offenders("eventhpo", ("replay",)) == []
 
 
-def test_asking_knows_no_door() -> None:
-    assert offenders("eventhpo.asking", DOORS) == []
+def test_the_adapter_knows_no_door() -> None:
+    assert offenders("eventhpo.optuna_adapter", DOORS) == []
 
 
 def test_no_pickle_is_read_but_the_one_that_this_process_wrote() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.jobs.folder import AttemptFolder
+from eventhpo.jobs.local.folder import AttemptFolder
 from tests.jobs.harness import ROOT, Place, processes_with, start_of
 
 

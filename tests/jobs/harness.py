@@ -14,12 +14,12 @@ from typing import TypeVar
 
 import msgspec
 
-from eventhpo.core.spec import Objective, Scalar
-from eventhpo.jobs.folder import AttemptFolder, Ticket
-from eventhpo.jobs.local import LocalJobs
-from eventhpo.jobs.machine import boot_id
+from eventhpo.core.search.spec import Objective, Scalar
+from eventhpo.jobs.local.folder import AttemptFolder, Ticket
+from eventhpo.jobs.local.host import boot_id
+from eventhpo.jobs.local.local_jobs import LocalJobs
+from eventhpo.jobs.local.reconcile import job_id_of
 from eventhpo.jobs.protocol import Bound, Draft, Ended, Job, Polled, Seen, Started, Stopping
-from eventhpo.jobs.survey import job_id_of
 from tests.waiting import eventually
 
 ACCURACY = Objective("validation", "accuracy", "max")

@@ -16,18 +16,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.clock import SystemClock
-from eventhpo.controller import opened
-from eventhpo.core.clocks import Reading, elapsed
-from eventhpo.core.events import JobStarted, Recorded
-from eventhpo.core.spec import MINUTE
-from eventhpo.core.state import State
-from eventhpo.jobs import watch
-from eventhpo.jobs.local import LocalJobs
-from eventhpo.jobs.machine import read_clocks
+from eventhpo.controller.clock import SystemClock
+from eventhpo.controller.controller import opened
+from eventhpo.controller.host import this_machine
+from eventhpo.core.fold.clocks import Reading, elapsed
+from eventhpo.core.fold.events import JobStarted, Recorded
+from eventhpo.core.fold.state import State
+from eventhpo.core.search.spec import MINUTE
+from eventhpo.jobs.local import watch
+from eventhpo.jobs.local.host import read_clocks
+from eventhpo.jobs.local.local_jobs import LocalJobs
 from eventhpo.jobs.protocol import Ended, Job
 from eventhpo.log.create import create
-from eventhpo.machine import this_machine
 from eventhpo.testing.searches import created, search
 from tests.jobs.harness import FOREVER, Place, changed, kill, look
 from tests.waiting import eventually

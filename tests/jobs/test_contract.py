@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eventhpo.jobs.local import LocalJobs
+from eventhpo.jobs.local.local_jobs import LocalJobs
 from eventhpo.jobs.protocol import Job
 from eventhpo.testing import contract
 from tests.jobs import harness

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.jobs import launch
-from eventhpo.jobs.folder import AttemptFolder
+from eventhpo.jobs.local import launch
+from eventhpo.jobs.local.folder import AttemptFolder
 from eventhpo.jobs.protocol import Job
 from tests.jobs.harness import (
     FOREVER,
@@ -91,7 +91,7 @@ def as_before(monkeypatch: pytest.MonkeyPatch) -> None:
         theirs.pop("EVENTHPO_LOCK", None)
         return theirs
 
-    monkeypatch.setattr("eventhpo.jobs.local.environment", without)
+    monkeypatch.setattr("eventhpo.jobs.local.local_jobs.environment", without)
 
 
 @pytest.mark.parametrize("old", [False, True], ids=["a ticket of today", "a ticket of before"])

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from eventhpo import job
-from eventhpo.jobs.reports import read
+from eventhpo.jobs.local.reports import read
 from tests.jobs.harness import ACCURACY, FOREVER, ROOT, Place, changed, key_and_value, points
 from tests.waiting import eventually
 

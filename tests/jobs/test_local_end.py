@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.jobs import runner, watch
-from eventhpo.jobs.folder import is_free
+from eventhpo.jobs.local import runner, watch
+from eventhpo.jobs.local.folder import is_free
 from eventhpo.jobs.protocol import Ended, Job, Stopping
 from tests.jobs.harness import (
     FOREVER,
@@ -139,7 +139,7 @@ def test_the_end_comes_with_every_report(place: Place) -> None:
 
 
 def test_the_end_waits_for_reports_that_do_not_fit_into_one_poll(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eventhpo.jobs.reports.POINTS", 2)
+    monkeypatch.setattr("eventhpo.jobs.local.reports.POINTS", 2)
     place.script(REPORTS)
     job = place.started()
     eventually(place.attempt(job).exit_file.exists)

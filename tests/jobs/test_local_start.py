@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.jobs import launch
-from eventhpo.jobs.folder import is_free
-from eventhpo.jobs.local import LocalJobs
+from eventhpo.jobs.local import launch
+from eventhpo.jobs.local.folder import is_free
+from eventhpo.jobs.local.local_jobs import LocalJobs
 from eventhpo.jobs.protocol import Bound, Ended, Job, Refused, Started
 from tests.jobs.harness import (
     FOREVER,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core.events import Provenance
+from eventhpo.core.fold.events import Provenance
+from eventhpo.jobs.local.provenance import Surroundings
 from eventhpo.jobs.protocol import Bound
-from eventhpo.jobs.provenance import Surroundings
 from tests.jobs.harness import Place
 
 TEXT = "print('hello')\n"

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventhpo import job as job_module
-from eventhpo.core.curve import Curve
-from eventhpo.core.events import BadLine
-from eventhpo.core.spec import Objective
-from eventhpo.jobs import reports
+from eventhpo.core.fold.curve import Curve
+from eventhpo.core.fold.events import BadLine
+from eventhpo.core.search.spec import Objective
+from eventhpo.jobs.local import reports
+from eventhpo.jobs.local.reports import Batch, Claim, NotAReport, Point, parse, read
 from eventhpo.jobs.protocol import POINTS
-from eventhpo.jobs.reports import Batch, Claim, NotAReport, Point, parse, read
 
 LOSS = Objective("validation", "loss", "min")
 F1 = Objective("validation", "f1", "max")

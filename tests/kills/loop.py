@@ -22,9 +22,9 @@ from pathlib import Path
 
 import msgspec
 
-from eventhpo.core.events import JobCreated, MetricObserved
-from eventhpo.core.evolve import fold
-from eventhpo.core.state import State
+from eventhpo.core.fold.events import JobCreated, MetricObserved
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.state import State
 from eventhpo.log.reader import read
 
 SEARCH = """

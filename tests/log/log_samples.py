@@ -10,15 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import eventhpo
-from eventhpo.core.events import ControllerStarted, Head, MetricObserved, Recorded, SearchCreated, StopAsked
-from eventhpo.core.spec import (
-    Limits,
-    Named,
-    Objective,
-    Search,
-    Simulated,
-    UniformParameterRange,
-)
+from eventhpo.core.fold.events import ControllerStarted, Head, MetricObserved, Recorded, SearchCreated, StopAsked
+from eventhpo.core.search.spec import Limits, Named, Objective, Search, Simulated, UniformParameterRange
 from eventhpo.log.create import create
 from eventhpo.log.writer import Writer, open_writer
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from log_samples import AT, SEARCH_ID, append, controller_started, head_of, killed, open_at, resting
 
-from eventhpo.core.events import Event, Head
+from eventhpo.core.fold.events import Event, Head
 from eventhpo.errors import DamagedLog, Usage
-from eventhpo.log import beside, head
+from eventhpo.log import head, paths
 from eventhpo.log.backup import backup
 from eventhpo.log.reader import read
 from eventhpo.log.salvage import salvage
@@ -80,7 +80,7 @@ def test_with_its_head_file_alone_it_has_lost_its_tail_and_is_told_where_that_ma
 
 
 def test_with_its_write_ahead_log_it_is_whole(copied: Path, log: Path) -> None:
-    shutil.copy(beside.wal(log), beside.wal(copied))
+    shutil.copy(paths.wal(log), paths.wal(copied))
     assert wrong(copied) == {}
     assert read(copied).head == read(log).head
 
@@ -90,8 +90,8 @@ def test_an_ordinary_reader_that_closes_last_leaves_a_whole_log_that_is_carried_
     db = sqlite3.connect(log)
     rows = db.execute("SELECT count(*) FROM event").fetchone()[0]
     db.close()
-    assert not beside.wal(log).exists()
-    assert beside.in_wal_mode(log)
+    assert not paths.wal(log).exists()
+    assert paths.in_wal_mode(log)
 
     assert wrong(log) == {}
     assert len(read(log).rows) == rows
@@ -102,7 +102,7 @@ def test_an_ordinary_reader_that_closes_last_leaves_a_whole_log_that_is_carried_
 def test_a_head_file_that_lags_says_the_same(log: Path) -> None:
     killed("writer, _ = open_at(path)\nwriter.hand_over()\nappend(writer, 20)", log)
     sqlite3.connect(log).execute("SELECT count(*) FROM event").connection.close()
-    assert not beside.wal(log).exists()
+    assert not paths.wal(log).exists()
     assert wrong(log) == {}
     open_at(log)[0].close()
 
@@ -115,8 +115,8 @@ def test_a_reader_in_the_way_of_a_clean_end_leaves_a_whole_log_that_is_carried_o
     rows = append(writer, 5)
     assert writer.close() is False
     reader.close()
-    assert not beside.wal(log).exists()
-    assert beside.in_wal_mode(log)
+    assert not paths.wal(log).exists()
+    assert paths.in_wal_mode(log)
 
     assert wrong(log) == {}
     assert read(log).head == head_of(rows)
@@ -125,7 +125,7 @@ def test_a_reader_in_the_way_of_a_clean_end_leaves_a_whole_log_that_is_carried_o
 
 def test_a_resting_log_without_a_head_file_is_no_finding(path: Path) -> None:
     resting(path)
-    beside.head(path).unlink()
+    paths.head(path).unlink()
     assert wrong(path) == {}
     open_at(path)[0].close()
 
@@ -142,13 +142,13 @@ def test_a_log_that_lost_its_tail_gets_no_new_head_by_a_backup_or_a_seal(path: P
 
 def test_a_start_that_is_refused_leaves_a_log_at_rest_as_it_was(path: Path) -> None:
     resting(path)
-    beside.head(path).unlink()
+    paths.head(path).unlink()
 
     def refuse(rows: object) -> list[Event]:
         raise Usage("not now")
 
     with pytest.raises(Usage, match="not now"):
         open_writer(path, controller_started(), AT, check=refuse)
-    assert not beside.in_wal_mode(path)
+    assert not paths.in_wal_mode(path)
     assert wrong(path) == {}
     open_at(path)[0].close()

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from log_samples import AT, SEARCH_ID, controller_started, process, search_created
 
-from eventhpo.core.events import Head
-from eventhpo.core.spec import DiscreteParameterRange
+from eventhpo.core.fold.events import Head
+from eventhpo.core.search.spec import DiscreteParameterRange
 from eventhpo.errors import StorageFailed, Usage
 from eventhpo.log import filesystem, head
 from eventhpo.log.create import create

@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from log_samples import append, open_at, resting
 
-from eventhpo.core import events
-from eventhpo.core.codec import GENESIS, TYPES, encode
-from eventhpo.log import beside, sql
+from eventhpo.core.fold import events
+from eventhpo.core.fold.codec import GENESIS, TYPES, encode
+from eventhpo.log import paths, sql
 from eventhpo.log.chain import row_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "log-format.md"
@@ -106,6 +106,6 @@ def test_the_columns_and_marks_of_the_page_are_those_of_a_log(log):
     writer.close()
 
 
-@pytest.mark.parametrize("name", [beside.wal, beside.shm, beside.head, beside.lock, beside.jobs, beside.requests])
+@pytest.mark.parametrize("name", [paths.wal, paths.shm, paths.head, paths.lock, paths.jobs, paths.requests])
 def test_every_name_beside_a_log_is_explained(name):
     assert f"`{name(Path('/runs/search.db')).name}" in TEXT

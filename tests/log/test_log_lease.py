@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 from log_samples import STOP, append, killed, open_at, process, resting, wait_until_stopped
 
-from eventhpo.core.events import ControllerStarted
+from eventhpo.core.fold.events import ControllerStarted
 from eventhpo.errors import Busy, Starting
-from eventhpo.log import beside, lease
+from eventhpo.log import lease, paths
 from eventhpo.log.lease import Holder
 from eventhpo.log.reader import read
 from eventhpo.log.seal import seal
@@ -91,7 +91,7 @@ def test_one_that_starts_without_end_is_named_with_its_process_and_not_to_be_tak
 
 def test_a_lock_file_that_cannot_be_read_names_nobody(log):
     held = lease.acquire(log, Holder("gpu-7", 4121))
-    beside.lock(log).write_bytes(b"\xff{")
+    paths.lock(log).write_bytes(b"\xff{")
 
     assert lease.holder(log) == Holder("an unknown host", 0)
     held.release()
@@ -266,7 +266,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_a_log_is_sealed_by_whoever_finds_it_free(log):
     killed(HOLD, log)
-    assert beside.wal(log).exists()
+    assert paths.wal(log).exists()
 
     assert seal(log) is True
     assert sorted(p.name for p in log.parent.iterdir()) == ["search.db", "search.db.head", "search.db.lock"]

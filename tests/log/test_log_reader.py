@@ -13,9 +13,9 @@ import pytest
 from log_samples import AT, STOP, append, head_of, killed, listing, open_at, process, resting
 
 import eventhpo
-from eventhpo.core.events import Head
+from eventhpo.core.fold.events import Head
 from eventhpo.errors import Busy, DamagedLog, StorageFailed, Usage
-from eventhpo.log import beside, chain, sql
+from eventhpo.log import chain, paths, sql
 from eventhpo.log.reader import consult, read
 
 
@@ -158,7 +158,7 @@ db.execute("CREATE TABLE filler AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SE
            "SELECT i, hex(randomblob(50)) FROM n")
 """
     killed(code, path)
-    assert beside.journal(path).exists()
+    assert paths.journal(path).exists()
     before = listing(path)
 
     assert read(path, verify=True).rows == rows
@@ -307,8 +307,8 @@ def test_a_tail_that_is_lost_in_the_write_ahead_log_is_told(log):
         f"writer, _ = open_at(path)\n{READER_IN_THE_WAY}\nappend(writer, 5)\nappend(writer, 5)\nwriter.hand_over()",
         log,
     )
-    flip_a_bit_of_the_first_page(beside.wal(log))
-    beside.shm(log).unlink()
+    flip_a_bit_of_the_first_page(paths.wal(log))
+    paths.shm(log).unlink()
 
     snapshot = read(log)
     assert snapshot.head.seq == 2
@@ -319,13 +319,13 @@ def test_a_tail_that_is_lost_in_the_write_ahead_log_is_told(log):
 
 def test_what_the_head_file_names_is_in_the_file_itself_if_no_reader_is_in_the_way(log):
     killed("writer, _ = open_at(path)\nappend(writer, 5)\nwriter.hand_over()\nappend(writer, 5)", log)
-    flip_a_bit_of_the_first_page(beside.wal(log))
-    beside.shm(log).unlink()
+    flip_a_bit_of_the_first_page(paths.wal(log))
+    paths.shm(log).unlink()
 
     snapshot = read(log)
     assert snapshot.head.seq == 7
     assert snapshot.outside.head == snapshot.head
-    beside.wal(log).unlink()
+    paths.wal(log).unlink()
     assert read(log).head == snapshot.head
 
 

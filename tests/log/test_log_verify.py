@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from log_samples import AT, SEARCH_ID, append, head_of, killed, listing, open_at, resting
 
-from eventhpo.core import codec
-from eventhpo.core.events import Head
+from eventhpo.core.fold import codec
+from eventhpo.core.fold.events import Head
 from eventhpo.errors import DamagedLog, Usage
 from eventhpo.log import head
 from eventhpo.log.backup import backup

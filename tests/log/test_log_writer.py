@@ -25,11 +25,11 @@ from log_samples import (
     search_created,
 )
 
-from eventhpo.core import codec
-from eventhpo.core.codec import GENESIS
-from eventhpo.core.events import Head
+from eventhpo.core.fold import codec
+from eventhpo.core.fold.codec import GENESIS
+from eventhpo.core.fold.events import Head
 from eventhpo.errors import DamagedLog, StorageFailed, Usage
-from eventhpo.log import beside, chain, head, seal, sql
+from eventhpo.log import chain, head, paths, seal, sql
 from eventhpo.log.reader import read
 from eventhpo.log.verify import verify
 
@@ -413,7 +413,7 @@ def test_a_write_ahead_log_that_was_cut_under_its_index_is_damage(log):
     """SQLite calls that an I/O error (SHORT_READ), which else is no fault of the log."""
     writer, _ = open_at(log)
     append(writer, 30)
-    os.truncate(beside.wal(log), 5_000)
+    os.truncate(paths.wal(log), 5_000)
 
     with pytest.raises(DamagedLog, match="cannot be read"):
         read(log)
@@ -432,10 +432,10 @@ def test_a_connection_that_takes_the_log_for_resting_looks_before_it_says_so(log
             sql.begin_to_write(other)
             sql.set_lease(other, 1, None)
             sql.commit(other)
-        assert beside.in_wal_mode(log)
+        assert paths.in_wal_mode(log)
 
         assert seal.come_to_rest(db, log)
-        assert not beside.in_wal_mode(log)
+        assert not paths.in_wal_mode(log)
 
 
 def test_what_a_killed_writer_left_of_a_head_file_is_removed_by_the_next(log):

@@ -1,6 +1,6 @@
 """The cells of the determinism matrix, each defined once: what is run, and what it must equal.
 
-A row is a search with one of Optuna's samplers and pruners (`tests/asking/samples.py`).
+A row is a search with one of Optuna's samplers and pruners (`tests/optuna_adapter/samples.py`).
 Its cells are {1, 4} jobs in flight x {never killed, killed at random} x {first run,
 decided again in another process}. All are held against one log: that of the search as
 it ran here, once, left alone.
@@ -16,17 +16,25 @@ from typing import NamedTuple
 
 import msgspec
 
-from eventhpo.asking.asker import Asker
-from eventhpo.controller import Controller
-from eventhpo.core import actions
-from eventhpo.core.events import Decision, Event, JobPruned, MetricObserved, Recorded, TrialFinished, TrialSuggested
-from eventhpo.core.spec import Named, Num, to_num
+from eventhpo.controller.controller import Controller
+from eventhpo.core.fold.events import (
+    Decision,
+    Event,
+    JobPruned,
+    MetricObserved,
+    Recorded,
+    TrialFinished,
+    TrialSuggested,
+)
+from eventhpo.core.scheduler import actions
+from eventhpo.core.search.spec import Named, Num, to_num
 from eventhpo.log.reader import read
+from eventhpo.optuna_adapter.adapter import Asker
 from eventhpo.testing.crashes import Crashes
-from tests.asking import samples
 from tests.crash.scenarios import Scenario
 from tests.crash.test_crash_sweep import crashed, finish, parted
 from tests.matrix.elsewhere import Elsewhere
+from tests.optuna_adapter import samples
 
 IN_FLIGHT = (1, 4)
 KILLS = 3  # a search: the first in its second quarter, the others where the resumed controllers come to

@@ -9,9 +9,9 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
-from eventhpo.asking import judge, suggest, view
-from eventhpo.controller import Controller
-from eventhpo.core import actions
+from eventhpo.controller.controller import Controller
+from eventhpo.core.scheduler import actions
+from eventhpo.optuna_adapter import judge, state_view, suggest
 
 
 class OneSampler(Controller):
@@ -59,10 +59,10 @@ class RungsNotRestored(Controller):
         if self._asked or not isinstance(action, actions.Suggest | actions.Judge):
             return super().do(action)
         self._asked = True  # the view takes in all that stands in the log when it is asked for the first time
-        restored = view.restored
+        restored = state_view.restored
 
         def without_rungs(attrs: dict[str, Any]) -> dict[str, Any]:
             return {n: v for n, v in restored(attrs).items() if not n.startswith("completed_rung")}
 
-        with mock.patch.object(view, "restored", without_rungs):
+        with mock.patch.object(state_view, "restored", without_rungs):
             return super().do(action)

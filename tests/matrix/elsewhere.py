@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 if TYPE_CHECKING:
-    from eventhpo.controller import Controller
+    from eventhpo.controller.controller import Controller
 
 COMMAS = ("de_DE.UTF-8", "fr_FR.UTF-8", "pt_BR.UTF-8", "ru_RU.UTF-8")  # locales that write 0,5; tried in this order
 SURROUNDINGS = {
@@ -100,7 +100,7 @@ def _run(question: dict[str, Any]) -> None:
 
 def _decide(path: Path) -> tuple[int, str | None]:
     from eventhpo.log.reader import read
-    from replay.walk import walk
+    from replay.decide.check_prefixes import walk
 
     checks = list(walk(read(path, verify=True).rows))
     first = next((c.divergence for c in checks if c.divergence is not None), None)

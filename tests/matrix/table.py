@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from eventhpo.asking.fingerprint import fingerprint
+from eventhpo.optuna_adapter.fingerprint import fingerprint
 from tests.matrix.cells import CELLS, GP, IN_FLIGHT, ROWS, Cell, Measured, measure, names_in, scenario
 from tests.matrix.elsewhere import Elsewhere
 from tests.memory import MEMORY

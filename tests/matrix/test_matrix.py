@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.asking.catalogue import CATALOGUE
-from eventhpo.controller import Controller
-from eventhpo.core.spec import Named
+from eventhpo.controller.controller import Controller
+from eventhpo.core.search.spec import Named
+from eventhpo.optuna_adapter.catalogue import CATALOGUE
 from tests.crash.test_crash_sweep import RungsLost
 from tests.matrix import table
 from tests.matrix.cells import CELLS, GP, IN_FLIGHT, ROWS, Cell, measure, names_in, scenario

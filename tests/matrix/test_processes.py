@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core import codec
-from eventhpo.core.events import ControllerStarted, Event, JobPruned, JobsContinued, TrialFinished, TrialSuggested
+from eventhpo.core.fold import codec
+from eventhpo.core.fold.events import ControllerStarted, Event, JobPruned, JobsContinued, TrialFinished, TrialSuggested
 from eventhpo.log.reader import read
 from tests.kills.loop import Killed
 from tests.matrix.elsewhere import Elsewhere

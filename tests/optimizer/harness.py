@@ -17,11 +17,11 @@ from clearml.automation import DiscreteParameterRange, Objective, UniformParamet
 
 import eventhpo
 from eventhpo import LocalJobs, OptimizerOptuna
-from eventhpo.core.events import Recorded
-from eventhpo.core.evolve import fold
-from eventhpo.core.state import State
+from eventhpo.core.fold.events import Recorded
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.state import State
 from eventhpo.log import reader
-from replay.walk import walk
+from replay.decide.check_prefixes import walk
 from tests.waiting import eventually
 
 E = TypeVar("E")

@@ -9,7 +9,7 @@ import pytest
 from clearml.automation import ClearmlJob, DiscreteParameterRange
 
 from eventhpo import OptimizerOptuna
-from eventhpo.core.events import (
+from eventhpo.core.fold.events import (
     AbortRequested,
     DrivenByHand,
     JobRequested,

@@ -24,9 +24,9 @@ from clearml.automation.optuna import OptimizerOptuna as Stock
 from clearml.automation.parameters import Parameter
 
 from eventhpo import LocalJobs, OptimizerOptuna
-from eventhpo.core import spec
+from eventhpo.core.search import spec
 from eventhpo.errors import Usage
-from eventhpo.optimizer.handles import Job
+from eventhpo.optimizer.job_handle import Job
 from tests.optimizer.harness import SPACE, Place
 
 EMPTY = inspect.Parameter.empty

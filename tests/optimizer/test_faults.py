@@ -30,10 +30,10 @@ from clearml.automation.optimization import MultiObjective
 from clearml.automation.parameters import Parameter
 
 from eventhpo import LocalJobs, OptimizerOptuna
-from eventhpo.core import spec
-from eventhpo.core.events import SearchFinished, TrialFinished, TrialsImported, TrialSuggested
+from eventhpo.core.fold.events import SearchFinished, TrialFinished, TrialsImported, TrialSuggested
+from eventhpo.core.search import spec
 from eventhpo.errors import Usage
-from eventhpo.jobs.folder import AttemptFolder
+from eventhpo.jobs.local.folder import AttemptFolder
 from eventhpo.jobs.protocol import Job, Polled, Refused
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import search

@@ -9,9 +9,9 @@ from clearml.automation.optimization import MultiObjective
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from eventhpo.asking.view import STUDY, StateView
-from eventhpo.core.events import TrialsImported, TrialSuggested
+from eventhpo.core.fold.events import TrialsImported, TrialSuggested
 from eventhpo.errors import Usage
+from eventhpo.optuna_adapter.state_view import STUDY, StateView
 from tests.optimizer.harness import Thread
 
 DISTRIBUTIONS = {"General/x": FloatDistribution(0.0, 1.0), "General/kind": CategoricalDistribution(["a", "b"])}

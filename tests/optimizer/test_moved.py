@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from eventhpo.core.events import CommandMoved
+from eventhpo.core.fold.events import CommandMoved
 from eventhpo.errors import Usage
 from tests.optimizer.harness import Place
 

@@ -16,11 +16,11 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
 from eventhpo.cli.verifying import decided
-from eventhpo.core.events import JobPruned, SearchReopened, TrialFinished, TrialSuggested
-from eventhpo.core.evolve import fold
+from eventhpo.core.fold.events import JobPruned, SearchReopened, TrialFinished, TrialSuggested
+from eventhpo.core.fold.evolve import fold
 from eventhpo.errors import Usage
 from eventhpo.log import reader
-from replay.walk import walk
+from replay.decide.check_prefixes import walk
 from tests.cli.harness import invoke
 from tests.optimizer.harness import SPACE, Place, Thread, forked, killed_when
 from tests.optimizer.test_running import PRUNABLE, rows_of

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from eventhpo import OptimizerOptuna
-from eventhpo.optimizer.convert import _REFUSED, Study
+from eventhpo.optimizer.conversion import _REFUSED, Study
 from tests.jobs.harness import ROOT
 
 PAGE = (ROOT / "docs" / "optimizer.md").read_text()

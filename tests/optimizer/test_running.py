@@ -13,7 +13,7 @@ import pytest
 from clearml.automation import UniformParameterRange
 
 from eventhpo import OptimizerOptuna
-from eventhpo.core.events import (
+from eventhpo.core.fold.events import (
     AbortRequested,
     BudgetUpdated,
     ControllerStarted,

@@ -15,7 +15,7 @@ from clearml.automation import HyperParameterOptimizer
 from clearml.automation.job import ClearmlJob, LocalClearmlJob
 
 from eventhpo import OptimizerOptuna
-from eventhpo.core.events import StopAsked, TrialFinished, TrialSuggested
+from eventhpo.core.fold.events import StopAsked, TrialFinished, TrialSuggested
 from eventhpo.errors import Usage
 from eventhpo.log import lease
 from tests.jobs.harness import ROOT

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from eventhpo.core.events import StopAsked
+from eventhpo.core.fold.events import StopAsked
 from tests.optimizer.test_importing import study_in
 
 
@@ -107,7 +107,8 @@ def test_a_study_that_fits_is_told_without_a_warning(place, told):
 
 
 def test_imported_trials_are_counted_apart_and_listed_on_request(place):
-    from eventhpo.views import jobs, status, top
+    from eventhpo.views import status, top
+    from eventhpo.views import statuses as jobs
 
     place.optimizer(total_max_jobs=2, continue_previous_study=study_in(None)).start()
     state = place.state()

@@ -18,7 +18,7 @@ from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from eventhpo.core.events import (
+from eventhpo.core.fold.events import (
     BudgetUpdated,
     InheritanceClaimed,
     JobCreated,

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 from numpy._core import _multiarray_umath
 
-from eventhpo.asking.fingerprint import fingerprint
-from eventhpo.core.events import Recorded
-from eventhpo.core.evolve import fold
-from replay import rounding
+from eventhpo.core.fold.events import Recorded
+from eventhpo.core.fold.evolve import fold
+from eventhpo.optuna_adapter.fingerprint import fingerprint
+from replay.decide import rounding
 from tests.cli.harness import COMMAND
 
 # The golden logs whose samplers add up floats and choose by the sums: elsewhere a choice may flip.

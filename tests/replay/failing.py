@@ -11,10 +11,10 @@ from types import ModuleType
 
 import msgspec
 
-from eventhpo.asking.fingerprint import fingerprint
-from eventhpo.core.events import ControllerStarted, Event, Recorded, SearchCreated
+from eventhpo.core.fold.events import ControllerStarted, Event, Recorded, SearchCreated
 from eventhpo.log.create import write_log
 from eventhpo.log.reader import read
+from eventhpo.optuna_adapter.fingerprint import fingerprint
 from tests.replay.elsewhere import rounds_otherwise
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "logs"

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from eventhpo.core.codec import GENESIS
-from eventhpo.core.events import Event, Head, JobCreated, Recorded
+from eventhpo.core.fold.codec import GENESIS
+from eventhpo.core.fold.events import Event, Head, JobCreated, Recorded
 from eventhpo.log.chain import row_of
 from eventhpo.log.create import write_log
 from eventhpo.log.reader import read

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core.events import Decision, TrialSuggested
-from eventhpo.core.evolve import fold
+from eventhpo.core.fold.events import Decision, TrialSuggested
+from eventhpo.core.fold.evolve import fold
 from eventhpo.errors import Usage
 from eventhpo.log.reader import read
-from eventhpo.views.words import rfc3339
-from replay import redecide
+from eventhpo.views.formatting import rfc3339
+from replay.decide import redecide
 from tests.cli.harness import data, invoke
 from tests.replay.failing import FAILING, GOLDEN, altered
 

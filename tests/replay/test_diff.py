@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.core.events import ClockTicked, JobPruned, JobsContinued, MetricObserved, Recorded, TrialSuggested
-from eventhpo.core.spec import Named, Search
+from eventhpo.core.fold.events import ClockTicked, JobPruned, JobsContinued, MetricObserved, Recorded, TrialSuggested
+from eventhpo.core.search.spec import Named, Search
 from eventhpo.log.backup import backup
 from eventhpo.log.create import create
 from eventhpo.log.reader import read

@@ -12,11 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from eventhpo.asking import asker
-from eventhpo.asking.catalogue import CATALOGUE
-from eventhpo.core.actions import Suggest
-from eventhpo.core.decide import next_action
-from eventhpo.core.events import (
+from eventhpo.core.fold.events import (
     AdoptedCurve,
     Attr,
     BudgetUpdated,
@@ -32,16 +28,21 @@ from eventhpo.core.events import (
     TrialFinished,
     TrialSuggested,
 )
-from eventhpo.core.evolve import begin, evolve, fold
-from eventhpo.core.spec import DiscreteParameterRange, Named
+from eventhpo.core.fold.evolve import begin, evolve, fold
+from eventhpo.core.scheduler.actions import Suggest
+from eventhpo.core.scheduler.decide import next_action
+from eventhpo.core.search.spec import DiscreteParameterRange, Named
 from eventhpo.errors import Usage
 from eventhpo.log.reader import read
+from eventhpo.optuna_adapter import adapter
+from eventhpo.optuna_adapter.catalogue import CATALOGUE
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import Script
-from replay import explain as of_log
-from replay import rules, telling
-from replay.explain import of_rows
-from replay.explained import (
+from replay.explain import collect as of_log
+from replay.explain import pruner_rules
+from replay.explain import text as telling
+from replay.explain.collect import of_rows
+from replay.explain.explanation import (
     Charge,
     End,
     Explanation,
@@ -55,9 +56,9 @@ from replay.explained import (
     Suggestion,
     TooLate,
 )
-from tests.asking import samples
 from tests.crash.scenarios import SCENARIOS, Scenario, curve
 from tests.memory import MEMORY
+from tests.optuna_adapter import samples
 from tests.replay.elsewhere import may_flip, rounds_otherwise
 from tests.replay.forging import changed, forged
 
@@ -213,7 +214,7 @@ def test_the_split_is_the_one_that_optuna_works_on(name: str, folder: Path, monk
     for row in rows[1:]:
         if isinstance(row.event, TrialSuggested) and isinstance(next_action(state), Suggest):
             heard.clear()
-            asker.decided(state, Suggest())
+            adapter.decided(state, Suggest())
             found = mine[row.seq].split
             assert (found is None) == (heard == []), row.seq
             if found is not None:
@@ -528,7 +529,7 @@ def test_a_duplicate_that_an_infinite_space_accepts_names_whose_point_it_is() ->
 
 
 def test_the_rank_is_that_of_top(folder: Path) -> None:
-    from eventhpo.core import rank
+    from eventhpo.core.scheduler import rank
 
     rows = samples.log_of(folder, MEDIAN)
     order = [trial.number for trial in rank.top(fold(rows))]
@@ -599,7 +600,7 @@ def test_of_a_class_that_is_not_optunas_only_the_record_is_shown(folder: Path) -
         "the sampler was not asked again: no rule is known of a class that is not Optuna's"
     )
     assert "by mine.Sampler" in line(found, "suggested")
-    assert all(p.found is None or not rules.is_known(p.found) for p in points(found))
+    assert all(p.found is None or not pruner_rules.is_known(p.found) for p in points(found))
 
 
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="the sampler can be asked here")

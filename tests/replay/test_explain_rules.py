@@ -12,11 +12,11 @@ import pytest
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from eventhpo.asking.building import build_pruner, quiet
-from eventhpo.asking.catalogue import CATALOGUE
-from eventhpo.core.spec import Named
-from replay import rules
-from replay.rules.sight import Curve, Shown, Sight
+from eventhpo.core.search.spec import Named
+from eventhpo.optuna_adapter.catalogue import CATALOGUE
+from eventhpo.optuna_adapter.component_factory import build_pruner, quiet
+from replay.explain import pruner_rules
+from replay.explain.pruner_rules.pruner_view import Curve, Shown, Sight
 
 NAME = "a search"  # HyperbandPruner draws brackets by it
 STATES: dict[TrialState, Shown] = {
@@ -75,7 +75,7 @@ CASES = [(named, maximize) for cases in PRUNERS.values() for named in cases for 
 def test_every_pruner_of_optuna_has_its_rule_here_and_cases_below() -> None:
     """A pruner that a later Optuna brings turns this red."""
     there = set(optuna.pruners.__all__) - {"BasePruner"}
-    assert there == rules.KNOWN == set(PRUNERS) == set(CATALOGUE["pruner"])
+    assert there == pruner_rules.KNOWN == set(PRUNERS) == set(CATALOGUE["pruner"])
 
 
 def value(chance: random.Random, odd: bool, level: float = 0.4) -> float:
@@ -136,7 +136,7 @@ def test_verdict_and_rungs_are_optunas_on_random_states(named: Named, maximize: 
         for seed in range(200):
             study, trial = random_study(seed, maximize)
             others = [curve_of(t) for t in study.get_trials() if t.number != trial.number]
-            found = rules.find(named.name, named.args, Sight(NAME, maximize, curve_of(trial), others))
+            found = pruner_rules.find(named.name, named.args, Sight(NAME, maximize, curve_of(trial), others))
             verdict, wrote = asked(build_pruner(named), study, trial)
             assert found.prune == verdict, (seed, found)
             assert wrote == mine(found), (seed, found)
@@ -145,18 +145,18 @@ def test_verdict_and_rungs_are_optunas_on_random_states(named: Named, maximize: 
     assert (pruned > 0) != never(named), "these cases say nothing"
 
 
-def mine(found: rules.Found) -> dict[str, float]:
-    rungs = rules.rungs_of(found)
+def mine(found: pruner_rules.Found) -> dict[str, float]:
+    rungs = pruner_rules.rungs_of(found)
     return {} if rungs is None else {f"completed_rung_{r.number}": float(rungs.value) for r in rungs.reached}
 
 
-def told(found: rules.Found) -> None:
+def told(found: pruner_rules.Found) -> None:
     """Check that there is a line for it, and a way on exactly where it was pruned."""
-    text = rules.words(found)
+    text = pruner_rules.words(found)
     assert text.startswith(found.rule)
     assert "\n" not in text
     assert "None" not in text, text
-    assert (rules.needed(found) is not None) == found.prune
+    assert (pruner_rules.needed(found) is not None) == found.prune
 
 
 def never(named: Named) -> bool:
@@ -172,7 +172,7 @@ def test_a_rule_that_is_off_by_little_is_found_out() -> None:
             study, trial = random_study(seed, True)
             others = [curve_of(t) for t in study.get_trials() if t.number != trial.number]
             sight = Sight(NAME, True, curve_of(trial), others)
-            found = rules.find("PercentilePruner", {"percentile": 52.0, "n_startup_trials": 0}, sight)
+            found = pruner_rules.find("PercentilePruner", {"percentile": 52.0, "n_startup_trials": 0}, sight)
             verdict, _ = asked(build_pruner(Named("MedianPruner", {"n_startup_trials": 0})), study, trial)
             off += found.prune != verdict
     assert off > 0

@@ -11,16 +11,18 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from eventhpo.asking.asker import Asker
-from eventhpo.asking.catalogue import CATALOGUE
-from eventhpo.core import actions, codec, events
-from eventhpo.core.decide import next_action
-from eventhpo.core.events import Decision, Event, Recorded, SearchCreated, TrialSuggested
-from eventhpo.core.evolve import begin, evolve, fold
+from eventhpo.core.fold import codec, events
+from eventhpo.core.fold.events import Decision, Event, Recorded, SearchCreated, TrialSuggested
+from eventhpo.core.fold.evolve import begin, evolve, fold
+from eventhpo.core.scheduler import actions
+from eventhpo.core.scheduler.decide import next_action
 from eventhpo.log.reader import read
 from eventhpo.log.verify import verify
-from replay import rebuild, redecide
-from replay.walk import walk
+from eventhpo.optuna_adapter.adapter import Asker
+from eventhpo.optuna_adapter.catalogue import CATALOGUE
+from replay import rebuild
+from replay.decide import redecide
+from replay.decide.check_prefixes import walk
 from tests.matrix.cells import names_in
 from tests.replay.elsewhere import may_flip, rounds_otherwise
 

@@ -11,14 +11,14 @@ from types import ModuleType
 
 import pytest
 
-from eventhpo.asking.foreign import describe
-from eventhpo.asking.own import Own
-from eventhpo.core.events import JobPruned, JobsContinued, TrialSuggested
+from eventhpo.core.fold.events import JobPruned, JobsContinued, TrialSuggested
 from eventhpo.errors import Usage
 from eventhpo.log.reader import read
+from eventhpo.optuna_adapter.user_class_record import describe
+from eventhpo.optuna_adapter.user_classes import Own
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
-from replay import redecide
+from replay.decide import redecide
 from tests.cli.harness import COMMAND
 
 MINE = """

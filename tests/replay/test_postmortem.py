@@ -11,16 +11,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.core.events import ControllerStarted, JobCreated, JobPruned, LimitsChanged, Recorded, StopAsked
-from eventhpo.core.spec import LimitChanges
-from eventhpo.log import beside, lease
+from eventhpo.core.fold.events import ControllerStarted, JobCreated, JobPruned, LimitsChanged, Recorded, StopAsked
+from eventhpo.core.search.spec import LimitChanges
+from eventhpo.log import lease, paths
 from eventhpo.log.backup import backup
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
 from replay.diff.report import Diff
+from replay.postmortem.files_on_disk import Scene, look
 from replay.postmortem.report import Postmortem, postmortem
-from replay.postmortem.scene import Scene, look
 from replay.postmortem.text import text
 from tests.cli.harness import data, ended, frozen, invoke
 from tests.core.rules import OVER_ONE, Hand, each, line, observed
@@ -404,7 +404,7 @@ def test_a_live_controller_is_not_dead_and_a_frozen_one_loses_its_lease(place) -
     said = data("postmortem", place.log)
     assert [one["how"] for one in said["controllers"]] == ["lease lost", "finished"]
     assert said["controllers"][0]["why"].startswith(f"taken over by controller {other.pid}")
-    assert beside.lock(place.log).exists()
+    assert paths.lock(place.log).exists()
 
 
 # ---------------------------------------------------------------- a clock that was set

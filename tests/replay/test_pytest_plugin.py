@@ -34,7 +34,7 @@ def run(folder: Path, test: str, *words: str) -> subprocess.CompletedProcess[str
         "-p",
         "no:eventhpo",
         "-p",
-        "eventhpo.pytest_plugin",
+        "eventhpo.testing.pytest_plugin",
         "-p",
         "no:cacheprovider",
     ]
@@ -95,7 +95,7 @@ def test_starting_pytest_costs_neither_optuna_nor_the_log(tmp_path: Path) -> Non
             loaded = [name for name in ("optuna", "numpy", "msgspec", "sqlite3", "click") if name in sys.modules]
             assert loaded == []
             assert {name for name in sys.modules if name.split(".")[0] in ("eventhpo", "replay")} == {
-                "eventhpo", "eventhpo.pytest_plugin", "eventhpo.sister"
+                "eventhpo", "eventhpo.testing.pytest_plugin", "eventhpo.cli.replay_package"
             }
         """,
     )
@@ -125,4 +125,4 @@ def test_the_fixture_is_listed_with_what_it_does(tmp_path: Path) -> None:
 
 def test_pytest_finds_it_by_its_entry_point() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert project["entry-points"]["pytest11"] == {"eventhpo": "eventhpo.pytest_plugin"}
+    assert project["entry-points"]["pytest11"] == {"eventhpo": "eventhpo.testing.pytest_plugin"}

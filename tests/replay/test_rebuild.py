@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core.evolve import fold
+from eventhpo.core.fold.evolve import fold
 from eventhpo.errors import DamagedLog, Usage
 from eventhpo.log.reader import read
-from eventhpo.views.words import rfc3339
+from eventhpo.views.formatting import rfc3339
 from replay import rebuild
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "logs"

@@ -1,4 +1,4 @@
-"""`replay.redecide`: one log, many logs, raise or collect, by one process or several."""
+"""`replay.decide.redecide`: one log, many logs, raise or collect, by one process or several."""
 
 from __future__ import annotations
 
@@ -17,15 +17,24 @@ import optuna
 import pytest
 
 import replay
-from eventhpo.asking.fingerprint import fingerprint
-from eventhpo.core.events import BudgetUpdated, ControllerStarted, Event, Head, Recorded, SearchCreated, TrialSuggested
-from eventhpo.core.spec import POLICY, Foreign, Named
+from eventhpo.core.fold.events import (
+    BudgetUpdated,
+    ControllerStarted,
+    Event,
+    Head,
+    Recorded,
+    SearchCreated,
+    TrialSuggested,
+)
+from eventhpo.core.search.spec import POLICY, Foreign, Named
 from eventhpo.errors import DamagedLog, EventhpoError, Failed, Usage
 from eventhpo.log.reader import read
+from eventhpo.optuna_adapter.fingerprint import fingerprint
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
-from replay import Diverged, divergence, redecide, redecide_many, showing, walk
-from replay.answers import Answers
+from replay import Diverged, redecide_many
+from replay.decide import check_prefixes, divergence, redecide, render
+from replay.decide.answers import Answers
 from tests.replay.failing import FAILING, GOLDEN, altered, rewritten
 
 RUNGS, OBJECTIVES, STOPPED = (GOLDEN / f"{name}.db" for name in ("rungs", "objectives", "stopped"))
@@ -39,7 +48,7 @@ ALTERED = altered()
 def test_a_log_that_is_decided_again_alike_is_ok() -> None:
     report = redecide(RUNGS)
     assert (report.verdict, report.divergences, report.undecided, report.damage) == ("ok", (), (), None)
-    assert report.decisions == sum(checked.decision for checked in walk.walk(read(RUNGS).rows))
+    assert report.decisions == sum(checked.decision for checked in check_prefixes.walk(read(RUNGS).rows))
     assert (report.name, report.head) == ("simulated", read(RUNGS).head)
 
 
@@ -186,7 +195,7 @@ def test_the_report_is_the_same_whatever_the_number_of_processes(log: Path, go_o
     alone = redecide(log, raise_on_divergence=False, all=go_on)
     shared = redecide(log, raise_on_divergence=False, all=go_on, processes=3)
     assert shared == alone
-    assert list(showing.text(shared)) == list(showing.text(alone))
+    assert list(render.text(shared)) == list(render.text(alone))
 
 
 @pytest.mark.parametrize("go_on", [False, True], ids=["first", "all"])
@@ -207,9 +216,9 @@ def test_divergences_of_several_processes_are_those_of_one_in_their_order(tmp_pa
 @pytest.mark.parametrize("of", [1, 2, 3, 7, 50])
 def test_the_shares_of_a_log_are_its_checks_each_once(of: int) -> None:
     rows = read(RUNGS).rows
-    shares = [list(walk.walk(rows, share=walk.Share(number, of))) for number in range(of)]
+    shares = [list(check_prefixes.walk(rows, share=check_prefixes.Share(number, of))) for number in range(of)]
     every = sorted((checked for share in shares for checked in share), key=lambda checked: checked.seq)
-    assert every == list(walk.walk(rows))
+    assert every == list(check_prefixes.walk(rows))
     assert of == 1 or sum(bool(share) for share in shares) > 1
 
 
@@ -217,7 +226,7 @@ def test_the_shares_of_a_log_are_its_checks_each_once(of: int) -> None:
     ("processes", "rows", "useful"), [(1, 174, 1), (3, 174, 3), (1000, 174, 5), (7, 20, 1), (7, 1, 1)]
 )
 def test_no_process_is_started_that_would_have_no_share(processes: int, rows: int, useful: int) -> None:
-    from replay.shares import useful as count
+    from replay.decide.parallel import useful as count
 
     assert count(read(RUNGS).rows[:rows], processes) == useful
 
@@ -231,7 +240,7 @@ def test_a_file_in_the_current_folder_hides_nothing(tmp_path: Path) -> None:
 
 
 def test_a_log_that_grows_meanwhile_is_decided_up_to_where_it_was() -> None:
-    from replay.shares import Question, asked
+    from replay.decide.parallel import Question, asked
 
     rows = read(MISSING).rows[:143]
     question = Question(head=Head(143, rows[-1].hash), go_on=True)
@@ -239,7 +248,7 @@ def test_a_log_that_grows_meanwhile_is_decided_up_to_where_it_was() -> None:
 
 
 def test_a_log_that_is_replaced_meanwhile_is_damaged() -> None:
-    from replay.shares import Question, asked
+    from replay.decide.parallel import Question, asked
 
     with pytest.raises(DamagedLog, match="replaced"):
         asked(RUNGS, Question(head=Head(5, "0" * 32)), read(RUNGS).rows, 2)
@@ -314,7 +323,7 @@ def described(rows: Sequence[Recorded], **parts: Named) -> list[Recorded]:
 
 def test_what_is_not_optunas_own_is_not_decided_again_and_counted() -> None:
     rows = described(read(RUNGS).rows, sampler=ELSEWHERE)
-    checks = list(walk.walk(rows))
+    checks = list(check_prefixes.walk(rows))
     skipped = [checked for checked in checks if checked.skipped]
     assert not [checked.divergence for checked in checks if checked.divergence]
     assert {checked.seq for checked in skipped} == {r.seq for r in rows if isinstance(r.event, TrialSuggested)}
@@ -324,7 +333,7 @@ def test_what_is_not_optunas_own_is_not_decided_again_and_counted() -> None:
 def test_a_suggestion_that_is_not_decided_again_can_still_be_missing() -> None:
     rows = described(read(RUNGS).rows, sampler=ELSEWHERE)
     at = [r.seq for r in rows if isinstance(r.event, TrialSuggested)][3]
-    checks = walk.walk([*rows[: at - 1], msgspec.structs.replace(rows[at], seq=at)])
+    checks = check_prefixes.walk([*rows[: at - 1], msgspec.structs.replace(rows[at], seq=at)])
     found = next(checked.divergence for checked in checks if checked.divergence)
     assert (found.seq, found.due, found.decided) == (at, "Suggest", None)
 
@@ -380,7 +389,7 @@ def test_a_sampler_that_fails_today_is_a_divergence_with_its_error(monkeypatch: 
     report = redecide(RUNGS, raise_on_divergence=False, all=True)
     (found,) = report.divergences
     assert (found.failed, found.decided) == ("ValueError: no longer supported", None)
-    assert "it failed: ValueError: no longer supported" in "\n".join(showing.text(report))
+    assert "it failed: ValueError: no longer supported" in "\n".join(render.text(report))
 
 
 # ---------------------------------------------------------------- live, and by name
@@ -395,7 +404,7 @@ def test_an_unfinished_log_is_decided_again_as_far_as_it_goes(tmp_path: Path) ->
 
 def test_a_function_is_its_package_s_name_also_when_its_module_was_imported_first() -> None:
     code = """
-import replay.redecide, replay.rebuild
+import replay.decide.redecide, replay.rebuild
 from replay import redecide, rebuild
 print(redecide.__name__, rebuild.__name__)
 """
@@ -421,7 +430,7 @@ def test_a_changed_budget_shows_the_field(tmp_path: Path) -> None:
     log = rewritten(tmp_path / "log.db", RUNGS, change)
     report = redecide(log, raise_on_divergence=False)
     assert report.divergences[0].seq == seqs[0]
-    assert "  differs    iterations: recorded 99, decided 3" in list(showing.text(report))
+    assert "  differs    iterations: recorded 99, decided 3" in list(render.text(report))
 
 
 def test_an_older_number_of_the_rules_is_no_difference_and_a_later_one_is(tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from eventhpo.asking.fingerprint import fingerprint
-from eventhpo.core.events import (
+from eventhpo.core.fold.events import (
     Attr,
     BudgetUpdated,
     ControllerStarted,
@@ -23,16 +22,17 @@ from eventhpo.core.events import (
     TrialFinished,
     TrialSuggested,
 )
-from eventhpo.core.spec import (
+from eventhpo.core.search.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
 from eventhpo.log.reader import read
-from replay import redecide, rounding, showing
-from replay.explain import of_rows
-from replay.redecide import Report
+from eventhpo.optuna_adapter.fingerprint import fingerprint
+from replay.decide import redecide, render, rounding
+from replay.decide.redecide import Report
+from replay.explain.collect import of_rows
 from tests.cli.harness import data, invoke
 from tests.replay.elsewhere import replayed, surroundings
 from tests.replay.failing import GOLDEN, rewritten
@@ -250,8 +250,8 @@ def test_a_divergence_comes_before_rounding_in_the_verdict(tmp_path: Path) -> No
 
     report = decided(rewritten(tmp_path / "log.db", RUNGS, changed))
     assert (report.verdict, len(report.rounded), len(report.divergences)) == ("diverged", 1, 1)
-    assert showing.worst(["ok", "rounded"]) == "rounded"
-    assert showing.worst(["diverged", "rounded", "ok"]) == "diverged"
+    assert render.worst(["ok", "rounded"]) == "rounded"
+    assert render.worst(["diverged", "rounded", "ok"]) == "diverged"
 
 
 def test_explain_says_that_a_point_is_equal_up_to_rounding(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_a_flipped_candidate_of_tpe_says_how_near_the_two_were(tmp_path: Path) -
     (found,) = [one for one in report.divergences if getattr(one.recorded, "trial", None) == late.trial]
     assert found.near is not None
     assert float(found.near.decided) >= float(found.near.recorded)  # it takes the larger
-    text = list(showing.divergence(found))
+    text = list(render.divergence(found))
     assert [line for line in text if line.startswith("  rounding   simd ")] != []
     assert [line for line in text if line.startswith("  near       TPE's acquisition function says ")] != []
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.core.codec import GENESIS
-from eventhpo.core.events import (
+from eventhpo.core.fold.codec import GENESIS
+from eventhpo.core.fold.events import (
     BudgetUpdated,
     Event,
     JobCreated,
@@ -25,7 +25,7 @@ from eventhpo.core.events import (
 from eventhpo.errors import DamagedLog
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import simulate
-from replay.walk import Divergence, walk
+from replay.decide.check_prefixes import Divergence, walk
 from tests.crash.scenarios import SCENARIOS
 
 Rows = list[Recorded]
@@ -134,7 +134,7 @@ AGAIN = """
 import sys
 from pathlib import Path
 from eventhpo.log.reader import read
-from replay.walk import walk
+from replay.decide.check_prefixes import walk
 checks = list(walk(read(Path(sys.argv[1])).rows))
 print(sum(c.decision for c in checks), [c.divergence for c in checks if c.divergence])
 """

@@ -10,21 +10,21 @@ import msgspec
 import optuna
 import pytest
 
-from eventhpo.core.events import AdoptedCurve, JobAdopted, SearchEnding
-from eventhpo.core.evolve import fold
-from eventhpo.core.spec import Named, Objective, Search
+from eventhpo.core.fold.events import AdoptedCurve, JobAdopted, SearchEnding
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.search.spec import Named, Objective, Search
 from eventhpo.errors import DamagedLog, Usage
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import LOSS, search, simulate
 from eventhpo.testing.simulated import Script
 from replay import whatif
 from replay.whatif import Row, WhatIf
-from replay.whatif.ask import of_rows
 from replay.whatif.correlation import ranks, spearman
+from replay.whatif.counterfactual import World
+from replay.whatif.evaluate import of_rows
 from replay.whatif.orders import order
 from replay.whatif.rules import pruner, text_of
-from replay.whatif.world import World
-from tests.asking.test_own import Above, Halves, rows_of
+from tests.optuna_adapter.test_own import Above, Halves, rows_of
 
 GOOD, EVEN, LATE = (4.0, 3.0, 2.0, 1.0), (5.0, 5.0, 5.0, 5.0), (9.0, 0.5, 0.5, 0.5)
 STEADY = (3.0, 3.0, 3.0, 3.0)

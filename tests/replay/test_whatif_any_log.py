@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core.evolve import fold
-from eventhpo.core.spec import Named
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.search.spec import Named
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import simulate
 from replay.whatif import WhatIf
-from replay.whatif.ask import of_rows
+from replay.whatif.evaluate import of_rows
 from tests.crash.scenarios import SCENARIOS
 
 ASKED = (

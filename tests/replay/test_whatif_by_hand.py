@@ -10,10 +10,10 @@ from typing import Any
 import optuna
 import pytest
 
-from eventhpo.asking.named import quiet
-from eventhpo.core.events import JobEnded, JobPruned, MetricObserved, Recorded
-from eventhpo.core.spec import Named, Objective, Scalar, Search
+from eventhpo.core.fold.events import JobEnded, JobPruned, MetricObserved, Recorded
+from eventhpo.core.search.spec import Named, Objective, Scalar, Search
 from eventhpo.log.reader import read
+from eventhpo.optuna_adapter.named import quiet
 from eventhpo.testing.searches import LOSS, search, simulate
 from eventhpo.testing.simulated import Script
 from replay import whatif

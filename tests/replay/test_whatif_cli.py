@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from eventhpo.log import beside
+from eventhpo.log import paths
 from replay.whatif import WhatIf
 from replay.whatif.rules import DEFAULT
 from tests.cli.harness import invoke
@@ -151,4 +151,4 @@ def test_a_log_alone_in_its_folder_is_enough(whole: Path, tmp_path: Path) -> Non
     result = invoke("whatif", alone, "--pruner", "MedianPruner")
     assert result.exit_code == 0
     assert list(alone.parent.iterdir()) == [alone]
-    assert not beside.lock(alone).exists()
+    assert not paths.lock(alone).exists()

@@ -1,0 +1,213 @@
+"""Drive a search on this machine to its rest, under signals, and say how it came out.
+
+It loads Optuna, so commands that only read leave it alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from eventhpo.cli import live_table, output
+from eventhpo.cli.signals import Signals
+from eventhpo.controller.clock import SystemClock
+from eventhpo.controller.controller import Controller, Tell, opened, tell_nobody
+from eventhpo.controller.host import this_machine
+from eventhpo.controller.requests import FileRequests
+from eventhpo.core.fold.events import PointEnqueued, SearchCreated
+from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler import ending
+from eventhpo.core.search.spec import POLICY, LocalCommand, Scalar, Search, option
+from eventhpo.errors import Busy, Starting, Usage
+from eventhpo.jobs.backend_choice import Place, place_of
+from eventhpo.jobs.command_folder import output_of
+from eventhpo.log.create import create, refuse_what_is_there
+from eventhpo.log.filesystem import refuse_shared
+from eventhpo.optuna_adapter.fingerprint import fingerprint
+from eventhpo.search_file import Loaded
+from eventhpo.views import conclusion, formatting
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a run came out: the last state, and the exit code of the signal that ended it, if one did."""
+
+    state: State
+    signal: int | None
+    name: str = ""
+
+
+# ---------------------------------------------------------------- before anything is created
+
+
+def require_place(log: Path) -> None:
+    """Return if a new log may be made at *log*.
+
+    Raises:
+        Usage: something of a search lies there, or the folder cannot be written or is shared.
+    """
+    refuse_what_is_there(log)
+    refuse_shared(log)
+    if not os.access(log.resolve().parent, os.W_OK | os.X_OK):
+        raise Usage(f"{log} cannot be created: {log.resolve().parent} cannot be written by you")
+
+
+# ---------------------------------------------------------------- running
+
+
+def begin(loaded: Loaded, log: Path) -> Search:
+    """Make the log of a new search; the points that its file tries first are in it from the start.
+
+    Raises:
+        Usage: it cannot run where its file says. Unanswered: that place does not answer.
+    """
+    search, warnings = place_of(loaded.search, log).described(loaded.search)
+    for warning in warnings:
+        output.note(f"note: {warning}")
+    event = SearchCreated(search_id=secrets.token_hex(16), search=search, policy=POLICY, fingerprint=fingerprint())
+    create(log, event, SystemClock().now(), [PointEnqueued(params=trial) for trial in loaded.trials])
+    return search
+
+
+def drive(
+    log: Path,
+    search: Search,
+    *,
+    quiet: bool,
+    recorded: State | None = None,
+    take_over: bool = False,
+    adopt: bool = False,
+    folder: Path | None = None,
+    launches: bool = True,
+    first: Callable[[Controller], None] = lambda _: None,
+) -> Outcome:
+    """Carry the search on until it rests or a signal ends the run; *first* records what was asked.
+
+    *recorded* is what the log says so far, if it is not new; *folder* where its command is
+    to run from now on. Without *launches* no job will be started, so the command may be gone.
+
+    Raises:
+        Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
+    """
+    place = place_of(search, log, adopt=adopt, folder=folder, recorded=recorded)
+    if isinstance(search.jobs, LocalCommand) and launches:
+        place.described(search)  # its command may have gone since
+    for text in () if recorded is None else place.remarks(recorded):
+        output.note(text)
+    with Signals() as signals:
+        with live_table.shown(quiet=quiet) as tell, _opened(log, place, tell, take_over=take_over) as controller:
+            first(controller)
+            signals.guard(controller)
+            rest = controller.run()
+        if rest.why == "finished" or controller.state.finished is not None:
+            return Outcome(controller.state, None)
+        return Outcome(controller.state, signals.code, signals.first.name if signals.first else "")
+
+
+def reopen(log: Path, state: State, first: Callable[[Controller], None], *, take_over: bool) -> None:
+    """Record what *first* asks and do nothing else: for a search that only its script can carry on.
+
+    Raises:
+        Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
+    """
+    with _opened(log, place_of(state.search, log, recorded=state), tell_nobody, take_over=take_over) as controller:
+        first(controller)
+        controller.commit()
+
+
+@contextlib.contextmanager
+def _opened(log: Path, place: Place, tell: Tell, *, take_over: bool) -> Iterator[Controller]:
+    held = opened(
+        log,
+        lambda state: place.open(log, state),
+        SystemClock(),
+        this_machine(),
+        take_over=take_over,
+        before=place.before,
+        requests=FileRequests(log),
+        tell=tell,
+    )
+    with contextlib.ExitStack() as stack:
+        try:
+            controller = stack.enter_context(held)
+        except Busy as busy:
+            if take_over or isinstance(busy, Starting):
+                raise
+            way_on = output.command("resume", log, "--take-over")
+            raise Busy(f"{busy}; if it is frozen: {way_on}") from busy
+        yield controller
+
+
+# ---------------------------------------------------------------- how it came out
+
+
+def conclude(log: Path, outcome: Outcome) -> int:
+    """Say how a run came out; return the exit code of its command."""
+    if outcome.signal is not None:
+        _say_both_ways_on(log, outcome)
+        return outcome.signal
+    code = conclude_search(log, outcome.state)
+    if code and ending.to_raise(outcome.state):
+        say_way_on(log, outcome.state)
+    return code
+
+
+def conclude_search(log: Path, state: State) -> int:
+    """Print the end of a search that is over; return the exit code of its command."""
+    bad = conclusion.is_bad(state)
+    if bad:
+        for text in conclusion.last_output(state, lambda path: output_of(path, log)):
+            output.note(text)
+    if state.finished is not None and state.finished.reason == "space" and (again := _again(log, state)):
+        output.note(again)
+    with contextlib.suppress(BrokenPipeError):
+        output.data(conclusion.ended(log, state))
+    return int(bad)
+
+
+def _again(log: Path, state: State) -> str | None:
+    """Return how a point whose trial failed is tried again once its script is mended, None if none failed."""
+    failed = [t for t in state.trials if t.finished is not None and t.finished.state == "failed"]
+    if not failed:
+        return None
+    named = [shlex.quote(f"{name}={_typed(value)}") for name, value in failed[0].params.items()]
+    count = formatting.plural(len(failed), "trial")
+    return (
+        f"{count} failed; to try such a point again, as that of trial {failed[0].number}:\n"
+        f"  {output.command('enqueue', log, *named)}\n"
+        f"  {output.command('resume', log)}"
+    )
+
+
+def _typed(value: Scalar) -> str:
+    """Return *value* as `eventhpo enqueue` reads it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def say_way_on(log: Path, state: State) -> None:
+    """Say what lets a finished search go on: the limits to raise, or a point of somebody's own."""
+    names = ending.to_raise(state)
+    if names:
+        options = [f"{option(name)} N" for name in names]
+        output.note(f"the search has finished; raise what ended it: {output.command('resume', log, *options)}")
+    else:
+        output.note(
+            "the search has finished: all points of its space were tried; a point of your own lets it go on: "
+            f"{output.command('enqueue', log, 'NAME=VALUE')}, then {output.command('resume', log)}"
+        )
+
+
+def _say_both_ways_on(log: Path, outcome: Outcome) -> None:
+    left = sum(a.live and a.launched for t in outcome.state.active.values() for a in t.attempts)
+    go_on = f"{formatting.plural(left, 'job')} {'goes' if left == 1 else 'go'} on" if left else "no job is running"
+    output.note(
+        f"interrupted by {outcome.name}: {go_on}\n"
+        f"  carry the search on:  {output.command('resume', log)}\n"
+        f"  end it:               {output.command('stop', log)}"
+    )

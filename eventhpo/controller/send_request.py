@@ -1,0 +1,178 @@
+"""Asking something of a search: its live controller is asked, or, where there is none, the log is written.
+
+Either way the request has an id that stands in the log with its answer, so whatever
+dies in between, it is taken once.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from eventhpo.controller.clock import SystemClock
+from eventhpo.controller.controller import start_of
+from eventhpo.controller.host import this_machine
+from eventhpo.controller.recorded_state import state_of
+from eventhpo.controller.requests import SUFFIX, Request, accepted, encode
+from eventhpo.core.fold.events import Event, Recorded, RequestRefused
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.state import State
+from eventhpo.core.search.spec import Simulated
+from eventhpo.errors import Busy, Starting, StorageFailed, Usage
+from eventhpo.jobs.backend_choice import place_of
+from eventhpo.log import chain, lease, paths, reader, sql
+from eventhpo.log.lease import Holder
+from eventhpo.log.writer import open_writer
+
+PATIENCE = 30.0  # seconds; a live controller looks once a second, a launch may keep it for five
+_PAUSE = 0.05
+
+
+def ask(path: Path, request: Request, *, patience: float = PATIENCE) -> Recorded:
+    """Have *request* taken into the log at *path*, once; return its row.
+
+    Raises:
+        Usage: it does not fit the search; the text says what would.
+        Busy: a controller holds the log and does not answer within *patience* seconds.
+        DamagedLog, StorageFailed: the log cannot be read or written.
+    """
+    accepted(state_of(path), request, None)  # what cannot be leaves no trace
+    request_id = secrets.token_hex(16)
+    deadline = time.monotonic() + patience
+    while True:
+        row = ask_holder(path, lambda _: request, request_id=request_id, patience=deadline - time.monotonic())
+        if row is not None:
+            return row
+        try:
+            return _write(path, request, request_id)
+        except Busy:  # somebody started a controller just now
+            if time.monotonic() >= deadline:
+                raise
+
+
+def ask_holder(
+    path: Path,
+    request: Callable[[int], Request],
+    *,
+    request_id: str | None = None,
+    patience: float = PATIENCE,
+) -> Recorded | None:
+    """Have the controller that holds the log take *request* (a function of its epoch); None if there is none.
+
+    Raises:
+        Usage: it was refused, and why.
+        Busy: the controller does not answer within *patience* seconds; the request is withdrawn.
+        StorageFailed: the request cannot be written.
+    """
+    asking = _Asking(path, request_id or secrets.token_hex(16))
+    deadline = time.monotonic() + patience
+    pause = threading.Event()
+    try:
+        while (holder := lease.holder(path)) is not None:
+            if holder.epoch is not None and not asking.waits():
+                if (row := asking.answer()) is not None:
+                    return row
+                asking.put(request(holder.epoch))
+            elif (row := asking.answer()) is not None:
+                return row
+            if time.monotonic() >= deadline:
+                asking.withdraw()
+                return asking.answer() or _no_answer(path, holder, patience)
+            pause.wait(_PAUSE)
+        asking.withdraw()
+        return asking.answer()
+    finally:
+        asking.withdraw()
+
+
+def _no_answer(path: Path, holder: Holder, patience: float) -> Recorded:
+    if holder.starting:
+        raise Starting(
+            f"{path} is being opened by {holder}, which was not done within {patience:.0f} s, and the request was "
+            f"withdrawn; ask again, or end that process ({holder.pid}) if it is frozen"
+        )
+    raise Busy(
+        f"{path} is held by {holder}, which did not answer within {patience:.0f} s, and the request was withdrawn; "
+        f"if it is frozen: eventhpo resume {shlex.quote(str(path))} --take-over"
+    )
+
+
+class _Asking:
+    """One request on its way: its file, and how far the log was read for its answer."""
+
+    def __init__(self, path: Path, request_id: str) -> None:
+        self._path = path
+        self._id = request_id
+        self._folder = paths.requests(path)
+        self._file = self._folder / f"{request_id}{SUFFIX}"
+        self._seen = reader.consult(path, lambda db: _last(db, path))
+
+    def waits(self) -> bool:
+        """Whether nobody has taken the file yet."""
+        return self._file.exists()
+
+    def put(self, request: Request) -> None:
+        """Put the request's file where a controller finds it whole."""
+        fresh = self._file.with_name(f"{self._file.name}.tmp")
+        try:
+            self._folder.mkdir(exist_ok=True)
+            fresh.write_bytes(encode(request))
+            fresh.replace(self._file)
+        except OSError as error:
+            raise StorageFailed(f"{self._folder} cannot be written ({error.strerror}), so nothing was asked") from error
+
+    def withdraw(self) -> None:
+        """Take the file back, if it is still there."""
+        try:
+            self._file.unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageFailed(f"{self._file} cannot be taken back ({error.strerror})") from error
+
+    def answer(self) -> Recorded | None:
+        """Return the row that answers the request, None as long as there is none.
+
+        Raises:
+            Usage: it was refused.
+        """
+        for row in reader.read(self._path, self._seen).rows:
+            self._seen = row.seq
+            if getattr(row.event, "request", None) == self._id:
+                if isinstance(row.event, RequestRefused):
+                    raise Usage(row.event.why)
+                return row
+        return None
+
+
+def _last(db: sqlite3.Connection, path: Path) -> int:
+    chain.recognise(db, path)
+    end = sql.head(db)
+    return 0 if end is None else end.seq
+
+
+def _write(path: Path, request: Request, request_id: str) -> Recorded:
+    """Take the lease and record *request*, unless a controller that is gone by now has."""
+    clock, machine = SystemClock(), this_machine()
+
+    def look(rows: list[Recorded]) -> Sequence[Event]:
+        state = fold(rows)
+        if not isinstance(state.search.jobs, Simulated):  # a row more would make a log that lost its tail a fork
+            place_of(state.search, path).before(state, rows)
+        return ()
+
+    writer, rows = open_writer(path, start_of(clock, machine), clock.now(), check=look)
+    try:
+        state: State = fold(rows)
+        for row in rows:
+            if getattr(row.event, "request", None) == request_id and not isinstance(row.event, RequestRefused):
+                return row
+        *before, answer = accepted(state, request, request_id)
+        for event in before:
+            writer.record(event, None, clock.now())
+        return writer.record(answer, None, clock.now())
+    finally:
+        writer.close()

@@ -1,0 +1,1 @@
+"""What has happened: events, and the state that they add up to."""

@@ -1,0 +1,91 @@
+"""What a controller, a user and the end of a search do to the state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from eventhpo.core.fold.apply.jobs import settle
+from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.events import (
+    ControllerStarted,
+    Event,
+    LimitsChanged,
+    PointEnqueued,
+    Recorded,
+    RequestRefused,
+    SearchEnding,
+    SearchFinished,
+    SearchReopened,
+    StopAsked,
+)
+from eventhpo.core.fold.state import RunStop, State, Waiting
+
+
+def _controller(state: State, row: Recorded, event: ControllerStarted) -> None:
+    state.epoch = row.epoch
+    state.host, state.pid = event.host, event.pid
+    state.boots[row.epoch] = event.boot
+    state.course = state.course.after(Reading(event.clock, event.boot_clock))
+    if state.first_clock is None:
+        state.first_clock = state.course.time
+    if state.run_stop is not None and state.run_stop.epoch < row.epoch:
+        state.run_stop = None
+
+
+def _limits(state: State, row: Recorded, event: LimitsChanged) -> None:
+    state.limits = event.changes.on(state.limits)
+    state.reached = None  # looked at again when the next trial finishes
+    if state.ending is not None and state.ending.reason != "stop":
+        state.ending = state.finished = None
+
+
+def _reopened(state: State, row: Recorded, event: SearchReopened) -> None:
+    state.ending = state.finished = state.reached = state.stop_asked = None
+
+
+def _stop_asked(state: State, row: Recorded, event: StopAsked) -> None:
+    if event.scope == "search":
+        state.stop_asked = state.stop_asked or row.seq
+        return
+    state.run_stop = RunStop(row.seq, row.epoch, event.jobs == "leave")
+    if event.jobs == "abort":
+        _abort_all(state, row.seq)
+
+
+def _enqueued(state: State, row: Recorded, event: PointEnqueued) -> None:
+    state.waiting.append(Waiting(row.seq, event.params))
+
+
+def _refused(state: State, row: Recorded, event: RequestRefused) -> None:
+    state.requests.add(event.request)
+
+
+def _ending(state: State, row: Recorded, event: SearchEnding) -> None:
+    state.ending = event
+    if event.at_once:
+        _abort_all(state, row.seq)
+
+
+def _finished(state: State, row: Recorded, event: SearchFinished) -> None:
+    state.finished = event
+    state.active.clear()
+
+
+def _abort_all(state: State, seq: int) -> None:
+    for trial in state.active.values():
+        for attempt in trial.attempts:
+            if attempt.ended is None:
+                settle(attempt, "aborted", seq)
+
+
+FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {
+    ControllerStarted: _controller,
+    LimitsChanged: _limits,
+    SearchReopened: _reopened,
+    StopAsked: _stop_asked,
+    PointEnqueued: _enqueued,
+    RequestRefused: _refused,
+    SearchEnding: _ending,
+    SearchFinished: _finished,
+}

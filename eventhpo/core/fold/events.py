@@ -1,0 +1,570 @@
+"""The events of a search: one closed union, each type in exactly one family.
+
+`Input`: what came from outside. `Decision`: what pure code concluded. `Note`: for
+people, neutral to replay. Numbers that JSON cannot carry are `spec.Num`; times are
+integer microseconds of the clock that the field names. A `..boot_clock` is the same moment by a
+clock that nobody can set; None where there is none, as in logs from before it was recorded.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from eventhpo.core.fold.clocks import BootClock
+from eventhpo.core.search.spec import LimitChanges, Num, Scalar, Search
+
+# Why a decision of a class that is not Optuna's own cannot be decided again: asked twice, it gave two
+# answers; or it was not there to be asked.
+NotAgain: TypeAlias = Literal["answers differ", "not asked"] | msgspec.UnsetType
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    """What came from outside; nothing decides it."""
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """What `decide` and `asking` concluded from the events before it."""
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """For people; it changes keys and nothing else."""
+
+
+# ---------------------------------------------------------------- parts of events
+
+
+class Attr(msgspec.Struct, frozen=True, array_like=True):
+    """What a pruner wrote on a trial while it judged the point of `iteration`."""
+
+    iteration: int
+    name: str
+    value: Any
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Go on: the first `judged` points of an attempt's curve are seen, to `iteration`."""
+
+    trial: int
+    attempt: int
+    judged: int
+    iteration: int
+    attrs: tuple[Attr, ...] = ()
+    too_late: bool = False
+
+
+class OtherSeries(msgspec.Struct, frozen=True, array_like=True):
+    """What one poll read of a series that is no objective."""
+
+    title: str
+    series: str
+    iteration: int
+    last: Num
+    min: Num
+    max: Num
+    min_iteration: int | None = None  # the first one that had the least value, and so on
+    max_iteration: int | None = None
+    first: Num | None = None
+    first_iteration: int | None = None
+    count: int | None = None  # points that were reported
+    mean: Num | None = None
+
+
+class ExactValue(msgspec.Struct, frozen=True, array_like=True):
+    """A value of an objective in double precision, where its curve was read in single precision."""
+
+    title: str
+    series: str
+    iteration: int
+    value: Num
+
+
+class BadLine(msgspec.Struct, frozen=True, array_like=True):
+    """A report that could not be read: where it stands, and why."""
+
+    place: str
+    why: str
+
+    @property
+    def lines(self) -> int:
+        """How many lines it stands for: the last of many in one poll counts those that are not spelled out."""
+        found = _UNSPELLED.fullmatch(self.why)
+        return 1 if found is None else int(found[1])
+
+
+def unspelled(place: str, lines: int) -> BadLine:
+    """Return what stands for so many bad lines from *place* on."""
+    return BadLine(place, f"and {lines} bad lines from here on")
+
+
+_UNSPELLED = re.compile(r"and (\d+) bad lines from here on")
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What ran: the command as started, the script's hash, the commit around it."""
+
+    command: tuple[str, ...] = ()
+    script: str | None = None
+    script_hash: str | None = None
+    commit: str | None = None
+    dirty: bool | None = None
+    host: str | None = None
+    python: str | None = None
+
+
+class ImportedTrial(msgspec.Struct, frozen=True, kw_only=True):
+    """A finished trial of another study: `values` is what it was told, the curve what it reported."""
+
+    number: int
+    params: dict[str, Scalar]
+    point: dict[str, Scalar]
+    state: Literal["completed", "pruned"]
+    values: tuple[Num, ...] | None = None
+    iterations: tuple[int, ...] = ()
+    reported: tuple[Num, ...] = ()
+
+
+class AdoptedCurve(msgspec.Struct, frozen=True, array_like=True):
+    """What an adopted job had reported of one objective."""
+
+    title: str
+    series: str
+    iterations: tuple[int, ...]
+    values: tuple[Num, ...]
+
+
+class JobExtras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a caller wants of one job beside its parameters, as a ClearmlJob takes it."""
+
+    base_task_id: str | None = None
+    task_overrides: dict[str, Any] = {}
+    tags: tuple[str, ...] = ()
+    parent: str | None = None
+    further: dict[str, Any] = {}
+
+
+# ---------------------------------------------------------------- inputs
+
+
+class SearchCreated(Input, frozen=True, kw_only=True):
+    """The first event: the search, and with what it is decided."""
+
+    search_id: str
+    search: Search
+    policy: int
+    fingerprint: dict[str, str]
+
+
+class ControllerStarted(Input, frozen=True, kw_only=True):
+    """A controller holds the lease from here on; it opens an epoch and decides nothing."""
+
+    host: str
+    pid: int
+    boot: str
+    clock: int
+    fingerprint: dict[str, str]
+    took_over: bool = False
+    boot_clock: BootClock | None = None
+
+
+class LimitsChanged(Input, frozen=True, kw_only=True):
+    """Somebody set new limits; a finished search goes on with them."""
+
+    changes: LimitChanges
+    request: str | None = None
+
+
+class SearchReopened(Input, frozen=True, kw_only=True):
+    """A search that was stopped, or had tried all points of its space, goes on."""
+
+    request: str | None = None
+
+
+class PointEnqueued(Input, frozen=True, kw_only=True):
+    """A point of somebody's own, tried before the sampler's; what it leaves out is sampled."""
+
+    params: dict[str, Scalar]
+    request: str | None = None
+
+
+class JobRequested(Input, frozen=True, kw_only=True):
+    """A caller asks for one job: of the next suggestion, or of `params`."""
+
+    request: str
+    params: dict[str, Scalar] | None = None
+    extras: JobExtras = JobExtras()
+
+
+class LaunchRequested(Input, frozen=True, kw_only=True):
+    """A caller asks that a job which was made by hand be launched."""
+
+    trial: int
+    attempt: int
+
+
+class AbortRequested(Input, frozen=True, kw_only=True):
+    """A person or a caller ends one job; its trial's end says `why`."""
+
+    trial: int
+    attempt: int
+    why: str = ""
+
+
+class DrivenByHand(Input, frozen=True, kw_only=True):
+    """From here on a suggestion is due only after a request; or, `by_hand` false, as the loop has it."""
+
+    by_hand: bool = True
+
+
+class CommandMoved(Input, frozen=True, kw_only=True):
+    """The command of the jobs runs in `folder` from here on; the log lies in `home` now."""
+
+    folder: str
+    home: str
+
+
+class OptimizerTaskSet(Input, frozen=True, kw_only=True):
+    """The task under which jobs are made from here on."""
+
+    task_id: str
+    name: str = ""
+
+
+class TrialsImported(Input, frozen=True, kw_only=True):
+    """Finished trials of another study; the sampler sees them, no budget is charged."""
+
+    study: str
+    trials: tuple[ImportedTrial, ...]
+
+
+class StopAsked(Input, frozen=True, kw_only=True):
+    """End the search, or only this run; `jobs` says what becomes of those that run."""
+
+    scope: Literal["search", "run"]
+    jobs: Literal["abort", "leave"] = "abort"
+    why: str = ""
+    request: str | None = None
+
+
+class RequestRefused(Note, frozen=True, kw_only=True):
+    """A request from outside could not be taken; it says why."""
+
+    request: str
+    why: str
+
+
+class TasksLeft(Note, frozen=True, kw_only=True):
+    """Tasks that another copy of this log made: that copy went on too, and they are no jobs of this one."""
+
+    keys: tuple[str, ...]
+    job_ids: tuple[str, ...]
+
+
+class JobBound(Input, frozen=True, kw_only=True):
+    """The intent has its job: receipt of a draft."""
+
+    trial: int
+    attempt: int
+    job_id: str
+    provenance: Provenance = Provenance()
+
+
+class JobQueued(Input, frozen=True, kw_only=True):
+    """The job was handed to a queue: receipt of a launch."""
+
+    trial: int
+    attempt: int
+
+
+class JobStarted(Input, frozen=True, kw_only=True):
+    """The job runs since `started_at` (the door's clock)."""
+
+    trial: int
+    attempt: int
+    started_at: int
+    started_boot_clock: BootClock | None = None
+
+
+class JobStopSent(Input, frozen=True, kw_only=True, omit_defaults=True):
+    """The job was told to stop at `clock` (ours), or was found `over` already: receipt of a stop."""
+
+    trial: int
+    attempt: int
+    clock: int = 0
+    over: bool = False
+    boot_clock: BootClock | None = None
+
+
+class JobRunsOn(Input, frozen=True, kw_only=True):
+    """A poll saw the job go on although it was told to stop: the stop is repeated."""
+
+    trial: int
+    attempt: int
+
+
+class MetricObserved(Input, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """New points of one objective of one attempt, in the order reported."""
+
+    trial: int
+    attempt: int
+    title: str
+    series: str
+    iterations: tuple[int, ...]
+    values: tuple[Num, ...]
+    from_: int
+    to: int
+    others: tuple[OtherSeries, ...] = ()
+    bad: tuple[BadLine, ...] = ()
+
+
+class ReportsRead(Input, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """Reports without a point of the objective."""
+
+    trial: int
+    attempt: int
+    from_: int
+    to: int
+    others: tuple[OtherSeries, ...] = ()
+    bad: tuple[BadLine, ...] = ()
+
+
+class InheritanceClaimed(Input, frozen=True, kw_only=True):
+    """A retry says, before its first point, that it goes on behind `iteration` of its predecessor."""
+
+    trial: int
+    attempt: int
+    iteration: int
+
+
+class JobEnded(Input, frozen=True, kw_only=True):
+    """The attempt is over (or lost), and how; times are the door's clock.
+
+    `by_itself`: it ended before it heard of a stop, if it was told to at all.
+    """
+
+    trial: int
+    attempt: int
+    how: Literal["completed", "failed", "stopped", "lost", "cancelled", "launch_failed"]
+    started_at: int | None = None
+    finished_at: int | None = None
+    code: int | None = None
+    signal: int | None = None
+    why: str = ""
+    output: str | None = None
+    hyper_parameters: dict[str, str] = {}
+    exact: tuple[ExactValue, ...] = ()
+    started_boot_clock: BootClock | None = None
+    finished_boot_clock: BootClock | None = None
+    by_itself: bool = False
+
+
+class JobAdopted(Input, frozen=True, kw_only=True):
+    """A job of this search that the log no longer knew, its tail lost, is taken up again.
+
+    `fate` is what had been settled when it was told to stop, a prune at its `judged`-th point;
+    `inherits` the iteration of its predecessor that it says to go on behind; `to` how far its
+    reports were read for `curves`, where that is no number of points.
+    """
+
+    trial: int
+    attempt: int
+    key: str
+    job_id: str
+    params: dict[str, Scalar]
+    slot: int
+    launched: bool
+    curves: tuple[AdoptedCurve, ...] = ()
+    inherits: int | None = None
+    fate: Literal["pruned", "limit", "time", "aborted"] | None = None
+    judged: int = 0
+    to: int | None = None
+
+
+class JobReturned(Input, frozen=True, kw_only=True):
+    """An attempt that was lost shows itself alive."""
+
+    trial: int
+    attempt: int
+
+
+class EffectFailed(Input, frozen=True, kw_only=True):
+    """An effect did not take place, or nobody knows (`in_doubt`); its `count`-th failure since it last worked."""
+
+    effect: Literal["draft", "launch", "stop", "cancel", "poll"]
+    count: int
+    error: str
+    clock: int
+    trial: int | None = None
+    attempt: int | None = None
+    in_doubt: bool = False
+    boot_clock: BootClock | None = None
+
+
+class ClockTicked(Input, frozen=True, kw_only=True):
+    """Something was due by one of the two clocks: ours and the door's."""
+
+    clock: int
+    jobs_clock: int
+    boot_clock: BootClock | None = None
+    jobs_boot_clock: BootClock | None = None
+
+
+# ---------------------------------------------------------------- decisions
+
+
+class TrialSuggested(Decision, frozen=True, kw_only=True):
+    """A new trial; `params` is what its job gets, `point` what the sampler knows it by if that differs."""
+
+    trial: int
+    params: dict[str, Scalar]
+    source: Literal["sampler", "user", "caller"] = "sampler"
+    request: str | None = None
+    tries: int = 1
+    enumerated: bool = False
+    duplicate: bool = False
+    point: dict[str, Scalar] | None = None
+    attrs: dict[str, Any] = {}
+    study_attrs: dict[str, Any] = {}
+    not_again: NotAgain = msgspec.UNSET
+
+
+class RequestLapsed(Decision, frozen=True, kw_only=True):
+    """A caller's request for a job comes to nothing, and why."""
+
+    request: str
+    why: str
+
+
+class JobCreated(Decision, frozen=True, kw_only=True):
+    """The intent to run an attempt, found again by `key`; it holds a slot and a reservation."""
+
+    trial: int
+    attempt: int
+    key: str
+    slot: int
+
+
+class JobsContinued(Decision, frozen=True, kw_only=True):
+    """Go-on verdicts in the order of judging, up to the next prune or the last point."""
+
+    verdicts: tuple[Verdict, ...]
+    latched: int | None = None
+    not_again: NotAgain = msgspec.UNSET
+
+
+class JobPruned(Decision, frozen=True, kw_only=True):
+    """The attempt is pruned at its `judged`-th point."""
+
+    trial: int
+    attempt: int
+    judged: int
+    iteration: int
+    attrs: tuple[Attr, ...] = ()
+    latched: int | None = None
+    not_again: NotAgain = msgspec.UNSET
+
+
+class BudgetUpdated(Decision, frozen=True, kw_only=True):
+    """An attempt's charge is frozen; `used` and `reserved` are the search's, in iterations."""
+
+    trial: int
+    attempt: int
+    iterations: int
+    late: int
+    compute_time: int
+    used: int
+    reserved: int
+
+
+class TrialFinished(Decision, frozen=True, kw_only=True):
+    """The trial has its outcome; `values` is what the sampler is told."""
+
+    trial: int
+    state: Literal["completed", "pruned", "failed", "aborted"]
+    values: tuple[Num, ...] | None = None
+    why: str = ""
+
+
+EndReason: TypeAlias = Literal[
+    "stop", "compute_time_limit", "wall_time_limit", "failures", "target_value", "patience", "budget", "space"
+]
+
+
+class SearchEnding(Decision, frozen=True, kw_only=True):
+    """No new trial from here on; `at_once` also ends what runs."""
+
+    reason: EndReason
+    at_once: bool
+    detail: str = ""
+
+
+class SearchFinished(Decision, frozen=True, kw_only=True):
+    """Nothing is left to do."""
+
+    state: Literal["finished", "stopped"]
+    reason: EndReason
+
+
+# ---------------------------------------------------------------- notes
+
+
+Receipt: TypeAlias = JobBound | JobQueued | JobStarted | JobStopSent | JobEnded | EffectFailed
+Event: TypeAlias = (
+    SearchCreated
+    | ControllerStarted
+    | LimitsChanged
+    | SearchReopened
+    | PointEnqueued
+    | JobRequested
+    | LaunchRequested
+    | AbortRequested
+    | DrivenByHand
+    | CommandMoved
+    | OptimizerTaskSet
+    | TrialsImported
+    | StopAsked
+    | JobBound
+    | JobQueued
+    | JobStarted
+    | JobStopSent
+    | JobRunsOn
+    | MetricObserved
+    | ReportsRead
+    | InheritanceClaimed
+    | JobEnded
+    | JobAdopted
+    | JobReturned
+    | EffectFailed
+    | ClockTicked
+    | TrialSuggested
+    | RequestLapsed
+    | JobCreated
+    | JobsContinued
+    | JobPruned
+    | BudgetUpdated
+    | TrialFinished
+    | SearchEnding
+    | SearchFinished
+    | RequestRefused
+    | TasksLeft
+)
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Where a log ends: its last `seq` and that row's hash (32 hex digits)."""
+
+    seq: int
+    hash: str
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event as a row of the log; `at` is microseconds since 1970, UTC, for people."""
+
+    seq: int
+    at: int
+    epoch: int
+    cause: int | None
+    event: Event
+    hash: str

@@ -1,0 +1,92 @@
+"""Which trials are best: a total order, late points included, ties by trial number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from eventhpo.core.fold.curve import meaning, worth
+from eventhpo.core.fold.events import ImportedTrial
+from eventhpo.core.fold.state import State, Trial
+from eventhpo.core.search.spec import Objective
+
+
+def values(state: State, trial: Trial) -> list[float | None]:
+    """Return each objective's value over everything that the trial's last attempt reported.
+
+    That of an imported trial is what it was told, of a pruned one the meaning of its curve.
+    """
+    if trial.imported is not None:
+        return _told(state, trial.imported)
+    if trial.last is None:
+        return [None] * len(state.search.objectives)
+    pairs = zip(state.search.objectives, trial.last.curves, strict=True)
+    exact = () if trial.last.ended is None else trial.last.ended.exact
+    return [worth(objective, curve, len(curve.values), exact) for objective, curve in pairs]
+
+
+def _told(state: State, trial: ImportedTrial) -> list[float | None]:
+    if trial.values is not None:
+        return [float(v) for v in trial.values]
+    lacking: list[float | None] = [None] * len(state.search.objectives)
+    return [meaning(state.search.objectives[0], [float(v) for v in trial.reported])] if state.single else lacking
+
+
+def top(
+    state: State,
+    k: int | None = None,
+    *,
+    only_completed: bool = False,
+    include_failed: bool = False,
+    include_imported: bool = False,
+) -> list[Trial]:
+    """Return the best *k* trials, best first.
+
+    Running, completed and pruned ones; failed and aborted ones only with
+    *include_failed*, those of another study, which have no job here, only with
+    *include_imported*. By value, NaN behind every number and no value last, then by
+    trial number; with several objectives by successive non-dominated fronts.
+    """
+    listed = (t for t in state.trials if include_imported or t.imported is None)
+    trials = [t for t in listed if _listed(t, only_completed, include_failed)]
+    costs = {t.number: _costs(state, t) for t in trials}
+    if state.single:
+        order = sorted(trials, key=lambda t: (costs[t.number], t.number))
+    else:
+        order = [t for front in _fronts(trials, costs) for t in front]
+    return order if k is None else order[:k]
+
+
+def _listed(trial: Trial, only_completed: bool, include_failed: bool) -> bool:
+    state = "running" if trial.finished is None else trial.finished.state
+    if only_completed:
+        return state == "completed"
+    return include_failed or state in ("running", "completed", "pruned")
+
+
+def _costs(state: State, trial: Trial) -> tuple[tuple[int, float], ...]:
+    pairs = zip(state.search.objectives, values(state, trial), strict=True)
+    return tuple(_cost(objective, value) for objective, value in pairs)
+
+
+def _cost(objective: Objective, value: float | None) -> tuple[int, float]:
+    """Return what sorts better values first: numbers, then NaN, then none."""
+    if value is None:
+        return (2, 0.0)
+    if math.isnan(value):
+        return (1, 0.0)
+    return (0, -value if objective.maximize else value)
+
+
+def _fronts(trials: Sequence[Trial], costs: dict[int, tuple[tuple[int, float], ...]]) -> list[list[Trial]]:
+    fronts, left = [], list(trials)
+    while left:
+        front = [t for t in left if not any(_dominates(costs[o.number], costs[t.number]) for o in left)]
+        fronts.append(front)
+        taken = {t.number for t in front}
+        left = [t for t in left if t.number not in taken]
+    return fronts
+
+
+def _dominates(a: tuple[tuple[int, float], ...], b: tuple[tuple[int, float], ...]) -> bool:
+    return a != b and all(x <= y for x, y in zip(a, b, strict=True))

@@ -1,0 +1,88 @@
+"""Braces in a command: what a job's parameters replace, and what was surely meant to be replaced.
+
+`{Section/name}` and `{slot}` become the value. A word that is `{Section/name?text}` as a
+whole becomes *text* where the parameter is true, and is left out where it is false or None.
+All other braces stay.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from eventhpo.core.search.ranges import full_name
+from eventhpo.core.search.space import conditional_names, job_names, parameter_sets, single_ranges
+from eventhpo.core.search.spec import DiscreteParameterRange, Parameter, Range, Scalar
+from eventhpo.core.validation.mistakes import Mistake
+
+SLOT = "slot"
+_PLACE = re.compile(r"\{([^{}]+)\}")
+_FLAG = re.compile(r"\{([^{}?]+)\?([^{}]+)\}")
+_NAME = re.compile(r"[\w./ -]+")  # what a parameter may well be called: no JSON, no format of a number
+_NEAR = 0.75  # of difflib's ratio: a letter too many or too few in a short name
+
+
+def words(command: Sequence[str], params: Mapping[str, Scalar], slot: int) -> tuple[str, ...]:
+    """Return *command* as the job of *params* gets it; each brace is replaced once."""
+    values = {**params, SLOT: slot}
+
+    def value(place: re.Match[str]) -> str:
+        return str(values[place[1]]) if place[1] in values else place[0]
+
+    found: list[str] = []
+    for word in command:
+        flag = _FLAG.fullmatch(word)
+        if flag is None or flag[1] not in params:
+            found.append(_PLACE.sub(value, word))
+        elif params[flag[1]]:
+            found.append(flag[2])
+    return tuple(found)
+
+
+def mistakes(command: Sequence[str], space: tuple[Parameter, ...], declared: Collection[str] = ()) -> Iterator[Mistake]:
+    """Yield a mistake for each word with a brace that no job, or not every job, could fill; places are relative.
+
+    *declared* are names of parameters that are reported elsewhere.
+    """
+    for k, word in enumerate(command):
+        for name in sorted(conditional_names(space)):
+            if f"{{{name}}}" in word or f"{{{name}?" in word:
+                what = f"only names that every job gets: some sets have no {name}, so read it from EVENTHPO_PARAMS"
+                yield Mistake(f"[{k}]", word, what)
+        flag = _FLAG.fullmatch(word)
+        names = [flag[1]] if flag is not None else _PLACE.findall(word)
+        yield from (one for name in names if (one := _near_miss(k, name, space, declared)) is not None)
+        if flag is not None and flag[1] in job_names(space) and not _is_switch(space, flag[1]):
+            yield Mistake(f"[{k}]", word, f"a parameter whose values are true and false, which {flag[1]} is not")
+
+
+def _near_miss(k: int, name: str, space: tuple[Parameter, ...], declared: Collection[str]) -> Mistake | None:
+    """Return the mistake of a name that is none of the space, but so near to one that it was meant."""
+    names = [*job_names(space), SLOT]
+    if name in names or name in declared or not _NAME.fullmatch(name):
+        return None
+    meant = _meant(name, names)
+    what = "a parameter of the space by its full name (other braces stay as they are)"
+    return None if meant is None else Mistake(f"[{k}]", f"{{{name}}}", what, f"{{{meant}}}")
+
+
+def _meant(name: str, names: Sequence[str]) -> str | None:
+    if full_name(name) in names:
+        return full_name(name)
+    # A name without a section is held against names without theirs: else "General/" makes all of them near.
+    held = {one.casefold() if "/" in name else one.rpartition("/")[2].casefold(): one for one in reversed(names)}
+    close = difflib.get_close_matches(name.casefold(), held, n=1, cutoff=_NEAR)
+    return held[close[0]] if close else None
+
+
+def _is_switch(space: tuple[Parameter, ...], name: str) -> bool:
+    """Whether every value of the parameter *name* is true, false or None."""
+    ranges: list[Range] = [p for p in single_ranges(space) if p.name == name]
+    values: list[Scalar] = []
+    for one in (one for p in parameter_sets(space) for one in p.sets):
+        ranges += [r for r in one.ranges if r.name == name]
+        values += [one.values[name]] if name in one.values else []
+    for r in ranges:
+        values += r.values if isinstance(r, DiscreteParameterRange) else (0,)
+    return all(value is None or isinstance(value, bool) for value in values)

@@ -1,0 +1,209 @@
+"""Where the jobs of a search run, by what its log or its search file says of them."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec.structs import replace
+
+from eventhpo.core.fold.events import Event, Recorded
+from eventhpo.core.fold.state import State
+from eventhpo.core.search.spec import ClearmlTasks, LocalCommand, Search
+from eventhpo.errors import Usage
+from eventhpo.jobs import command_folder
+from eventhpo.jobs.local import reconcile
+from eventhpo.jobs.local.local_jobs import LocalJobs
+from eventhpo.jobs.protocol import Jobs
+from eventhpo.log import paths
+
+if TYPE_CHECKING:
+    from eventhpo.jobs.clearml.launch import Labels
+
+
+class Place(Protocol):
+    """A place where jobs run: looked over before a search begins, and before each controller does."""
+
+    def described(self, search: Search, *, dry: bool = False) -> tuple[Search, tuple[str, ...]]:
+        """Return *search* with all that its log has to record of the place, and what to warn of; *dry* changes nothing.
+
+        Raises:
+            Usage: the search cannot run there. Unanswered: the place does not answer.
+        """
+        ...
+
+    def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
+        """Return the inputs that a controller begins with.
+
+        Raises:
+            DamagedLog: the place knows more of the search than its log. Unanswered: it does not answer.
+        """
+        ...
+
+    def remarks(self, state: State) -> Sequence[str]:
+        """Return what a person is to know of the place before a controller begins on *state*."""
+        ...
+
+    def open(self, log: Path, state: State) -> Jobs:
+        """Return the door for the search whose log lies at *log*."""
+        ...
+
+
+def place_of(
+    search: Search,
+    log: Path | None = None,
+    *,
+    labels: Callable[[], Labels] | None = None,
+    adopt: bool = False,
+    folder: Path | None = None,
+    recorded: State | None = None,
+    job_class: Callable[[], type[Any] | None] = lambda: None,
+) -> Place:
+    """Return where the jobs of *search* run, whose log lies, or will lie, at *log*.
+
+    With *adopt*, jobs that the log has lost are taken up again. *folder* is where a command
+    is to run from now on; *recorded* is what the log says, if *search* was read from there.
+    All else is for tasks on a ClearML server, see `OnClearml`.
+
+    Raises:
+        Usage: they are simulated.
+    """
+    if isinstance(search.jobs, LocalCommand):
+        return OnThisMachine(search.jobs, log, adopt=adopt, folder=folder, recorded=recorded)
+    if folder is not None:
+        raise Usage("--folder is for jobs that run a command on this machine")
+    if isinstance(search.jobs, ClearmlTasks):
+        from eventhpo.jobs.clearml.backend_choice import OnClearml  # noqa: PLC0415  local searches do without
+
+        if labels is None:
+            return OnClearml(adopt=adopt, job_class=job_class)
+        return OnClearml(labels=labels, adopt=adopt, job_class=job_class)
+    raise Usage("the jobs of this search are simulated by eventhpo.testing: it cannot be run from here")
+
+
+class OnThisMachine:
+    """Processes on this machine."""
+
+    def __init__(
+        self,
+        jobs: LocalCommand,
+        log: Path | None = None,
+        *,
+        adopt: bool = False,
+        folder: Path | None = None,
+        recorded: State | None = None,
+    ) -> None:
+        self._jobs = jobs if log is None else command_folder.today(jobs, log, folder, recorded)
+        self._log = log
+        self._adopt = adopt
+        self._recorded = recorded is not None
+
+    def described(self, search: Search, *, dry: bool = False) -> tuple[Search, tuple[str, ...]]:
+        """Return *search* with where its log lies, if its command can be started from here.
+
+        Raises:
+            Usage: its folder or its first word is missing.
+        """
+        search = replace(search, jobs=self._jobs)
+        folder, word = Path(self._jobs.folder), self._jobs.command[0]
+        if not folder.is_dir():
+            raise Usage(f"the folder of the command is gone: {folder}{self._way_on()}")
+        if "{" in word:
+            return search, ()  # known when a job starts
+        if "/" in word:
+            if not os.access(folder / word, os.X_OK):
+                raise Usage(f"command: {folder / word} is no program that can be run{self._way_on()}")
+            program: str | None = str(folder / word)
+        elif (program := shutil.which(word, path=_search_path())) is None:
+            raise Usage(f"command: there is no program {word} on PATH")
+        _require_interpreter(Path(str(program)))
+        return search, ()
+
+    def _way_on(self) -> str:
+        if not self._recorded or self._log is None:
+            return ""
+        return f"; name the folder to run it in: eventhpo resume {shlex.quote(str(self._log))} --folder NEW"
+
+    def remarks(self, state: State) -> Sequence[str]:
+        """Return that the log lies elsewhere than where it was made, and which jobs are those of another search."""
+        if self._log is None or not isinstance(state.search.jobs, LocalCommand):
+            return ()
+        made, home = command_folder.home_before(state, state.search.jobs), command_folder.home_of(self._log)
+        elsewhere = bool(made) and made != home
+        lines = []
+        if elsewhere:
+            lines.append(f"this log was made in {made} and lies in {home} now: its command runs in {self._jobs.folder}")
+        if others := reconcile.of_others(paths.jobs(self._log), state):
+            lines.append(_copied(others, made if elsewhere else ""))
+        return lines
+
+    def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
+        """Return the folder of the command, if it is another one now, and the jobs to be taken up again.
+
+        Folders of jobs that never started are removed.
+
+        Raises:
+            DamagedLog: the log has lost its tail, or is a fork.
+        """
+        if self._log is None:
+            return ()
+        folder = paths.jobs(self._log)
+        found = reconcile.surveyed(folder, reconcile.listed(folder), state, [row.hash for row in rows])
+        reconcile.refuse(found, state.head, adopt=self._adopt)
+        events: list[Event] = []
+        if isinstance(state.search.jobs, LocalCommand):
+            events += command_folder.moves(state.search.jobs, self._jobs)
+        return events + reconcile.adopted(state, found.lost)
+
+    def open(self, log: Path, state: State) -> Jobs:
+        """Return the door to processes whose folders lie beside the log."""
+        return LocalJobs(self._jobs.command, self._jobs.folder, paths.jobs(log))
+
+
+def _copied(trials: Sequence[int], made: str) -> str:
+    """Return what is done about jobs that were copied along: nothing."""
+    named = " and ".join(f"trial {number}" for number in trials)
+    job, belongs, it = ("jobs", "belong", "They are") if len(trials) > 1 else ("job", "belongs", "It is")
+    whose = f"the search in {made}" if made else "the search that it was copied from"
+    return (
+        f"this is a copy: the {job} of {named} {belongs} to {whose}. {it} left alone, and counted as lost here, where "
+        "another attempt is made"
+    )
+
+
+def _require_interpreter(program: Path) -> None:
+    """Return unless *program* is a script whose first line names a program that is not there.
+
+    The system says of it only "No such file or directory", as if the script were missing.
+
+    Raises:
+        Usage: it is; most often its lines end as on Windows.
+    """
+    try:
+        with program.open("rb") as file:
+            line = file.readline(_SHEBANG)
+    except OSError:
+        return  # a program may be run that cannot be read
+    if not line.startswith(b"#!"):
+        return
+    if line.endswith(b"\r\n"):
+        raise Usage(
+            f"command: {program} has lines that end as on Windows, and its first line names a program with a carriage "
+            f"return: write them anew, as with: sed -i 's/\\r$//' {shlex.quote(str(program))}"
+        )
+    named = line[2:].split()
+    if named and not Path(os.fsdecode(named[0])).exists():
+        raise Usage(f"command: the first line of {program} names {os.fsdecode(named[0])}, and there is no such program")
+
+
+_SHEBANG = 256  # bytes of a first line that Linux looks at
+
+
+def _search_path() -> str:
+    """Return where a job's first word is looked for: beside our interpreter first."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

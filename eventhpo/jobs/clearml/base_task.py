@@ -1,0 +1,155 @@
+"""What is asked of the server before a search is begun: its base task, its queue, its names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from eventhpo.core.search.spec import ClearmlTasks, Objective
+from eventhpo.core.validation.mistakes import nearest
+from eventhpo.errors import Usage
+from eventhpo.jobs.clearml import projects
+from eventhpo.jobs.clearml.launch import full_name
+from eventhpo.jobs.clearml.session import Beforehand, Calls, Server
+from eventhpo.jobs.clearml.taken import Values, misfits, nones
+from eventhpo.jobs.clearml.tasks import BASE_FIELDS, Task, Tasks, base_task
+
+HYDRA = "Hydra/"
+FULL_EDIT = "Hydra/_allow_omegaconf_edit_"  # with it the SDK ignores all others of that section
+SHOWN = 30  # names that a message lists
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A search's tasks with all that the server had to say, and what to warn of."""
+
+    tasks: ClearmlTasks
+    warnings: tuple[str, ...] = ()
+
+
+def described(
+    server: Server,
+    asked: ClearmlTasks,
+    names: Sequence[str],
+    objectives: Sequence[Objective],
+    *,
+    values: Values,
+    dry: bool = False,
+) -> Found:
+    """Return *asked* with base task, queue and project looked up; a missing project is made, unless *dry*.
+
+    Two requests beside the login; a third if the queue is named by its id, two for a project that is named.
+
+    Raises:
+        Usage: one of them does not exist, or the base task has other parameters, or
+            reported other metrics, than the search names, or cannot take what it gives.
+        Unanswered: the server does not answer.
+    """
+    calls = Beforehand(server)
+    task = _base(calls, asked.base_task_id)
+    warnings = [*_parameters(task, names, asked.new_parameters), *_metrics(task, objectives)]
+    warnings += _types(task, {name: some for name, some in values.items() if name not in asked.new_parameters})
+    base, queue = base_task(task), _queue(calls, asked.execution_queue)
+    if asked.project is not None:
+        project = projects.find(calls, asked.project) if dry else projects.id_of(calls, asked.project)
+        base = msgspec.structs.replace(base, project=project, project_name=asked.project)
+    return Found(msgspec.structs.replace(asked, base=base, queue=queue, web=server.web), tuple(warnings))
+
+
+def _base(server: Calls, task_id: str) -> Task:
+    body = {"id": [task_id], "only_fields": BASE_FIELDS, "page": 0, "page_size": 1, "search_hidden": True}
+    found = server.call("tasks.get_all", body, Tasks).data.tasks
+    if not found:
+        raise Usage(f"base_task_id: there is no task {task_id} on this ClearML server, or it may not be seen by you")
+    return found[0]
+
+
+def _queue(server: Calls, asked: str) -> str:
+    """Return the id of a queue that is named by its name or its id."""
+    found = projects.queue(server, asked)
+    if found is not None:
+        return found
+    queues = server.call("queues.get_all", {"only_fields": ["id", "name"]}, projects.Queues).data.queues
+    if any(queue.id == asked for queue in queues):
+        return asked
+    near = nearest(asked, [q.name for q in queues])
+    hint = f"did you mean {near!r}?" if near else f"there are {_listed(q.name for q in queues)}"
+    raise Usage(f"execution_queue: there is no queue {asked!r} on this ClearML server; {hint}")
+
+
+def _parameters(task: Task, names: Sequence[str], new: Sequence[str]) -> list[str]:
+    have = list(task.parameters)
+    missing = [name for name in names if name not in have and full_name(name) not in map(full_name, new)]
+    if any(name.startswith(HYDRA) for name in have):
+        _require_overrides(task, names)
+        missing = [name for name in missing if not name.startswith(HYDRA)]
+    if not missing:
+        return []
+    told = f"the base task {task.id} has no parameter {_listed(missing)}"
+    if have:
+        hints = [f"did you mean {near}?" for name in missing if (near := nearest(name, have))]
+        raise Usage(
+            f"{told}; {' '.join(hints) or 'its jobs would not notice it.'} It has: {_listed(have)}. If its script "
+            "reads it all the same, name it in new_parameters"
+        )
+    return [f"{told}, nor any other: whether its script reads them cannot be told"]
+
+
+def _types(task: Task, values: Values) -> list[str]:
+    """Refuse what the script cannot take; the section Hydra takes any text.
+
+    Raises:
+        Usage: a value is not of the type that its parameter has on the base task.
+    """
+    typed = {name: some for name, some in values.items() if not name.startswith(HYDRA)}
+    wrong = list(misfits(task.declared, typed))
+    if wrong:
+        raise Usage(
+            f"the base task {task.id} cannot take what the search gives it: {'; '.join(wrong)}. ClearML would leave "
+            "its script with its own value, without a word. If the script reads the text itself, name the parameter "
+            "in new_parameters"
+        )
+    turned = nones(task.declared, typed)
+    return [f"None reaches a script that uses ClearML's connect as False or '': {_listed(turned)}"] if turned else []
+
+
+def _require_overrides(task: Task, names: Sequence[str]) -> None:
+    """Return if the SDK makes an override of each parameter of the section Hydra, of those that are not there too.
+
+    Raises:
+        Usage: it takes the whole configuration from the task instead.
+    """
+    asked = [name for name in names if name.startswith(HYDRA)]
+    if asked and task.parameters.get(FULL_EDIT, "").lower() == "true":
+        raise Usage(
+            f"the base task {task.id} has {FULL_EDIT} = True: its script takes its whole configuration from the "
+            f"task, and would not notice {_listed(asked)}; set it to False"
+        )
+
+
+def _metrics(task: Task, objectives: Sequence[Objective]) -> list[str]:
+    have = [f"{m.metric}/{m.variant}" for m in task.series]
+    missing = [name for o in objectives if (name := f"{o.title}/{o.series}") not in have]
+    if not missing:
+        return _single_values(task, objectives)
+    told = f"the base task {task.id} has reported no {_listed(missing)}"
+    if have:
+        raise Usage(f"{told}; it has reported: {_listed(have)}")
+    return [f"{told}, nor anything else: whether its script reports it cannot be told"]
+
+
+def _single_values(task: Task, objectives: Sequence[Objective]) -> list[str]:
+    singles = {(m.metric, m.variant) for m in task.series if m.is_single}
+    found = [f"{o.title}/{o.series}" for o in objectives if (o.title, o.series) in singles]
+    if not found:
+        return []
+    return [
+        f"the base task {task.id} has reported {_listed(found)} by report_single_value: "
+        "it is read when a job is over, so that nothing can be pruned by it"
+    ]
+
+
+def _listed(names: Iterable[str]) -> str:
+    all_names = sorted(names)
+    more = len(all_names) - SHOWN
+    return ", ".join(all_names[:SHOWN]) + (f" and {more} more" if more > 0 else "") if all_names else "none"

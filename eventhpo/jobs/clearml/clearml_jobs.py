@@ -1,0 +1,200 @@
+"""The door to a ClearML server; see `protocol.Jobs` for its promises and docs/clearml.md for its requests."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
+
+from eventhpo.core.fold.events import OtherSeries
+from eventhpo.core.search.spec import ClearmlTasks, Objective
+from eventhpo.jobs.clearml.curves import Curves, Reading
+from eventhpo.jobs.clearml.keys import OWN
+from eventhpo.jobs.clearml.last_metrics import exact, singles
+from eventhpo.jobs.clearml.launch import Labels, Launcher, refusal
+from eventhpo.jobs.clearml.other_controllers import Rivals
+from eventhpo.jobs.clearml.session import Denied, Server, Silent
+from eventhpo.jobs.clearml.stop import Stopper
+from eventhpo.jobs.clearml.tasks import STATUS_FIELDS, Task, by_id, others, standing
+from eventhpo.jobs.clearml.watch import PENDING, SECOND, alive, end_of, runs_on, settled_unseen, silent, started_at
+from eventhpo.jobs.protocol import (
+    CancelOutcome,
+    Draft,
+    DraftOutcome,
+    Ended,
+    Job,
+    LaunchOutcome,
+    Polled,
+    Refused,
+    Seen,
+    Started,
+    StopOutcome,
+)
+
+logger = logging.getLogger("eventhpo.jobs.clearml")
+
+FLOOR = 2.0  # seconds between two polls while a young job runs
+CEILING = 120.0  # seconds between two polls while nothing happens
+SHARE = 0.05  # of the age of the youngest running job: what a prune or a freed slot may come late
+SLOWEST = 60.0  # seconds that this share makes at most
+SEEN_WITHIN = 600  # seconds: a worker that reported no longer ago is there; agents report every 30 s
+LAST_FIELDS = ["id", "last_metrics", "hyperparams", "last_iteration"]
+
+
+class _Running(msgspec.Struct):
+    id: str | None = None
+
+
+class _Worker(msgspec.Struct):
+    id: str = ""
+    task: _Running | None = None
+
+
+class _Workers(msgspec.Struct):
+    workers: list[_Worker] = []
+
+
+class ClearmlJobs:
+    """Jobs as tasks of a ClearML server.
+
+    Nothing is kept here that a restart would lose but the pace of polls, and where
+    curves of 6,000 points and more were read to, which is looked up again.
+    """
+
+    longest_wait = CEILING
+
+    def __init__(
+        self,
+        server: Server,
+        tasks: ClearmlTasks,
+        labels: Callable[[], Labels] = Labels,
+        rivals: Rivals | None = None,
+    ) -> None:
+        self._server = server
+        self._rivals = rivals
+        self._launcher = Launcher(server, tasks, labels, rivals)
+        self._stopper = Stopper(server, self._launcher)
+        self._curves = Curves(server)
+        self.shortest_wait = FLOOR
+
+    # ---------------------------------------------------------------- effects
+
+    def draft(self, drafts: Sequence[Draft]) -> list[DraftOutcome]:
+        """Clone the base task for each draft; with `look`, take the task that its key names."""
+        return self._launcher.draft(drafts)
+
+    def launch(self, jobs: Sequence[Job]) -> list[LaunchOutcome]:
+        """Enqueue each task that is still a draft."""
+        return self._launcher.launch(jobs)
+
+    def stop(self, jobs: Sequence[Job]) -> list[StopOutcome]:
+        """Tell each task to stop."""
+        return self._stopper.stop(jobs)
+
+    def cancel(self, drafts: Sequence[Draft]) -> list[CancelOutcome]:
+        """Delete what an unbound intent may have cloned."""
+        return self._stopper.cancel(drafts)
+
+    def close(self) -> None:
+        """Delete drafts that a lost answer left behind; the tasks go on, they are the server's."""
+        try:
+            self._launcher.sweep()
+        except (Silent, Denied) as error:
+            logger.warning("drafts that never ran may be left, until the search is looked over again: %s", error)
+
+    # ---------------------------------------------------------------- polls
+
+    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled | Refused:
+        """Read status before curves, so that the curve of a job that ended is whole.
+
+        Raises:
+            DamagedLog: another controller works on a copy of this log.
+        """
+        try:
+            tasks, now = self._statuses(jobs)
+            if self._rivals is not None:
+                self._rivals.polled(jobs, tasks, now)
+            workers = self._workers() if any(silent(task, now) for task in tasks.values()) else {}
+            readings = self._curves.read([job for job in jobs if _reports(tasks.get(job.job_id))], objectives)
+            ends = {job.job_id: end_of(job, tasks.get(job.job_id), now, workers) for job in jobs}
+            for job in jobs:
+                if settled_unseen(job, tasks.get(job.job_id)) and _tells(readings.get(job.job_id), job):
+                    readings.setdefault(job.job_id, Reading()).more = True
+            lasts = self._lasts(jobs, tasks, ends)
+        except (Silent, Denied) as error:
+            return refusal(error, "poll", "read the tasks")
+        except ValueError as error:  # a time that is none
+            return Refused(error=f"poll: the server's answer cannot be read: {error}")
+        self._curves.forget(jobs)
+        self._launcher.last = {task.id: standing(task) for task in tasks.values()}
+        self._pace(tasks.values(), now)
+        looks = [_Look(job, tasks.get(job.job_id), now, ends[job.job_id], objectives) for job in jobs]
+        return Polled(clock=now, seen=tuple(_seen(look, readings, lasts) for look in looks))
+
+    def _statuses(self, jobs: Sequence[Job]) -> tuple[dict[str, Task], int]:
+        """Return what there is of the jobs' tasks, and the server's clock."""
+        return by_id(self._server, [job.job_id for job in jobs], STATUS_FIELDS)
+
+    def _workers(self) -> dict[str, str | None]:
+        """Return the workers that reported lately, and the task that each runs."""
+        answer = self._server.call("workers.get_all", {"last_seen": SEEN_WITHIN}, _Workers)
+        return {worker.id: None if worker.task is None else worker.task.id for worker in answer.data.workers}
+
+    def _lasts(self, jobs: Sequence[Job], tasks: dict[str, Task], ends: dict[str, Ended | None]) -> dict[str, Task]:
+        """Return metrics and hyper-parameters of the jobs whose end this poll sees: one request for 500."""
+        ended = [j.job_id for j in jobs if j.job_id in tasks and ends[j.job_id] is not None and not j.lost]
+        return by_id(self._server, ended, LAST_FIELDS)[0] if ended else {}
+
+    def _pace(self, tasks: Iterable[Task], now: int) -> None:
+        """Let the shortest wait follow the youngest job that runs."""
+        starts = [at for task in tasks if task.status == "in_progress" and (at := started_at(task)) is not None]
+        age = (now - max(starts)) / SECOND if starts else 0.0
+        self.shortest_wait = min(SLOWEST, max(FLOOR, SHARE * age))
+
+
+class _Look(msgspec.Struct, frozen=True):
+    """One job in one poll."""
+
+    job: Job
+    task: Task | None
+    now: int
+    ended: Ended | None
+    objectives: Sequence[Objective]
+
+
+def _tells(reading: Reading | None, job: Job) -> bool:
+    """Whether there is more to be told of *job* than its end."""
+    return not job.started or (reading is not None and reading.points > 0)
+
+
+def _reports(task: Task | None) -> bool:
+    return task is not None and task.status not in PENDING
+
+
+def _seen(look: _Look, readings: dict[str, Reading], lasts: dict[str, Task]) -> Seen:
+    job, task = look.job, look.task
+    reading = readings.get(job.job_id) or Reading()
+    ended = None if reading.more else look.ended
+    last = lasts.get(job.job_id) if ended is not None else None
+    further: tuple[OtherSeries, ...] = () if last is None else others(last, look.objectives, OWN)
+    if ended is not None and last is not None:
+        exact_values = exact(last, job, reading.curves, look.objectives)
+        ended = msgspec.structs.replace(ended, hyper_parameters=last.parameters, exact=exact_values)
+        reading.curves += singles(last, job, reading.curves, look.objectives)
+    begun = None if task is None else started_at(task)
+    return Seen(
+        trial=job.trial,
+        attempt=job.attempt,
+        to=job.cursor + reading.points + bool(further) + (reading.inherits is not None),
+        started=None if begun is None or job.started else Started(begun),
+        curves=reading.curves,
+        others=further,
+        bad=reading.bad,
+        inherits=reading.inherits,
+        ended=ended,
+        ending=look.ended is not None and ended is None and not job.lost,
+        runs_on=runs_on(job, task),
+        alive=alive(job, task, look.now),
+        more=reading.more,
+    )

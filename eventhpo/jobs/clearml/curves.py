@@ -1,0 +1,302 @@
+"""Curves of tasks: read for up to 100 tasks in one request, and told apart from what the log has.
+
+The server gives a curve sorted by iteration, values of one iteration averaged. One of
+6,000 points or more it thins out, to the averages of buckets, and it can do so with all
+that it is asked for in the same request: such a curve has to be read point by point.
+NaN does not travel: a job that reports through `eventhpo.job` names it under `OWN`, as
+series `nan title/series`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from eventhpo.core.fold import curve
+from eventhpo.core.fold.events import BadLine
+from eventhpo.core.search.spec import Objective
+from eventhpo.jobs.clearml.keys import OWN, RESUME
+from eventhpo.jobs.clearml.session import UNAUTHORIZED, Denied, Server
+from eventhpo.jobs.clearml.tasks import NO_ITERATION, parts
+from eventhpo.jobs.protocol import POINTS, Curve, Job
+
+TASKS = 100  # of one question, the server's limit
+SAMPLES = 6_000  # points of a curve in one answer, the server's limit; a curve of so many may be thinned out
+BATCH = 10_000  # points of one answer to the raw question, the server's limit
+ODD = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+UNKNOWN_CALL = 10  # subcodes from here on are about what was asked; below, the call itself is not known
+
+Points = dict[int, float]  # by iteration, rising
+Table = dict[tuple[str, str], "Line"]  # by title and series
+Span = tuple[int, int]  # lowest and highest iteration
+Spans = dict[tuple[str, str], Span]  # of a series over all tasks of one answer
+
+
+class Line(msgspec.Struct):
+    """Points of one series: `x` iterations, `y` values."""
+
+    x: list[float] = []
+    y: list[float | None] = []
+
+
+class _Batch(msgspec.Struct):
+    metrics: dict[str, dict[str, dict[str, Line]]] = {}
+
+
+class _RawLine(msgspec.Struct):
+    iter: list[float] = []
+    y: list[float | None] = []
+
+
+class _Raw(msgspec.Struct):
+    returned: int = 0
+    scroll_id: str | None = None
+    variants: dict[str, _RawLine] = {}
+
+
+class Reading(msgspec.Struct):
+    """What was read of one task."""
+
+    curves: tuple[Curve, ...] = ()
+    bad: tuple[BadLine, ...] = ()
+    inherits: int | None = None
+    more: bool = False
+
+    @property
+    def points(self) -> int:
+        """How many points are in it."""
+        return sum(len(c.iterations) for c in self.curves)
+
+
+class Curves:
+    """Reads curves; remembers only where it stopped in long ones, which a new process looks up again."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._batched = True  # until the server says that it does not know the call
+        self._scrolls: dict[tuple[str, str, str], str] = {}
+
+    def read(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> dict[str, Reading]:
+        """Return what each job reported that its log does not have, by job id.
+
+        Raises:
+            Silent, Denied: as `Server.call`.
+        """
+        found: dict[str, Reading] = {}
+        for some in parts(jobs, TASKS):
+            tables = self._tables([job.job_id for job in some], objectives)
+            spans = _spans(tables.values())
+            for job in some:
+                found[job.job_id] = self._of_one(job, objectives, tables.get(job.job_id, {}), spans)
+        return found
+
+    def forget(self, jobs: Sequence[Job]) -> None:
+        """Forget where long curves of any others than *jobs* were read to."""
+        ids = {job.job_id for job in jobs}
+        self._scrolls = {key: value for key, value in self._scrolls.items() if key[0] in ids}
+
+    # ---------------------------------------------------------------- questions
+
+    def _tables(self, ids: list[str], objectives: Sequence[Objective]) -> dict[str, Table]:
+        """Return the lines of each task by title and series."""
+        if self._batched:
+            try:
+                return self._batch(ids, objectives)
+            except Denied as error:
+                if error.code == UNAUTHORIZED or error.subcode >= UNKNOWN_CALL:
+                    raise
+                self._batched = False
+        return {one: self._single(one, objectives) for one in ids}
+
+    def _batch(self, ids: list[str], objectives: Sequence[Objective]) -> dict[str, Table]:
+        asked: dict[str, object] = {"tasks": ids, "metrics": _metrics(objectives), "samples": SAMPLES}
+        answer = self._server.call("events.multi_task_scalar_metrics_iter_histogram", asked, _Batch)
+        found: dict[str, Table] = {}
+        for title, variants in answer.data.metrics.items():
+            for series, lines in variants.items():
+                for task, line in lines.items():
+                    found.setdefault(task, {})[title, series] = line
+        return found
+
+    def _single(self, task: str, objectives: Sequence[Objective]) -> Table:
+        asked: dict[str, object] = {"task": task, "metrics": _metrics(objectives), "samples": SAMPLES}
+        answer = self._server.call("events.scalar_metrics_iter_histogram", asked, dict[str, dict[str, Line]])
+        return {(title, series): line for title, lines in answer.data.items() for series, line in lines.items()}
+
+    # ---------------------------------------------------------------- one task
+
+    def _of_one(self, job: Job, objectives: Sequence[Objective], table: Table, spans: Spans) -> Reading:
+        found = Reading(inherits=_inherits(job, table))
+        left = POINTS
+        for objective, known in zip(objectives, job.known, strict=True):
+            name = objective.title, objective.series
+            pages = [self._page(job.job_id, name, table, known, spans)]
+            for word, value in ODD.items():
+                odd = self._page(job.job_id, (OWN, f"{word} {objective.title}/{objective.series}"), table, known, spans)
+                odd.points = dict.fromkeys(odd.points, value)
+                pages.append(odd)
+            new = _merged(pages, known)
+            found.more = found.more or len(new) > left or any(page.more for page in pages)
+            new = new[:left]
+            left -= len(new)
+            self._turn(pages, new)
+            if new:
+                found.curves += (Curve(*name, tuple(x for x, _ in new), tuple(y for _, y in new)),)
+                found.bad += tuple(_out_of_nowhere(name, known, new))
+        return found
+
+    def _page(self, task: str, name: tuple[str, str], table: Table, known: curve.Curve, spans: Spans) -> _Page:
+        """Return the points of one series: all that were answered, or the next page where those are thinned out."""
+        points = _points(table.get(name, Line()))
+        seen = [(min(points), max(points)), spans[name]] if points else []
+        return self._long(task, name) if thinned(points, known, seen) else _Page(points)
+
+    def _long(self, task: str, name: tuple[str, str]) -> _Page:
+        """Return the next page of a curve that has to be read point by point."""
+        key = (task, *name)
+        asked: dict[str, object] = {
+            "task": task,
+            "metric": {"metric": name[0], "variants": [name[1]]},
+            "batch_size": BATCH,
+        }
+        if key in self._scrolls:
+            asked["scroll_id"] = self._scrolls[key]
+        try:
+            answer = self._server.call("events.scalar_metrics_iter_raw", asked, _Raw).data
+        except Denied:
+            self._scrolls.pop(key, None)  # a restarted server may not know it any more: read from the beginning
+            raise
+        line = answer.variants.get(name[1], _RawLine())
+        turned = answer.scroll_id if answer.returned else None  # one behind the end answers nothing any more
+        return _Page(_firsts(line), paged=True, more=answer.returned >= BATCH, key=key, scroll=turned)
+
+    def _turn(self, pages: Sequence[_Page], given: Sequence[tuple[int, float]]) -> None:
+        """Go on behind those pages of which all that is new was given; the others are asked for again."""
+        told = {x for x, _ in given}
+        for page in pages:
+            if page.scroll is not None and page.fresh <= told:
+                self._scrolls[page.key] = page.scroll
+
+
+class _Page(msgspec.Struct):
+    """Points of one series; `more` of them follow behind its last iteration."""
+
+    points: Points
+    paged: bool = False
+    more: bool = False
+    key: tuple[str, str, str] = ("", "", "")
+    scroll: str | None = None
+    fresh: set[int] = set()  # iterations of it that the log does not have
+
+
+def _merged(pages: Sequence[_Page], known: curve.Curve) -> list[tuple[int, float]]:
+    """Return what the log does not have of a curve whose points lie in several series, in its order.
+
+    Nothing goes beyond the end of a page that is not the last one of its series.
+    """
+    end = min((max(page.points) for page in pages if page.more and page.points), default=None)
+    points: Points = {}
+    for page in pages:
+        last = known.highest
+        if page.paged:  # read from its beginning again by a new process; what is behind us was told
+            page.points = {x: y for x, y in page.points.items() if last is None or x > last}
+        page.fresh = {x for x in page.points if last is None or x > last}
+        points |= page.points
+    return [(x, y) for x, y in unknown(points, known) if end is None or x <= end]
+
+
+def thinned(points: Points, known: curve.Curve, spans: Sequence[Span]) -> bool:
+    """Whether *points* may be averages of buckets, going by the *spans* of iterations that were answered.
+
+    A span of S iterations is cut into buckets of ceil(S / 6,000) if it holds 6,000 points
+    or more, and each bucket shows as a multiple of that width. Points that are spaced so
+    by themselves show the same: they are told apart by what the log has of them.
+    """
+    if len(points) >= SAMPLES:
+        return True
+    if not points:
+        return False
+    step = math.gcd(*points)
+    if step == 1:
+        return False
+    widths = [width for span in spans for width in _widths(span) if step % width == 0]
+    if not widths:
+        return False
+    spaced = len(known.iterations) > 1 and points.keys() >= set(known.iterations)
+    return not (spaced and all(math.gcd(*known.iterations) % width == 0 for width in widths))
+
+
+def _widths(span: Span) -> range:
+    """Return how wide buckets can be that show from *span*: curves of about the same width share the widest."""
+    shown = span[1] - span[0]
+    least, most = math.ceil((shown + 2) / (SAMPLES + 1)), (shown + SAMPLES) // (SAMPLES - 1)
+    return range(max(2, least), most + most // 10 + 1)
+
+
+def _metrics(objectives: Sequence[Objective]) -> list[dict[str, object]]:
+    by_title: dict[str, list[str]] = {}
+    for objective in objectives:
+        by_title.setdefault(objective.title, []).append(objective.series)
+    asked: list[dict[str, object]] = [{"metric": title, "variants": series} for title, series in by_title.items()]
+    return [*asked, {"metric": OWN}]
+
+
+def _spans(tables: Iterable[Table]) -> Spans:
+    found: Spans = {}
+    for table in tables:
+        for name, line in table.items():
+            if line.x:
+                low, high = found.get(name, (round(line.x[0]), round(line.x[0])))
+                found[name] = min(low, *map(round, line.x)), max(high, *map(round, line.x))
+    return found
+
+
+def _points(line: Line) -> Points:
+    return dict(
+        sorted((round(x), y) for x, y in zip(line.x, line.y, strict=False) if y is not None and x > NO_ITERATION)
+    )
+
+
+def _firsts(line: _RawLine) -> Points:
+    """Return the points of a page in rising order, of each iteration the first."""
+    found: Points = {}
+    for x, y in sorted(zip(line.iter, line.y, strict=False), key=lambda pair: pair[0]):
+        if y is not None and x > NO_ITERATION:
+            found.setdefault(round(x), y)
+    return found
+
+
+def _inherits(job: Job, table: Table) -> int | None:
+    """Return from which iteration a retry says that it goes on, the first time that it says so."""
+    line = table.get((OWN, RESUME))
+    if line is None or not job.attempt or job.cursor:
+        return None
+    return round(line.y[0]) if line.y and line.y[0] is not None else None
+
+
+def unknown(points: Points, known: curve.Curve) -> Iterator[tuple[int, float]]:
+    """Yield the points that the log does not have: what was rewound or changed first, then what is new."""
+    last = known.highest
+    have = dict(zip(known.iterations, known.values, strict=True)) | known.repeats if points else {}
+    for x in sorted(points):
+        if last is not None and x <= last and not (x in have and _same(have[x], points[x])):
+            yield x, points[x]
+    for x in sorted(points):
+        if last is None or x > last:
+            yield x, points[x]
+
+
+def _same(a: float, b: float) -> bool:
+    return a == b or (math.isnan(a) and math.isnan(b))
+
+
+def _out_of_nowhere(name: tuple[str, str], known: curve.Curve, new: Sequence[tuple[int, float]]) -> Iterator[BadLine]:
+    """Yield a note for each 0.0 behind another value: ClearML's own reporter sends NaN as 0.0."""
+    before = known.values[-1] if known.values else None
+    for x, y in new:
+        if y == 0.0 and before is not None and before != 0.0:
+            place = f"{name[0]}/{name[1]} at iteration {x}"
+            yield BadLine(place, "0.0 out of nowhere: ClearML's reporter sends NaN as 0.0; see docs/clearml.md")
+        before = y

@@ -1,0 +1,355 @@
+"""Making tasks: one clone with everything in it, and never a second one in its place.
+
+A clone and an enqueue are sent once. Whether one whose answer was lost took place is
+looked up, a clone by the key among its tags, an enqueue by its status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from eventhpo.core.fold.events import JobExtras
+from eventhpo.core.search.spec import BaseTask, ClearmlTasks, Scalar, clearml_text
+from eventhpo.jobs.clearml import overrides, projects
+from eventhpo.jobs.clearml.keys import RETRY, tag_of_search
+from eventhpo.jobs.clearml.other_controllers import Rivals
+from eventhpo.jobs.clearml.session import Denied, Nothing, Server, Silent
+from eventhpo.jobs.clearml.tasks import (
+    BASE_FIELDS,
+    STATUS_FIELDS,
+    Task,
+    as_sections,
+    base_task,
+    by_id,
+    by_tags,
+    merged,
+    microseconds,
+)
+from eventhpo.jobs.protocol import (
+    Bound,
+    Draft,
+    DraftOutcome,
+    Ended,
+    Job,
+    LaunchOutcome,
+    Queued,
+    Refused,
+    Started,
+)
+
+OPTIMIZATION = "optimization"  # the tag that ClearML's class gives its jobs
+TASK_GONE, BAD_STATUS, QUEUE_GONE, ALREADY_QUEUED = 101, 110, 701, 706  # subcodes
+
+Name = Callable[[str, Mapping[str, Scalar]], str | None]
+Item = TypeVar("Item", Draft, Job)
+Outcome = TypeVar("Outcome")
+
+
+def default_name(base: str, params: Mapping[str, Scalar]) -> str | None:
+    """Return a job's name as ClearML's class writes it."""
+    return f"{base}: {' '.join(f'{name}={params[name]}' for name in sorted(params))}"
+
+
+class Labels(msgspec.Struct, frozen=True):
+    """How tasks are labelled: under which parent, in which project (its id, or its name), and by which names."""
+
+    parent: str | None = None
+    project: str | None = None
+    project_name: str | None = None
+    name: Name = default_name
+
+
+class _Id(msgspec.Struct):
+    id: str
+
+
+def refusal(error: Silent | Denied, what: str, doing: str) -> Refused:
+    """Return an answer that was lost, or a no, as an outcome."""
+    in_doubt = isinstance(error, Silent) and error.in_doubt
+    return Refused(error=f"{what}: cannot {doing}: {error}", in_doubt=in_doubt)
+
+
+class Launcher:
+    """Creates tasks from the base task as the log has it, and hands them to the queue."""
+
+    def __init__(
+        self, server: Server, tasks: ClearmlTasks, labels: Callable[[], Labels], rivals: Rivals | None = None
+    ) -> None:
+        assert tasks.base is not None, "a search on ClearML records its base task"
+        self._server = server
+        self._tasks = tasks
+        self._base = tasks.base
+        self._labels = labels
+        self._rivals = rivals
+        self._queue = tasks.queue
+        self._projects: dict[str, str] = {}
+        self._doubted: dict[str, Draft] = {}  # by key, whose clone may show itself only later
+        self._settled: dict[str, str | None] = {}  # the task that each of them was bound to, None if it was cancelled
+        self.last: dict[str, str] = {}  # how this process last saw its tasks: status by id
+
+    # ---------------------------------------------------------------- drafts
+
+    def draft(self, drafts: Sequence[Draft]) -> list[DraftOutcome]:
+        """Clone the base task for each draft; with `look`, take the task that its key names."""
+        if self._rivals is not None:
+            self._rivals.drafting(drafts)
+        looked = [draft for draft in drafts if draft.look]
+        try:
+            found = self.look(looked) if looked else {}
+        except (Silent, Denied) as error:
+            return [refusal(error, draft.key, "look for its task") for draft in drafts]
+        outcomes = while_it_answers(drafts, lambda draft: self._one(draft, found.get(draft.key, [])), "make its task")
+        for draft, outcome in zip(drafts, outcomes, strict=True):
+            if isinstance(outcome, Refused) and outcome.in_doubt:
+                self._doubted[draft.key] = draft
+            elif isinstance(outcome, Bound) and draft.key in self._doubted:
+                self._settled[draft.key] = outcome.job_id
+        return outcomes
+
+    def look(self, drafts: Sequence[Draft]) -> dict[str, list[Task]]:
+        """Return the tasks that carry the keys of *drafts*.
+
+        Raises:
+            Silent, Denied: the server does not say.
+        """
+        found: dict[str, list[Task]] = {}
+        keys = {draft.key for draft in drafts}
+        for task in by_tags(self._server, sorted(keys)):
+            for key in keys.intersection(task.tags):
+                found.setdefault(key, []).append(task)
+        return found
+
+    def _one(self, draft: Draft, found: Sequence[Task]) -> DraftOutcome:
+        ours = self.ours(draft, found)
+        if ours:
+            return self._adopt(draft, ours)
+        if draft.look and found:
+            return Refused(error=f"{draft.key}: task {found[0].id} carries this key and has other parameters")
+        try:
+            base = self._base_of(draft)
+            made = self._cloned(draft, self._clone(draft, base))
+        except Denied as error:
+            if error.subcode == TASK_GONE:
+                return Refused(error=f"{draft.key}: the base task {self._base_id(draft)} is gone: {error}")
+            raise
+        return Bound(job_id=made)
+
+    def _cloned(self, draft: Draft, body: dict[str, object]) -> str:
+        """Return the id of a clone; under the next parent where one was deleted, since the server refuses such."""
+        parents = [draft.extras.parent or self._labels().parent, self._tasks.base_task_id]
+        for parent in filter(None, parents):
+            try:
+                return self._server.call("tasks.clone", body | {"new_task_parent": parent}, _Id).data.id
+            except Denied as error:
+                of_parent = error.subcode == TASK_GONE and parent != self._base_id(draft) and parent in str(error)
+                if not of_parent or parent == self._tasks.base_task_id:
+                    raise
+        raise AssertionError("the base task is always a parent")
+
+    def _adopt(self, draft: Draft, ours: Sequence[Task]) -> DraftOutcome:
+        """Take the first of *ours*; the others are clones whose answer was lost, and never ran."""
+        for extra in ours[1:]:
+            if extra.status == "created":
+                self.delete(extra.id)
+        return Bound(job_id=ours[0].id, adopted=True)
+
+    def ours(self, draft: Draft, found: Sequence[Task]) -> list[Task]:
+        """Return those of *found* that may be bound to *draft*, the first made first.
+
+        A task of another name is taken only where there is none of ours: it was made under
+        another naming scheme. A copy cannot be older than what it is a copy of.
+        """
+        alike = [task for task in found if holds(task, draft.params)]
+        return [task for task in alike if self.is_ours(draft, task)] or alike[:1]
+
+    def is_ours(self, draft: Draft, task: Task) -> bool:
+        """Whether *task* is what the clone for *draft* makes, and no copy of it that somebody made by hand."""
+        name = self._name(draft)
+        named = name is None or task.name.strip() == name.strip()  # a server keeps no blanks around a name
+        return named and holds(task, draft.params) and (task.comment or "") == comment(draft.params)
+
+    def _clone(self, draft: Draft, base: BaseTask) -> dict[str, object]:
+        labels = self._labels()
+        parent = draft.extras.parent or labels.parent
+        values = texts(draft.params)
+        types = {full_name(name): kind_of(value) for name, value in draft.params.items()}
+        declared = merged(base.hyper_parameters, values, types)
+        tags = [*base.tags, *draft.extras.tags, OPTIMIZATION, f"opt: {parent}" if parent else "opt", *retry_of(draft)]
+        container: dict[str, object] = {"new_task_container": base.container} if base.container else {}
+        body: dict[str, object] = container | {
+            "task": self._base_id(draft),
+            "new_task_comment": comment(draft.params),
+            "new_task_tags": list(dict.fromkeys([*tags, tag_of_search(draft.key), draft.key])),
+            "new_task_hyperparams": as_sections(declared),
+        }
+        name, project = self._name(draft), self._project(labels, draft.extras) or base.project
+        return body | ({"new_task_name": name} if name else {}) | ({"new_task_project": project} if project else {})
+
+    def _project(self, labels: Labels, extras: JobExtras) -> str | None:
+        """Return the id of the project that is asked for by name or id, looked up once."""
+        name = overrides.target_project(extras) or labels.project_name
+        if name is None:
+            return labels.project
+        if name not in self._projects:
+            self._projects[name] = projects.id_of(self._server, name)
+        return self._projects[name]
+
+    def _base_of(self, draft: Draft) -> BaseTask:
+        """Return what is cloned: the search's base task as its log has it, or one that a caller named."""
+        other = draft.extras.base_task_id
+        if other is None:
+            return self._base
+        tasks, _ = by_id(self._server, [other], BASE_FIELDS)
+        if other not in tasks:
+            raise Denied(400, TASK_GONE, f"there is no task {other}")
+        return base_task(tasks[other])
+
+    def _base_id(self, draft: Draft) -> str:
+        return draft.extras.base_task_id or self._tasks.base_task_id
+
+    def _name(self, draft: Draft) -> str | None:
+        return self._labels().name(self._base.name, draft.params)
+
+    # ---------------------------------------------------------------- launches
+
+    def launch(self, jobs: Sequence[Job]) -> list[LaunchOutcome]:
+        """Enqueue each task that is still a draft; what is on its way or over already is left alone.
+
+        Raises:
+            DamagedLog: another controller works on a copy of this log.
+        """
+        try:
+            sections = {section for job in jobs for section in overrides.sections(job.extras)}
+            tasks = self._read_back([job.job_id for job in jobs], [*STATUS_FIELDS, *sorted(sections)])
+        except (Silent, Denied) as error:
+            return [refusal(error, job.job_id, "read its task back") for job in jobs]
+        return while_it_answers(jobs, lambda job: self._enqueue(job, tasks.get(job.job_id)), "enqueue it")
+
+    def _read_back(self, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Task]:
+        """Return what there is of these tasks; those that were just cloned are the newest of the search.
+
+        Reading the newest finds those of another controller, before anything of ours runs.
+        """
+        newest = {} if self._rivals is None else self._rivals.look(fields)
+        older = [job_id for job_id in ids if job_id not in newest]
+        return newest | (by_id(self._server, older, fields)[0] if older else {})
+
+    def _enqueue(self, job: Job, task: Task | None) -> LaunchOutcome:
+        if task is None:
+            return Ended(how="lost", why="its task was deleted before it was launched")
+        if task.status != "created":
+            at = microseconds(task.started)
+            if at is None and task.status == "stopped":
+                return Ended(how="cancelled", why=task.said() or "stopped before it was launched")
+            return Queued() if task.status == "queued" or at is None else Started(at)
+        self.last.pop(job.job_id, None)  # until an answer says that a queue has it, nobody knows
+        try:
+            changes = overrides.changes(job.extras, task)
+            if changes:
+                self._server.call("tasks.edit", {"task": job.job_id, "force": True, **changes}, Nothing)
+            self._server.call("tasks.enqueue", {"task": job.job_id, "queue": self._queue}, Nothing)
+        except Denied as error:
+            return self._not_enqueued(job, error)
+        self.last[job.job_id] = "queued"
+        return Queued()
+
+    def _not_enqueued(self, job: Job, error: Denied) -> LaunchOutcome:
+        if error.subcode == ALREADY_QUEUED:
+            return Queued()
+        if error.subcode == QUEUE_GONE:
+            return self._without_queue(error)
+        raise error
+
+    def _without_queue(self, error: Denied) -> Refused:
+        """Look whether there is another queue of the name that was asked for; the next try goes there."""
+        name = self._tasks.execution_queue
+        found = projects.queue(self._server, name)
+        if found is None:
+            return Refused(error=f"the queue {name} is gone ({error}); launches wait for one of that name or id")
+        self._queue = found
+        return Refused(error=f"the queue {name} is gone ({error}); there is another of this name, which comes next")
+
+    # ---------------------------------------------------------------- clean-up
+
+    def cancelled(self, draft: Draft) -> None:
+        """Take note that nobody will want the task of *draft* any more."""
+        if draft.key in self._doubted:
+            self._settled[draft.key] = None
+
+    def sweep(self) -> None:
+        """Delete the drafts of clones whose answer was lost, and which showed themselves only after a look for them.
+
+        Raises:
+            Silent, Denied: the server does not do it.
+        """
+        drafts = [self._doubted[key] for key in self._settled]
+        found = self.look(drafts) if drafts else {}
+        for draft in drafts:
+            for task in found.get(draft.key, []):
+                if task.status == "created" and task.id != self._settled[draft.key] and self.is_ours(draft, task):
+                    self.delete(task.id)
+
+    def delete(self, task: str) -> None:
+        """Delete a draft that never ran; one that is gone already is no error.
+
+        Raises:
+            Silent, Denied: the server does not do it.
+        """
+        try:
+            self._server.call("tasks.delete", {"task": task, "force": False}, Nothing)
+        except Denied as error:
+            if error.subcode != TASK_GONE:
+                raise
+
+
+def retry_of(draft: Draft) -> list[str]:
+    """Return the tag that names the attempt before, none for a first one."""
+    return [f"{RETRY}{draft.before}"] if draft.before else []
+
+
+def texts(params: Mapping[str, Scalar]) -> dict[str, str]:
+    """Return parameters as ClearML stores them, by `Section/name`; one without a section stands in General."""
+    return {full_name(name): clearml_text(value) for name, value in params.items()}
+
+
+def holds(task: Task, params: Mapping[str, Scalar]) -> bool:
+    """Whether *task* has these parameters."""
+    have = task.parameters
+    return all(have.get(name, "") == value for name, value in texts(params).items())
+
+
+def kind_of(value: Scalar) -> str:
+    """Return the type that a parameter is stored with, empty for None."""
+    return "" if value is None else type(value).__name__
+
+
+def full_name(name: str) -> str:
+    """Return *name* as `Section/name`."""
+    return name if "/" in name else f"General/{name}"
+
+
+def comment(params: Mapping[str, Scalar]) -> str:
+    """Return a job's comment as ClearML's class writes it."""
+    return "\n".join(f"{name}={params[name]}" for name in sorted(params))
+
+
+def while_it_answers(items: Sequence[Item], do: Callable[[Item], Outcome], doing: str) -> list[Outcome | Refused]:
+    """Return what *do* makes of each item; once the server does not answer, the others are spared the time-out."""
+    outcomes: list[Outcome | Refused] = []
+    silent = False
+    for item in items:
+        what = item.key if isinstance(item, Draft) else item.job_id
+        if silent:
+            outcomes.append(Refused(error=f"{what}: not tried, since the server does not answer"))
+            continue
+        try:
+            outcomes.append(do(item))
+        except Silent as error:
+            silent = True
+            outcomes.append(refusal(error, what, doing))
+        except Denied as error:
+            outcomes.append(refusal(error, what, doing))
+    return outcomes

@@ -1,0 +1,67 @@
+"""Projects and queues by their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from eventhpo.jobs.clearml.session import Calls
+
+
+class Named(msgspec.Struct):
+    """Something that has an id and a name."""
+
+    id: str
+    name: str = ""
+
+
+class _Projects(msgspec.Struct):
+    projects: list[Named] = []
+
+
+def find(server: Calls, name: str) -> str | None:
+    """Return the id of the project *name*, None if there is none.
+
+    Raises:
+        Silent, Denied: as `Calls.call`.
+    """
+    body = {"name": exactly(name), "only_fields": ["id", "name"], "search_hidden": True}
+    found = server.call("projects.get_all", body, _Projects).data.projects
+    return _of_name(found, name)
+
+
+def id_of(server: Calls, name: str) -> str:
+    """Return the id of the project *name*, made if there is none.
+
+    Raises:
+        Silent, Denied: as `Calls.call`.
+    """
+    return find(server, name) or server.call("projects.create", {"name": name, "description": ""}, Named).data.id
+
+
+class Queues(msgspec.Struct):
+    """An answer to `queues.get_all`."""
+
+    queues: list[Named] = []
+
+
+def queue(server: Calls, name: str) -> str | None:
+    """Return the id of the queue *name*, None if there is none.
+
+    Raises:
+        Silent, Denied: as `Calls.call`.
+    """
+    found = server.call("queues.get_all", {"name": exactly(name), "only_fields": ["id", "name"]}, Queues).data.queues
+    return _of_name(found, name)
+
+
+def _of_name(found: Sequence[Named], name: str) -> str | None:
+    """Return the id of the one of that very name: a server may search without regard to case."""
+    return next((one.id for one in found if one.name == name), None)
+
+
+def exactly(name: str) -> str:
+    """Return the pattern that finds *name* and nothing else: the server reads names as patterns."""
+    return f"^{re.escape(name)}$"

@@ -1,0 +1,114 @@
+"""Whether the script of a base task can take what a search gives it: the type of each parameter stands on the task.
+
+ClearML's own `connect` turns the text of a parameter into the type that the script has. What it cannot turn it
+leaves at the script's own value, with a warning in the job's output: all jobs of the search would train the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from eventhpo.core.search.space import Space, dimensions
+from eventhpo.core.search.spec import (
+    DiscreteParameterRange,
+    HyperParameter,
+    ParameterSet,
+    Range,
+    Scalar,
+    UniformIntegerParameterRange,
+    clearml_text,
+)
+
+SHOWN = 3  # values of a parameter that a message names
+UNTYPED = ("", "NoneType")  # of a parameter that is None on the task: it takes anything
+
+Values = Mapping[str, Sequence[Scalar]]  # by name: all that a job may get of it, or some, where they are all alike
+
+
+def ranges_of(space: Space) -> Iterator[Range]:
+    """Yield the ranges of *space*, those inside of sets too."""
+    sets = {p.name for p in space if isinstance(p, ParameterSet)}
+    return (r for name, r in dimensions(space).items() if name not in sets)
+
+
+def fixed_values(space: Space) -> dict[str, list[Scalar]]:
+    """Return what the sets of *space* hand to a job as it stands."""
+    found: dict[str, list[Scalar]] = {}
+    for p in space:
+        for one in p.sets if isinstance(p, ParameterSet) else ():
+            for name, value in one.values.items():
+                found.setdefault(name, []).append(value)
+    return found
+
+
+def given(space: Space) -> dict[str, list[Scalar]]:
+    """Return what jobs of *space* may get, by name; the bounds stand for a range of numbers."""
+    found = fixed_values(space)
+    for r in ranges_of(space):
+        found.setdefault(r.name, []).extend(_some(r))
+    return found
+
+
+def _some(r: Range) -> Iterable[Scalar]:
+    if isinstance(r, DiscreteParameterRange):
+        return r.values
+    if isinstance(r, UniformIntegerParameterRange):
+        return int(r.min_value), int(r.max_value)
+    return float(r.min_value), float(r.max_value)
+
+
+def misfits(declared: Sequence[HyperParameter], values: Values) -> Iterator[str]:
+    """Yield, for each parameter that cannot take what the search gives it, both sides in words."""
+    known = {p.full_name: p for p in declared}
+    for name, some in values.items():
+        p = known.get(name)
+        wrong = [value for value in some if p is not None and not takes(p.type, value)]
+        if p is not None and wrong:
+            shown = ", ".join(repr(value) for value in wrong[:SHOWN]) + ", ..." * (len(wrong) > SHOWN)
+            yield f"{name}: the space has {shown}, and on the base task it is of type {p.type} ({p.value})"
+
+
+def nones(declared: Sequence[HyperParameter], values: Values) -> list[str]:
+    """Return which parameters get None and are of a type to which ClearML's `connect` turns it: False, or ''."""
+    known = {p.full_name: p for p in declared}
+    return [name for name, some in values.items() if None in some and name in known and known[name].type in _TURNED]
+
+
+_TURNED = ("bool", "str")
+
+
+def takes(kind: str, value: Scalar) -> bool:
+    """Whether ClearML's `connect` turns the text of *value* into the type *kind*, as the SDK names types.
+
+    None, and types that nobody knows here, are taken: a script may well read them.
+    """
+    text = clearml_text(value).strip()
+    if value is None or kind in UNTYPED:
+        return True
+    match kind.split("/", maxsplit=1)[0]:
+        case "bool":
+            return text.lower() in ("true", "false") or _number(text) in (0.0, 1.0)
+        case "int":
+            return _is_int(text)
+        case "float":
+            return _number(text) is not None
+        case "list" | "tuple":
+            return text[:1] in ("[", "(")
+        case "dict":
+            return text[:1] == "{"
+    return True
+
+
+def _is_int(text: str) -> bool:
+    try:
+        int(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

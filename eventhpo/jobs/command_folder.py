@@ -1,0 +1,84 @@
+"""Where the command of a search runs today: a log may lie elsewhere than where it was made, and its script too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from eventhpo.core.fold.events import CommandMoved
+from eventhpo.core.fold.state import State
+from eventhpo.core.search.spec import LocalCommand
+from eventhpo.core.validation.validators import is_utf8
+from eventhpo.log import paths as beside
+
+
+def home_of(log: Path) -> str:
+    """Return the folder that *log* lies in, empty if a log cannot hold its name."""
+    home = str(log.resolve().parent)
+    return home if is_utf8(home) else ""
+
+
+def today(jobs: LocalCommand, log: Path, asked: Path | None, recorded: State | None) -> LocalCommand:
+    """Return *jobs* as they run now that the log lies at *log*: in *asked*, if somebody named a folder.
+
+    *recorded* is what the log says; without it *jobs* are as somebody says just now.
+    """
+    home = home_of(log)
+    if asked is not None:
+        return replace(jobs, folder=str(asked.resolve()), home=home)
+    return replace(jobs if recorded is None else _from_here(recorded, jobs, home), home=home)
+
+
+def _from_here(recorded: State, jobs: LocalCommand, home: str) -> LocalCommand:
+    """Return *jobs* with their folder where it was, seen from the log, if it holds the scripts that they ran.
+
+    So a search that was moved or copied as a whole runs its own; else the folder is the recorded one.
+    """
+    made = home_before(recorded, jobs)
+    if not made or made == home:
+        return jobs
+    found = Path(os.path.normpath(Path(home, os.path.relpath(jobs.folder, made))))
+    holds = is_utf8(str(found)) and _holds(found, recorded.scripts.keys() or _scripts(jobs))
+    return replace(jobs, folder=str(found)) if holds else jobs
+
+
+def _holds(folder: Path, scripts: Collection[str]) -> bool:
+    return folder.is_dir() and all((folder / script).is_file() for script in scripts)
+
+
+def _scripts(jobs: LocalCommand) -> list[str]:
+    """Return the words of the command that are files where it was recorded to run: no job has run yet."""
+    return [word for word in jobs.command if "\0" not in word and (Path(jobs.folder) / word).is_file()]
+
+
+def home_before(recorded: State, jobs: LocalCommand) -> str:
+    """Return where the log lay; earlier code did not write it down, but where jobs printed to."""
+    if jobs.home:
+        return jobs.home
+    paths = (a.ended.output for t in recorded.trials for a in t.attempts if a.ended is not None and a.ended.output)
+    return next((str(Path(path).parents[2]) for path in paths if len(Path(path).parents) > 2), "")
+
+
+def moves(recorded: LocalCommand, now: LocalCommand) -> list[CommandMoved]:
+    """Return the event that the log needs if *now* is not what it has *recorded*; none of a folder that is gone."""
+    same = recorded.folder == now.folder and recorded.home in ("", now.home)
+    return [] if same or not Path(now.folder).is_dir() else [CommandMoved(folder=now.folder, home=now.home)]
+
+
+def is_the_same(recorded: State, log: Path, now: LocalCommand) -> bool:
+    """Whether *now*, as a script says it, is what is *recorded*, in a search that was moved or copied."""
+    jobs = recorded.search.jobs
+    if not isinstance(jobs, LocalCommand) or jobs.command != now.command:
+        return False
+    found = today(jobs, log, None, recorded).folder
+    return now.folder in (jobs.folder, found) or not Path(found).is_dir()
+
+
+def output_of(path: str, log: Path) -> str:
+    """Return where the output that was recorded to be at *path* lies now, next to the log."""
+    recorded = Path(path)
+    here = beside.jobs(log) / recorded.parent.name / recorded.name
+    return str(here) if here.is_file() else path

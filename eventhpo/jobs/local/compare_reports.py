@@ -1,0 +1,132 @@
+"""Recorded points, compared with the report files that they were read from.
+
+A log that was rewritten whole, its chain, keys and head made anew, still contradicts
+what its jobs wrote, as long as their folders are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from eventhpo.core.fold.events import JobAdopted, JobBound, MetricObserved, Recorded, ReportsRead, SearchCreated
+from eventhpo.core.search.spec import Num, to_num
+from eventhpo.jobs.local.folder import AttemptFolder
+from eventhpo.jobs.local.reports import LONGEST, NotAReport, Point, parse
+
+Series: TypeAlias = tuple[str, str]
+Curve: TypeAlias = list[tuple[int, Num]]
+
+_REREAD = "bytes of it had been read"  # of a report file that was not the one read before; see `reports.read`
+
+
+class Reading(msgspec.Struct):
+    """What one poll recorded of one attempt: the bytes that it read, and the points in them."""
+
+    seq: int
+    start: int
+    end: int
+    points: dict[Series, Curve]
+    bad: bool = False
+
+
+class Compared(msgspec.Struct):
+    """How many attempts and points were compared, the first difference, and how many could not be."""
+
+    attempts: int = 0
+    points: int = 0
+    wrong: str | None = None
+    missing: int = 0  # attempts with points whose report file is not there
+    rewritten: int = 0  # attempts whose file is shorter than what was read of it, or was written anew meanwhile
+
+
+def compare(rows: Sequence[Recorded], jobs_folder: Path) -> Compared:
+    """Compare the points in *rows* with the report files below *jobs_folder*.
+
+    Raises:
+        OSError: a report file cannot be read.
+    """
+    found = Compared()
+    created = rows[0].event
+    assert isinstance(created, SearchCreated)
+    objectives = frozenset((one.title, one.series) for one in created.search.objectives)
+    for name, readings in _by_attempt(rows).items():
+        if not any(one.points for one in readings):
+            continue
+        path = AttemptFolder(jobs_folder / Path(name).name).reports
+        if not path.is_file():
+            found.missing += 1
+        elif _is_rewritten(readings, path.stat().st_size):
+            found.rewritten += 1
+        else:
+            found.attempts += 1
+            for one in readings:
+                found.points += sum(map(len, one.points.values()))
+                found.wrong = found.wrong or _difference(one, path, objectives)
+    return found
+
+
+def _by_attempt(rows: Iterable[Recorded]) -> dict[str, list[Reading]]:
+    """Return the readings of each attempt that has a job, by the job's id."""
+    jobs: dict[tuple[int, int], str] = {}
+    found: dict[str, list[Reading]] = {}
+    for row in rows:
+        event = row.event
+        if isinstance(event, JobBound | JobAdopted):
+            jobs[event.trial, event.attempt] = event.job_id
+        elif isinstance(event, MetricObserved | ReportsRead) and (event.trial, event.attempt) in jobs:
+            readings = found.setdefault(jobs[event.trial, event.attempt], [])
+            if not readings or (readings[-1].start, readings[-1].end) != (event.from_, event.to):
+                readings.append(Reading(row.seq, event.from_, event.to, {}))
+            if isinstance(event, MetricObserved):
+                points = zip(event.iterations, event.values, strict=True)
+                readings[-1].points.setdefault((event.title, event.series), []).extend(points)
+            readings[-1].bad |= bool(event.bad)
+            if any(_REREAD in line.why for line in event.bad):
+                readings[-1].end = -1
+    return found
+
+
+def _is_rewritten(readings: Sequence[Reading], size: int) -> bool:
+    reread = any(one.end < one.start for one in readings)
+    return reread or readings[-1].end > size
+
+
+def _difference(reading: Reading, path: Path, objectives: frozenset[Series]) -> str | None:
+    """Return the first point of *reading* that its bytes do not hold, or hold and it lacks; None if there is none."""
+    there: dict[Series, Curve] = {}
+    for point in _points(path, reading.start, reading.end):
+        if (point.title, point.series) in objectives:
+            there.setdefault((point.title, point.series), []).append((point.iteration, to_num(point.value)))
+    for series in sorted(there.keys() | reading.points.keys()):
+        recorded, written = reading.points.get(series, []), there.get(series, [])
+        # Which lines are bad depends on who reads them; which points were read stands in the log.
+        if recorded != (_among(recorded, written) if reading.bad else written):
+            where = f"bytes {reading.start} to {reading.end} of {path.parent.name}/{path.name}"
+            return f"seq {reading.seq}: {where} hold other points of {'/'.join(series)} than the log"
+    return None
+
+
+def _among(recorded: Curve, written: Curve) -> Curve:
+    """Return those of *recorded* that stand in *written*, in this order."""
+    rest = iter(written)
+    return [point for point in recorded if any(point == other for other in rest)]
+
+
+def _points(path: Path, start: int, end: int) -> Iterator[Point]:
+    with path.open("rb") as file:
+        file.seek(max(start - 1, 0))
+        data = file.read(end - file.tell())
+    if start and not data.startswith(b"\n"):
+        data = data.partition(b"\n")[2]  # the reading began in the midst of a line that was too long
+    for line in data.split(b"\n"):
+        if line.strip() and len(line) <= LONGEST:
+            try:
+                found = parse(line)
+            except NotAReport:
+                continue
+            if isinstance(found, Point):
+                yield found

@@ -1,0 +1,184 @@
+"""End what a lost attempt left running, and only that.
+
+A process belongs to an attempt if its environment carries the key and names this
+very folder, if it is in the group and session that a ticket of this very folder
+names, or if it holds the job's lock. A copied search has the same keys and tickets,
+and its jobs are the other one's: which folder it is says `folder.Identity`. What was
+started without one goes by its path and by who holds the lock. A process is
+killed through a descriptor that stands for it alone, so a process id that was
+given away again meanwhile does no harm. Needs /proc; without it nothing is found.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from eventhpo.jobs.local.folder import AttemptFolder, Ticket, is_free
+from eventhpo.jobs.local.host import boot_id, pid_namespace
+from eventhpo.jobs.local.launch import named
+
+PROC = Path("/proc")
+
+_ENDED = (FileNotFoundError, ProcessLookupError)
+
+
+class Lost(NamedTuple):
+    """An attempt whose processes are to end."""
+
+    key: str
+    folder: AttemptFolder
+    ticket: Ticket | None
+
+
+class Process(NamedTuple):
+    """A line of /proc/<pid>/stat."""
+
+    pid: int
+    state: str
+    group: int
+    session: int
+    start: int
+
+
+Owner: TypeAlias = Callable[[Process], str | None]
+
+
+def sweep(lost: Sequence[Lost]) -> dict[str, tuple[int, ...]]:
+    """Kill what is left of each attempt; return the process ids that were found, by key.
+
+    One pass over /proc for all of them. Holders of a lock are looked for only where
+    nothing else was found and the lock is still held: that pass reads every descriptor.
+    """
+    found = _kill_all(_by_environment_or_group(lost))
+    held = [one for one in lost if one.key not in found and not is_free(one.folder.job_lock)]
+    return found | _kill_all(_by_lock(held)) if held else found
+
+
+def _kill_all(owner: Owner) -> dict[str, tuple[int, ...]]:
+    """Kill each process that has an owner; return their ids by owner."""
+    killed: dict[str, tuple[int, ...]] = {}
+    for process in _others():
+        key = owner(process)
+        if key is not None and _kill(process):
+            killed[key] = (*killed.get(key, ()), process.pid)
+    return killed
+
+
+def _others() -> Iterator[Process]:
+    """Each process that we may look at, without zombies and without ourselves."""
+    if not PROC.is_dir():
+        return
+    for name in filter(str.isdigit, os.listdir(PROC)):  # noqa: PTH208 - a Path for each process costs more than its stat
+        process = _process(int(name))
+        if process is not None and process.state not in "ZX" and process.pid != os.getpid():
+            yield process
+
+
+def _process(pid: int) -> Process | None:
+    try:
+        fields = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+    except _ENDED:
+        return None
+    return Process(pid, fields[0].decode(), int(fields[2]), int(fields[3]), int(fields[19]))
+
+
+def _by_environment_or_group(lost: Sequence[Lost]) -> Owner:
+    keys = {one.key: one for one in lost}
+    groups = {(one.ticket.pid, one.ticket.runner): one for one in lost if one.ticket is not None and _counts(one)}
+
+    def owner(process: Process) -> str | None:
+        one = groups.get((process.group, process.session))
+        if one is not None and one.ticket is not None and process.start >= one.ticket.start:
+            return one.key
+        theirs = _environment(process.pid)
+        carried = keys.get(theirs.get("EVENTHPO_KEY", ""))
+        return carried.key if carried is not None and _names(theirs, carried.folder) else None
+
+    return owner
+
+
+def _counts(one: Lost) -> bool:
+    """Whether the process ids of the ticket mean today what they meant then, and are of this folder's job."""
+    ticket = one.ticket
+    if ticket is None or ticket.pid <= 0 or ticket.boot != boot_id() or ticket.ns != pid_namespace():
+        return False
+    if ticket.lock is None:
+        return not is_free(one.folder.job_lock)
+    return not one.folder.is_copied(ticket)
+
+
+def _names(theirs: Mapping[str, str], folder: AttemptFolder) -> bool:
+    """Whether an environment is that of a job in this very *folder*."""
+    lock, ours = theirs.get("EVENTHPO_LOCK"), folder.identity()
+    if lock is None or ours is None:
+        return _is_same(Path(theirs.get("EVENTHPO_PARAMS", "")), folder.params)
+    return lock == named(ours)
+
+
+def _environment(pid: int) -> dict[str, str]:
+    """Return what tells whose job *pid* is, empty if it is nobody's or not ours to read."""
+    try:
+        entries = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except (*_ENDED, PermissionError):
+        return {}
+    ours = (os.fsdecode(entry).partition("=") for entry in entries if entry.startswith(b"EVENTHPO_"))
+    return {name: value for name, _, value in ours}
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether both name one file, by other links perhaps, or did before it was deleted."""
+    return one == other or (one.exists() and other.exists() and one.samefile(other))
+
+
+def _by_lock(lost: Sequence[Lost]) -> Owner:
+    files = {(status.st_dev, status.st_ino): one.key for one in lost for status in [one.folder.job_lock.stat()]}
+    return lambda process: _holder(process.pid, files)
+
+
+def _holder(pid: int, files: Mapping[tuple[int, int], str]) -> str | None:
+    """Return whose lock *pid* has open to write: a controller that only looks has it open to read."""
+    try:
+        for name in os.listdir(PROC / str(pid) / "fd"):  # noqa: PTH208 - as above
+            key = _held(PROC / str(pid), name, files)
+            if key is not None:
+                return key
+    except (*_ENDED, PermissionError):
+        return None
+    return None
+
+
+def _held(process: Path, name: str, files: Mapping[tuple[int, int], str]) -> str | None:
+    try:
+        status = (process / "fd" / name).stat()
+        key = files.get((status.st_dev, status.st_ino))
+        return key if key is not None and _writes(process / "fdinfo" / name) else None
+    except _ENDED:
+        return None
+
+
+def _writes(info: Path) -> bool:
+    """Whether a descriptor was opened to write (proc(5): fdinfo, flags in octal)."""
+    flags = next(line.split()[1] for line in info.read_text().splitlines() if line.startswith("flags:"))
+    return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
+
+
+def _kill(process: Process) -> bool:
+    """Kill exactly *process*, not one that got its id since; return whether it was there and ours to kill."""
+    try:
+        handle = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return False
+    try:
+        now = _process(process.pid)
+        if now is None or now.start != process.start:
+            return False
+        signal.pidfd_send_signal(handle, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return False
+    finally:
+        os.close(handle)
+    return True

@@ -1,0 +1,102 @@
+"""Start a runner: the command's words, the job's environment, and who inherits what."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from eventhpo.jobs.local.folder import AttemptFolder, Identity, Locks
+from eventhpo.jobs.local.host import boot_id, pid_namespace
+from eventhpo.jobs.protocol import Job
+
+RUNNER = Path(__file__).with_name("runner.py")
+
+
+def environment(job: Job, folder: AttemptFolder, ours: Mapping[str, str]) -> dict[str, str]:
+    """Return *ours* with what tells the job who it is, and our own interpreter first on PATH.
+
+    A controller started as `.venv/bin/eventhpo` has not activated its environment,
+    so `python` on PATH may be another one, without the packages of the search.
+    """
+    path = [str(Path(sys.executable).parent), *filter(None, [ours.get("PATH", os.defpath)])]
+    theirs = {
+        **ours,
+        "PATH": os.pathsep.join(path),
+        "EVENTHPO_KEY": job.key,
+        "EVENTHPO_TRIAL": str(job.trial),
+        "EVENTHPO_ATTEMPT": str(job.attempt),
+        "EVENTHPO_SLOT": str(job.slot),
+        "EVENTHPO_PARAMS": str(folder.params),
+        "EVENTHPO_REPORTS": str(folder.reports),
+        "EVENTHPO_CHECKPOINT_DIR": str(folder.path.parent / "checkpoints" / str(job.trial)),
+    }
+    for outer in ("EVENTHPO_LOCK", "EVENTHPO_PREDECESSOR"):  # of an outer search, if this one runs inside a job
+        theirs.pop(outer, None)
+    if (lock := folder.identity()) is not None:
+        theirs["EVENTHPO_LOCK"] = named(lock)
+    before = folder.previous()
+    return theirs if before is None else {**theirs, "EVENTHPO_PREDECESSOR": before}
+
+
+def named(one: Identity) -> str:
+    """Return *one* as a job's environment carries it."""
+    return f"{one[0]}:{one[1]}"
+
+
+def spawn(
+    folder: AttemptFolder, cwd: Path, *, command: Sequence[str], theirs: Mapping[str, str], locks: Locks, grace: float
+) -> int:
+    """Start a runner that holds *locks* on and nothing else of ours; return its process id.
+
+    Raises:
+        OSError: the system has no room for another process.
+        ValueError: a NUL byte in the command.
+    """
+    runner = [sys.executable, "-I", "-S", str(RUNNER), str(folder.path), str(cwd)]
+    facts = [str(locks.job), str(locks.runner), repr(grace), boot_id(), pid_namespace()]
+    process = subprocess.Popen(
+        [*runner, *facts, *command],
+        pass_fds=(locks.job, locks.runner),
+        env=theirs,
+        start_new_session=True,  # Ctrl-C on the terminal is for the controller
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    # The runner outlives us by design, which Popen would warn of: `Children` reaps it by its id.
+    process.returncode = 0
+    return process.pid
+
+
+class Children:
+    """The runners that this process started and has not reaped yet."""
+
+    def __init__(self) -> None:
+        self._pids: set[int] = set()
+
+    def add(self, pid: int) -> None:
+        """Reap *pid* one day."""
+        self._pids.add(pid)
+
+    def is_gone(self, pid: int) -> bool:
+        """Reap *pid* if it has ended; return whether it has."""
+        if pid not in self._pids:
+            return True
+        try:
+            gone = os.waitpid(pid, os.WNOHANG)[0] == pid
+        except ChildProcessError:
+            gone = True  # we are a fork of the process that started it, or somebody else reaped it
+        if gone:
+            self._pids.discard(pid)
+        return gone
+
+    def reap(self) -> None:
+        """Reap all that have ended, so that none stays a zombie."""
+        for pid in tuple(self._pids):
+            self.is_gone(pid)
+
+
+CHILDREN = Children()  # of the process, not of one `LocalJobs`: a runner goes on behind `close`

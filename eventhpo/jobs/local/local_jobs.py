@@ -1,0 +1,274 @@
+"""Jobs as processes on this machine: a folder for each attempt, a runner for each job.
+
+Every effect is found again in the attempt's folder, so a controller may be killed
+between any two lines here and ask again. `folder` says what the files mean.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.search.placeholders import words
+from eventhpo.core.search.spec import Objective
+from eventhpo.jobs.local.folder import AttemptFolder, Locks, Never, as_json
+from eventhpo.jobs.local.host import boot_id, read_clocks
+from eventhpo.jobs.local.launch import CHILDREN, environment, spawn
+from eventhpo.jobs.local.provenance import Surroundings
+from eventhpo.jobs.local.reconcile import job_id_of
+from eventhpo.jobs.local.watch import Watch, by_itself, never_started
+from eventhpo.jobs.protocol import (
+    Bound,
+    CancelOutcome,
+    Draft,
+    DraftOutcome,
+    Ended,
+    Job,
+    LaunchOutcome,
+    Polled,
+    Refused,
+    Started,
+    StopOutcome,
+    Stopping,
+)
+
+GRACE = 10.0  # seconds between TERM and KILL: a checkpoint of some gigabytes gets written
+START = 5.0  # seconds that one `launch` waits for its tickets; a runner takes 11 ms
+STEP = 0.002  # seconds between two looks for a ticket
+REAP = 1.0  # seconds between two rounds for ended runners: 1 ms for 1,000 of them
+FRUITLESS = 3  # runners that ended without a start before a launch fails for good
+HESITANT = 8  # launches with a runner that lives and does not start before it is given up
+
+Item = TypeVar("Item", Draft, Job)
+Outcome = TypeVar("Outcome")
+
+
+class Waiting(NamedTuple):
+    """A launch without a ticket yet; `runner` is None while somebody else's may be starting it."""
+
+    job: Job
+    folder: AttemptFolder
+    runner: int | None
+
+
+class LocalJobs:
+    """The door to processes on this machine; see `protocol.Jobs` for its promises.
+
+    *command* is run in *folder* without a shell, `{slot}` and `{Section/name}` in it
+    replaced. *jobs_folder* holds a folder for each attempt. A job that is told to
+    stop gets TERM, and KILL *grace* seconds later. *clocks* are this machine's.
+    """
+
+    shortest_wait = 0.01
+    longest_wait = 0.25
+
+    def __init__(
+        self,
+        command: tuple[str, ...],
+        folder: str,
+        jobs_folder: Path,
+        *,
+        grace: float = GRACE,
+        start: float = START,
+        clocks: Callable[[], Reading] = read_clocks,
+    ) -> None:
+        self._command = command
+        self._folder = Path(folder).absolute()
+        self._jobs_folder = jobs_folder.absolute()
+        self._grace = grace
+        self._start = start
+        self._surroundings = Surroundings(self._folder)
+        self._clocks = clocks
+        self._watch = Watch(clocks)
+        self._folders: dict[str, AttemptFolder] = {}
+        self._reaped = time.monotonic()
+
+    # ---------------------------------------------------------------- effects
+
+    def draft(self, drafts: Sequence[Draft]) -> list[DraftOutcome]:
+        """Make each attempt's folder with its parameters; start nothing."""
+        return [self._or_refuse(self._draft, draft) for draft in drafts]
+
+    def cancel(self, drafts: Sequence[Draft]) -> list[CancelOutcome]:
+        """Remove what an unbound intent may have created."""
+        return [self._or_refuse(self._cancel, draft) for draft in drafts]
+
+    def stop(self, jobs: Sequence[Job]) -> list[StopOutcome]:
+        """Ask each runner to stop its job; a job that never started never will."""
+        return [self._or_refuse(self._stop, job) for job in jobs]
+
+    def launch(self, jobs: Sequence[Job]) -> list[LaunchOutcome]:
+        """Start a runner for each job that has none, then wait for their tickets together."""
+        CHILDREN.reap()
+        answers = [self._or_refuse(self._begin, job) for job in jobs]
+        deadline = time.monotonic() + self._start
+        while any(isinstance(answer, Waiting) for answer in answers) and time.monotonic() < deadline:
+            time.sleep(STEP)
+            answers = [self._go_on(answer) if isinstance(answer, Waiting) else answer for answer in answers]
+        return [self._hesitate(answer) if isinstance(answer, Waiting) else answer for answer in answers]
+
+    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled | Refused:
+        """Read what each job did behind its cursor; refused if the machine can't even look."""
+        now = self._clocks()
+        self._reap()
+        try:
+            seen = self._watch.seen([(job, self._folder_of(job.job_id)) for job in jobs], objectives)
+        except OSError as error:
+            return Refused(error=str(error))
+        self._forget(jobs)
+        return Polled(clock=now.wall, seen=seen, boot_clock=now.boot)
+
+    def close(self) -> None:
+        """Let go of runners that have ended; the others and their jobs go on."""
+        CHILDREN.reap()
+
+    # ---------------------------------------------------------------- one at a time
+
+    def _or_refuse(self, effect: Callable[[Item], Outcome], item: Item) -> Outcome | Refused:
+        """Return what *effect* answers for *item*, or that the system refused it."""
+        try:
+            return effect(item)
+        except (OSError, ValueError) as error:
+            return Refused(error=f"{item.key}: {error}")
+
+    def _folder_of(self, job_id: str) -> AttemptFolder:
+        found = self._folders.get(job_id)
+        if found is None:
+            found = self._folders[job_id] = AttemptFolder(self._jobs_folder / job_id)
+        return found
+
+    def _forget(self, jobs: Sequence[Job]) -> None:
+        """Keep the folders of running jobs at hand, not those of every job there was."""
+        if len(self._folders) > 2 * len(jobs) + 100:
+            self._folders.clear()
+
+    def _reap(self) -> None:
+        if time.monotonic() - self._reaped >= REAP:
+            CHILDREN.reap()
+            self._reaped = time.monotonic()
+
+    def _draft(self, draft: Draft) -> DraftOutcome:
+        folder = self._folder_of(job_id_of(draft.key))
+        found = folder.drafted() if draft.look else None
+        if found is None:
+            folder.create(draft.params, draft.before)
+        elif found != as_json(draft.params):
+            return Refused(error=f"{folder.params} holds other parameters than the intent {draft.key}")
+        command = words(self._command, draft.params, draft.slot)
+        return Bound(job_id=folder.job_id, adopted=found is not None, provenance=self._surroundings.of(command))
+
+    def _cancel(self, draft: Draft) -> CancelOutcome:
+        folder = self._folder_of(job_id_of(draft.key))
+        why = "cancelled before it was bound"
+        if folder.exists():
+            folder.close_for_good("cancelled", why, self._clocks().wall)
+            ticket = folder.ticket()
+            if ticket is not None and ticket.never is None:
+                return Refused(error=f"{folder.path} has started although it was never bound")
+            folder.remove()
+        return Ended(how="cancelled", why=why)
+
+    def _stop(self, job: Job) -> StopOutcome:
+        folder = self._folder_of(job.job_id)
+        if not folder.exists():
+            return Stopping()  # whatever runs without its folder is ended by a poll, as lost
+        if not job.started and not folder.has_ticket():
+            if job.boot != boot_id():
+                return _restarted()
+            folder.close_for_good("cancelled", "stopped before it started", self._clocks().wall)
+        return self._stop_started(job, folder)
+
+    def _stop_started(self, job: Job, folder: AttemptFolder) -> StopOutcome:
+        never = never_started(folder, folder.ticket())
+        if never is not None:
+            return never
+        end = folder.exit()
+        if end is not None:
+            return Stopping(over=by_itself(end))
+        folder.ask_to_stop(self._clocks(), job.settled)
+        return Stopping()
+
+    # ---------------------------------------------------------------- launching
+
+    def _begin(self, job: Job) -> Waiting | LaunchOutcome:
+        """Start a runner if nobody has; say so at once if it is clear already how this ends."""
+        folder = self._folder_of(job.job_id)
+        if not folder.exists():
+            return self._without_folder(job, folder)
+        known = self._by_ticket(folder)
+        if known is not None:
+            return known
+        if job.boot != boot_id():
+            return _restarted()
+        locks = folder.take_locks()
+        if locks is None:
+            return Waiting(job, folder, None)
+        with locks:
+            return self._by_ticket(folder) or self._spawn(job, folder, locks)
+
+    def _without_folder(self, job: Job, folder: AttemptFolder) -> LaunchOutcome:
+        if job.boot != boot_id():
+            return _restarted()
+        why = f"its folder {folder.path} is gone"
+        if job.failures + 1 >= FRUITLESS:
+            return Ended(how="launch_failed", why=why)  # it is never made again, and no ticket fits without it
+        return Refused(error=why)
+
+    def _by_ticket(self, folder: AttemptFolder) -> Started | Ended | None:
+        """Return what the ticket says, None as long as there is none."""
+        if not folder.has_ticket():
+            return None
+        ticket = folder.ticket()
+        if ticket is None:
+            return None
+        never = never_started(folder, ticket)
+        if never is not None:
+            return never
+        return Started(ticket.at, ticket.since_boot) if ticket.at else _restarted()
+
+    def _spawn(self, job: Job, folder: AttemptFolder, locks: Locks) -> Waiting | LaunchOutcome:
+        """Start a runner that holds *locks* on."""
+        command = words(self._command, job.params, job.slot)
+        try:
+            theirs = environment(job, folder, os.environ)
+            runner = spawn(folder, self._folder, command=command, theirs=theirs, locks=locks, grace=self._grace)
+        except (OSError, ValueError) as error:
+            return self._fruitless(Waiting(job, folder, None), FRUITLESS, f"its runner cannot be started: {error}")
+        CHILDREN.add(runner)
+        return Waiting(job, folder, runner)
+
+    def _go_on(self, waiting: Waiting) -> Waiting | LaunchOutcome:
+        """Look again: the ticket first, then whether the runner ended without one."""
+        return self._or_refuse(lambda _: self._look_again(waiting), waiting.job)
+
+    def _look_again(self, waiting: Waiting) -> Waiting | LaunchOutcome:
+        if waiting.runner is None:
+            return self._begin(waiting.job)
+        gone = CHILDREN.is_gone(waiting.runner)
+        known = self._by_ticket(waiting.folder)
+        if known is not None or not gone:
+            return known or waiting
+        return self._fruitless(waiting, FRUITLESS, "its runner ended without starting it")
+
+    def _hesitate(self, waiting: Waiting) -> LaunchOutcome:
+        why = f"its runner lives, but has not started it within {self._start:g} s"
+        return self._or_refuse(lambda _: self._fruitless(waiting, HESITANT, why), waiting.job)
+
+    def _fruitless(self, waiting: Waiting, tries: int, why: str) -> LaunchOutcome:
+        """Refuse, or after *tries* in a row take the ticket: no runner, however late, can then start the job."""
+        if waiting.job.failures + 1 < tries:
+            return Refused(error=f"{waiting.job.key}: {why}; see {waiting.folder.output}")
+        return self._give_up(waiting.folder, "launch_failed", f"{why}, {tries} times; see its output")
+
+    def _give_up(self, folder: AttemptFolder, never: Never, why: str) -> LaunchOutcome:
+        folder.close_for_good(never, why, self._clocks().wall)
+        return self._by_ticket(folder) or Refused(error=f"{folder.path} cannot be closed: its ticket vanished")
+
+
+def _restarted() -> Ended:
+    """Nothing on the disk was certain before a restart, so this attempt is unknown and never started again."""
+    return Ended(how="lost", why="the machine was restarted before its start was in the log")

@@ -1,0 +1,173 @@
+"""Before a controller begins: which job folders beside the log it knows nothing of; see `core.survey`.
+
+A folder is made behind the commit of its intent, so one whose key no row names tells
+that the log has lost its tail, or is a fork.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+
+from eventhpo.core.fold.events import AdoptedCurve, Head, JobAdopted
+from eventhpo.core.fold.read_job_key import Key, read_key, search_part
+from eventhpo.core.fold.state import State
+from eventhpo.core.search.spec import Objective, Scalar, to_num
+from eventhpo.errors import DamagedLog
+from eventhpo.jobs import reconcile
+from eventhpo.jobs.local.folder import AttemptFolder
+from eventhpo.jobs.local.host import clock
+from eventhpo.jobs.local.reports import read
+
+Stray: TypeAlias = reconcile.Stray[AttemptFolder]
+Survey: TypeAlias = reconcile.Survey[AttemptFolder]
+
+FORGOTTEN = "never started, and lost with the end of the log"
+
+
+def job_id_of(key: str) -> str:
+    """Return the name of the folder of the attempt with *key*."""
+    return key.replace(":", "_")
+
+
+def listed(jobs_folder: Path) -> tuple[str, ...]:
+    """Return the names of the folders of attempts; to be asked before the log is read, which a controller may write.
+
+    Raises:
+        DamagedLog: they cannot be looked at, so whether the log lost its tail is not known.
+    """
+    try:
+        return tuple(sorted(name for name in os.listdir(jobs_folder) if _key(name) is not None))  # noqa: PTH208
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise DamagedLog(f"{jobs_folder} cannot be looked at ({error.strerror}), and with it the log's end") from error
+
+
+def _key(name: str) -> Key | None:
+    return read_key(name.replace("_", ":"))
+
+
+def surveyed(jobs_folder: Path, names: Sequence[str], state: State, hashes: Sequence[str]) -> Survey:
+    """Return which of the folders *names* the log does not know; *hashes* are those of its rows, in order."""
+    search = search_part(state.search_id)
+    known = {job_id_of(a.key) for trial in state.trials for a in trial.attempts}
+    lost: list[Stray] = []
+    forked: list[Stray] = []
+    for name in names:
+        key = _key(name)
+        if key is None or key.search != search or name in known:
+            continue
+        sort = lost if reconcile.is_of_this_log(key, state, hashes) else forked
+        sort.append(reconcile.Stray(key, AttemptFolder(jobs_folder / name)))
+    return reconcile.Survey(reconcile.in_order(lost), reconcile.in_order(forked))
+
+
+def refuse(found: Survey, head: Head, *, adopt: bool) -> None:
+    """Return if the log may go on.
+
+    Raises:
+        DamagedLog: it is a fork, or has lost its tail and *adopt* was not asked for.
+    """
+    away = ", or move these folders away once their jobs are over"
+    reconcile.refuse(found, head, adopt=adopt, kind="job folder", name=lambda folder: folder.job_id, or_else=away)
+
+
+def of_others(jobs_folder: Path, state: State) -> list[int]:
+    """Return the trials whose job, in a folder that was copied, is that of another search and was not over."""
+    live = ((t.number, a.job_id) for t in state.active.values() for a in t.attempts if a.job_id and a.ended is None)
+    return [number for number, job_id in live if _is_of_another(AttemptFolder(jobs_folder / job_id))]
+
+
+def _is_of_another(folder: AttemptFolder) -> bool:
+    ticket = folder.ticket()
+    return ticket is not None and folder.is_copied(ticket) and folder.exit() is None
+
+
+# ---------------------------------------------------------------- taking up again
+
+
+def adopted(state: State, lost: Sequence[Stray]) -> list[JobAdopted]:
+    """Return the events by which what has started of *lost* is a job of the search again; remove what never did.
+
+    Of a job that was told to stop the reports are read here, since it is settled how much
+    of them counts; those of all others are read by the first poll, with their end.
+
+    Raises:
+        DamagedLog: the parameters of a job cannot be read.
+    """
+    taken = reconcile.taken_slots(state)
+    return [_adopted(state, stray, taken) for stray in lost if _has_started(stray.job)]
+
+
+def _has_started(folder: AttemptFolder) -> bool:
+    """Whether a job of *folder* has run; if not, it is closed first, so that it never will, and removed."""
+    if not folder.has_ticket():
+        folder.close_for_good("cancelled", FORGOTTEN, clock())
+    ticket = folder.ticket()
+    if ticket is None or ticket.never is None:
+        return True
+    folder.remove()
+    return False
+
+
+def _adopted(state: State, stray: Stray, taken: set[int]) -> JobAdopted:
+    folder, key, objectives = stray.job, stray.key, state.search.objectives
+    stop = folder.stop_asked()
+    fate, judged = reconcile.settled("" if stop is None else stop.settled)
+    curves, inherits, cursor = _read(folder, objectives) if fate is not None else ((), None, 0)
+    return JobAdopted(
+        trial=key.trial,
+        attempt=key.attempt,
+        key=key.text,
+        job_id=folder.job_id,
+        params=_params(folder),
+        slot=0 if folder.exit() is not None else _slot(folder, taken),
+        launched=True,
+        curves=curves,
+        inherits=inherits,
+        fate=fate,
+        judged=judged,
+        to=cursor,
+    )
+
+
+def _params(folder: AttemptFolder) -> dict[str, Scalar]:
+    try:
+        return msgspec.json.decode(folder.drafted() or b"", type=dict[str, Scalar])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DamagedLog(f"{folder.params} cannot be read, so its job cannot be taken up again: {error}") from error
+
+
+def _slot(folder: AttemptFolder, taken: set[int]) -> int:
+    """Take the slot that the job was given if it is free, else the lowest that is."""
+    ticket = folder.ticket()
+    own = None if ticket is None else ticket.slot
+    slot = own if own is not None and own not in taken else next(reconcile.free_slots(taken))
+    taken.add(slot)
+    return slot
+
+
+def _read(folder: AttemptFolder, objectives: Sequence[Objective]) -> tuple[tuple[AdoptedCurve, ...], int | None, int]:
+    """Return all that was reported, from where the job says that it goes on, and how far was read."""
+    points: dict[tuple[str, str], tuple[list[int], list[float]]] = {(o.title, o.series): ([], []) for o in objectives}
+    cursor, inherits, more = 0, None, True
+    while more:
+        fresh = not any(iterations for iterations, _ in points.values())
+        batch = read(folder.reports, cursor, objectives, fresh=fresh, final=folder.exit() is not None)
+        for one in batch.curves:
+            iterations, values = points[one.title, one.series]
+            iterations += one.iterations
+            values += one.values
+        cursor, more = batch.to, batch.more
+        inherits = batch.inherits if inherits is None else inherits
+    curves = (
+        AdoptedCurve(title, series, tuple(iterations), tuple(map(to_num, values)))
+        for (title, series), (iterations, values) in points.items()
+        if iterations
+    )
+    return tuple(curves), inherits, cursor

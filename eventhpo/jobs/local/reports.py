@@ -1,0 +1,376 @@
+"""Read what a job reports: one JSON object a line, behind a cursor.
+
+The cursor is a byte offset in the file, and all that is remembered of it. It
+stands behind a newline, but for one case: in the midst of a line that is too
+long to be a report, whose rest is skipped without another word.
+
+Reports are appended. A file that is not the one that was read (`_rewritten`) is a
+fault that is told, and is read again from its start.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from eventhpo.core.fold import curve
+from eventhpo.core.fold.events import BadLine, OtherSeries, unspelled
+from eventhpo.core.search.spec import Objective, to_num
+from eventhpo.jobs.protocol import POINTS, Curve
+
+LONGEST = 1 << 20  # bytes of a line: far more than a report needs, little enough to hold
+PER_POLL = 4 << 20  # bytes read of one job in one poll; must exceed LONGEST, so that every poll gets on
+NAME = 1_000  # characters of a title or series: they go into every event
+SERIES = 1_000  # other series in one poll: they go into one event
+SPELLED = 20  # bad lines of a poll that are told one by one
+BIGGEST = 2**63 - 1  # what SQLite and Optuna take as an integer
+
+_NAMED = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_LAST = 16_384  # bytes at the end of a file that hold its last line, unless its names are all escapes
+_KEYS = 5  # keys of a line that are named where one is missing: a report needs four
+
+# What programs print for a number that JSON cannot carry: Python nan and inf, json.dumps NaN and Infinity, C -nan.
+_BARE = re.compile(rb'("value"\s*:\s*)([+-]?)(nan|inf|infinity)(?=\s*[,}])', re.IGNORECASE)
+
+
+class Point(NamedTuple):
+    """A value reported."""
+
+    title: str
+    series: str
+    iteration: int
+    value: float
+
+
+class Claim(NamedTuple):
+    """A retry says that it goes on behind `iteration` of its predecessor."""
+
+    iteration: int
+
+
+Report: TypeAlias = Point | Claim
+
+
+class NotAReport(ValueError):
+    """A line that can't be read as a report; the message says why."""
+
+
+class Batch(NamedTuple):
+    """What was read from a cursor on; `to` is the new cursor, `more` says that more is there already."""
+
+    to: int
+    curves: tuple[Curve, ...] = ()
+    others: tuple[OtherSeries, ...] = ()
+    bad: tuple[BadLine, ...] = ()
+    inherits: int | None = None
+    more: bool = False
+
+
+# ---------------------------------------------------------------- one line
+
+
+def parse(line: bytes) -> Report:
+    """Return the report in *line*.
+
+    Raises:
+        NotAReport: it is none; nothing is guessed.
+    """
+    try:
+        found = _JSON.decode(_BARE.sub(_literal, line).decode("utf-8"))
+    except UnicodeDecodeError:
+        raise NotAReport("not UTF-8") from None
+    except RecursionError:
+        raise NotAReport("nested too deeply") from None
+    except NotAReport:
+        raise
+    except ValueError as error:
+        raise NotAReport(f"not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise NotAReport("not a JSON object")
+    if "resume_from" in found:
+        return Claim(_iteration(found, "resume_from"))
+    return Point(_name(found, "title"), _name(found, "series"), _iteration(found, "iteration"), _value(found))
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise NotAReport("a key stands twice")
+    return found
+
+
+class _Literal(float):
+    """A number that JSON has no word for, as `json.dumps` of Python writes it."""
+
+
+def _literal(found: re.Match[bytes]) -> bytes:
+    """Return a bare `nan` or `inf` as Python's decoder knows it; a NaN has no sign."""
+    key, sign, word = found.groups()
+    return bytes(key) + (b"NaN" if word.lower() == b"nan" else sign.replace(b"+", b"") + b"Infinity")
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_Literal)
+
+
+def _get(found: dict[str, object], key: str) -> object:
+    if key not in found:
+        there = [name[:40] for name in list(found)[:_KEYS]]
+        raise NotAReport(f"{key} is missing; there is {', '.join(there) or 'nothing'}")
+    return found[key]
+
+
+def _name(found: dict[str, object], key: str) -> str:
+    name = _get(found, key)
+    if not isinstance(name, str):
+        raise NotAReport(f"{key} is not a string")
+    if len(name) > NAME:
+        raise NotAReport(f"{key} is longer than {NAME} characters")
+    if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+        raise NotAReport(f"{key} holds half a character")
+    return name
+
+
+def _iteration(found: dict[str, object], key: str) -> int:
+    number = _get(found, key)
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise NotAReport(f"{key} is not an integer")
+    if not 0 <= number <= BIGGEST:
+        raise NotAReport(f"{key} is outside 0 to 2**63 - 1")
+    return number
+
+
+def _value(found: dict[str, object]) -> float:
+    value = _get(found, "value")
+    if isinstance(value, str) and value in _NAMED:
+        return _NAMED[value]
+    if isinstance(value, _Literal):
+        return float(value)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise NotAReport('value is neither a number nor "nan", "inf", "-inf"')
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if math.isinf(number):
+        raise NotAReport("value is too large for a float")
+    return number
+
+
+# ---------------------------------------------------------------- many lines
+
+
+class _Other:
+    """One other series, as far as it was read."""
+
+    def __init__(self, first: Point) -> None:
+        self.first = self.last = self.min = self.max = first
+        self.count, self.sum = 0, 0.0
+
+    def add(self, point: Point) -> None:
+        self.last = point
+        self.min = point if math.isnan(self.min.value) or point.value < self.min.value else self.min
+        self.max = point if math.isnan(self.max.value) or point.value > self.max.value else self.max
+        self.count, self.sum = self.count + 1, self.sum + point.value
+
+    def named(self, title: str, series: str) -> OtherSeries:
+        return OtherSeries(
+            title=title,
+            series=series,
+            iteration=self.last.iteration,
+            last=to_num(self.last.value),
+            min=to_num(self.min.value),
+            max=to_num(self.max.value),
+            min_iteration=self.min.iteration,
+            max_iteration=self.max.iteration,
+            first=to_num(self.first.value),
+            first_iteration=self.first.iteration,
+            count=self.count,
+            mean=to_num(self.sum / self.count),
+        )
+
+
+class _Tally:
+    """The reports of one batch, as they go into events."""
+
+    def __init__(self, name: str, objectives: Sequence[Objective], fresh: bool) -> None:
+        self._name = name
+        self._curves: dict[tuple[str, str], tuple[list[int], list[float]]] = {
+            (one.title, one.series): ([], []) for one in objectives
+        }
+        self._others: dict[tuple[str, str], _Other] = {}
+        self._bad: list[BadLine] = []
+        self._unspelled = 0
+        self._points = 0
+        self._fresh = fresh
+        self._inherits: int | None = None
+
+    def is_full(self) -> bool:
+        return self._points >= POINTS or len(self._others) >= SERIES
+
+    def line(self, line: bytes, at: int) -> None:
+        """Take one line, whose first byte is the file's byte *at*."""
+        if len(line) > LONGEST:
+            self.bad(at, f"longer than {LONGEST} bytes")
+        elif line.strip():
+            try:
+                self._take(parse(line))
+            except NotAReport as error:
+                self.bad(at, str(error))
+
+    def _take(self, report: Report) -> None:
+        match report:
+            case Claim(iteration):
+                if not self._fresh or self._points or self._inherits is not None:
+                    raise NotAReport("resume_from must be said once, before the first point")
+                self._inherits = iteration
+            case Point(title, series, iteration, value):
+                curve = self._curves.get((title, series))
+                if curve is None:
+                    self._others.setdefault((title, series), _Other(report)).add(report)
+                else:
+                    curve[0].append(iteration)
+                    curve[1].append(value)
+                    self._points += 1
+
+    def bad(self, at: int, why: str) -> None:
+        if len(self._bad) < SPELLED:
+            self._bad.append(BadLine(f"{self._name}:byte {at}", why))
+            return
+        if not self._unspelled:
+            self._bad.append(BadLine(f"{self._name}:byte {at}", ""))
+        self._unspelled += 1
+
+    def batch(self, to: int, more: bool) -> Batch:
+        if self._unspelled:
+            self._bad[-1] = unspelled(self._bad[-1].place, self._unspelled)
+        curves = (
+            Curve(title, series, tuple(iterations), tuple(values))
+            for (title, series), (iterations, values) in self._curves.items()
+            if iterations
+        )
+        others = (one.named(title, series) for (title, series), one in self._others.items())
+        return Batch(to, tuple(curves), tuple(others), tuple(self._bad), self._inherits, more)
+
+
+def size_of(path: Path) -> int:
+    """Return how many bytes *path* has, 0 if it is not there (yet)."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def read(
+    path: Path,
+    cursor: int,
+    objectives: Sequence[Objective],
+    *,
+    fresh: bool,
+    final: bool,
+    known: Sequence[curve.Curve] = (),
+) -> Batch:
+    """Return what stands behind *cursor*, up to the last newline; the same cursor gets the same, or more.
+
+    *fresh*: no objective point was read before. *final*: nobody writes any more, so
+    what stands behind the last newline is a line too. *known*: the curves of the
+    objectives as the log has them, of an attempt that nobody took for lost.
+    """
+    size = size_of(path)
+    if size == cursor and not (final and known):  # most jobs in most polls
+        return Batch(cursor)
+    tally = _Tally(path.name, objectives, fresh)
+    why = _rewritten(path, size, cursor, objectives, known)
+    if why:
+        tally.bad(min(size, cursor), f"{why}: {cursor} bytes of it had been read; it is read again from its start")
+        cursor = 0
+    if size == cursor:
+        return tally.batch(cursor, False)
+    start = max(cursor - 1, 0)  # one byte before tells whether the cursor stands inside a line
+    data = _bytes(path, start, min(size, cursor + PER_POLL) - start)
+    at_end = start + len(data) >= size
+    used = _lines(data, start, cursor, tally, final=final and at_end)
+    return tally.batch(start + used, more=not at_end or _has_line(data, used, final=final))
+
+
+def _rewritten(
+    path: Path, size: int, cursor: int, objectives: Sequence[Objective], known: Sequence[curve.Curve]
+) -> str:
+    """Return how it shows that *path* is not the file that was read to *cursor*; empty if nothing tells.
+
+    It is shorter; or the cursor is inside a line that is no long one; or, where nothing
+    was added, its last line is a point that the log does not have.
+    """
+    if size < cursor:
+        return "the file was cut or replaced"
+    if cursor and known:
+        anew = _cuts_a_line(path, cursor) if size > cursor else _ends_with_news(path, size, objectives, known)
+        return "the file was written anew" if anew else ""
+    return ""
+
+
+def _cuts_a_line(path: Path, cursor: int) -> bool:
+    """Whether *cursor* is inside a line of at most `LONGEST` bytes: no reader stops there."""
+    if _bytes(path, cursor - 1, 1) == b"\n":
+        return False
+    start = max(cursor - LONGEST - 1, 0)
+    before = _bytes(path, start, cursor - start)
+    return len(before) <= LONGEST or b"\n" in before
+
+
+def _ends_with_news(path: Path, size: int, objectives: Sequence[Objective], known: Sequence[curve.Curve]) -> bool:
+    """Whether the last line of *path* is a point of an objective that its curve has nowhere."""
+    start = max(size - _LAST, 0)
+    lines = _bytes(path, start, size - start).split(b"\n")
+    if len(lines) == 1 and start:  # a long one: its beginning is not here
+        return False
+    try:
+        last = parse(next((line for line in reversed(lines) if line.strip()), b""))
+    except NotAReport:
+        return False
+    return isinstance(last, Point) and any(
+        (o.title, o.series) == (last.title, last.series) and not one.has(last.iteration, last.value)
+        for o, one in zip(objectives, known, strict=True)
+    )
+
+
+def _has_line(data: bytes, used: int, *, final: bool) -> bool:
+    return data.find(b"\n", used) >= 0 or (final and used < len(data))
+
+
+def _bytes(path: Path, start: int, length: int) -> bytes:
+    """Return up to *length* bytes from *start* on, without waiting for a file that is a pipe."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        return os.pread(descriptor, length, start)
+    finally:
+        os.close(descriptor)
+
+
+def _lines(data: bytes, start: int, cursor: int, tally: _Tally, *, final: bool) -> int:
+    """Hand each line to *tally* until it is full; return how many bytes of *data* are done with."""
+    used = cursor - start
+    inside = used > 0 and data[used - 1] != ord("\n")
+    while not tally.is_full():
+        end = data.find(b"\n", used)
+        if end < 0:
+            return _rest(data, start, used, tally, inside=inside, final=final)
+        if not inside:
+            tally.line(data[used:end], start + used)
+        inside = False
+        used = end + 1
+    return used
+
+
+def _rest(data: bytes, start: int, used: int, tally: _Tally, *, inside: bool, final: bool) -> int:
+    """Deal with what has no newline (yet): leave it, unless it is too long or the last there will be."""
+    if inside:
+        return len(data)
+    if len(data) - used > LONGEST or (final and used < len(data)):
+        tally.line(data[used:], start + used)
+        return len(data)
+    return used

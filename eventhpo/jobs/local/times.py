@@ -1,0 +1,56 @@
+"""When an attempt began and ended, by what its folder says."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+from eventhpo.core.fold.clocks import BootClock, Reading
+from eventhpo.jobs.local.folder import AttemptFolder, Ticket
+
+COARSE = 1_000_000  # microseconds; times of files are some milliseconds behind the clock
+
+
+class Times(TypedDict):
+    """The fields of an end that say when."""
+
+    started_at: int | None
+    started_boot_clock: BootClock | None
+    finished_at: int | None
+    finished_boot_clock: BootClock | None
+
+
+def both(began: Reading | None, over: Reading | None) -> Times:
+    """Return both times as an end has them."""
+    return Times(
+        started_at=None if began is None else began.wall,
+        started_boot_clock=None if began is None else began.boot,
+        finished_at=None if over is None else over.wall,
+        finished_boot_clock=None if over is None else over.boot,
+    )
+
+
+def began(ticket: Ticket | None) -> Reading | None:
+    """Return when the job started, as its *ticket* says it."""
+    return Reading(ticket.at, ticket.since_boot) if ticket is not None and ticket.at else None
+
+
+def last_sign(folder: AttemptFolder, start: Reading | None, now: Reading) -> Reading | None:
+    """Return when an attempt that began at *start* last wrote something, None if it never did."""
+    sign = folder.last_sign()
+    if start is None:
+        return Reading(sign) if sign else None
+    return Reading(max(sign, start.wall), _since_boot(start, sign, now))
+
+
+def _since_boot(start: Reading, sign: int, now: Reading) -> BootClock | None:
+    """Return when a file was written whose wall time is *sign*, by the boot clock of *start* and *now*.
+
+    The wall clock may have been set between the two, so *sign* may be as it was then or as it
+    is now: what lies between start and now counts, of two such moments the first.
+    """
+    if start.boot is None or now.boot is None or start.boot.boot != now.boot.boot:
+        return None
+    first, last = start.boot.at, now.boot.at
+    moments = [first + sign - start.wall, last + sign - now.wall]
+    found = min((m for m in moments if first - COARSE <= m <= last + COARSE), default=moments[1])
+    return BootClock(now.boot.boot, min(max(found, first), last))

@@ -1,0 +1,34 @@
+"""The keys of a log's intents, compared with its rows.
+
+Whoever rewrites a row and makes the chain anew gives other hashes to all rows after it,
+and the keys, which name seq and hash of the row before them, do not fit any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from eventhpo.core.fold.events import Head, JobCreated, Recorded
+from eventhpo.core.fold.job_key import job_key
+from eventhpo.errors import DamagedLog
+
+
+def require(rows: Iterable[Recorded], before: Head, search_id: str) -> int:
+    """Return how many intents are in *rows*, which follow *before*.
+
+    Raises:
+        DamagedLog: naming the first whose key is not that of its place in this log.
+    """
+    intents = 0
+    for row in rows:
+        event = row.event
+        if isinstance(event, JobCreated):
+            intents += 1
+            expected = job_key(search_id, before, event.trial, event.attempt)
+            if event.key != expected:
+                raise DamagedLog(
+                    f"the key of the intent at seq {row.seq} is {event.key} and should be {expected}: "
+                    "rows before it were rewritten"
+                )
+        before = Head(row.seq, row.hash)
+    return intents

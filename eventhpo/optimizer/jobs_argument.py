@@ -1,0 +1,49 @@
+"""Where the jobs of the class run, as its user says it; `eventhpo.jobs.backend_choice` opens what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from eventhpo.core.search.spec import ClearmlTasks, LocalCommand
+from eventhpo.errors import Usage
+
+
+class LocalJobs:
+    """Jobs as processes on this machine: *command* without a shell, run in *folder* (the present one).
+
+    `{Section/name}` and `{slot}` in the command are replaced; see docs/jobs.md for what
+    a job is given.
+    """
+
+    def __init__(self, command: Sequence[str], folder: str | Path | None = None) -> None:
+        if isinstance(command, str) or not command:
+            raise ValueError(f'command is {command!r}; expected a list of words, as ["python", "train.py"]')
+        self.command = tuple(map(str, command))
+        self.folder = str(Path(folder or ".").absolute())
+
+    def spec(self) -> LocalCommand:
+        """Return what the log records of it."""
+        return LocalCommand(command=self.command, folder=self.folder)
+
+
+class ClearmlQueue:
+    """Jobs as tasks on a ClearML server: clones of the base task, sent to *execution_queue*.
+
+    *new_parameters* are those that the base task does not have and its script reads all the same.
+    """
+
+    def __init__(self, base_task_id: str, execution_queue: str, new_parameters: Sequence[str] = ()) -> None:
+        if isinstance(new_parameters, str):
+            raise Usage(f"new_parameters is {new_parameters!r}; expected a list of names")
+        self._new_parameters = tuple(map(str, new_parameters))
+        self._base_task_id = base_task_id
+        self._execution_queue = execution_queue
+
+    def spec(self) -> ClearmlTasks:
+        """Return what is asked for; the log also records what the server says of it."""
+        return ClearmlTasks(
+            base_task_id=self._base_task_id,
+            execution_queue=self._execution_queue,
+            new_parameters=self._new_parameters,
+        )

@@ -1,0 +1,38 @@
+"""An "auto" resource, settled once: the rung pruners guess it from the first complete trial.
+
+Optuna keeps the guess inside the pruner, so it depends on when the process began.
+Here the first question at which a complete trial with steps exists settles it; it
+is recorded, and every pruner built from then on is given it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from eventhpo.core.search.spec import Named
+
+_AUTO = {"SuccessiveHalvingPruner": "min_resource", "HyperbandPruner": "max_resource"}
+
+
+def is_auto(named: Named) -> bool:
+    """Whether this pruner guesses a resource from the complete trials."""
+    key = _AUTO.get(named.name)
+    return key is not None and named.args.get(key, "auto") == "auto"
+
+
+def latched_resource(named: Named, last_step: int) -> int:
+    """Return what an "auto" pruner guesses if *last_step* is the largest last step of a complete trial.
+
+    Raises:
+        ValueError: The pruner guesses nothing (`is_auto`).
+    """
+    if not is_auto(named):
+        raise ValueError(f"{named.name} has no resource that is found out by itself")
+    return max(last_step // 100, 1) if named.name == "SuccessiveHalvingPruner" else last_step + 1
+
+
+def latched_args(named: Named, latched: int | None) -> dict[str, Any]:
+    """Return the arguments of *named* with *latched* in the place of an "auto"."""
+    if latched is None or not is_auto(named):
+        return named.args
+    return named.args | {_AUTO[named.name]: latched}

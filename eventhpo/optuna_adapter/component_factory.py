@@ -1,0 +1,146 @@
+"""Samplers and pruners, made from their names and arguments: fresh, seeded, and without a word of warning."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import numpy as np
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler, RandomSampler
+
+from eventhpo.core.search.ranges import from_job, full_name
+from eventhpo.core.search.space import single_ranges
+from eventhpo.core.search.spec import Named, Parameter, Scalar
+from eventhpo.optuna_adapter.auto_resource import latched_args
+from eventhpo.optuna_adapter.catalogue import CATALOGUE, Nested, Role
+from eventhpo.optuna_adapter.optuna_classes import CLASSES
+from eventhpo.optuna_adapter.seeds import derived_seed
+
+
+def build_sampler(named: Named, *, space: tuple[Parameter, ...], seed: int, search_seed: int) -> BaseSampler:
+    """Return a fresh sampler for one decision, all its generators seeded.
+
+    *seed* is this decision's (`derived_seed`). A grid and a quasi-random sequence
+    get *search_seed* instead: with another seed each time they would be another
+    grid and another sequence each time. Values in arguments are job values.
+
+    Raises:
+        ValueError, TypeError: The arguments do not fit (`check_sampler` says which).
+    """
+    with quiet():
+        return _Samplers(space, search_seed).build(named.name, named.args, seed)
+
+
+def build_pruner(named: Named, latched: int | None = None) -> BasePruner:
+    """Return a fresh pruner; *latched* stands in for an "auto" resource, and None leaves it.
+
+    Raises:
+        ValueError, TypeError: The arguments do not fit (`check_pruner` says which).
+    """
+    with quiet():
+        return cast(BasePruner, _plain("pruner", named.name, latched_args(named, latched)))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna from warning that a feature is experimental or an argument on its way out.
+
+    Whoever wrote the search chose them, and is told once by the docs, not at each decision.
+    What Optuna logs is held back too: an exhausted grid says so in each of its fifty tries.
+    """
+    verbosity = optuna.logging.get_verbosity()  # it may be somebody else's, who uses Optuna beside us
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, where a curve holds NaN: pruners allow for it
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", UserWarning)  # WilcoxonPruner's, at each point behind the best trial's last
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        try:
+            yield
+        finally:
+            optuna.logging.set_verbosity(verbosity)
+
+
+class _Samplers:
+    """What building a sampler needs beyond its arguments."""
+
+    def __init__(self, space: tuple[Parameter, ...], search_seed: int) -> None:
+        self.space = {p.name: p for p in single_ranges(space)}
+        self.search_seed = search_seed
+
+    def build(self, name: str, args: Mapping[str, Any], seed: int) -> BaseSampler:
+        given = {key: self._argument(name, key, value, seed) for key, value in args.items()}
+        if name == "GridSampler":
+            given["seed"] = self.search_seed
+        elif name == "QMCSampler":
+            given["seed"] = self.search_seed
+            # Optuna's own would take the sequence's seed, and give the same values in every trial.
+            given.setdefault("independent_sampler", RandomSampler(_inner_seed(seed, "independent_sampler")))
+        elif name != "PartialFixedSampler":
+            given["seed"] = seed
+        if name in ("CmaEsSampler", "GPSampler", "QMCSampler"):
+            # A log line that changes no decision, and that a fresh sampler would repeat in every trial.
+            given.setdefault("warn_independent_sampling", False)
+        return cast(BaseSampler, _made("sampler", name, given))
+
+    def _argument(self, name: str, key: str, value: Any, seed: int) -> Any:
+        kind = CATALOGUE["sampler"][name].args[key]
+        if value is None:
+            return None
+        if isinstance(kind, Nested):
+            if kind.role != "sampler":
+                return _nested(kind.role, value)
+            # What PartialFixedSampler does not fix is its base's, which shall decide as it would alone.
+            inner = seed if key == "base_sampler" else _inner_seed(seed, key)
+            return self.build(value["name"], _without_name(value), inner)
+        if key in ("x0", "fixed_params"):
+            return {full_name(one): self._point_value(one, found) for one, found in value.items()}
+        if key == "search_space":
+            return {full_name(one): [self._point_value(one, v) for v in found] for one, found in value.items()}
+        return np.array(value, dtype=float) if key == "reference_points" else value
+
+    def _point_value(self, name: str, value: Scalar) -> Scalar:
+        return from_job(self.space[full_name(name)], value)
+
+
+def _inner_seed(seed: int, key: str) -> int:
+    return derived_seed(seed, key, 0, 0)
+
+
+def _nested(role: Role, value: dict[str, Any]) -> Any:
+    return _plain(role, value["name"], _without_name(value))
+
+
+def _plain(role: Role, name: str, args: Mapping[str, Any]) -> Any:
+    part = CATALOGUE[role][name]
+    given = {
+        key: _nested(kind.role, value) if isinstance(kind := part.args[key], Nested) and value is not None else value
+        for key, value in args.items()
+    }
+    if name == "PatientPruner":
+        given.setdefault("wrapped_pruner", None)
+    return _made(role, name, given)
+
+
+def _without_name(value: dict[str, Any]) -> dict[str, Any]:
+    return {key: one for key, one in value.items() if key != "name"}
+
+
+def _made(role: Role, name: str, given: dict[str, Any]) -> Any:
+    """Return an instance, passing only what differs from the installed Optuna's defaults.
+
+    An argument that this Optuna is about to drop is so not even named unless it matters.
+    """
+    made = CLASSES[role][name]
+    defaults = inspect.signature(made).parameters
+    return made(**{key: value for key, value in given.items() if not _same(value, defaults[key].default)})
+
+
+def _same(value: object, default: object) -> bool:
+    return type(value) is type(default) and not isinstance(value, np.ndarray) and value == default

@@ -1,0 +1,80 @@
+"""The space as Optuna knows it, and as a job does."""
+
+from __future__ import annotations
+
+import warnings
+from typing import assert_never
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from eventhpo.core.search.ranges import FINITE, Grid, bounds, from_job, full_name, grid, integers, snap, to_job
+from eventhpo.core.search.space import described, dimensions, job_params, points, size
+from eventhpo.core.search.spec import (
+    DiscreteParameterRange,
+    LogUniformParameterRange,
+    Parameter,
+    Range,
+    UniformIntegerParameterRange,
+    UniformParameterRange,
+)
+from eventhpo.optuna_adapter.space_checks import mistakes
+
+__all__ = [
+    "FINITE",
+    "described",
+    "distribution",
+    "distributions",
+    "from_job",
+    "full_name",
+    "job_params",
+    "mistakes",
+    "points",
+    "size",
+    "snap",
+    "to_job",
+]
+
+
+def distribution(p: Range) -> BaseDistribution:
+    """Return Optuna's distribution of the point values of *p*; it holds no value that *p* does not.
+
+    Raises:
+        ValueError: *p* is not sound (`mistakes`).
+    """
+    if found := mistakes(p):
+        raise ValueError(f"{p.name}: {found[0]}")
+    match p:
+        case DiscreteParameterRange():
+            return CategoricalDistribution(p.values)
+        case UniformIntegerParameterRange():
+            values = integers(p)
+            return IntDistribution(values[0], values[-1], step=p.step_size)
+        case UniformParameterRange() | LogUniformParameterRange():
+            if (steps := grid(p)) is not None:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # that `to_ask` is no whole number of steps away
+                    return FloatDistribution(steps.low, to_ask(steps), step=steps.step)
+            low, high = bounds(p)
+            return FloatDistribution(low, high, log=isinstance(p, LogUniformParameterRange))
+        case _:
+            assert_never(p)
+
+
+def to_ask(steps: Grid) -> float:
+    """Return the upper bound that Optuna makes the last value of *steps* of.
+
+    It measures a range by printed decimals. Where the last value, as it is printed, is no
+    whole number of steps from the first, that value as a bound would be taken off.
+    """
+    last = steps.at(steps.count - 1)
+    return last if steps.ends_exactly() else last + steps.step / 2
+
+
+def distributions(space: tuple[Parameter, ...]) -> dict[str, BaseDistribution]:
+    """Return the distribution of all that a point may name, in the order in which a sampler is asked."""
+    return {name: distribution(p) for name, p in dimensions(space).items()}

@@ -1,0 +1,191 @@
+"""The arguments of one of Optuna's instances, read from where its constructor put them.
+
+Optuna keeps most arguments under their own names, with or without an underscore;
+`_PLACES` has the others. What is no data (functions, trials) is refused by the
+argument's name. Nothing here touches a generator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, TypeAlias
+
+import numpy as np
+import optuna
+from optuna.samplers._tpe.sampler import default_gamma, default_gamma_multiobjective
+
+from eventhpo.core.search.ranges import full_name
+from eventhpo.core.validation.mistakes import MISSING, Mistake
+from eventhpo.optuna_adapter.catalogue import CATALOGUE, Nested, Role
+from eventhpo.optuna_adapter.component_factory import quiet
+from eventhpo.optuna_adapter.optuna_classes import CLASSES
+
+_Places: TypeAlias = dict[str, tuple[str, ...]]
+_CHILDREN: _Places = {
+    key: ("_child_generation_strategy", f"_{key}")
+    for key in ("mutation", "mutation_prob", "crossover", "crossover_prob", "swapping_prob")
+}
+_POINTS: _Places = {
+    key: ("_elite_population_selection_strategy", f"_{key}") for key in ("reference_points", "dividing_parameter")
+}
+_PARZEN: _Places = {
+    key: ("_parzen_estimator_parameters", key)
+    for key in ("prior_weight", "consider_magic_clip", "consider_endpoints", "weights")
+}
+_PLACES: dict[str, _Places] = {
+    "TPESampler": _PARZEN,
+    "GPSampler": {"deterministic_objective": ("_deterministic",)},
+    "NSGAIISampler": _CHILDREN,
+    "NSGAIIISampler": _CHILDREN | _POINTS,
+}
+# What no instance keeps: the seed goes into generators, the others have no effect or only write a line of log.
+_NOT_KEPT = {"seed", "consider_prior", "restart_strategy", "inc_popsize", "warn_asynchronous_seeding"}
+_STRATEGIES = ("elite_population_selection_strategy", "child_generation_strategy", "after_trial_strategy")
+# Where none is given, TPESampler keeps the one that it needed first; so used, it still has no gamma of its user's.
+_OWN_GAMMAS = (default_gamma, default_gamma_multiobjective)
+_TABLES = ("x0", "fixed_params", "search_space")
+_ENQUEUE = "nothing: trials of another study are no argument; enqueue their points with enqueue_trial"
+
+
+def is_optunas(role: Role, instance: object) -> bool:
+    """Whether *instance* is exactly of one of Optuna's classes of *role*; one of a subclass is not."""
+    return CLASSES[role].get(type(instance).__name__) is type(instance)
+
+
+def arguments(role: Role, instance: object) -> tuple[dict[str, Any], list[Mistake]]:
+    """Return all arguments of one of Optuna's own instances as data, and what of it is no data.
+
+    Values of parameters are as they were written, under full names; numpy's numbers are Python's.
+    """
+    name = type(instance).__name__
+    if found := _refused(role, name, instance):
+        return {}, found
+    args: dict[str, Any] = {}
+    for key, kind in CATALOGUE[role][name].args.items():
+        try:
+            value = at(instance, key)
+        except AttributeError:
+            found.append(Mistake(key, MISSING, f"an argument of {name} that Optuna {optuna.__version__} keeps"))
+            continue
+        if isinstance(kind, Nested):
+            args[key], wrong = _nested(kind.role, value)
+            found += [one.within(key) for one in wrong]
+        else:
+            args[key] = _data(name, key, value)
+    return args, found
+
+
+def at(instance: object, key: str) -> Any:
+    """Return what *instance* keeps of the argument *key*.
+
+    Raises:
+        AttributeError: It keeps nothing of it.
+    """
+    if (keys := _PLACES.get(type(instance).__name__, {}).get(key)) is None:
+        return getattr(instance, f"_{key}") if hasattr(instance, f"_{key}") else getattr(instance, key)
+    value: Any = instance
+    for one in keys:
+        value = getattr(value, one)
+    return value
+
+
+def argument_at(name: str, keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the argument of class *name* that is kept at *keys*, or *keys* without underscores."""
+    bare = _bare(keys)
+    for key, place in _PLACES.get(name, {}).items():
+        if bare[: len(place)] == _bare(place):
+            return (key, *bare[len(place) :])
+    return bare
+
+
+def _bare(keys: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(one.lstrip("_") for one in keys)
+
+
+def plain(value: Any) -> Any:
+    """Return a number or text of numpy's as Python's, and anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def called(value: object) -> str:
+    """Return what to call *value* in a message: the name of a function or class, else that of its class."""
+    named = value if callable(value) and hasattr(value, "__qualname__") else type(value)
+    return f"{getattr(named, '__module__', '')}.{getattr(named, '__qualname__', '')}".lstrip(".")
+
+
+# ---------------------------------------------------------------- what is no data
+
+
+def _refused(role: Role, name: str, instance: object) -> list[Mistake]:
+    found = []
+    for key, advice in CATALOGUE[role][name].refused.items():
+        if key not in _NOT_KEPT and not _is_default(name, key, value := _kept(instance, key)):
+            found.append(Mistake(key, called(value), _ENQUEUE if key == "source_trials" else advice))
+    return found
+
+
+def _is_default(name: str, key: str, value: object) -> bool:
+    if key == "gamma" and value in _OWN_GAMMAS:
+        return True
+    default = _kept(_default(name), key)
+    return type(value) is type(default) if key in _STRATEGIES else value is default
+
+
+def _kept(instance: object, key: str) -> object:
+    try:
+        return at(instance, key)
+    except AttributeError:
+        return None
+
+
+@cache
+def _default(name: str) -> object:
+    """Return an instance without arguments: its functions are those that are in use where none were given."""
+    with quiet():
+        made: object = CLASSES["sampler"][name]()
+        return made
+
+
+# ---------------------------------------------------------------- values
+
+
+def _nested(role: Role, value: object) -> tuple[dict[str, Any] | None, list[Mistake]]:
+    if value is None:
+        return None, []
+    if not is_optunas(role, value):
+        return None, [Mistake("", called(value), f"a {role} of Optuna's own: {', '.join(CATALOGUE[role])}")]
+    args, found = arguments(role, value)
+    return {"name": type(value).__name__} | args, found
+
+
+def _data(name: str, key: str, value: Any) -> Any:
+    value = plain(value)
+    if name == "ThresholdPruner" and key in ("lower", "upper"):
+        return None if isinstance(value, float) and math.isinf(value) else value
+    if name == "SuccessiveHalvingPruner" and key == "min_resource":
+        return "auto" if value is None else value
+    if key in _TABLES:
+        return _table(value)
+    return _points(value) if key == "reference_points" else value
+
+
+def _table(value: Any) -> Any:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        return value
+    full = {full_name(plain(key)): _listed(one) for key, one in value.items()}
+    return full if len(full) == len(value) else dict(value)  # one parameter twice: the check says so
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        value = list(value)
+    return [plain(one) for one in value] if isinstance(value, list | tuple) else plain(value)
+
+
+def _points(value: Any) -> Any:
+    try:
+        return None if value is None else np.asarray(value, dtype=float).tolist()
+    except (TypeError, ValueError):  # no numbers, or rows of different lengths: the check says so
+        return value

@@ -1,0 +1,121 @@
+"""The seed that an instance of one of Optuna's samplers carries, found without making it draw.
+
+A generator that was seeded with a whole number and never drew still shows it: the
+number is the first word of its state, and a new generator of that seed has the same
+state. `LazyRandomState.rng` is never touched: it would make the generator of an
+instance that was not seeded, which would look seeded from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import numpy as np
+from optuna.samplers import BaseSampler, CmaEsSampler, GridSampler, PartialFixedSampler, QMCSampler
+from optuna.samplers._lazy_random_state import LazyRandomState
+
+from eventhpo.optuna_adapter.instance_args import plain
+from eventhpo.optuna_adapter.seeds import SEEDS
+
+
+class Seed(NamedTuple):
+    """`value` is None if the sampler was not seeded: the search draws its own."""
+
+    value: int | None
+    warning: str | None = None
+
+
+def seed_of(sampler: BaseSampler) -> Seed:
+    """Return the seed of a search that *sampler*, one of Optuna's own, was given for.
+
+    That is the user's literal seed; a hash of the generators' states if one of them
+    has drawn, with a warning; and None if it was not seeded. A grid has drawn in its
+    constructor, so a hash is its seed, without a warning.
+    """
+    if type(sampler) is GridSampler:
+        return Seed(_hashed([vars(sampler)["_rng"]]))
+    generators = list(_generators(sampler))
+    found = [literal(one) for one in generators]
+    if _UNKNOWN in found:
+        value = _hashed(generators, *_sequences(sampler))
+        return Seed(value, _USED.format(type(sampler).__name__, value))
+    main = _main(sampler)
+    others = sorted({str(one) for one in found if one is not None and one != main})
+    return Seed(main, _UNUSED.format(type(sampler).__name__, ", ".join(others), main) if others else None)
+
+
+_USED = (
+    "{} has drawn numbers before this search, or was seeded with something else than a whole number: "
+    "the search begins anew, with the seed {}, which is a hash of its generators' states"
+)
+_UNUSED = (
+    "inside {} another seed was given ({}), which is not used: every generator is seeded from the search's seed, {}"
+)
+_UNKNOWN = -1  # a generator that has drawn, or was not seeded with one whole number
+
+
+def literal(generator: LazyRandomState) -> int | None:
+    """Return what *generator* was seeded with; None if it was not, -1 if that can't be told any more."""
+    made = _made(generator)
+    if made is None:
+        return None
+    state = made.get_state(legacy=False)
+    if state["bit_generator"] != "MT19937":
+        return _UNKNOWN
+    seed = int(state["state"]["key"][0])
+    return seed if _words(made) == _words(np.random.RandomState(seed)) else _UNKNOWN
+
+
+def _main(sampler: BaseSampler) -> int | None:
+    """Return the literal seed of the generator that gives *sampler* its seed."""
+    if type(sampler) is PartialFixedSampler:
+        return _main(sampler._base_sampler)
+    if type(sampler) is QMCSampler:
+        # Unseeded it draws one of 64 bits; no seed that RandomState takes is that large.
+        seed = plain(sampler._seed)
+        return int(seed) if seed in range(SEEDS) else None
+    return literal(vars(sampler)["_cma_rng" if type(sampler) is CmaEsSampler else "_rng"])
+
+
+def _sequences(sampler: object) -> Iterator[int]:
+    if type(sampler) is PartialFixedSampler:
+        yield from _sequences(sampler._base_sampler)
+    if type(sampler) is QMCSampler:
+        yield plain(sampler._seed)
+
+
+def _generators(root: object) -> Iterator[LazyRandomState]:
+    """Yield each generator in the graph of an instance of Optuna's once, in a fixed order."""
+    seen: set[int] = set()
+    open_ = [root]
+    while open_:
+        one = open_.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if type(one) is LazyRandomState:
+            yield one
+        elif type(one).__module__.startswith("optuna.samplers") and hasattr(one, "__dict__"):
+            open_ += reversed(list(vars(one).values()))
+
+
+def _made(generator: LazyRandomState) -> np.random.RandomState | None:
+    made: np.random.RandomState | None = vars(generator)["_rng"]
+    return made
+
+
+def _words(made: np.random.RandomState) -> bytes:
+    state: dict[str, Any] = made.get_state(legacy=False)
+    words: dict[str, Any] = state["state"]
+    texts = [repr((name, np.asarray(words[name]).tolist())) for name in sorted(words)]
+    return repr((state["bit_generator"], state["has_gauss"], float(state["gauss"]).hex(), texts)).encode()
+
+
+def _hashed(generators: list[LazyRandomState], *more: int) -> int:
+    digest = blake2b(repr(more).encode(), digest_size=4)
+    for one in generators:
+        made = _made(one)
+        digest.update(b"unseeded" if made is None else _words(made))
+    return int.from_bytes(digest.digest(), "big")

@@ -1,0 +1,289 @@
+"""What Optuna sees of a search: a read-only storage over the state, with a scratch layer for one question.
+
+There is no second bookkeeping: a finished trial is shown as it was finished, a
+running one up to its last verdict. What a sampler or pruner writes while it is
+asked goes to the scratch layer, is read out by the caller, and is gone with the
+next question.
+"""
+
+from __future__ import annotations
+
+import copy
+import datetime
+import math
+from collections.abc import Container, Sequence
+from typing import Any, NoReturn
+
+from optuna.distributions import BaseDistribution
+from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
+from optuna.study._frozen import FrozenStudy
+from optuna.trial import FrozenTrial, TrialState
+
+from eventhpo.core.fold.curve import extend_meaning
+from eventhpo.core.fold.state import Attempt, State, Trial
+from eventhpo.optuna_adapter import cma_state
+from eventhpo.optuna_adapter.distributions import distributions
+
+STUDY = 0  # the one study's id; a trial's id is its number
+ALWAYS = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)  # Optuna wants a time; no decision reads it
+
+
+class Shown:
+    """A trial as Optuna has it, and how far into the state's trial it goes."""
+
+    def __init__(self, trial: Trial, distributions: dict[str, BaseDistribution]) -> None:
+        self.attempt = -1
+        self.judged = 0
+        self.attrs = 0
+        self.frozen = FrozenTrial(
+            number=trial.number,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=ALWAYS,
+            datetime_complete=None,
+            params={name: trial.point[name] for name in distributions},
+            distributions=distributions,
+            user_attrs={},
+            system_attrs=restored(trial.attrs),
+            intermediate_values={},
+            trial_id=trial.number,
+        )
+
+
+class StateView(BaseStorage):
+    """A `BaseStorage` over one state, kept from question to question.
+
+    `refresh` takes in what changed since the last question; its work does not grow
+    with the number of finished trials.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self.distributions = distributions(state.search.space)
+        self._shown: list[Shown] = []
+        self._trials: list[FrozenTrial] = []
+        self._running: set[int] = set()
+        self.scratch: dict[int, FrozenTrial] = {}
+        self.written: list[tuple[int, str, Any]] = []  # (trial, name, value) of this question
+        self.written_study: dict[str, Any] = {}
+
+    # ------------------------------------------------------------ keeping up with the state
+
+    def refresh(self) -> None:
+        """Show the state as it is now, and forget the question before."""
+        self.scratch, self.written, self.written_study = {}, [], {}
+        for trial in self._state.trials[len(self._shown) :]:
+            # In the order of the space: some samplers go by it, and a log gives tables back sorted.
+            shown = Shown(trial, {n: d for n, d in self.distributions.items() if n in trial.point})
+            self._shown.append(shown)
+            self._trials.append(shown.frozen)
+            self._running.add(trial.number)
+        for number in sorted(self._running):
+            self._catch_up(self._state.trials[number], self._shown[number])
+
+    def _catch_up(self, trial: Trial, shown: Shown) -> None:
+        attempt = trial.last
+        if trial.imported is not None:
+            points = zip(trial.imported.iterations, map(float, trial.imported.reported), strict=True)
+            shown.frozen.intermediate_values = dict(points)
+        if attempt is not None:
+            self._show_attempt(trial, attempt, shown)
+        if trial.finished is not None or (attempt is not None and attempt.fate == "pruned"):
+            self._show_outcome(trial, shown.frozen)
+            self._running.discard(trial.number)
+
+    def _show_attempt(self, trial: Trial, attempt: Attempt, shown: Shown) -> None:
+        frozen = shown.frozen
+        if attempt.number != shown.attempt:
+            frozen.intermediate_values = {}
+            frozen._system_attrs = restored(trial.attrs)
+            shown.attempt, shown.judged, shown.attrs = attempt.number, 0, 0
+        if not self._state.single:
+            return
+        for position in range(shown.judged, attempt.judged):
+            show_point(self._state, attempt, frozen, position)
+        for attr in attempt.attrs[shown.attrs :]:
+            frozen._system_attrs.update(restored({attr.name: attr.value}))
+        shown.judged, shown.attrs = attempt.judged, len(attempt.attrs)
+
+    def _show_outcome(self, trial: Trial, frozen: FrozenTrial) -> None:
+        frozen.datetime_complete = ALWAYS
+        finished = trial.finished
+        if finished is None or finished.state == "pruned":
+            frozen.state = TrialState.PRUNED
+            last = frozen.last_step
+            value = None if last is None else frozen.intermediate_values[last]
+            frozen._values = None if value is None or math.isnan(value) else [value]
+        elif finished.state == "completed" and finished.values is not None:
+            frozen.state = TrialState.COMPLETE
+            frozen._values = [float(v) for v in finished.values]
+        else:
+            frozen.state = TrialState.FAIL
+
+    # ------------------------------------------------------------ the scratch layer
+
+    def open_trial(self, fixed: dict[str, Any] | None) -> int:
+        """Show one more running trial, as if it had just been asked for; return its number."""
+        number = len(self._trials)
+        attrs: dict[str, Any] = {} if fixed is None else {"fixed_params": fixed}
+        self.scratch[number] = FrozenTrial(
+            number=number,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=ALWAYS,
+            datetime_complete=None,
+            params={},
+            distributions={},
+            user_attrs={},
+            system_attrs=attrs,
+            intermediate_values={},
+            trial_id=number,
+        )
+        return number
+
+    def open_curve(self, number: int) -> FrozenTrial:
+        """Return a copy of a running trial that this question may extend."""
+        frozen = copy.copy(self._trials[number])
+        frozen.intermediate_values = dict(frozen.intermediate_values)
+        frozen._system_attrs = dict(frozen._system_attrs)
+        self.scratch[number] = frozen
+        return frozen
+
+    def show_again(self, number: int, frozen: FrozenTrial) -> FrozenTrial:
+        """Show a running trial as *frozen* has it and forget what was written since; return a copy of one's own."""
+        self.written.clear()
+        self.written_study.clear()
+        self.scratch[number] = frozen
+        shown = copy.copy(frozen)
+        shown._user_attrs, shown._system_attrs = dict(frozen._user_attrs), dict(frozen._system_attrs)
+        return shown
+
+    def _rewrite(self, trial_id: int) -> FrozenTrial:
+        """Put a copy of a trial in its place and return it: a list that Optuna got before keeps the old one.
+
+        SuccessiveHalvingPruner counts on it: it writes a trial's rung, and adds that
+        value once more to those of the list that it asked for before.
+        """
+        frozen = self.scratch[trial_id] = copy.copy(self._get(trial_id))
+        return frozen
+
+    def _get(self, trial_id: int) -> FrozenTrial:
+        return self.scratch[trial_id] if trial_id in self.scratch else self._trials[trial_id]
+
+    # ------------------------------------------------------------ BaseStorage, reading
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return STUDY
+
+    def get_study_name_from_id(self, study_id: int) -> str:
+        return self._state.search.name
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return [
+            StudyDirection.MAXIMIZE if o.maximize else StudyDirection.MINIMIZE for o in self._state.search.objectives
+        ]
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        return {}
+
+    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
+        return {**self._state.study_attrs, **self.written_study}
+
+    def get_all_studies(self) -> list[FrozenStudy]:
+        return [
+            FrozenStudy(
+                study_name=self._state.search.name,
+                direction=None,
+                directions=self.get_study_directions(STUDY),
+                user_attrs={},
+                system_attrs=self.get_study_system_attrs(STUDY),
+                study_id=STUDY,
+            )
+        ]
+
+    def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
+        return trial_number
+
+    def get_trial_number_from_id(self, trial_id: int) -> int:
+        return trial_id
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self._get(trial_id)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        trials = list(self._trials)
+        for number in sorted(self.scratch):
+            if number < len(trials):
+                trials[number] = self.scratch[number]
+            else:
+                trials.append(self.scratch[number])
+        if states is not None:
+            trials = [t for t in trials if t.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    # ------------------------------------------------------------ BaseStorage, writing: to the scratch layer
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        frozen = self._rewrite(trial_id)
+        frozen.params = {**frozen.params, param_name: distribution.to_external_repr(param_value_internal)}
+        frozen.distributions = {**frozen.distributions, param_name: distribution}
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self.written.append((trial_id, key, value))
+        frozen = self._rewrite(trial_id)
+        frozen._system_attrs = {**frozen._system_attrs, key: value}
+
+    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
+        self.written_study[key] = value
+
+    # ------------------------------------------------------------ BaseStorage, refused
+
+    def create_new_study(self, directions: Sequence[StudyDirection], study_name: str | None = None) -> int:
+        _refuse()
+
+    def delete_study(self, study_id: int) -> None:
+        _refuse()
+
+    def set_study_user_attr(self, study_id: int, key: str, value: Any) -> None:
+        _refuse()
+
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        _refuse()
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        _refuse()
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        _refuse()
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        _refuse()
+
+
+def _refuse() -> NoReturn:
+    raise PermissionError("a search is changed by its events only, never through Optuna's storage")
+
+
+def show_point(state: State, attempt: Attempt, frozen: FrozenTrial, position: int) -> None:
+    """Put the point at *position* of the attempt's curve behind those that *frozen* shows."""
+    curve, shown = attempt.curves[0], frozen.intermediate_values
+    before = shown[curve.iterations[position - 1]] if position else None
+    shown[curve.iterations[position]] = extend_meaning(state.search.objectives[0], before, curve.values[position])
+
+
+_NAMED_NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+
+
+def restored_value(value: Any) -> Any:
+    """Return an attribute's value as Optuna wrote it: the log names numbers that JSON lacks."""
+    return _NAMED_NUMBERS.get(value, value) if isinstance(value, str) else value
+
+
+def restored(attrs: dict[str, Any]) -> dict[str, Any]:
+    """Return attributes as Optuna wrote them."""
+    return {name: restored_value(value) for name, value in cma_state.from_data(attrs).items()}

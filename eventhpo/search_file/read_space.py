@@ -1,0 +1,278 @@
+"""The `[space."Section/name"]` tables and the `[[trial]]` points in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeAlias, TypeVar
+
+from eventhpo.core.search.ranges import from_job, full_name, to_job
+from eventhpo.core.search.space import read_sets, single_ranges
+from eventhpo.core.search.spec import (
+    DiscreteParameterRange,
+    LogUniformParameterRange,
+    Parameter,
+    ParameterChoice,
+    ParameterSet,
+    Range,
+    Scalar,
+    UniformIntegerParameterRange,
+    UniformParameterRange,
+)
+from eventhpo.core.validation.mistakes import MISSING, Mistake, path, unknown
+from eventhpo.core.validation.validators import Kind, Wrong, array, boolean, integer, number
+from eventhpo.optuna_adapter.space_checks import mistakes, name_mistakes
+from eventhpo.search_file.table import Table
+
+RANGES = ("UniformParameterRange", "LogUniformParameterRange", "UniformIntegerParameterRange", "DiscreteParameterRange")
+TYPES = (*RANGES, "ParameterSet")
+_LARGEST = 2**63 - 1  # what a log's integers hold
+
+T = TypeVar("T")
+Keys: TypeAlias = tuple[str | int, ...]
+
+
+def read_space(tables: object, found: list[Mistake]) -> tuple[Parameter, ...]:
+    """Return the parameters of the space that are sound, and add what is wrong to *found*."""
+    if not isinstance(tables, dict) or not tables:
+        found.append(Mistake("space", tables, 'at least one parameter, as [space."General/lr"]'))
+        return ()
+    space: list[Parameter] = []
+    first: dict[str, str] = {}
+    for name, values in tables.items():
+        if _is_set(values):
+            if (chosen := _parameter_set(name, values, found)) is not None:
+                space.append(chosen)
+            continue
+        if (full := full_name(name)) in first:
+            found.append(Mistake(path("space", name), name, f"a name of its own: {first[full]} is {full} already"))
+            continue
+        first[full] = name
+        keys = ("space", name)
+        if _is_name(keys, name, full, found) and (p := _range(keys, full, values, found, TYPES)) is not None:
+            space.append(p)
+    found += [one.within("space") for one in name_mistakes(tuple(space))]
+    return tuple(space)
+
+
+def declared_names(tables: object) -> set[str]:
+    """Return every name that a job gets by *tables*, sound or not."""
+    names: set[str] = set()
+    for name, values in tables.items() if isinstance(tables, dict) else ():
+        if _is_set(values):
+            sets = values.get("sets")
+            for one in sets if isinstance(sets, list) else ():
+                names.update(map(full_name, one if isinstance(one, dict) else ()))
+        else:
+            names.add(full_name(name))
+    return names
+
+
+def _is_set(values: object) -> bool:
+    return isinstance(values, dict) and values.get("type") == "ParameterSet"
+
+
+def _is_name(keys: Keys, name: str, full: str, found: list[Mistake]) -> bool:
+    section, _, rest = full.partition("/")
+    if section.strip() and rest.strip() and name.isprintable():
+        return True
+    found.append(Mistake(path(*keys), name, "a name as Section/name, or a name alone for section General"))
+    return False
+
+
+# ---------------------------------------------------------------- ranges
+
+
+def _range(keys: Keys, full: str, values: object, found: list[Mistake], types: tuple[str, ...]) -> Range | None:
+    if not isinstance(values, dict):
+        found.append(Mistake(path(*keys), values, "a table with a type and a range"))
+        return None
+    kind = values.get("type", MISSING)
+    if kind not in RANGES:
+        place = path(*keys, "type")
+        missing = Mistake(place, kind, "one of " + ", ".join(types))
+        found.append(unknown(place, kind, types, "one of") if isinstance(kind, str) else missing)
+        return None
+    wrong: list[Mistake] = []
+    table = Table(values, wrong, *keys)
+    table.raw("type")
+    p = _READERS[kind](table, full)
+    table.done(f"a key of {kind}")
+    if p is not None and not wrong:
+        wrong += [one.within(*keys) for one in mistakes(p)]
+    found += wrong
+    return None if wrong else p
+
+
+def _uniform(table: Table, name: str) -> Range | None:
+    low, high = table.take("min_value", number()), table.take("max_value", number())
+    step, last = _step(table, number(above=0)), _includes_max(table)
+    if low is None or high is None:
+        return None
+    return UniformParameterRange(name=name, min_value=low, max_value=high, step_size=step, include_max_value=last)
+
+
+def _log_uniform(table: Table, name: str) -> Range | None:
+    low, high = table.take("min_value", number()), table.take("max_value", number())
+    base = table.take("base", number(above=1), 10.0)
+    step, last = _step(table, number(above=0)), _includes_max(table)
+    if low is None or high is None:
+        return None
+    return LogUniformParameterRange(
+        name=name, min_value=low, max_value=high, base=base, step_size=step, include_max_value=last
+    )
+
+
+def _integer(table: Table, name: str) -> Range | None:
+    low, high = table.take("min_value", integer()), table.take("max_value", integer())
+    step, last = _step(table, integer(least=1)), _includes_max(table)
+    if low is None or high is None:
+        return None
+    return UniformIntegerParameterRange(
+        name=name, min_value=low, max_value=high, step_size=step or 1, include_max_value=last
+    )
+
+
+def _discrete(table: Table, name: str) -> Range | None:
+    values = table.take("values", array(_scalar(), least=1))
+    return None if values is None else DiscreteParameterRange(name=name, values=tuple(values))
+
+
+def _step(table: Table, kind: Kind[T]) -> T | None:
+    return table.take("step_size", kind, None)
+
+
+def _includes_max(table: Table) -> bool:
+    return table.take("include_max_value", boolean(), True)
+
+
+def _scalar() -> Kind[Scalar]:
+    expected = "a string, a number, true, false or { none = true }"
+
+    def read(value: object) -> Scalar:
+        if isinstance(value, int) and abs(value) > _LARGEST:
+            raise Wrong("a whole number of at most 63 bits")
+        if value is None or isinstance(value, str | bool | int | float):
+            return value
+        raise Wrong(expected)
+
+    return Kind(expected, read)
+
+
+_READERS = {
+    "UniformParameterRange": _uniform,
+    "LogUniformParameterRange": _log_uniform,
+    "UniformIntegerParameterRange": _integer,
+    "DiscreteParameterRange": _discrete,
+}
+
+
+# ---------------------------------------------------------------- sets
+
+
+def _parameter_set(name: str, values: Mapping[str, object], found: list[Mistake]) -> ParameterSet | None:
+    wrong: list[Mistake] = []
+    if not name.strip() or not name.isprintable():
+        wrong.append(Mistake(path("space", name), name, "a name for the choice among the sets"))
+    table = Table(dict(values), wrong, "space", name)
+    table.raw("type")
+    given = table.raw("sets")
+    table.done("a key of ParameterSet")
+    if not isinstance(given, list) or not given:
+        place = path("space", name, "sets")
+        wrong.append(Mistake(place, given, f"at least one [[{place}]]"))
+        given = []
+    sets = [_choice(("space", name, "sets", k), one, wrong) for k, one in enumerate(given)]
+    chosen = ParameterSet(name=name, sets=tuple(sets))
+    if not wrong:
+        wrong += [one.within("space", name) for one in mistakes(chosen)]
+    found += wrong
+    return None if wrong else chosen
+
+
+def _choice(keys: Keys, table: object, found: list[Mistake]) -> ParameterChoice:
+    if not isinstance(table, dict) or not table:
+        found.append(Mistake(path(*keys), table, "a value or a range for at least one parameter"))
+        return ParameterChoice()
+    values: dict[str, Scalar] = {}
+    ranges: dict[str, Range] = {}
+    first: dict[str, str] = {}
+    for name, value in table.items():
+        place, full = (*keys, name), full_name(name)
+        if full in first:
+            found.append(Mistake(path(*place), name, f"each parameter once in a set: {first[full]} is {full} already"))
+            continue
+        first[full] = name
+        if not _is_name(place, name, full, found):
+            continue
+        if _is_set(value):
+            found.append(Mistake(path(*place, "type"), "ParameterSet", "a range: a set holds no other sets"))
+        elif isinstance(value, dict):
+            if (p := _range(place, full, value, found, RANGES)) is not None:
+                ranges[full] = p
+        else:
+            values[full] = _fixed(place, value, found)
+    return ParameterChoice(values=values, ranges=tuple(ranges.values()))
+
+
+def _fixed(place: Keys, value: object, found: list[Mistake]) -> Scalar:
+    try:
+        return _scalar().read(value)
+    except Wrong as wrong:
+        found.append(Mistake(path(*place), value, f"{wrong}, or a table with a type and a range"))
+        return None
+
+
+# ---------------------------------------------------------------- points to try first
+
+
+def read_trials(
+    tables: object, space: tuple[Parameter, ...], declared: set[str], *, whole: bool, found: list[Mistake]
+) -> tuple[dict[str, Scalar], ...]:
+    """Return the points of `[[trial]]` as job values, and add what is wrong to *found*.
+
+    *declared* are the full names in the file: what stands there but is not sound is
+    reported where it stands, not again at each point. *whole*: a point names them all.
+    """
+    if tables is MISSING:
+        return ()
+    if not isinstance(tables, list):
+        found.append(Mistake("trial", tables, "[[trial]], with two brackets: there may be several"))
+        return ()
+    return tuple(_point(k, values, space, declared, whole=whole, found=found) for k, values in enumerate(tables))
+
+
+def _point(
+    k: int, values: object, space: tuple[Parameter, ...], declared: set[str], *, whole: bool, found: list[Mistake]
+) -> dict[str, Scalar]:
+    if not isinstance(values, dict) or not values:
+        found.append(Mistake(path("trial", k), values, "a value for at least one parameter of the space"))
+        return {}
+    known = {p.name: p for p in single_ranges(space)}
+    point: dict[str, Scalar] = {}
+    places: dict[str, str] = {}
+    for name, value in values.items():
+        place, full = path("trial", k, name), full_name(name)
+        if full not in declared:
+            found.append(unknown(place, full, sorted(declared), "a parameter of the space"))
+        elif full in places:
+            found.append(Mistake(place, name, f"each parameter once: this is {full} again"))
+        elif (p := known.get(full)) is not None:
+            point[full] = _value(place, p, value, found)
+        else:
+            point[full] = value
+        places.setdefault(full, place)
+    read, wrong = read_sets(space, point)
+    found += [replace(one, place=places.get(one.place, path("trial", k))) for one in wrong]
+    point |= read
+    if whole and (left := declared - {full_name(name) for name in values}):
+        found.append(Mistake(path("trial", k), values, f"a value for {', '.join(sorted(left))} too: a grid adds none"))
+    return point
+
+
+def _value(place: str, p: Range, value: Scalar, found: list[Mistake]) -> Scalar:
+    try:
+        return to_job(p, from_job(p, value))
+    except ValueError as wrong:
+        found.append(Mistake(place, value, str(wrong)))
+        return None

@@ -1,0 +1,74 @@
+"""A search file as TOML tables, or what keeps it from being read."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from eventhpo.core.validation.mistakes import Mistake
+from eventhpo.errors import Usage
+
+
+class SearchFileMistaken(Usage):
+    """A search file cannot be used; the message has a line for each of `mistakes`."""
+
+    def __init__(self, path: Path, mistakes: Iterable[Mistake]) -> None:
+        self.path = path
+        self.mistakes = tuple(mistakes)
+        super().__init__("\n".join(f"{path}: {one}" for one in self.mistakes))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of the search file at *path*.
+
+    Raises:
+        SearchFileMistaken: There is no file that can be read, or it is not UTF-8.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise _unreadable(path, "nothing", "a search file (TOML) at this path") from None
+    except IsADirectoryError:
+        raise _unreadable(path, "a folder", f"a search file, as {path / 'search.toml'}") from None
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error), "a search file that can be read") from None
+    try:
+        return raw.decode("utf-8").removeprefix("\ufeff")  # what editors on Windows write before a text
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        found = f"byte 0x{raw[error.start]:02x}"
+        raise SearchFileMistaken(path, [Mistake(f"line {line}", found, "UTF-8, as TOML is")]) from None
+
+
+def parse(path: Path, text: str) -> dict[str, Any]:
+    """Return the tables of *text*, which was read from *path*.
+
+    Among values of parameters, `{ none = true }` is None.
+
+    Raises:
+        SearchFileMistaken: It is no TOML.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _unreadable(path, str(error), "TOML") from None
+    except RecursionError:
+        raise _unreadable(path, "brackets in brackets in brackets", "TOML of a sensible depth") from None
+    return {key: _with_none(value) if key in _WITH_NONE else value for key, value in tables.items()}
+
+
+_WITH_NONE = ("space", "trial", "sampler")  # where values of parameters stand
+
+
+def _with_none(value: Any) -> Any:
+    """Return *value* with None in place of each `{ none = true }`: TOML has no word for it."""
+    if isinstance(value, dict):
+        given = {key: _with_none(one) for key, one in value.items()}
+        return None if given == {"none": True} and given["none"] is True else given
+    return [_with_none(one) for one in value] if isinstance(value, list) else value
+
+
+def _unreadable(path: Path, found: str, expected: str) -> SearchFileMistaken:
+    return SearchFileMistaken(path, [Mistake("", found, expected)])

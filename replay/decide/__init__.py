@@ -1,0 +1,1 @@
+"""Decide a log again with the code of today, and say where it comes to something else."""

@@ -1,0 +1,255 @@
+"""A log prefix by prefix: at which rows something was due, and what today's code says to each.
+
+A decision must be what `next_action` comes to on the state before it. At the first
+row of a poll, and at the first receipt of a stage of effects, nothing may be left to
+decide. Other inputs and notes may stand anywhere and discharge nothing.
+
+Each check depends on the recorded rows before it alone, so that a log can be walked in
+shares: a share begins at a decision, where nothing is expected from rows before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from eventhpo.core.fold import codec
+from eventhpo.core.fold.events import (
+    AbortRequested,
+    ClockTicked,
+    CommandMoved,
+    ControllerStarted,
+    Decision,
+    DrivenByHand,
+    EffectFailed,
+    Event,
+    Input,
+    JobAdopted,
+    JobRequested,
+    LaunchRequested,
+    LimitsChanged,
+    Note,
+    OptimizerTaskSet,
+    PointEnqueued,
+    Recorded,
+    SearchReopened,
+    StopAsked,
+    TrialsImported,
+    TrialSuggested,
+)
+from eventhpo.core.fold.evolve import begin, evolve
+from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler import actions
+from eventhpo.core.scheduler.decide import next_action
+from eventhpo.errors import DamagedLog, EventhpoError
+from replay.decide import rounding
+from replay.decide.answers import Answers
+from replay.decide.divergence import Divergence
+from replay.decide.nearness import Near, near
+from replay.decide.rounding import Rounded
+
+if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+    from optuna.samplers import BaseSampler
+
+_ANYWHERE = (
+    AbortRequested,
+    ControllerStarted,
+    DrivenByHand,
+    JobAdopted,
+    JobRequested,
+    LaunchRequested,
+    LimitsChanged,
+    Note,
+    CommandMoved,
+    OptimizerTaskSet,
+    PointEnqueued,
+    SearchReopened,
+    StopAsked,
+    TrialsImported,
+)
+BLOCK = 16  # decisions in a row that one share takes: later ones cost more, so shares take turns
+
+
+class Share(msgspec.Struct, frozen=True):
+    """Every `of`-th block of decisions, from block `number` on, with the rows behind each."""
+
+    number: int = 0
+    of: int = 1
+
+    def holds(self, decisions: int) -> bool:
+        """Whether a row is in this share that has so many decisions up to and with itself."""
+        return max(decisions - 1, 0) // BLOCK % self.of == self.number
+
+
+WHOLE = Share()
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A row that was checked: a decision, or a row at which none may be missing.
+
+    `skipped` says why a decision was not decided again; it is then no divergence.
+    `rounded` is a decision that is the recorded one but for rounding; that is none either.
+    """
+
+    seq: int
+    decision: bool
+    divergence: Divergence | None
+    skipped: str | None = None
+    rounded: Rounded | None = None
+
+
+def walk(
+    rows: Iterable[Recorded],
+    *,
+    sampler: BaseSampler | None = None,
+    pruner: BasePruner | None = None,
+    share: Share = WHOLE,
+) -> Iterator[Checked]:
+    """Yield every check of *share* of a log in its order; after a divergence the record is taken as the truth.
+
+    *sampler* and *pruner* answer where the log has one that it cannot name.
+
+    Raises:
+        DamagedLog: there is no row, or one does not fit those before it.
+        Usage: a sampler or pruner was passed in, and the log names its own; or a package is missing.
+    """
+    return _Walk(iter(rows), sampler, pruner, share).checks()
+
+
+class _Walk:
+    def __init__(
+        self, rows: Iterator[Recorded], sampler: BaseSampler | None, pruner: BasePruner | None, share: Share
+    ) -> None:
+        first = next(rows, None)
+        if first is None:
+            raise DamagedLog("the log has no event")
+        self._rows = rows
+        self._state: State = begin(first)
+        self._passed = sampler, pruner
+        self._answers = Answers(self._state, sampler, pruner)
+        self._share = share
+        self._recorder: Mapping[str, str] = self._state.fingerprint  # of the controller whose rows these are
+        self._poll: int | None = None  # cause of the poll under way
+        self._stage: list[tuple[int, int]] = []  # whose receipts of a stage are still to come
+
+    def checks(self) -> Iterator[Checked]:
+        decisions = 0
+        for row in self._rows:
+            decisions += isinstance(row.event, Decision)
+            checked = self._check(row) if self._share.holds(decisions) else None
+            if checked is not None:
+                yield checked
+            self._state = evolve(self._state, row)
+            if isinstance(row.event, ControllerStarted):
+                self._recorder = row.event.fingerprint
+
+    @cached_property
+    def _here(self) -> Mapping[str, str]:
+        from eventhpo.optuna_adapter.fingerprint import fingerprint  # noqa: PLC0415  a log without a difference needs none
+
+        return fingerprint()
+
+    def _check(self, row: Recorded) -> Checked | None:
+        if isinstance(row.event, _ANYWHERE) or self._inside(row):
+            return None
+        self._poll, self._stage = None, []
+        action = next_action(self._state)
+        if isinstance(row.event, Decision):
+            return self._compare(row, action)
+        return self._nothing_missing(row, action)
+
+    def _inside(self, row: Recorded) -> bool:
+        """Whether *row* belongs to the poll or stage whose first row was checked."""
+        if isinstance(row.event, Decision):
+            return False
+        if self._poll is not None and row.cause == self._poll:
+            return True
+        if self._stage and _names(row.event) == self._stage[0]:
+            self._stage.pop(0)
+            return True
+        return False
+
+    def _decided(self, action: actions.Action) -> tuple[Event | None, str | None]:
+        """Return what *action* comes to, and the error that it ended with instead."""
+        if isinstance(action, actions.Decide):
+            return action.event, None
+        try:
+            return self._answers.first(action), None
+        except EventhpoError:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever another Optuna raises is what it came to
+            self._answers = Answers(self._state, *self._passed)  # nothing half-written stays in its view
+            return None, f"{type(error).__name__}: {error}"
+
+    def _compare(self, row: Recorded, action: actions.Action) -> Checked:
+        skipped = self._answers.not_again(action, row.event)
+        if skipped is not None and row.cause == self._state.last_input:
+            return Checked(row.seq, True, None, skipped)
+        mine, failed = self._decided(action)
+        if mine is not None and _same(mine, row.event) and row.cause == self._state.last_input:
+            return Checked(row.seq, True, None)
+        if getattr(mine, "not_again", None):
+            return Checked(row.seq, True, None, "asked twice now, it gave two answers")
+        if (rounded := self._rounded(row, action, mine)) is not None:
+            return Checked(row.seq, True, None, rounded=rounded)
+        return Checked(row.seq, True, self._parted(row, action, mine, failed))
+
+    def _rounded(self, row: Recorded, action: actions.Action, mine: Event | None) -> Rounded | None:
+        """Return how *mine* is the recorded decision but for rounding, None if it is another."""
+        # What our own rules decide adds up no floats: only answers of samplers and pruners may round.
+        if (
+            mine is None
+            or not isinstance(action, actions.Suggest | actions.Judge)
+            or row.cause != self._state.last_input
+        ):
+            return None
+        because = rounding.because(self._recorder, self._here)
+        apart = rounding.apart(row.event, mine, self._state.search.space) if because else None
+        return None if apart is None else Rounded(row.seq, row.cause, row.event, mine, apart, because)
+
+    def _nothing_missing(self, row: Recorded, action: actions.Action) -> Checked:
+        """Check that the effect or poll that *row* comes from was due, and begin to expect its other rows."""
+        of_poll = isinstance(row.event, ClockTicked) or row.cause == row.seq - 1
+        match action:
+            case actions.Poll() | actions.Wait() if of_poll:
+                self._poll = row.cause
+                return Checked(row.seq, False, None)
+            case actions.Draft(attempts=names) | actions.Launch(attempts=names):
+                fits = _names(row.event) == names[0]
+            case actions.Stop(attempts=names) | actions.Cancel(attempts=names):
+                fits = _names(row.event) == names[0]
+            case _:
+                return Checked(row.seq, False, self._parted(row, action, *self._decided(action)))
+        if fits:
+            self._stage = list(names[1:])
+            return Checked(row.seq, False, None)
+        return Checked(row.seq, False, self._parted(row, action))
+
+    def _parted(
+        self, row: Recorded, action: actions.Action, mine: Event | None = None, failed: str | None = None
+    ) -> Divergence:
+        cause = None if mine is None else self._state.last_input
+        return Divergence(
+            row.seq, row.event, row.cause, mine, cause, type(action).__name__, failed, near=self._near(row.event, mine)
+        )
+
+    def _near(self, recorded: Event, mine: Event | None) -> Near | None:
+        if not isinstance(recorded, TrialSuggested) or not isinstance(mine, TrialSuggested):
+            return None
+        return near(self._state, recorded, mine)
+
+
+def _same(a: Event, b: Event) -> bool:
+    """Whether two events are equal to the bit: 1 is not 1.0, and 0.0 not -0.0."""
+    return type(a) is type(b) and codec.encode(a) == codec.encode(b)
+
+
+def _names(event: Event) -> tuple[int, int] | None:
+    if isinstance(event, EffectFailed) and event.effect == "poll":
+        return None  # it stands in a poll, and in no stage
+    trial, attempt = getattr(event, "trial", None), getattr(event, "attempt", None)
+    return None if trial is None or attempt is None or not isinstance(event, Input) else (trial, attempt)

@@ -1,0 +1,79 @@
+"""Fingerprints side by side: what a log was decided with, what decides it again, and what differs first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from eventhpo.core.fold.events import ControllerStarted, Recorded, SearchCreated
+from eventhpo.core.search.spec import knows_policy
+
+# From what most likely changes a decision to what least does: our rules, the samplers, what rounds; at the end what
+# a search may do without.
+ORDER = (
+    *("eventhpo", "policy", "optuna", "numpy"),
+    *("python", "system", "machine", "libc", "simd", "blas"),
+    *("scipy", "cmaes", "torch"),
+)
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """An entry of two fingerprints that is not the same; None where there is none."""
+
+    name: str
+    recorded: str | None
+    here: str | None
+
+
+class Fingerprints(msgspec.Struct, frozen=True):
+    """The fingerprint that row `seq` recorded, the one of this process, and where they first differ (None: nowhere).
+
+    `seq` is the first row that recorded another one than ours, else the first row.
+    """
+
+    seq: int
+    recorded: dict[str, str]
+    here: dict[str, str]
+    first: Difference | None
+
+    def differences(self) -> list[Difference]:
+        """Return all differences in their order."""
+        return differences(self.recorded, self.here)
+
+
+def differences(recorded: Mapping[str, str], here: Mapping[str, str]) -> list[Difference]:
+    """Return what differs, in `ORDER`; entries of later versions after them, by name.
+
+    An older policy is no difference: the log is still decided by those rules.
+    """
+    names = [*ORDER, *sorted({*recorded, *here} - {*ORDER})]
+    found = (Difference(name, recorded.get(name), here.get(name)) for name in names)
+    return [
+        one for one in found if one.recorded != one.here and not (one.name == "policy" and knows_policy(one.recorded))
+    ]
+
+
+def first(recorded: Mapping[str, str], here: Mapping[str, str]) -> Difference | None:
+    """Return the first difference, None if there is none."""
+    return next(iter(differences(recorded, here)), None)
+
+
+def of_log(rows: Sequence[Recorded], here: dict[str, str]) -> Fingerprints:
+    """Return the first recorded fingerprint that differs from *here* beside it, the first of all if none does."""
+    for seq, recorded in _recorded(rows):
+        if (found := first(recorded, here)) is not None:
+            return Fingerprints(seq, recorded, here, found)
+    seq, recorded = next(_recorded(rows))
+    return Fingerprints(seq, recorded, here, None)
+
+
+def of_row(rows: Sequence[Recorded], seq: int) -> dict[str, str]:
+    """Return the fingerprint of the controller that wrote row *seq*."""
+    return [recorded for at, recorded in _recorded(rows) if at < seq][-1]
+
+
+def _recorded(rows: Sequence[Recorded]) -> Iterator[tuple[int, dict[str, str]]]:
+    for row in rows:
+        if isinstance(row.event, SearchCreated | ControllerStarted):
+            yield row.seq, row.event.fingerprint

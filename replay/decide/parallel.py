@@ -1,0 +1,187 @@
+"""A log decided again by several processes: each takes a share of its ranges.
+
+A process is a Python of its own that reads the log itself: nothing is forked beside
+the threads of a BLAS, and nothing but JSON goes from one to the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from eventhpo.core.fold import codec
+from eventhpo.core.fold.events import Decision, Event, Head, Recorded
+from eventhpo.errors import Busy, DamagedLog, EventhpoError, Failed, StorageFailed, Usage
+from eventhpo.log import reader
+from replay.decide import supplied
+from replay.decide.check_prefixes import BLOCK, Checked, Share, walk
+from replay.decide.divergence import Divergence
+from replay.decide.fingerprints import Difference
+from replay.decide.nearness import Near
+from replay.decide.rounding import Apart, Rounded
+
+_ERRORS: dict[int, type[EventhpoError]] = {e.code: e for e in (Failed, Usage, DamagedLog, Busy, StorageFailed)}
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """Which rows of which log are decided again, and by whom."""
+
+    head: Head
+    share: Share = Share()
+    go_on: bool = False
+    sampler: str | None = None
+    pruner: str | None = None
+
+
+class _Parted(msgspec.Struct, frozen=True):
+    """A divergence as it goes from process to process: what stands in the log is there."""
+
+    seq: int
+    decided: tuple[str, str] | None  # type and body
+    cause: int | None
+    due: str
+    failed: str | None
+    near: Near | None
+
+
+class _Rounded(msgspec.Struct, frozen=True):
+    """A rounding likewise."""
+
+    seq: int
+    decided: tuple[str, str]
+    apart: Apart
+    because: tuple[Difference, ...]
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    parted: list[_Parted] = []
+    skipped: list[tuple[int, str]] = []
+    rounded: list[_Rounded] = []
+    error: tuple[int, str] | None = None  # code and message
+
+
+def findings(checks: Iterable[Checked], *, go_on: bool) -> Iterator[Checked]:
+    """Yield the checks that say more than "as recorded", up to the first divergence unless *go_on*."""
+    for checked in checks:
+        if checked.divergence is not None or checked.skipped is not None or checked.rounded is not None:
+            yield checked
+        if checked.divergence is not None and not go_on:
+            return
+
+
+def useful(rows: Iterable[Recorded], processes: int) -> int:
+    """Return how many of *processes* processes would have a share of *rows*."""
+    blocks = -(-sum(isinstance(row.event, Decision) for row in rows) // BLOCK)
+    return max(1, min(processes, blocks))
+
+
+def asked(path: Path, question: Question, rows: list[Recorded], processes: int) -> list[Checked]:
+    """Return the findings of *processes* processes, each with its share of *rows* of the log at *path*, by seq."""
+    with contextlib.ExitStack() as stack:
+        children = [stack.enter_context(_child(path, question, Share(n, processes))) for n in range(processes)]
+        answers = [_answer(child) for child in children]
+    found = [one for answer in answers for one in _checked(answer, rows)]
+    return sorted(found, key=lambda checked: checked.seq)
+
+
+@contextlib.contextmanager
+def _child(path: Path, question: Question, share: Share) -> Iterator[subprocess.Popen[bytes]]:
+    words = msgspec.json.encode(msgspec.structs.replace(question, share=share)).decode()
+    # What is imported here shall be found there, wherever it lies.
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(place or str(Path.cwd()) for place in sys.path)}
+    # -P: the current folder is on the path only if here. The log's path is bytes, which JSON need not be able to carry.
+    command = [sys.executable, "-P", "-m", "replay.decide.parallel", words, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=env) as child:
+        try:
+            yield child
+        finally:
+            child.kill()  # nothing, once it has ended
+
+
+def _answer(child: subprocess.Popen[bytes]) -> _Answer:
+    out, _ = child.communicate()
+    if child.returncode != 0:
+        raise Failed(
+            f"a process that decided a share of the log ended with {child.returncode} before it was done; "
+            "fewer processes need less memory"
+        )
+    answer = msgspec.json.decode(out, type=_Answer)
+    if answer.error is not None:
+        code, message = answer.error
+        raise _ERRORS[code](message)
+    return answer
+
+
+def _checked(answer: _Answer, rows: list[Recorded]) -> Iterator[Checked]:
+    for one in answer.parted:
+        row, event = rows[one.seq - 1], None if one.decided is None else _event(*one.decided)
+        yield Checked(
+            one.seq,
+            False,
+            Divergence(one.seq, row.event, row.cause, event, one.cause, one.due, one.failed, near=one.near),
+        )
+    for seq, why in answer.skipped:
+        yield Checked(seq, True, None, why)
+    for other in answer.rounded:
+        row = rows[other.seq - 1]
+        found = Rounded(other.seq, row.cause, row.event, _event(*other.decided), other.apart, other.because)
+        yield Checked(other.seq, True, None, rounded=found)
+
+
+def _event(name: str, body: str) -> Event:
+    return codec.decode(name, codec.VERSIONS[name], body)
+
+
+# ---------------------------------------------------------------- in the other process
+
+
+def _share(path: Path, question: Question) -> _Answer:
+    # The one that shares it out has proven the log; its head says that this is the same one.
+    rows = [row for row in reader.read(path, verify=False).rows if row.seq <= question.head.seq]
+    if not rows or Head(rows[-1].seq, rows[-1].hash) != question.head:
+        raise DamagedLog(f"{path} was replaced while it was decided again")
+    sampler, pruner = supplied.sampler(question.sampler), supplied.pruner(question.pruner)
+    checks = walk(rows, sampler=sampler, pruner=pruner, share=question.share)
+    found = list(findings(checks, go_on=question.go_on))
+    return _Answer(
+        [_sent(one.divergence) for one in found if one.divergence is not None],
+        [(one.seq, one.skipped) for one in found if one.skipped is not None],
+        [
+            _Rounded(one.seq, _event_sent(one.rounded.decided), one.rounded.apart, one.rounded.because)
+            for one in found
+            if one.rounded is not None
+        ],
+    )
+
+
+def _sent(one: Divergence) -> _Parted:
+    decided = None if one.decided is None else _event_sent(one.decided)
+    return _Parted(one.seq, decided, one.decided_cause, one.due, one.failed, one.near)
+
+
+def _event_sent(event: Event) -> tuple[str, str]:
+    return type(event).__name__, codec.encode(event)
+
+
+def _main(words: str, path: str) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches all; the one that was called says what is said
+    question = msgspec.json.decode(words, type=Question)
+    # What a sampler of the user's own prints must not stand in the answer.
+    out, sys.stdout = sys.stdout, sys.stderr
+    try:
+        answer = _share(Path(path), question)
+    except EventhpoError as error:
+        answer = _Answer(error=(error.code, str(error)))
+    out.buffer.write(msgspec.json.encode(answer))
+    out.flush()
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

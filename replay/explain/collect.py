@@ -1,0 +1,230 @@
+"""Why a trial was suggested, launched, continued, pruned, retried, or failed: collected from its log.
+
+The log is folded row by row. At each row that concerns the trial, what it says is
+computed again from the state before it, and both stand in the explanation.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from eventhpo.core.fold.events import (
+    BudgetUpdated,
+    ControllerStarted,
+    JobCreated,
+    JobEnded,
+    JobPruned,
+    JobRequested,
+    JobReturned,
+    JobRunsOn,
+    JobsContinued,
+    JobStopSent,
+    Recorded,
+    TrialFinished,
+    TrialsImported,
+    TrialSuggested,
+)
+from eventhpo.core.fold.evolve import begin, evolve
+from eventhpo.core.fold.state import State, Trial
+from eventhpo.errors import DamagedLog, Usage
+from eventhpo.views import formatting
+from eventhpo.views.statuses import trial_status
+from replay.explain import pruner_rules, steps
+from replay.explain.explanation import (
+    AnyStep,
+    Explanation,
+    Happened,
+    Imported,
+    Point,
+    Prune,
+    Stretch,
+    Suggestion,
+    TooLate,
+)
+from replay.explain.sampler_facts import suggestion
+from replay.explain.verdict_history import Sights, too_late
+from replay.verified_rows import whole
+
+# rows that say themselves what they do to an attempt
+_TOLD = (JobPruned, JobReturned, JobStopSent, JobRunsOn, JobEnded)
+
+
+def explain(path: str | os.PathLike[str], trial: int, at: int | str | datetime | None = None) -> Explanation:
+    """Return all that happened to *trial* in the log at *path* and why, as of event *at* (the last one).
+
+    *at* is a seq or a time, as `rebuild` takes it.
+
+    Raises:
+        Usage: there is no such file, event or trial.
+        DamagedLog: it is no log, is damaged, or lost its tail.
+        Busy, StorageFailed: it cannot be read.
+    """
+    return of_rows(whole(path, at), trial)
+
+
+def of_rows(rows: Iterable[Recorded], trial: int) -> Explanation:
+    """Return the explanation of *trial* from the *rows* of a log; see `explain`.
+
+    Raises:
+        Usage: there is no such trial.
+        DamagedLog: there is no row.
+    """
+    return _Collector(trial).collect(rows)
+
+
+class _Collector:
+    """Folds a log and keeps what concerns one trial."""
+
+    def __init__(self, trial: int) -> None:
+        self._trial = trial
+        self._steps: list[AnyStep] = []
+        self._sights = Sights()
+        self._asked_at: dict[str, int] = {}  # seq of a caller's request
+        self._decisions = 0
+        self._recorder: Mapping[str, str] = {}  # fingerprint of the controller whose rows these are
+        self._suggested_by: Mapping[str, str] = {}  # and of the one that suggested the trial
+
+    def collect(self, rows: Iterable[Recorded]) -> Explanation:
+        state: State | None = None
+        for row in rows:
+            if state is None:
+                state = begin(row)
+                self._recorder = state.fingerprint
+                continue
+            if isinstance(row.event, ControllerStarted):
+                self._recorder = row.event.fingerprint
+            if isinstance(row.event, JobRequested):
+                self._asked_at[row.event.request] = row.seq
+            self._before(state, row)
+            marks = self._marks(state)
+            state = evolve(state, row)
+            self._behind(state, row, marks)
+        if state is None:
+            raise DamagedLog("the log has no event")
+        return self._explanation(state)
+
+    def _explanation(self, state: State) -> Explanation:
+        count = len(state.trials)
+        if self._trial >= count:
+            raise Usage(
+                f"there is no trial {self._trial}: as of event {state.head.seq} the log has "
+                f"{formatting.plural(count, 'trial')}{f', 0 to {count - 1}' if count > 1 else ', 0' if count else ''}"
+            )
+        trial = state.trials[self._trial]
+        differs = [s.seq for s in self._steps if s.differs is not None]
+        differs += [p.seq for s in self._steps for p in _points(s) if p.differs is not None]
+        return Explanation(
+            search=state.search.name,
+            search_id=state.search_id,
+            seq=state.head.seq,
+            trial=self._trial,
+            trials=count,
+            status=trial_status(trial),
+            params=formatting.ordered(state.search, trial.params),
+            objectives=tuple(formatting.metric(o) for o in state.search.objectives),
+            steps=tuple(self._steps),
+            late=tuple(late for attempt in trial.attempts for late in steps.late(attempt)),
+            rank=steps.ranked(state, trial),
+            decisions=self._decisions,
+            differs=tuple(sorted(set(differs))),
+            notes=(*steps.notes(state, trial), *self._platform()),
+        )
+
+    def _platform(self) -> list[str]:
+        """Return a note where a suggestion differs and the log is of another platform, which may be why."""
+        if not any(isinstance(s, Suggestion) and s.again == "differs" for s in self._steps):
+            return []
+        from eventhpo.cli.verifying import other_platform  # noqa: PLC0415  it loads Optuna
+
+        return other_platform(self._suggested_by)
+
+    # ------------------------------------------------------------ on the state before a row
+
+    def _before(self, state: State, row: Recorded) -> None:
+        """Keep the decision of *row*, if it is one on the trial, with what it rests on."""
+        match row.event:
+            case TrialSuggested(trial=self._trial) as event:
+                self._suggested_by = self._recorder
+                self._decide(suggestion(state, row.seq, event, self._asked(state, event), self._recorder))
+            case JobCreated(trial=self._trial) as event:
+                self._decide(steps.launch(state, row.seq, event))
+            case JobsContinued() | JobPruned() as event if _concerns(event, self._trial):
+                self._verdicts(state, row.seq, event)
+            case BudgetUpdated(trial=self._trial) as event:
+                self._decide(steps.charge(state, row.seq, event))
+            case TrialFinished(trial=self._trial) as event:
+                self._decide(steps.finish(state, row.seq, event))
+
+    def _asked(self, state: State, event: TrialSuggested) -> int | None:
+        if event.source == "user" and state.waiting:
+            return state.waiting[0].seq
+        return None if event.request is None else self._asked_at.get(event.request)
+
+    def _decide(self, step: AnyStep) -> None:
+        self._decisions += 1
+        self._steps.append(step)
+
+    def _verdicts(self, state: State, seq: int, event: JobsContinued | JobPruned) -> None:
+        for point in self._sights.points(state, seq, event, self._trial):
+            self._decisions += 1
+            attempt = state.trials[self._trial].attempts[-1]
+            match point.recorded:
+                case "go on":
+                    steps.stretch(self._steps, attempt.number, point)
+                case "too late":
+                    why = too_late(state, attempt, point.iteration) or "ended"
+                    self._steps.append(TooLate(seq=seq, attempt=attempt.number, point=point, why=why))
+                case "prune":
+                    needed = None if point.found is None else pruner_rules.needed(point.found)
+                    self._steps.append(Prune(seq=seq, attempt=attempt.number, point=point, needed=needed))
+
+    # ------------------------------------------------------------ on the state behind a row
+
+    def _marks(self, state: State) -> list[steps.Mark]:
+        there = self._trial < len(state.trials)
+        return [steps.mark(a) for a in state.trials[self._trial].attempts] if there else []
+
+    def _behind(self, state: State, row: Recorded, marks: list[steps.Mark]) -> None:
+        """Keep what came from outside, and what *row* brought about that it does not say itself."""
+        if self._trial >= len(state.trials):
+            return
+        trial = state.trials[self._trial]
+        if isinstance(row.event, TrialsImported) and trial.imported is not None and trial.seq == row.seq:
+            self._steps.append(Imported(seq=row.seq, study=row.event.study, trial=trial.imported))
+        for attempt, before in zip(trial.attempts, marks, strict=False):
+            if not isinstance(row.event, _TOLD) and steps.mark(attempt) != before:
+                self._steps.append(steps.settled(state, row, attempt, before))
+        if getattr(row.event, "trial", None) == self._trial:
+            self._own(state, trial, row)
+
+    def _own(self, state: State, trial: Trial, row: Recorded) -> None:
+        match row.event:
+            case JobEnded() as event:
+                self._steps.append(steps.end(state, row.seq, event))
+            case TrialFinished():
+                finish = self._steps[-1]
+                self._steps[-1] = msgspec.structs.replace(finish, rank=steps.ranked(state, trial))
+            case event:
+                said = steps.said(state, event) or steps.unused_begins(state, row)
+                if said is not None:
+                    attempt: int = getattr(event, "attempt", 0)
+                    self._steps.append(Happened(seq=row.seq, event=type(event).__name__, attempt=attempt, said=said))
+
+
+def _concerns(event: JobsContinued | JobPruned, trial: int) -> bool:
+    if isinstance(event, JobPruned):
+        return event.trial == trial
+    return any(verdict.trial == trial for verdict in event.verdicts)
+
+
+def _points(step: AnyStep) -> tuple[Point, ...]:
+    match step:
+        case Stretch(points=points):
+            return points
+        case TooLate(point=point) | Prune(point=point):
+            return (point,)
+    return ()

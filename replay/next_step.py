@@ -1,0 +1,137 @@
+"""What a search would do next, in words: the next action of its state, and what that waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+import msgspec
+
+from eventhpo.core.fold import deadlines
+from eventhpo.core.fold.state import Attempt, Failure, State
+from eventhpo.core.scheduler import actions
+from eventhpo.core.scheduler.decide import judgeable, next_action
+from eventhpo.views import event_lines, formatting
+
+MOST = 6  # jobs that a line names
+
+
+class Next(msgspec.Struct, frozen=True, kw_only=True):
+    """The next action: its name, what it is in words, what it waits for, and how to have more done."""
+
+    action: str
+    what: str
+    waits: list[str]
+    way_on: str
+
+
+# what lifts an end, by its reason
+_LIFTS = {
+    "budget": "eventhpo resume: a larger --total-max-jobs, or --max-trials, reopens it",
+    "compute_time_limit": "eventhpo resume: a larger --compute-time-limit reopens it",
+    "wall_time_limit": "eventhpo resume: a larger --wall-time-limit reopens it",
+    "target_value": "eventhpo resume: another --target-value reopens it",
+    "patience": "eventhpo resume: a larger --patience reopens it",
+    "failures": "eventhpo resume: a larger --max-failed-trials reopens it, once the cause of the failures is mended",
+    "space": "every point of the space has its trial; eventhpo enqueue: a point of your own, tried again, reopens it",
+    "stop": "eventhpo resume: --reopen takes it up again",
+}
+
+
+def what_next(state: State) -> Next:
+    """Return what the controller of *state* does next; of a run that was ended, what the next one would."""
+    ended = state.run_stop is not None and state.finished is None
+    seen = msgspec.structs.replace(state, run_stop=None) if ended else state
+    action = next_action(seen)
+    return Next(
+        action=type(action).__name__,
+        what=told(seen, action),
+        waits=_waits(seen, action),
+        way_on=_way_on(state, ended=ended),
+    )
+
+
+def _way_on(state: State, *, ended: bool) -> str:
+    if state.finished is not None:
+        return _LIFTS[state.finished.reason]
+    return "eventhpo resume: the run was ended, the search was not" if ended else ""
+
+
+def told(state: State, action: actions.Action) -> str:
+    """Return *action* in words."""
+    match action:
+        case actions.Decide(event=event):
+            subject = of(getattr(event, "trial", None), getattr(event, "attempt", None))
+            return f"record {type(event).__name__}{subject}: {formatting.line(event_lines.told(event))}"
+        case actions.Suggest():
+            trial = len(state.trials)
+            if state.waiting:
+                return f"take the oldest enqueued point as trial {trial}"
+            return f"ask {state.search.sampler.name} for trial {trial}"
+        case actions.Judge():
+            names = [(a.trial, a.number) for a in judgeable(state)]
+            return f"ask {state.search.pruner.name} about the new points of {named(names)}"
+        case actions.Draft(attempts=names):
+            return f"create {named(names)}"
+        case actions.Launch(attempts=names):
+            return f"start {named(names)}"
+        case actions.Stop(attempts=names):
+            return f"tell {named(names)} to stop"
+        case actions.Cancel(attempts=names):
+            return f"remove {named(names)}, never started"
+        case actions.Poll(attempts=names):
+            return f"look at what {named(names)} did since"
+        case actions.Wait():
+            return "wait until something that failed may be tried again"
+        case actions.Rest(why=why):
+            return _RESTS[why]
+        case _:
+            assert_never(action)
+
+
+_RESTS = {
+    "finished": "nothing: the search is over",
+    "run stopped": "nothing: the run was ended",
+    "by hand": "nothing until its caller asks for a job",
+}
+
+
+def of(trial: int | None, attempt: int | None) -> str:
+    """Return ` of trial 3, attempt 1`; nothing without a trial."""
+    if trial is None:
+        return ""
+    return f" of trial {trial}" + (f", attempt {attempt}" if attempt else "")
+
+
+def named(names: Sequence[tuple[int, int]]) -> str:
+    """Return `the job of trial 3` or `the jobs of trials 3, 4 (attempt 1) and 5 more`."""
+    shown = [f"{trial} (attempt {attempt})" if attempt else str(trial) for trial, attempt in names[:MOST]]
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return f"the {'job of trial' if len(names) == 1 else 'jobs of trials'} {', '.join(shown)}{more}"
+
+
+def _waits(state: State, action: actions.Action) -> list[str]:
+    """Return what *action*, or what comes behind it, waits for."""
+    if not isinstance(action, actions.Poll | actions.Wait):
+        return []
+    found = [_retry(state, whose, failure) for whose, failure in _failures(state) if failure.until is not None]
+    found += [_limit(attempt) for attempt in deadlines.limited(state)]
+    return [*found[:MOST], f"and {len(found) - MOST} more"] if len(found) > MOST else found
+
+
+def _failures(state: State) -> list[tuple[str, Failure]]:
+    found = [] if state.poll_failure is None else [("the look at all jobs", state.poll_failure)]
+    for attempt in (a for t in state.active.values() for a in t.attempts):
+        found += [(f"{effect}{of(attempt.trial, attempt.number)}", f) for effect, f in attempt.failures.items()]
+    return found
+
+
+def _retry(state: State, whose: str, failure: Failure) -> str:
+    assert failure.until is not None
+    times = formatting.plural(failure.count, "failure")
+    at = formatting.rfc3339(state.course.wall_of(failure.until))
+    return f"{whose}: again at {at}, after {times} in a row ({formatting.line(failure.error)})"
+
+
+def _limit(attempt: Attempt) -> str:
+    return f"the end of time_limit_per_job{of(attempt.trial, attempt.number)}"
