@@ -9,9 +9,9 @@ from typing import Any, cast
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.replay_package import sister
 from eventhpo.core.validation.mistakes import nearest
 from eventhpo.errors import EventhpoError
+from eventhpo.replay_package import sister
 
 # in the order of the help; reading commands must not pay for what running ones import
 _COMMANDS = {

@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.cli.replay_package import sister
 from eventhpo.core.fold import codec
 from eventhpo.core.fold.events import Event, Head, JobAdopted, JobCreated, Recorded, TasksLeft
 from eventhpo.core.fold.evolve import fold
@@ -22,6 +21,7 @@ from eventhpo.jobs.local.compare_reports import compare
 from eventhpo.log import paths
 from eventhpo.log import verify as checking
 from eventhpo.log.verify import Check
+from eventhpo.replay_package import sister
 from eventhpo.views import formatting
 
 Verdict: TypeAlias = Literal["ok", "failed", "damaged"]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from eventhpo.cli.replay_package import sister
+from eventhpo.replay_package import sister
 
 if TYPE_CHECKING:
     from collections.abc import Callable

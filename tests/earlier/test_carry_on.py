@@ -12,7 +12,7 @@ import pytest
 
 from eventhpo.core.fold.state import Attempt, State
 from eventhpo.jobs.local.folder import Ticket
-from replay.decide import redecide
+from replay import redecide
 from tests.earlier.version import Carried, killed
 from tests.waiting import eventually
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from eventhpo.core.fold.state import State
-from replay.decide import redecide
+from replay import redecide
 from tests.clearml.harness import METRIC, base_task, launches, our_tasks
 from tests.clearml_server import ClearmlServer, Script
 from tests.earlier.version import Carried, killed

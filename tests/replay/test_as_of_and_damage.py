@@ -16,13 +16,12 @@ from eventhpo.core.fold.events import JobPruned
 from eventhpo.errors import DamagedLog, Usage
 from eventhpo.log.reader import read
 from eventhpo.views.formatting import rfc3339
-from replay import rebuild, whatif
-from replay.explain import collect
+from replay import explain, rebuild, whatif
 from tests.cli.harness import COMMAND, data, invoke
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "logs" / "rungs.db"
 AS_OF = {
-    "explain": lambda log, at: collect(log, 0, at).seq,
+    "explain": lambda log, at: explain(log, 0, at).seq,
     "rebuild": lambda log, at: rebuild(log, at).head.seq,
     "whatif": lambda log, at: whatif(log, ["NopPruner"], at=at).seq,
 }

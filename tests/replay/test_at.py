@@ -12,7 +12,7 @@ from eventhpo.core.fold.evolve import fold
 from eventhpo.errors import Usage
 from eventhpo.log.reader import read
 from eventhpo.views.formatting import rfc3339
-from replay.decide import redecide
+from replay import redecide
 from tests.cli.harness import data, invoke
 from tests.replay.failing import FAILING, GOLDEN, altered
 

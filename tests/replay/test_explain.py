@@ -38,7 +38,7 @@ from eventhpo.optuna_adapter import adapter
 from eventhpo.optuna_adapter.catalogue import CATALOGUE
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import Script
-from replay.explain import collect as of_log
+from replay import explain as of_log
 from replay.explain import pruner_rules
 from replay.explain import text as telling
 from replay.explain.collect import of_rows

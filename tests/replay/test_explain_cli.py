@@ -12,7 +12,7 @@ from click.testing import Result
 
 from eventhpo.core.fold.events import JobPruned
 from eventhpo.log.reader import read
-from replay.explain import collect
+from replay import explain
 from replay.explain.collect import of_rows
 from tests.cli.harness import data, invoke, strict
 from tests.replay.forging import changed, forged
@@ -61,7 +61,7 @@ def test_json_is_the_explanation_that_python_gets(log: Path) -> None:
 def msgspec_json(log: Path, trial: int) -> str:
     import msgspec
 
-    return msgspec.json.encode(collect(log, trial)).decode()
+    return msgspec.json.encode(explain(log, trial)).decode()
 
 
 @pytest.mark.parametrize("trial", range(13))

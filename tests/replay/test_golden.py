@@ -20,8 +20,7 @@ from eventhpo.log.reader import read
 from eventhpo.log.verify import verify
 from eventhpo.optuna_adapter.adapter import Asker
 from eventhpo.optuna_adapter.catalogue import CATALOGUE
-from replay import rebuild
-from replay.decide import redecide
+from replay import rebuild, redecide
 from replay.decide.check_prefixes import walk
 from tests.matrix.cells import names_in
 from tests.replay.elsewhere import may_flip, rounds_otherwise

@@ -11,7 +11,7 @@ from eventhpo.core.fold.codec import decode, encode
 from eventhpo.core.fold.events import JobPruned
 from eventhpo.log import sql
 from eventhpo.log.reader import consult, read
-from replay.decide import redecide
+from replay import redecide
 from tests.cli.harness import invoke
 from tests.replay.failing import FAILING, GOLDEN, altered, script
 

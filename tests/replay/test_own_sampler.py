@@ -18,7 +18,7 @@ from eventhpo.optuna_adapter.user_class_record import describe
 from eventhpo.optuna_adapter.user_classes import Own
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
-from replay.decide import redecide
+from replay import redecide
 from tests.cli.harness import COMMAND
 
 MINE = """

@@ -95,7 +95,7 @@ def test_starting_pytest_costs_neither_optuna_nor_the_log(tmp_path: Path) -> Non
             loaded = [name for name in ("optuna", "numpy", "msgspec", "sqlite3", "click") if name in sys.modules]
             assert loaded == []
             assert {name for name in sys.modules if name.split(".")[0] in ("eventhpo", "replay")} == {
-                "eventhpo", "eventhpo.testing.pytest_plugin", "eventhpo.cli.replay_package"
+                "eventhpo", "eventhpo.testing", "eventhpo.testing.pytest_plugin", "eventhpo.replay_package"
             }
         """,
     )

@@ -32,8 +32,8 @@ from eventhpo.log.reader import read
 from eventhpo.optuna_adapter.fingerprint import fingerprint
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
-from replay import Diverged, redecide_many
-from replay.decide import check_prefixes, divergence, redecide, render
+from replay import Diverged, redecide, redecide_many
+from replay.decide import check_prefixes, divergence, render
 from replay.decide.answers import Answers
 from tests.replay.failing import FAILING, GOLDEN, altered, rewritten
 

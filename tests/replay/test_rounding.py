@@ -30,7 +30,8 @@ from eventhpo.core.search.spec import (
 )
 from eventhpo.log.reader import read
 from eventhpo.optuna_adapter.fingerprint import fingerprint
-from replay.decide import redecide, render, rounding
+from replay import redecide
+from replay.decide import render, rounding
 from replay.decide.redecide import Report
 from replay.explain.collect import of_rows
 from tests.cli.harness import data, invoke
