@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from eventhpo.core import clocks, events, spec
-from eventhpo.core.codec import TYPES
+from eventhpo.core.fold import clocks, events
+from eventhpo.core.fold.codec import TYPES
+from eventhpo.core.search import spec
 
 PAGE = Path(__file__).with_name("log-format.md")
 FAMILIES = {"Inputs": events.Input, "Decisions": events.Decision, "Notes": events.Note}
@@ -25,8 +26,8 @@ PARTS = (
     events.ImportedTrial,
     events.AdoptedCurve,
     events.JobExtras,
-    spec.Named,
-    spec.Foreign,
+    spec.ComponentConfig,
+    spec.UserClassConfig,
 )
 
 

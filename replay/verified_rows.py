@@ -16,7 +16,7 @@ from eventhpo.log.verify import Check, examine
 from eventhpo.views import as_of
 
 
-class Proven(msgspec.Struct, frozen=True):
+class VerifiedRows(msgspec.Struct, frozen=True):
     """At least one row, all of them chained, decoded and folded; `damage` says what is wrong, a check a line.
 
     `cut`: rows are missing behind them, or cannot be relied on. Without it the damage is
@@ -38,7 +38,7 @@ class Proven(msgspec.Struct, frozen=True):
             raise DamagedLog(f"{log} is damaged: {what}; see `eventhpo verify {log}`")
 
 
-def proven(log: Path) -> Proven:
+def verified_rows(log: Path) -> VerifiedRows:
     """Return the longest beginning of the log at *log* that can be relied on.
 
     Raises:
@@ -54,7 +54,7 @@ def proven(log: Path) -> Proven:
         damage.append(f"fold: {misfit}")
     if not rows:
         raise DamagedLog(_nothing(log, wrong, damage))
-    return Proven(rows, damage, misfit is not None or any(check.name != "file" for check in wrong))
+    return VerifiedRows(rows, damage, misfit is not None or any(check.name != "file" for check in wrong))
 
 
 def whole(path: str | os.PathLike[str], at: int | str | datetime | None = None) -> Sequence[Recorded]:
@@ -69,7 +69,7 @@ def whole(path: str | os.PathLike[str], at: int | str | datetime | None = None) 
         Busy, StorageFailed: it cannot be read now.
     """
     log = Path(path)
-    found = proven(log)
+    found = verified_rows(log)
     found.require_whole(log)
     return found.rows if at is None else as_of.rows_at(found.rows, moment(at))
 

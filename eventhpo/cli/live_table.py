@@ -29,7 +29,7 @@ def shown(*, quiet: bool) -> Iterator[Tell]:
     if quiet:
         yield tell_nobody
     elif _is_live():
-        with _Table() as table:
+        with _LiveTable() as table:
             yield table
     else:
         yield _plain
@@ -46,7 +46,7 @@ def _plain(rows: Sequence[Recorded], state: State) -> None:
         output.note(line.text)
 
 
-class _Table:
+class _LiveTable:
     """Lines as `_plain` tells them, and below them the jobs that run."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class _Table:
         self._drawn = 0.0
         self._works = True
 
-    def __enter__(self) -> _Table:
+    def __enter__(self) -> _LiveTable:
         self._live.start()
         return self
 

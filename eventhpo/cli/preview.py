@@ -13,7 +13,7 @@ from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler.actions import Suggest
 from eventhpo.core.search.space import described, described_sets, size
 from eventhpo.core.search.spec import POLICY, ClearmlTasks, Limits, LocalCommand, Parameter, ParameterSet, Scalar
-from eventhpo.optuna_adapter.adapter import Asker
+from eventhpo.optuna_adapter.adapter import OptunaAdapter
 from eventhpo.optuna_adapter.fingerprint import fingerprint
 from eventhpo.search_file import Loaded
 from eventhpo.views import formatting
@@ -78,7 +78,7 @@ def suggestions(loaded: Loaded) -> list[dict[str, Scalar]]:
     state = begin(_row(1, created))
     for trial in loaded.trials:
         state = evolve(state, _row(state.head.seq + 1, PointEnqueued(params=trial)))
-    asker = Asker(state)
+    asker = OptunaAdapter(state)
     for _ in range(_count(state)):
         for event in asker.answer(Suggest()):
             state = evolve(state, _row(state.head.seq + 1, event))

@@ -24,7 +24,7 @@ from eventhpo.log.reader import Snapshot
 from eventhpo.views import as_of, event_lines
 from eventhpo.views import status as view
 from eventhpo.views import top as ranking
-from eventhpo.views.status import Holder
+from eventhpo.views.status import LogHolder
 
 FILE = click.Path(path_type=Path, readable=False)  # whether it can be read is the reader's to say: exit code 5
 
@@ -82,12 +82,12 @@ def up_to(rows: Sequence[Recorded], at: int | datetime | None) -> Sequence[Recor
     return found
 
 
-def _holder(log: Path) -> Holder | None:
+def _holder(log: Path) -> LogHolder | None:
     try:
         found = lease.holder(log)
     except OSError as error:
         raise StorageFailed(f"{paths.lock(log)} cannot be looked at: {error.strerror}") from error
-    return None if found is None else Holder(found.host, found.pid, found.epoch)
+    return None if found is None else LogHolder(found.host, found.pid, found.epoch)
 
 
 def _notes(log: Path, state: State, snapshot: Snapshot, *, held: bool) -> list[str]:

@@ -26,7 +26,7 @@ from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import ending
 from eventhpo.core.search.spec import POLICY, LocalCommand, Scalar, Search, option
 from eventhpo.errors import Busy, Starting, Usage
-from eventhpo.jobs.backend_choice import Place, place_of
+from eventhpo.jobs.backend_choice import BackendChoice, backend_choice
 from eventhpo.jobs.command_folder import output_of
 from eventhpo.log.create import create, refuse_what_is_there
 from eventhpo.log.filesystem import refuse_shared
@@ -35,7 +35,7 @@ from eventhpo.search_file import Loaded
 from eventhpo.views import conclusion, formatting
 
 
-class Outcome(msgspec.Struct, frozen=True):
+class RunOutcome(msgspec.Struct, frozen=True):
     """How a run came out: the last state, and the exit code of the signal that ended it, if one did."""
 
     state: State
@@ -67,7 +67,7 @@ def begin(loaded: Loaded, log: Path) -> Search:
     Raises:
         Usage: it cannot run where its file says. Unanswered: that place does not answer.
     """
-    search, warnings = place_of(loaded.search, log).described(loaded.search)
+    search, warnings = backend_choice(loaded.search, log).described(loaded.search)
     for warning in warnings:
         output.note(f"note: {warning}")
     event = SearchCreated(search_id=secrets.token_hex(16), search=search, policy=POLICY, fingerprint=fingerprint())
@@ -86,7 +86,7 @@ def drive(
     folder: Path | None = None,
     launches: bool = True,
     first: Callable[[Controller], None] = lambda _: None,
-) -> Outcome:
+) -> RunOutcome:
     """Carry the search on until it rests or a signal ends the run; *first* records what was asked.
 
     *recorded* is what the log says so far, if it is not new; *folder* where its command is
@@ -95,7 +95,7 @@ def drive(
     Raises:
         Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
     """
-    place = place_of(search, log, adopt=adopt, folder=folder, recorded=recorded)
+    place = backend_choice(search, log, adopt=adopt, folder=folder, recorded=recorded)
     if isinstance(search.jobs, LocalCommand) and launches:
         place.described(search)  # its command may have gone since
     for text in () if recorded is None else place.remarks(recorded):
@@ -106,8 +106,8 @@ def drive(
             signals.guard(controller)
             rest = controller.run()
         if rest.why == "finished" or controller.state.finished is not None:
-            return Outcome(controller.state, None)
-        return Outcome(controller.state, signals.code, signals.first.name if signals.first else "")
+            return RunOutcome(controller.state, None)
+        return RunOutcome(controller.state, signals.code, signals.first.name if signals.first else "")
 
 
 def reopen(log: Path, state: State, first: Callable[[Controller], None], *, take_over: bool) -> None:
@@ -116,13 +116,15 @@ def reopen(log: Path, state: State, first: Callable[[Controller], None], *, take
     Raises:
         Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
     """
-    with _opened(log, place_of(state.search, log, recorded=state), tell_nobody, take_over=take_over) as controller:
+    with _opened(
+        log, backend_choice(state.search, log, recorded=state), tell_nobody, take_over=take_over
+    ) as controller:
         first(controller)
         controller.commit()
 
 
 @contextlib.contextmanager
-def _opened(log: Path, place: Place, tell: Tell, *, take_over: bool) -> Iterator[Controller]:
+def _opened(log: Path, place: BackendChoice, tell: Tell, *, take_over: bool) -> Iterator[Controller]:
     held = opened(
         log,
         lambda state: place.open(log, state),
@@ -147,7 +149,7 @@ def _opened(log: Path, place: Place, tell: Tell, *, take_over: bool) -> Iterator
 # ---------------------------------------------------------------- how it came out
 
 
-def conclude(log: Path, outcome: Outcome) -> int:
+def conclude(log: Path, outcome: RunOutcome) -> int:
     """Say how a run came out; return the exit code of its command."""
     if outcome.signal is not None:
         _say_both_ways_on(log, outcome)
@@ -203,7 +205,7 @@ def say_way_on(log: Path, state: State) -> None:
         )
 
 
-def _say_both_ways_on(log: Path, outcome: Outcome) -> None:
+def _say_both_ways_on(log: Path, outcome: RunOutcome) -> None:
     left = sum(a.live and a.launched for t in outcome.state.active.values() for a in t.attempts)
     go_on = f"{formatting.plural(left, 'job')} {'goes' if left == 1 else 'go'} on" if left else "no job is running"
     output.note(

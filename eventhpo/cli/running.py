@@ -70,12 +70,12 @@ def check(search_file: Path, as_json: bool) -> None:
     file. A file without a seed gets another one in each run, and other suggestions.
     """
     from eventhpo.cli import preview  # noqa: PLC0415
-    from eventhpo.jobs.backend_choice import place_of  # noqa: PLC0415
+    from eventhpo.jobs.backend_choice import backend_choice  # noqa: PLC0415
     from eventhpo.search_file import load  # noqa: PLC0415
 
     loaded = load(search_file)
     _tell_advice(loaded)
-    search, warnings = place_of(loaded.search).described(loaded.search, dry=True)
+    search, warnings = backend_choice(loaded.search).described(loaded.search, dry=True)
     for warning in warnings:
         output.note(f"note: {warning}")
     loaded = replace(loaded, search=search)

@@ -24,8 +24,8 @@ from eventhpo.log.verify import Check
 from eventhpo.replay_package import sister
 from eventhpo.views import formatting
 
-Verdict: TypeAlias = Literal["ok", "failed", "damaged"]
-_CODES: dict[Verdict, int] = {"ok": 0, "failed": 1, "damaged": 3}
+VerifyVerdict: TypeAlias = Literal["ok", "failed", "damaged"]
+_CODES: dict[VerifyVerdict, int] = {"ok": 0, "failed": 1, "damaged": 3}
 
 
 class Verified(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     checks: list[Check]
-    verdict: Verdict
+    verdict: VerifyVerdict
     head: Head
     notes: list[str]
     unchecked: list[str]
@@ -134,7 +134,7 @@ def _not_asked(rows: Sequence[Recorded], expect: Head | None, *, decide: bool) -
         yield "decisions: not decided again (--decide)"
 
 
-def _verdict(checks: Iterable[Check]) -> Verdict:
+def _verdict(checks: Iterable[Check]) -> VerifyVerdict:
     wrong = [check for check in checks if not check.ok]
     if any(check.damage for check in wrong):
         return "damaged"

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from eventhpo.core.fold.clocks import BootClock, Reading
+from eventhpo.core.fold.clocks import BootClock, ClockReading
 from eventhpo.jobs.local.host import boot_id
 
 SLICE = 0.5  # seconds; a request is looked for, and the head file kept, at least once a second
@@ -20,7 +20,7 @@ class Clock(Protocol):
         """Return the wall time, for people."""
         ...
 
-    def read(self) -> Reading:
+    def read(self) -> ClockReading:
         """Return the wall time and the boot clock, from which durations are taken."""
         ...
 
@@ -52,11 +52,11 @@ class SystemClock:
         """Return the wall time."""
         return time.time_ns() // 1000
 
-    def read(self) -> Reading:
+    def read(self) -> ClockReading:
         """Return the wall time and the time since the machine's boot."""
         boot = boot_id()
         since = BootClock(boot, time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000) if boot else None
-        return Reading(self.now(), since)
+        return ClockReading(self.now(), since)
 
     def wait(self, seconds: float, due: int | None, meanwhile: Callable[[], bool]) -> None:
         """Wait in slices, by a clock that cannot be set."""

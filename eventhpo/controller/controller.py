@@ -16,18 +16,18 @@ from eventhpo.controller.clock import Clock
 from eventhpo.controller.effects import observations, perform, poll
 from eventhpo.controller.host import Machine
 from eventhpo.core.fold import deadlines
-from eventhpo.core.fold.clocks import Reading, elapsed
+from eventhpo.core.fold.clocks import ClockReading, elapsed
 from eventhpo.core.fold.events import ClockTicked, ControllerStarted, EffectFailed, Event, Head, Recorded, StopAsked
 from eventhpo.core.fold.evolve import evolve, fold
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import next_action
 from eventhpo.core.search.spec import MINUTE
-from eventhpo.jobs.protocol import Jobs, Polled, Refused
+from eventhpo.jobs.protocol import JobBackend, PollResult, Refused
 from eventhpo.log.writer import open_writer
-from eventhpo.optuna_adapter.adapter import Asker
+from eventhpo.optuna_adapter.adapter import OptunaAdapter
 from eventhpo.optuna_adapter.fingerprint import fingerprint
-from eventhpo.optuna_adapter.user_classes import NOTHING, Own
+from eventhpo.optuna_adapter.user_classes import NOTHING, UserClasses
 
 
 class Log(Protocol):
@@ -110,12 +110,12 @@ class Controller:
         self,
         log: Log,
         state: State,
-        jobs: Jobs,
+        jobs: JobBackend,
         clock: Clock,
         *,
         requests: Requests | None = None,
         tell: Tell = tell_nobody,
-        own: Own = NOTHING,
+        own: UserClasses = NOTHING,
     ) -> None:
         self.state = state
         self.guard = threading.RLock()  # held while an event is folded; other threads take it to read the state
@@ -124,7 +124,7 @@ class Controller:
         self._clock = clock
         self._requests = requests or NoRequests()
         self._tell = tell
-        self._asker = Asker(state, own)
+        self._asker = OptunaAdapter(state, own)
         self._untold: list[Recorded] = []
         self._quiet = 0  # polls in a row that saw nothing
         self._behind = False  # the last poll left something unread
@@ -203,8 +203,8 @@ class Controller:
             self._tick(deadlines.Now(now, self.state.jobs_clock), cause)
         self._quiet = 0 if self._log.pending else self._quiet + 1
 
-    def _observe(self, answer: Polled, now: Reading, cause: int) -> None:
-        self._polled = deadlines.Now(now, Reading(answer.clock, answer.boot_clock))
+    def _observe(self, answer: PollResult, now: ClockReading, cause: int) -> None:
+        self._polled = deadlines.Now(now, ClockReading(answer.clock, answer.boot_clock))
         self._behind = any(seen.more for seen in answer.seen)
         for event in list(observations(self.state, answer, now)):
             self.record(event, cause)
@@ -213,7 +213,7 @@ class Controller:
 
     def _tick(self, now: deadlines.Now, cause: int) -> None:
         """Record a tick if something was due before this poll began."""
-        if any(item.reached for item in deadlines.dues(self.state, now)):
+        if any(item.reached for item in deadlines.deadlines(self.state, now)):
             tick = ClockTicked(
                 clock=now.ours.wall,
                 jobs_clock=now.jobs.wall,
@@ -222,7 +222,7 @@ class Controller:
             )
             self.record(tick, cause)
 
-    def _poll_failed(self, answer: Refused, now: Reading, cause: int) -> None:
+    def _poll_failed(self, answer: Refused, now: ClockReading, cause: int) -> None:
         before = self.state.poll_failure
         self._behind = False  # what is unread waits for the back-off: no hot loop
         self.record(
@@ -251,7 +251,7 @@ class Controller:
     def _next_due(self) -> int | None:
         """Return in how many microseconds something is due; never at once, since the door's clock is a guess."""
         soon = round(min(self._jobs.shortest_wait, SOON) * 1e6)
-        return min((max(d.left, soon) for d in deadlines.dues(self.state, self._now())), default=None)
+        return min((max(d.left, soon) for d in deadlines.deadlines(self.state, self._now())), default=None)
 
     def _now(self) -> deadlines.Now:
         """Return both clocks now; the door's goes on as ours does since the last poll, and is ours before the first."""
@@ -321,7 +321,7 @@ def start_of(clock: Clock, machine: Machine) -> ControllerStarted:
 @contextmanager
 def opened(
     path: Path,
-    jobs_for: Callable[[State], Jobs],
+    jobs_for: Callable[[State], JobBackend],
     clock: Clock,
     machine: Machine,
     *,
@@ -331,7 +331,7 @@ def opened(
     requests: Requests | None = None,
     tell: Tell = tell_nobody,
     make: type[Controller] = Controller,
-    own: Own = NOTHING,
+    own: UserClasses = NOTHING,
 ) -> Iterator[Controller]:
     """Hold the log at *path* as its one controller; end well unless an error comes through.
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from eventhpo.core.fold import deadlines
-from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.fold.events import (
     EffectFailed,
     Event,
@@ -24,22 +24,22 @@ from eventhpo.core.fold.events import (
     MetricObserved,
     ReportsRead,
 )
-from eventhpo.core.fold.state import Attempt, Effect, State
+from eventhpo.core.fold.state import Attempt, EffectName, State
 from eventhpo.core.scheduler import actions
 from eventhpo.core.search.spec import to_num
 from eventhpo.jobs import protocol
-from eventhpo.jobs.protocol import Bound, Ended, Jobs, Polled, Queued, Refused, Seen, Started, Stopping
+from eventhpo.jobs.protocol import Bound, Ended, JobBackend, JobUpdate, PollResult, Queued, Refused, Started, Stopping
 
 Caused: TypeAlias = tuple[Event, int]  # an event and the seq of its cause
 
 
-def perform(state: State, action: actions.Effect, jobs: Jobs, clock: Reading) -> list[Caused]:
+def perform(state: State, action: actions.Effect, jobs: JobBackend, clock: ClockReading) -> list[Caused]:
     """Carry out *action* and return its receipts, each with its intent as cause."""
     found = [state.attempt(trial, number) for trial, number in action.attempts]
     match action:
         case actions.Draft():
             outcomes: Sequence[object] = jobs.draft([draft_item(state, a, "draft") for a in found])
-            effect: Effect = "draft"
+            effect: EffectName = "draft"
         case actions.Cancel():
             outcomes = jobs.cancel([draft_item(state, a, "cancel") for a in found])
             effect = "cancel"
@@ -55,16 +55,16 @@ def perform(state: State, action: actions.Effect, jobs: Jobs, clock: Reading) ->
     ]
 
 
-def _intent(attempt: Attempt, effect: Effect) -> int:
+def _intent(attempt: Attempt, effect: EffectName) -> int:
     return attempt.stop if effect in ("stop", "cancel") and attempt.stop is not None else attempt.seq
 
 
-def draft_item(state: State, attempt: Attempt, effect: Effect) -> protocol.Draft:
+def draft_item(state: State, attempt: Attempt, effect: EffectName) -> protocol.DraftRequest:
     """Return what the door is told of an intent."""
     trial = state.trials[attempt.trial]
     failure = attempt.failures.get(effect)
     before = trial.attempts[attempt.number - 1].job_id if attempt.number else None
-    return protocol.Draft(
+    return protocol.DraftRequest(
         trial=attempt.trial,
         attempt=attempt.number,
         key=attempt.key,
@@ -77,11 +77,11 @@ def draft_item(state: State, attempt: Attempt, effect: Effect) -> protocol.Draft
     )
 
 
-def job_item(state: State, attempt: Attempt, effect: Effect) -> protocol.Job:
+def job_item(state: State, attempt: Attempt, effect: EffectName) -> protocol.BoundJob:
     """Return what the door is told of a bound job."""
     assert attempt.job_id is not None
     failure = attempt.failures.get(effect)
-    return protocol.Job(
+    return protocol.BoundJob(
         trial=attempt.trial,
         attempt=attempt.number,
         key=attempt.key,
@@ -110,7 +110,7 @@ def _settled(attempt: Attempt) -> str:
     return f"pruned {attempt.judged}" if attempt.fate == "pruned" else attempt.fate or "aborted"
 
 
-def receipt(attempt: Attempt, effect: Effect, outcome: object, clock: Reading) -> Event:
+def receipt(attempt: Attempt, effect: EffectName, outcome: object, clock: ClockReading) -> Event:
     """Return the event that an outcome is recorded as."""
     trial, number = attempt.trial, attempt.number
     match outcome:
@@ -154,13 +154,13 @@ def job_ended(trial: int, attempt: int, ended: Ended) -> JobEnded:
 # ---------------------------------------------------------------- polls
 
 
-def poll(state: State, action: actions.Poll, jobs: Jobs) -> Polled | Refused:
+def poll(state: State, action: actions.Poll, jobs: JobBackend) -> PollResult | Refused:
     """Ask the door what the watched jobs did."""
     items = [job_item(state, state.attempt(trial, number), "poll") for trial, number in action.attempts]
     return jobs.poll(items, state.search.objectives)
 
 
-def observations(state: State, polled: Polled, clock: Reading) -> Iterator[Event]:
+def observations(state: State, polled: PollResult, clock: ClockReading) -> Iterator[Event]:
     """Yield the events of a poll, by trial number: start, claim, points, end of each job; or that it failed."""
     for seen in sorted(polled.seen, key=lambda s: (s.trial, s.attempt)):
         attempt = state.attempt(seen.trial, seen.attempt)
@@ -170,7 +170,7 @@ def observations(state: State, polled: Polled, clock: Reading) -> Iterator[Event
             yield from _of_one(attempt, seen, state.course.time_of(clock))
 
 
-def _of_one(attempt: Attempt, seen: Seen, now: int) -> Iterator[Event]:
+def _of_one(attempt: Attempt, seen: JobUpdate, now: int) -> Iterator[Event]:
     trial, number = attempt.trial, attempt.number
     if seen.alive and attempt.ended is not None and not attempt.returned:
         yield JobReturned(trial=trial, attempt=number)
@@ -196,7 +196,7 @@ def _to_be_told_again(attempt: Attempt, now: int) -> bool:
     return now - attempt.told_at >= deadlines.back_off(attempt.stops)
 
 
-def _reports(attempt: Attempt, seen: Seen) -> Iterator[Event]:
+def _reports(attempt: Attempt, seen: JobUpdate) -> Iterator[Event]:
     trial, number = attempt.trial, attempt.number
     for index, curve in enumerate(seen.curves):
         yield MetricObserved(

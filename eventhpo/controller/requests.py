@@ -24,7 +24,7 @@ from eventhpo.core.search.ranges import from_job, full_name, to_job
 from eventhpo.core.search.space import job_names, read_sets, single_ranges
 from eventhpo.core.search.spec import LimitChanges, Limits, Scalar, Search, option
 from eventhpo.core.validation.mistakes import Mistake, unknown
-from eventhpo.core.validation.validators import Kind, Wrong
+from eventhpo.core.validation.validators import Validator, Wrong
 from eventhpo.errors import Usage
 from eventhpo.log import paths
 from eventhpo.search_file.read_search import LIMITS
@@ -35,23 +35,23 @@ SUFFIX = ".json"
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
-class _Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+class _RequestBase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
     """What somebody asks of a search."""
 
 
-class StopRequest(_Request, frozen=True, kw_only=True, tag="stop"):
+class StopRequest(_RequestBase, frozen=True, kw_only=True, tag="stop"):
     """End the search; only the controller of `epoch` is meant, any other deletes it unread."""
 
     epoch: int
 
 
-class EnqueueRequest(_Request, frozen=True, kw_only=True, tag="enqueue"):
+class EnqueueRequest(_RequestBase, frozen=True, kw_only=True, tag="enqueue"):
     """Try this point next."""
 
     params: dict[str, Scalar]
 
 
-class LimitsRequest(_Request, frozen=True, kw_only=True, tag="limits"):
+class LimitsRequest(_RequestBase, frozen=True, kw_only=True, tag="limits"):
     """Go on with other limits."""
 
     changes: LimitChanges
@@ -194,12 +194,12 @@ def _limit_mistake(name: str, value: object) -> Mistake | None:
     return None
 
 
-def limit_kind(name: str) -> Kind[int | float | None]:
+def limit_kind(name: str) -> Validator[int | float | None]:
     """Return what a limit may be; those without a default may be lifted by None."""
     kind = LIMITS[name]
     if getattr(Limits(), name) is not None:
         return kind
-    return Kind(f"{kind.expected}, or none", lambda value: None if value is None else kind.read(value))
+    return Validator(f"{kind.expected}, or none", lambda value: None if value is None else kind.read(value))
 
 
 # ---------------------------------------------------------------- the controller's side

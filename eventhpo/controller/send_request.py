@@ -24,7 +24,7 @@ from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State
 from eventhpo.core.search.spec import Simulated
 from eventhpo.errors import Busy, Starting, StorageFailed, Usage
-from eventhpo.jobs.backend_choice import place_of
+from eventhpo.jobs.backend_choice import backend_choice
 from eventhpo.log import chain, lease, paths, reader, sql
 from eventhpo.log.lease import Holder
 from eventhpo.log.writer import open_writer
@@ -161,7 +161,7 @@ def _write(path: Path, request: Request, request_id: str) -> Recorded:
     def look(rows: list[Recorded]) -> Sequence[Event]:
         state = fold(rows)
         if not isinstance(state.search.jobs, Simulated):  # a row more would make a log that lost its tail a fork
-            place_of(state.search, path).before(state, rows)
+            backend_choice(state.search, path).before(state, rows)
         return ()
 
     writer, rows = open_writer(path, start_of(clock, machine), clock.now(), check=look)

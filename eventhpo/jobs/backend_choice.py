@@ -18,15 +18,15 @@ from eventhpo.core.search.spec import ClearmlTasks, LocalCommand, Search
 from eventhpo.errors import Usage
 from eventhpo.jobs import command_folder
 from eventhpo.jobs.local import reconcile
-from eventhpo.jobs.local.local_jobs import LocalJobs
-from eventhpo.jobs.protocol import Jobs
+from eventhpo.jobs.local.local_jobs import LocalBackend
+from eventhpo.jobs.protocol import JobBackend
 from eventhpo.log import paths
 
 if TYPE_CHECKING:
     from eventhpo.jobs.clearml.launch import Labels
 
 
-class Place(Protocol):
+class BackendChoice(Protocol):
     """A place where jobs run: looked over before a search begins, and before each controller does."""
 
     def described(self, search: Search, *, dry: bool = False) -> tuple[Search, tuple[str, ...]]:
@@ -49,12 +49,12 @@ class Place(Protocol):
         """Return what a person is to know of the place before a controller begins on *state*."""
         ...
 
-    def open(self, log: Path, state: State) -> Jobs:
+    def open(self, log: Path, state: State) -> JobBackend:
         """Return the door for the search whose log lies at *log*."""
         ...
 
 
-def place_of(
+def backend_choice(
     search: Search,
     log: Path | None = None,
     *,
@@ -63,30 +63,30 @@ def place_of(
     folder: Path | None = None,
     recorded: State | None = None,
     job_class: Callable[[], type[Any] | None] = lambda: None,
-) -> Place:
+) -> BackendChoice:
     """Return where the jobs of *search* run, whose log lies, or will lie, at *log*.
 
     With *adopt*, jobs that the log has lost are taken up again. *folder* is where a command
     is to run from now on; *recorded* is what the log says, if *search* was read from there.
-    All else is for tasks on a ClearML server, see `OnClearml`.
+    All else is for tasks on a ClearML server, see `ClearmlChoice`.
 
     Raises:
         Usage: they are simulated.
     """
     if isinstance(search.jobs, LocalCommand):
-        return OnThisMachine(search.jobs, log, adopt=adopt, folder=folder, recorded=recorded)
+        return LocalChoice(search.jobs, log, adopt=adopt, folder=folder, recorded=recorded)
     if folder is not None:
         raise Usage("--folder is for jobs that run a command on this machine")
     if isinstance(search.jobs, ClearmlTasks):
-        from eventhpo.jobs.clearml.backend_choice import OnClearml  # noqa: PLC0415  local searches do without
+        from eventhpo.jobs.clearml.backend_choice import ClearmlChoice  # noqa: PLC0415  local searches do without
 
         if labels is None:
-            return OnClearml(adopt=adopt, job_class=job_class)
-        return OnClearml(labels=labels, adopt=adopt, job_class=job_class)
+            return ClearmlChoice(adopt=adopt, job_class=job_class)
+        return ClearmlChoice(labels=labels, adopt=adopt, job_class=job_class)
     raise Usage("the jobs of this search are simulated by eventhpo.testing: it cannot be run from here")
 
 
-class OnThisMachine:
+class LocalChoice:
     """Processes on this machine."""
 
     def __init__(
@@ -160,9 +160,9 @@ class OnThisMachine:
             events += command_folder.moves(state.search.jobs, self._jobs)
         return events + reconcile.adopted(state, found.lost)
 
-    def open(self, log: Path, state: State) -> Jobs:
+    def open(self, log: Path, state: State) -> JobBackend:
         """Return the door to processes whose folders lie beside the log."""
-        return LocalJobs(self._jobs.command, self._jobs.folder, paths.jobs(log))
+        return LocalBackend(self._jobs.command, self._jobs.folder, paths.jobs(log))
 
 
 def _copied(trials: Sequence[int], made: str) -> str:

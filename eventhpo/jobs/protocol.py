@@ -19,7 +19,7 @@ from eventhpo.core.fold.events import BadLine, ExactValue, JobExtras, OtherSerie
 from eventhpo.core.search.spec import Objective, Scalar
 
 
-class Draft(msgspec.Struct, frozen=True, kw_only=True):
+class DraftRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Create the job of an intent, or (`look`) first look for one with its key."""
 
     trial: int
@@ -33,7 +33,7 @@ class Draft(msgspec.Struct, frozen=True, kw_only=True):
     extras: JobExtras = JobExtras()  # what a caller wants of it beside its parameters
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class BoundJob(msgspec.Struct, frozen=True, kw_only=True):
     """A bound job, as `launch`, `stop` and `poll` are told of it."""
 
     trial: int
@@ -111,7 +111,7 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
     in_doubt: bool = False
 
 
-class Curve(msgspec.Struct, frozen=True):
+class CurveUpdate(msgspec.Struct, frozen=True):
     """New points of one objective in the order reported, at least one."""
 
     title: str
@@ -120,7 +120,7 @@ class Curve(msgspec.Struct, frozen=True):
     values: tuple[float, ...]
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class JobUpdate(msgspec.Struct, frozen=True, kw_only=True):
     """What a poll read of one job: at most `POINTS` objective points, the rest in the next poll.
 
     `ended` is given only when every report was read (`to` is their end); until then
@@ -133,7 +133,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int
     to: int
     started: Started | None = None
-    curves: tuple[Curve, ...] = ()
+    curves: tuple[CurveUpdate, ...] = ()
     others: tuple[OtherSeries, ...] = ()
     bad: tuple[BadLine, ...] = ()
     inherits: int | None = None
@@ -145,11 +145,11 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     refused: Refused | None = None  # this job could not be looked at; nothing else of it is told
 
 
-class Polled(msgspec.Struct, frozen=True, kw_only=True):
+class PollResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a poll saw; `clock`, and `boot_clock` if there is one, are the door's own, read before anything else."""
 
     clock: int
-    seen: tuple[Seen, ...]
+    seen: tuple[JobUpdate, ...]
     boot_clock: BootClock | None = None
 
 
@@ -161,29 +161,29 @@ StopOutcome: TypeAlias = Stopping | Ended | Refused
 CancelOutcome: TypeAlias = Ended | Refused
 
 
-class Jobs(Protocol):
+class JobBackend(Protocol):
     """A place where jobs run."""
 
     shortest_wait: float  # seconds between two polls while something happens
     longest_wait: float  # seconds between two polls while nothing does
 
-    def draft(self, drafts: Sequence[Draft]) -> Sequence[DraftOutcome]:
+    def draft(self, drafts: Sequence[DraftRequest]) -> Sequence[DraftOutcome]:
         """Create each job without starting it; with `look`, adopt the one that its key names."""
         ...
 
-    def launch(self, jobs: Sequence[Job]) -> Sequence[LaunchOutcome]:
+    def launch(self, jobs: Sequence[BoundJob]) -> Sequence[LaunchOutcome]:
         """Start each bound job at most once, however often this is asked."""
         ...
 
-    def stop(self, jobs: Sequence[Job]) -> Sequence[StopOutcome]:
+    def stop(self, jobs: Sequence[BoundJob]) -> Sequence[StopOutcome]:
         """Tell each bound job to stop, unless it is over; one that never started ends `cancelled`, and never will."""
         ...
 
-    def cancel(self, drafts: Sequence[Draft]) -> Sequence[CancelOutcome]:
+    def cancel(self, drafts: Sequence[DraftRequest]) -> Sequence[CancelOutcome]:
         """Remove what an unbound intent may have created; it never starts."""
         ...
 
-    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled | Refused:
+    def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult | Refused:
         """Read what each job did behind its cursor; the same cursors get the same answer, or more of it."""
         ...
 

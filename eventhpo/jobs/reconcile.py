@@ -13,7 +13,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar, cast
 import msgspec
 
 from eventhpo.core.fold.events import Head
-from eventhpo.core.fold.read_job_key import Key
+from eventhpo.core.fold.read_job_key import AttemptKey
 from eventhpo.core.fold.state import State
 from eventhpo.errors import DamagedLog
 
@@ -27,7 +27,7 @@ SHOWN = 5  # jobs that a message names
 class Stray(msgspec.Struct, Generic[T], frozen=True):
     """A job with a key of our search that the log has no intent for, as its place has it."""
 
-    key: Key
+    key: AttemptKey
     job: T
 
 
@@ -39,7 +39,7 @@ class Survey(msgspec.Struct, Generic[T], frozen=True):
     drafts: tuple[T, ...] = ()  # made, and the answer was lost: nobody bound them, they never ran
 
 
-def is_of_this_log(key: Key, state: State, hashes: Sequence[str]) -> bool:
+def is_of_this_log(key: AttemptKey, state: State, hashes: Sequence[str]) -> bool:
     """Whether *key*, which no row of the log names, is of rows behind its end; if not, the log is a fork.
 
     *hashes* are those of its rows, in order.

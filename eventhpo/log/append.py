@@ -14,7 +14,7 @@ from eventhpo.errors import Busy, StorageFailed
 from eventhpo.log import chain, head, seal, sql
 from eventhpo.log.lease import Holder, Lease
 from eventhpo.log.opened_files import OpenedFiles
-from eventhpo.log.sql import Row
+from eventhpo.log.sql import StoredRow
 
 BEAT = 1.0  # seconds between two writes of the head file: once a second costs nothing, each commit 20 % more
 
@@ -32,7 +32,7 @@ class Writer:
         self._files = OpenedFiles(self._real)
         self._lease = lease
         self._search = search
-        self._kept: list[Row] = []
+        self._kept: list[StoredRow] = []
         self._committed = end
         self._outside: Head | None = None
         self._beat_at = 0.0

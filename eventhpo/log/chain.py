@@ -11,10 +11,10 @@ from eventhpo.core.fold.codec import VERSIONS, chain, decode, encode
 from eventhpo.core.fold.events import Event, Head, Recorded, SearchCreated
 from eventhpo.errors import DamagedLog
 from eventhpo.log import sql
-from eventhpo.log.sql import Row
+from eventhpo.log.sql import StoredRow
 
 
-def stored(db: sqlite3.Connection, after: int) -> Iterator[Row]:
+def stored(db: sqlite3.Connection, after: int) -> Iterator[StoredRow]:
     """Yield the rows behind *after* as far as they can be read.
 
     Raises:
@@ -31,7 +31,7 @@ def stored(db: sqlite3.Connection, after: int) -> Iterator[Row]:
         yield from _one_by_one(db, last, error)
 
 
-def _one_by_one(db: sqlite3.Connection, last: int, trouble: Exception) -> Iterator[Row]:
+def _one_by_one(db: sqlite3.Connection, last: int, trouble: Exception) -> Iterator[StoredRow]:
     # A scan that fails has stepped ahead of the row it hands out: ask for each row by its seq.
     while True:
         try:
@@ -44,7 +44,7 @@ def _one_by_one(db: sqlite3.Connection, last: int, trouble: Exception) -> Iterat
         last = row[0]
 
 
-def verified(rows: Iterable[Row], before: Head) -> Iterator[Row]:
+def verified(rows: Iterable[StoredRow], before: Head) -> Iterator[StoredRow]:
     """Yield *rows* as far as they are chained to *before*, without a gap.
 
     Raises:
@@ -61,7 +61,7 @@ def verified(rows: Iterable[Row], before: Head) -> Iterator[Row]:
         last, hashed = seq, own
 
 
-def decoded(rows: Iterable[Row]) -> Iterator[Recorded]:
+def decoded(rows: Iterable[StoredRow]) -> Iterator[Recorded]:
     """Yield *rows* with their events.
 
     Raises:
@@ -77,7 +77,7 @@ def decoded(rows: Iterable[Row]) -> Iterator[Recorded]:
         yield Recorded(seq, at, epoch, cause, event, own)
 
 
-def load(rows: Iterable[Row]) -> list[Recorded]:
+def load(rows: Iterable[StoredRow]) -> list[Recorded]:
     """Return *rows* with their events, as a list; see `decoded`."""
     # The collector finds no cycle in rows, and looking for one doubles the time (1.10 s for 300,000 rows, not 0.53).
     was_on = gc.isenabled()
@@ -89,7 +89,7 @@ def load(rows: Iterable[Row]) -> list[Recorded]:
             gc.enable()
 
 
-def row_of(event: Event, before: Head, at: int, epoch: int, cause: int | None) -> Row:
+def row_of(event: Event, before: Head, at: int, epoch: int, cause: int | None) -> StoredRow:
     """Return the row that records *event* behind *before*.
 
     Raises:
@@ -133,7 +133,7 @@ def search_of(db: sqlite3.Connection, path: Path) -> SearchCreated:
     return created(row)
 
 
-def created(row: Row) -> SearchCreated:
+def created(row: StoredRow) -> SearchCreated:
     """Return the event of the first row of a log.
 
     Raises:

@@ -15,7 +15,7 @@ from eventhpo.core.fold.events import Event, Head, SearchCreated
 from eventhpo.errors import StorageFailed, Usage
 from eventhpo.log import filesystem, head, paths, sql
 from eventhpo.log.chain import row_of
-from eventhpo.log.sql import Row
+from eventhpo.log.sql import StoredRow
 
 
 def create(path: Path, event: SearchCreated, at: int, inputs: Sequence[Event] = ()) -> None:
@@ -26,7 +26,7 @@ def create(path: Path, event: SearchCreated, at: int, inputs: Sequence[Event] = 
             cannot be that of a log, or the search holds what JSON cannot carry.
         StorageFailed: the file system refused.
     """
-    rows: list[Row] = []
+    rows: list[StoredRow] = []
     end = GENESIS
     for one in (event, *inputs):
         try:
@@ -69,7 +69,7 @@ def born_whole(path: Path) -> Iterator[Path]:
                 made.unlink()
 
 
-def write_log(fresh: Path, rows: Iterable[Row], epoch: int) -> None:
+def write_log(fresh: Path, rows: Iterable[StoredRow], epoch: int) -> None:
     """Write a closed log with *rows* into the new file *fresh*, the lease free at *epoch*."""
     with contextlib.closing(sql.open_new(fresh)) as db:
         sql.begin_to_write(db)

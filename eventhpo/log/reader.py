@@ -21,7 +21,7 @@ from eventhpo.errors import Busy, DamagedLog, StorageFailed, Usage
 from eventhpo.log import chain, check_keys, head, missing_wal, sql
 from eventhpo.log import paths as beside
 from eventhpo.log.head import HeadFile, Outside
-from eventhpo.log.sql import Row
+from eventhpo.log.sql import StoredRow
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ def _snapshot(db: sqlite3.Connection, path: Path, found: HeadFile | str, after: 
     search_id = chain.search_of(db, path).search_id
     start = _start(db, path, after)
     try:
-        stored: Iterable[Row] = chain.stored(db, after)
+        stored: Iterable[StoredRow] = chain.stored(db, after)
         rows = chain.load(chain.verified(stored, start) if verify else stored)
         if verify:
             check_keys.require(rows, start, search_id)
@@ -174,27 +174,27 @@ class _Way(enum.Enum):
     QUIET = "as a file that does not change"
 
 
-class _Look(msgspec.Struct, frozen=True):
+class _FileStat(msgspec.Struct, frozen=True):
     """What lies there: size, mtime in ns and inode of the log and of its -wal or -journal."""
 
     way: _Way
     log: tuple[int, int, int] | None
     beside: tuple[int, int, int] | None
 
-    def is_as(self, before: _Look) -> bool:
+    def is_as(self, before: _FileStat) -> bool:
         """Whether nothing changed that a reading *before* depended on."""
         if before.way is _Way.LIVE:
             return self.way is _Way.LIVE  # it grows all the time
         return self == before
 
 
-def _look(path: Path) -> _Look:
+def _look(path: Path) -> _FileStat:
     wal, journal = _mark(beside.wal(path)), _mark(beside.journal(path))
     if wal is not None and _mark(beside.shm(path)) is not None:
-        return _Look(_Way.LIVE, _mark(path), wal)
+        return _FileStat(_Way.LIVE, _mark(path), wal)
     if wal is not None or journal is not None:
-        return _Look(_Way.COPY, _mark(path), wal or journal)
-    return _Look(_Way.QUIET, _mark(path), None)
+        return _FileStat(_Way.COPY, _mark(path), wal or journal)
+    return _FileStat(_Way.QUIET, _mark(path), None)
 
 
 def _mark(path: Path) -> tuple[int, int, int] | None:

@@ -12,7 +12,7 @@ from eventhpo.core.fold.events import Head
 from eventhpo.errors import DamagedLog
 from eventhpo.log import chain, head, missing_wal, reader, sql
 from eventhpo.log.create import born_whole, write_log
-from eventhpo.log.sql import Row
+from eventhpo.log.sql import StoredRow
 
 
 class Salvaged(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ def salvage(path: Path, target: Path) -> Salvaged:
     return Salvaged(end, why)
 
 
-def _missing(named: Head | None, rows: list[Row]) -> str | None:
+def _missing(named: Head | None, rows: list[StoredRow]) -> str | None:
     """Return how rows without a fault contradict the head file, None if they do not."""
     if named is None:
         return None
@@ -60,9 +60,9 @@ def _missing(named: Head | None, rows: list[Row]) -> str | None:
     return head.contradiction(named, Head(rows[-1][0], rows[-1][7]), there)
 
 
-def _prefix(db: sqlite3.Connection) -> tuple[list[Row], str | None]:
+def _prefix(db: sqlite3.Connection) -> tuple[list[StoredRow], str | None]:
     # Not recognised first: a damaged mark in the file's header is no reason to give up the rows.
-    rows: list[Row] = []
+    rows: list[StoredRow] = []
     try:
         for row in chain.verified(chain.stored(db, 0), GENESIS):
             rows.append(row)

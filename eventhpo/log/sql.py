@@ -15,7 +15,7 @@ FORMAT = 1  # user_version; a change of the tables gets the next number
 BUSY_SECONDS = 5.0  # longer than any checkpoint seen, shorter than a person's patience
 
 # seq, at, epoch, cause, type, v, body, hash
-Row: TypeAlias = tuple[int, int, int, int | None, str, int, str, str]
+StoredRow: TypeAlias = tuple[int, int, int, int | None, str, int, str, str]
 
 SCHEMA: dict[str, str] = {
     "event": """CREATE TABLE event(
@@ -162,7 +162,7 @@ def integrity(db: sqlite3.Connection) -> str:
 # ---------------------------------------------------------------- events
 
 
-def append(db: sqlite3.Connection, rows: Iterable[Row]) -> None:
+def append(db: sqlite3.Connection, rows: Iterable[StoredRow]) -> None:
     """Insert *rows* as they are."""
     db.executemany(
         "INSERT INTO event(seq, at, epoch, cause, type, v, body, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows
@@ -175,15 +175,15 @@ def head(db: sqlite3.Connection) -> Head | None:
     return None if row is None else Head(*row)
 
 
-def row_at(db: sqlite3.Connection, seq: int) -> Row | None:
+def row_at(db: sqlite3.Connection, seq: int) -> StoredRow | None:
     """Return one row."""
-    found: Row | None = db.execute(
+    found: StoredRow | None = db.execute(
         "SELECT seq, at, epoch, cause, type, v, body, hash FROM event WHERE seq = ?", (seq,)
     ).fetchone()
     return found
 
 
-def rows_after(db: sqlite3.Connection, seq: int) -> Iterator[Row]:
+def rows_after(db: sqlite3.Connection, seq: int) -> Iterator[StoredRow]:
     """Return the rows behind *seq*, in order."""
     return db.execute("SELECT seq, at, epoch, cause, type, v, body, hash FROM event WHERE seq > ? ORDER BY seq", (seq,))
 

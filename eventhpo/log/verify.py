@@ -13,7 +13,7 @@ from eventhpo.core.fold.events import Head, Recorded, SearchCreated
 from eventhpo.errors import DamagedLog
 from eventhpo.log import chain, check_keys, head, missing_wal, paths, reader, sql
 from eventhpo.log.head import HeadFile
-from eventhpo.log.sql import Row
+from eventhpo.log.sql import StoredRow
 
 # Checks that fail on a log which is whole in itself: what was asked for, and what lies next to it.
 FINDINGS = frozenset({"expected", "decide", "wal", "reports"})
@@ -90,7 +90,7 @@ class _Prefix:
         self.why: str | None = None
         self._db = db
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[StoredRow]:
         seq = 0
         try:
             for row in chain.verified(chain.stored(self._db, 0), GENESIS):
@@ -133,7 +133,7 @@ def _schema(found: dict[str, str]) -> str:
     return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts if names)
 
 
-def _decode(rows: Iterable[Row]) -> tuple[list[Recorded], Check]:
+def _decode(rows: Iterable[StoredRow]) -> tuple[list[Recorded], Check]:
     known: list[Recorded] = []
     trouble: str | None = None
     for row in rows:  # to the end, whatever can be decoded: the chain is proven on the way

@@ -25,8 +25,8 @@ from eventhpo.core.search.ranges import full_name
 from eventhpo.errors import Usage
 from eventhpo.jobs.clearml.overrides import require
 from eventhpo.optimizer import conversion
-from eventhpo.optimizer.driver import Driver
-from eventhpo.optimizer.job_handle import Job
+from eventhpo.optimizer.driver import SearchDriver
+from eventhpo.optimizer.job_handle import JobHandle
 from eventhpo.optimizer.reading import Names, attempts
 from eventhpo.optimizer.recording import Recording
 
@@ -51,13 +51,13 @@ class ByHand(Recording):
         """Whether a subclass makes the jobs: then a suggestion is due only when it asks for one."""
         return type(self).create_job is not ByHand.create_job
 
-    def create_job(self) -> Job | None:
+    def create_job(self) -> JobHandle | None:
         """Make the next job, not launched; None if no slot, budget or suggestion is left, or `stop` was asked."""
         if self._within_step and not self._makes_jobs_itself:
             return self._create_due()
         return self._request(JobRequested(request=secrets.token_hex(16)))
 
-    def _create_due(self) -> Job | None:
+    def _create_due(self) -> JobHandle | None:
         """Make the job of the suggestion that is due; inside a step that is no request."""
         driver = self._opened()
         with driver.driving() as controller:
@@ -75,7 +75,7 @@ class ByHand(Recording):
         tags: Sequence[str] | None = None,
         parent: str | None = None,
         **kwargs: Any,
-    ) -> Job | None:
+    ) -> JobHandle | None:
         """Make a job of one's own parameters, in the budget and in every list; None where there is no room for it."""
         params = {full_name(str(k)): conversion._plain(v) for k, v in (parameter_override or {}).items()}
         extras = JobExtras(
@@ -88,7 +88,7 @@ class ByHand(Recording):
         require(extras)
         return self._request(recordable(JobRequested(request=secrets.token_hex(16), params=params, extras=extras)))
 
-    def _request(self, request: JobRequested) -> Job | None:
+    def _request(self, request: JobRequested) -> JobHandle | None:
         if self._stop_event.is_set():
             return None
         driver = self._opened()
@@ -119,7 +119,7 @@ class ByHand(Recording):
             self._look_by_hand(driver)
         return self._of(names, lambda state, a: a.ended is None and a.stop is None)
 
-    def _look_by_hand(self, driver: Driver) -> None:
+    def _look_by_hand(self, driver: SearchDriver) -> None:
         with driver.turn() as mine:
             if not mine:
                 return
@@ -135,7 +135,7 @@ class ByHand(Recording):
         return self._of(self._names_of(job), lambda state, a: a.stop is not None)
 
     def _names_of(self, job: Any) -> Names:
-        if isinstance(job, Job):
+        if isinstance(job, JobHandle):
             return job._names
         wanted = job.task_id() if hasattr(job, "task_id") else job
         found = self._read(lambda s: [(a.trial, a.number) for a in attempts(s) if a.job_id == wanted])

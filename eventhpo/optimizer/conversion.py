@@ -19,7 +19,7 @@ from eventhpo.optuna_adapter.component_config import pruner_of, sampler_of
 from eventhpo.optuna_adapter.seeds import SEEDS
 from eventhpo.optuna_adapter.space_checks import mistakes, name_mistakes
 from eventhpo.optuna_adapter.user_class_record import apart
-from eventhpo.optuna_adapter.user_classes import Own, pristine
+from eventhpo.optuna_adapter.user_classes import UserClasses, pristine
 
 # arguments of a study that have another home here, and where
 _REFUSED = {
@@ -187,7 +187,7 @@ class Asked(msgspec.Struct, frozen=True):
     """A search as the class was asked for it, and what to tell its user."""
 
     search: spec.Search
-    own: Own  # what of it no log can build
+    own: UserClasses  # what of it no log can build
     seed_given: bool
     warnings: tuple[str, ...] = ()
 
@@ -285,7 +285,7 @@ def parted(recorded: spec.Search, now: Asked) -> list[str]:
         lines += _sides("study_name", recorded.name, new.name)
     for key in keys:
         old_value, new_value = _said(getattr(recorded, key)), _said(getattr(new, key))
-        if isinstance(old_value, spec.Named) and (old_value.is_foreign or new_value.is_foreign):
+        if isinstance(old_value, spec.ComponentConfig) and (old_value.is_foreign or new_value.is_foreign):
             lines += [f"{key}: {one}" for one in apart(old_value, new_value)]
             continue
         if old_value != new_value:

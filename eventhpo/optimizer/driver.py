@@ -20,8 +20,8 @@ from eventhpo.core.fold.events import DrivenByHand, Event, Recorded, StopAsked
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
 from eventhpo.errors import Busy, Starting
-from eventhpo.jobs.protocol import Jobs
-from eventhpo.optuna_adapter.user_classes import Own
+from eventhpo.jobs.protocol import JobBackend
+from eventhpo.optuna_adapter.user_classes import UserClasses
 
 T = TypeVar("T")
 Build = Callable[[State], Sequence[Event]]
@@ -61,13 +61,13 @@ class Inbox:
         yield from self._files.read(state)
 
 
-class Driver:
+class SearchDriver:
     """Opens the log when it is first needed, and lets go of it when the search rests."""
 
     def __init__(
         self,
         path: Path,
-        jobs_for: Callable[[State], Jobs],
+        jobs_for: Callable[[State], JobBackend],
         *,
         before: Callable[[State, Sequence[Recorded]], Sequence[Event]],
         files: Requests,
@@ -75,7 +75,7 @@ class Driver:
         prepare: Callable[[Controller], None],
         tell: Tell,
         left: Callable[[], None],
-        own: Own,
+        own: UserClasses,
     ) -> None:
         self._path = path
         self._jobs_for = jobs_for

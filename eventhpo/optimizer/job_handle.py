@@ -126,7 +126,7 @@ def metrics(state: State, attempt: Attempt) -> list[Metric]:
     return list(row(state, state.trials[attempt.trial], all_metrics=True).metrics.values())
 
 
-class Job(ClearmlJob):  # type: ignore[misc]
+class JobHandle(ClearmlJob):  # type: ignore[misc]
     """One attempt of a trial as a `ClearmlJob`; it answers from the log.
 
     `launch` and `abort` may be called from any thread: they become requests to the
@@ -144,7 +144,7 @@ class Job(ClearmlJob):  # type: ignore[misc]
         )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Job) and (self._optimizer, self._names) == (other._optimizer, other._names)
+        return isinstance(other, JobHandle) and (self._optimizer, self._names) == (other._optimizer, other._names)
 
     def __repr__(self) -> str:
         return f"<job {self.task_id()}: {self.status()}>"

@@ -8,7 +8,7 @@ from typing import Any
 
 from eventhpo.controller.requests import limit_kind
 from eventhpo.core.search.spec import Limits
-from eventhpo.core.validation.validators import Kind, Wrong, choice, text
+from eventhpo.core.validation.validators import Validator, Wrong, choice, text
 from eventhpo.errors import Usage
 from eventhpo.optimizer.conversion import _plain
 from eventhpo.optimizer.jobs_argument import ClearmlQueue, LocalJobs
@@ -21,7 +21,7 @@ def known_arguments(constructor: Callable[..., None]) -> list[str]:
 
 
 # what is no limit that may change, and what it may be
-_KINDS: dict[str, Kind[str]] = {
+_KINDS: dict[str, Validator[str]] = {
     "base_task_id": text(),
     "nan_policy": choice("fail", "worst"),
     "on_stop": choice("abort", "leave"),
@@ -38,7 +38,7 @@ def checked(limits: Limits, **others: object) -> Limits:
     read: dict[str, Any] = {}
     wrong = []
     for name, value in (given | others).items():
-        kind: Kind[Any] = limit_kind(name) if name in given else _KINDS[name]
+        kind: Validator[Any] = limit_kind(name) if name in given else _KINDS[name]
         try:
             read[name] = kind.read(_plain(value))
         except Wrong:

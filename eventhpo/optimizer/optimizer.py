@@ -13,7 +13,7 @@ from clearml.automation.job import ClearmlJob, LocalClearmlJob
 from eventhpo.core.search.spec import Limits
 from eventhpo.errors import Usage
 from eventhpo.optimizer import conversion, limits
-from eventhpo.optimizer.driver import Driver
+from eventhpo.optimizer.driver import SearchDriver
 from eventhpo.optimizer.jobs_argument import LocalJobs
 from eventhpo.optimizer.running import Running
 
@@ -120,7 +120,7 @@ class Optimizer(Running):
         self._stop_event = Flag()
         self._in_step = False
         self._warned = False
-        self._driver: Driver | None = None
+        self._driver: SearchDriver | None = None
         self._opening = Lock()
         self._optimizer_task: Any = None
         self._job_parent_id: str | None = None

@@ -17,15 +17,15 @@ from eventhpo.core.search.spec import MINUTE, ClearmlTasks, Scalar
 from eventhpo.errors import Usage
 from eventhpo.jobs.clearml.launch import default_name
 from eventhpo.optimizer.conversion import Asked
-from eventhpo.optimizer.driver import Driver
-from eventhpo.optimizer.job_handle import Job, TaskView, clearml_status
+from eventhpo.optimizer.driver import SearchDriver
+from eventhpo.optimizer.job_handle import JobHandle, TaskView, clearml_status
 from eventhpo.views import top
 
 T = TypeVar("T")
 Names = tuple[int, int]  # (trial, attempt)
 
 
-class Minutes(float):
+class ComputeTime(float):
     """A time that ClearML's controller reads as `compute_time.used`."""
 
     @property
@@ -38,7 +38,7 @@ class Reading(SearchStrategy):  # type: ignore[misc]
     """The methods that read; before the log is opened they are empty."""
 
     _asked: Asked
-    _driver: Driver | None
+    _driver: SearchDriver | None
     _base_task_id: str
     _base_task_name: str
     _job_parent_id: str | None
@@ -61,13 +61,13 @@ class Reading(SearchStrategy):  # type: ignore[misc]
             assert state is not None
             return look(state, state.attempt(*names))
 
-    def _job(self, trial: int, attempt: int) -> Job:
+    def _job(self, trial: int, attempt: int) -> JobHandle:
         """Return the handle of an attempt: one of the user's own class too, if there is one."""
         own = self._own_class
         if own is None:
-            return Job(self, trial, attempt)
-        kind = type(own.__name__, (Job, own), {"__module__": own.__module__})
-        return cast(Job, kind(self, trial, attempt))
+            return JobHandle(self, trial, attempt)
+        kind = type(own.__name__, (JobHandle, own), {"__module__": own.__module__})
+        return cast(JobHandle, kind(self, trial, attempt))
 
     def get_running_jobs(self) -> Sequence[ClearmlJob]:
         """Return the jobs that wait or run, in order of creation; none that is over or was told to end."""
@@ -138,10 +138,10 @@ class Reading(SearchStrategy):  # type: ignore[misc]
 
     def _rows(
         self, k: int, all_metrics: bool, only_completed: bool, include_failed: bool, all_params: bool = False
-    ) -> list[top.Row]:
+    ) -> list[top.RankedTrial]:
         checked_top_k(k)
 
-        def look(state: State) -> list[top.Row]:
+        def look(state: State) -> list[top.RankedTrial]:
             found = [state.trials[trial] for trial, _ in _best(state, k, only_completed, include_failed)]
             return [top.row(state, t, all_metrics=all_metrics, all_hyper_parameters=all_params) for t in found]
 
@@ -165,9 +165,9 @@ class Reading(SearchStrategy):  # type: ignore[misc]
         return found
 
     @property
-    def compute_time(self) -> Minutes:
+    def compute_time(self) -> ComputeTime:
         """Minutes that all jobs ran; `used` is the same number."""
-        return Minutes(self._read(lambda s: budget.compute_used(s) / MINUTE) or 0.0)
+        return ComputeTime(self._read(lambda s: budget.compute_used(s) / MINUTE) or 0.0)
 
     @property
     def _on_server(self) -> bool:
@@ -239,7 +239,7 @@ def _used(state: State) -> list[tuple[str, float, float]]:
     return found
 
 
-def _metrics(found: top.Row) -> dict[str, Any]:
+def _metrics(found: top.RankedTrial) -> dict[str, Any]:
     """Return the metrics of a row as plain tables, their numbers floats."""
     plain = {name: msgspec.structs.asdict(metric) for name, metric in found.metrics.items()}
     return {name: {k: _number(k, v) for k, v in table.items()} for name, table in plain.items()}

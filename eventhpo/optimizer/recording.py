@@ -20,13 +20,13 @@ from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import ending
 from eventhpo.core.search.spec import POLICY, Limits, LocalCommand
 from eventhpo.errors import Usage
-from eventhpo.jobs.backend_choice import Place, place_of
+from eventhpo.jobs.backend_choice import BackendChoice, backend_choice
 from eventhpo.jobs.clearml.launch import Labels
 from eventhpo.jobs.command_folder import is_the_same
 from eventhpo.log import paths
 from eventhpo.log.create import create
 from eventhpo.optimizer import conversion, import_study
-from eventhpo.optimizer.driver import Driver
+from eventhpo.optimizer.driver import SearchDriver
 from eventhpo.optimizer.reading import Reading
 from eventhpo.optuna_adapter.fingerprint import fingerprint
 from eventhpo.views import conclusion, event_lines
@@ -62,18 +62,18 @@ class Recording(Reading):
             self._log = Path(f"{task or self._base_task_id}.db")
         return self._log
 
-    def _opened(self) -> Driver:
+    def _opened(self) -> SearchDriver:
         with self._opening:
             if self._driver is None:
                 self._create()
-                place = place_of(
+                place = backend_choice(
                     self._asked.search,
                     self.log,
                     labels=self._labels,
                     adopt=self._adopt,
                     job_class=lambda: self._own_class,
                 )
-                self._driver = Driver(
+                self._driver = SearchDriver(
                     self.log,
                     lambda state: place.open(self.log, state),
                     before=lambda state, rows: self._before(place, state, rows),
@@ -94,7 +94,7 @@ class Recording(Reading):
         paths.refuse_name(self.log)
         if self.log.exists():
             return
-        search, warnings = place_of(self._asked.search, self.log).described(self._asked.search)
+        search, warnings = backend_choice(self._asked.search, self.log).described(self._asked.search)
         for warning in warnings:
             logger.warning(warning)
         event = SearchCreated(search_id=secrets.token_hex(16), search=search, policy=POLICY, fingerprint=fingerprint())
@@ -109,7 +109,7 @@ class Recording(Reading):
         create(self.log, event, SystemClock().now(), inputs)
         logger.info("this search is recorded in %s; the same script with the same log carries it on", self.log)
 
-    def _before(self, place: Place, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
+    def _before(self, place: BackendChoice, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
         """Compare what is recorded with today's arguments, then look the place over: nothing is written yet.
 
         Raises:

@@ -10,7 +10,7 @@ from eventhpo.core.fold.events import StopAsked
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import free_slot
 from eventhpo.optimizer.by_hand import ByHand, suggests
-from eventhpo.optimizer.driver import Driver
+from eventhpo.optimizer.driver import SearchDriver
 from eventhpo.optimizer.reading import attempts
 
 logger = logging.getLogger("eventhpo.optimizer")
@@ -103,7 +103,7 @@ class Running(ByHand):
             self._conclude()
         return going
 
-    def _step(self, driver: Driver, controller: Controller) -> bool:
+    def _step(self, driver: SearchDriver, controller: Controller) -> bool:
         polled = monitored = False
         if self._makes_jobs_itself:
             self._launch_drafts()

@@ -11,10 +11,10 @@ from eventhpo.optuna_adapter.judge import judge
 from eventhpo.optuna_adapter.named import quiet
 from eventhpo.optuna_adapter.state_view import StateView
 from eventhpo.optuna_adapter.suggest import suggest
-from eventhpo.optuna_adapter.user_classes import NOTHING, Own
+from eventhpo.optuna_adapter.user_classes import NOTHING, UserClasses
 
 
-class Asker:
+class OptunaAdapter:
     """Answers from a view over one state, kept while the state moves forward.
 
     An answer is a function of the state alone: a view made anew gives the same. Of a
@@ -24,7 +24,7 @@ class Asker:
         Usage: when it is asked what only an instance can answer that is not in *own*.
     """
 
-    def __init__(self, state: State, own: Own = NOTHING) -> None:
+    def __init__(self, state: State, own: UserClasses = NOTHING) -> None:
         self._state = state
         self._own = own
         self._view = StateView(state)
@@ -41,4 +41,4 @@ class Asker:
 
 def decided(state: State, question: Suggest | Judge) -> Sequence[Event]:
     """Return the answer from a view made for this one question."""
-    return Asker(state).answer(question)
+    return OptunaAdapter(state).answer(question)

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from eventhpo.core.search.spec import Named
+from eventhpo.core.search.spec import ComponentConfig
 
 _AUTO = {"SuccessiveHalvingPruner": "min_resource", "HyperbandPruner": "max_resource"}
 
 
-def is_auto(named: Named) -> bool:
+def is_auto(named: ComponentConfig) -> bool:
     """Whether this pruner guesses a resource from the complete trials."""
     key = _AUTO.get(named.name)
     return key is not None and named.args.get(key, "auto") == "auto"
 
 
-def latched_resource(named: Named, last_step: int) -> int:
+def latched_resource(named: ComponentConfig, last_step: int) -> int:
     """Return what an "auto" pruner guesses if *last_step* is the largest last step of a complete trial.
 
     Raises:
@@ -31,7 +31,7 @@ def latched_resource(named: Named, last_step: int) -> int:
     return max(last_step // 100, 1) if named.name == "SuccessiveHalvingPruner" else last_step + 1
 
 
-def latched_args(named: Named, latched: int | None) -> dict[str, Any]:
+def latched_args(named: ComponentConfig, latched: int | None) -> dict[str, Any]:
     """Return the arguments of *named* with *latched* in the place of an "auto"."""
     if latched is None or not is_auto(named):
         return named.args

@@ -8,7 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from eventhpo.core.validation.validators import Kind, Wrong, array, boolean, choice, either, integer, number, optional
+from eventhpo.core.validation.validators import (
+    Validator,
+    Wrong,
+    array,
+    boolean,
+    choice,
+    either,
+    integer,
+    number,
+    optional,
+)
 
 Role: TypeAlias = Literal["sampler", "pruner", "crossover", "mutation"]
 
@@ -21,10 +31,10 @@ class Nested:
 
 
 @dataclass(frozen=True)
-class Part:
+class ComponentSpec:
     """A class of Optuna's: the arguments that it takes as data, and what is refused with what to do instead."""
 
-    args: dict[str, Kind[Any] | Nested] = field(default_factory=dict)
+    args: dict[str, Validator[Any] | Nested] = field(default_factory=dict)
     required: tuple[str, ...] = ()
     refused: dict[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
@@ -33,13 +43,13 @@ class Part:
 EXTRAS = {"cmaes": "cmaes", "scipy": "scipy", "torch": "gp"}  # package -> the extra of eventhpo that brings it
 
 
-def _mapping(expected: str) -> Kind[dict[str, Any]]:
+def _mapping(expected: str) -> Validator[dict[str, Any]]:
     def read(value: object) -> dict[str, Any]:
         if not isinstance(value, dict) or not value or not all(isinstance(key, str) for key in value):
             raise Wrong(expected)
         return value
 
-    return Kind(expected, read)
+    return Validator(expected, read)
 
 
 _POINT = _mapping("a table of parameters and one value each")
@@ -53,7 +63,7 @@ _NO_EFFECT = "nothing: it has no effect since Optuna {}"
 _SEED = "nothing: the seed of a search stands at the top of the file, as seed"
 _SEEDED = {"seed": _SEED}
 
-_GENETIC: dict[str, Kind[Any] | Nested] = {
+_GENETIC: dict[str, Validator[Any] | Nested] = {
     "population_size": integer(least=2),
     "mutation": Nested("mutation"),
     "mutation_prob": optional(_SHARE),
@@ -72,8 +82,8 @@ _GENETIC_REFUSED = _SEEDED | dict.fromkeys(
 )
 
 _SAMPLERS = {
-    "BruteForceSampler": Part({"avoid_premature_stop": boolean()}, refused=_SEEDED),
-    "CmaEsSampler": Part(
+    "BruteForceSampler": ComponentSpec({"avoid_premature_stop": boolean()}, refused=_SEEDED),
+    "CmaEsSampler": ComponentSpec(
         {
             "x0": optional(_POINT),
             "sigma0": optional(number(above=0)),
@@ -95,7 +105,7 @@ _SAMPLERS = {
         },
         needs=("cmaes",),
     ),
-    "GPSampler": Part(
+    "GPSampler": ComponentSpec(
         {
             "independent_sampler": Nested("sampler"),
             "n_startup_trials": _COUNT,
@@ -105,8 +115,8 @@ _SAMPLERS = {
         refused=_SEEDED | {"constraints_func": _CALLABLE},
         needs=("torch", "scipy"),
     ),
-    "GridSampler": Part({"search_space": _LISTS}, required=("search_space",), refused=_SEEDED),
-    "NSGAIIISampler": Part(
+    "GridSampler": ComponentSpec({"search_space": _LISTS}, required=("search_space",), refused=_SEEDED),
+    "NSGAIIISampler": ComponentSpec(
         _GENETIC
         | {
             "reference_points": optional(array(array(number()))),
@@ -114,13 +124,13 @@ _SAMPLERS = {
         },
         refused=_GENETIC_REFUSED,
     ),
-    "NSGAIISampler": Part(_GENETIC, refused=_GENETIC_REFUSED),
-    "PartialFixedSampler": Part(
+    "NSGAIISampler": ComponentSpec(_GENETIC, refused=_GENETIC_REFUSED),
+    "PartialFixedSampler": ComponentSpec(
         {"fixed_params": _POINT, "base_sampler": Nested("sampler")},
         required=("fixed_params", "base_sampler"),
         refused=_SEEDED,
     ),
-    "QMCSampler": Part(
+    "QMCSampler": ComponentSpec(
         {
             "qmc_type": choice("sobol", "halton"),
             "scramble": boolean(),
@@ -131,8 +141,8 @@ _SAMPLERS = {
         | {"warn_asynchronous_seeding": "nothing: every sampler of a search is seeded, there is nothing to warn of"},
         needs=("scipy",),
     ),
-    "RandomSampler": Part(refused=_SEEDED),
-    "TPESampler": Part(
+    "RandomSampler": ComponentSpec(refused=_SEEDED),
+    "TPESampler": ComponentSpec(
         {
             "prior_weight": optional(number(above=0)),
             "consider_magic_clip": optional(boolean()),
@@ -150,14 +160,14 @@ _SAMPLERS = {
     ),
 }
 
-_EVERY: dict[str, Kind[Any] | Nested] = {
+_EVERY: dict[str, Validator[Any] | Nested] = {
     "n_startup_trials": _COUNT,
     "n_warmup_steps": _COUNT,
     "interval_steps": integer(least=1),
     "n_min_trials": integer(least=1),
 }
 _PRUNERS = {
-    "HyperbandPruner": Part(
+    "HyperbandPruner": ComponentSpec(
         {
             "min_resource": integer(least=1),
             "max_resource": either(integer(least=1), choice("auto")),
@@ -165,14 +175,14 @@ _PRUNERS = {
             "bootstrap_count": _COUNT,
         }
     ),
-    "MedianPruner": Part(_EVERY),
-    "NopPruner": Part(),
-    "PatientPruner": Part(
+    "MedianPruner": ComponentSpec(_EVERY),
+    "NopPruner": ComponentSpec(),
+    "PatientPruner": ComponentSpec(
         {"wrapped_pruner": Nested("pruner"), "patience": _COUNT, "min_delta": number(least=0)},
         required=("patience",),
     ),
-    "PercentilePruner": Part(_EVERY | {"percentile": number(least=0, most=100)}, required=("percentile",)),
-    "SuccessiveHalvingPruner": Part(
+    "PercentilePruner": ComponentSpec(_EVERY | {"percentile": number(least=0, most=100)}, required=("percentile",)),
+    "SuccessiveHalvingPruner": ComponentSpec(
         {
             "min_resource": either(integer(least=1), choice("auto")),
             "reduction_factor": integer(least=2),
@@ -180,7 +190,7 @@ _PRUNERS = {
             "bootstrap_count": _COUNT,
         }
     ),
-    "ThresholdPruner": Part(
+    "ThresholdPruner": ComponentSpec(
         {
             "lower": optional(number()),
             "upper": optional(number()),
@@ -188,26 +198,26 @@ _PRUNERS = {
             "interval_steps": integer(least=1),
         }
     ),
-    "WilcoxonPruner": Part({"p_threshold": _SHARE, "n_startup_steps": _COUNT}, needs=("scipy",)),
+    "WilcoxonPruner": ComponentSpec({"p_threshold": _SHARE, "n_startup_steps": _COUNT}, needs=("scipy",)),
 }
 
-_BINARY: dict[str, Kind[Any] | Nested] = {
+_BINARY: dict[str, Validator[Any] | Nested] = {
     "eta": optional(number(least=0)),
     "uniform_crossover_prob": _SHARE,
     "use_child_gene_prob": _SHARE_ABOVE_0,
 }
 _CROSSOVERS = {
-    "BLXAlphaCrossover": Part({"alpha": number(least=0)}),
-    "SBXCrossover": Part(_BINARY),
-    "SPXCrossover": Part({"epsilon": optional(number(least=0))}),
-    "UNDXCrossover": Part({"sigma_xi": number(least=0), "sigma_eta": optional(number(least=0))}),
-    "UniformCrossover": Part({"swapping_prob": _SHARE}),
-    "VSBXCrossover": Part(_BINARY),
+    "BLXAlphaCrossover": ComponentSpec({"alpha": number(least=0)}),
+    "SBXCrossover": ComponentSpec(_BINARY),
+    "SPXCrossover": ComponentSpec({"epsilon": optional(number(least=0))}),
+    "UNDXCrossover": ComponentSpec({"sigma_xi": number(least=0), "sigma_eta": optional(number(least=0))}),
+    "UniformCrossover": ComponentSpec({"swapping_prob": _SHARE}),
+    "VSBXCrossover": ComponentSpec(_BINARY),
 }
 
-CATALOGUE: dict[Role, dict[str, Part]] = {
+CATALOGUE: dict[Role, dict[str, ComponentSpec]] = {
     "sampler": _SAMPLERS,
     "pruner": _PRUNERS,
     "crossover": _CROSSOVERS,
-    "mutation": {"PolynomialMutation": Part({"eta": number(least=0)})},
+    "mutation": {"PolynomialMutation": ComponentSpec({"eta": number(least=0)})},
 }

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from eventhpo.core.search.spec import Named, Parameter
+from eventhpo.core.search.spec import ComponentConfig, Parameter
 from eventhpo.core.validation.mistakes import MISSING, Mistake, path, unknown
 from eventhpo.core.validation.validators import Wrong
 from eventhpo.optuna_adapter.auto_resource import is_auto
-from eventhpo.optuna_adapter.catalogue import CATALOGUE, EXTRAS, Nested, Part, Role
+from eventhpo.optuna_adapter.catalogue import CATALOGUE, EXTRAS, ComponentSpec, Nested, Role
 from eventhpo.optuna_adapter.sampler_fit import fit_mistakes
 
 _OWN = ("sampler", "pruner")  # what may be an instance of a user's own class, in a script
@@ -25,7 +25,7 @@ _NEVER_INSIDE = {
 }
 
 
-def check_sampler(named: Named, space: tuple[Parameter, ...], n_objectives: int) -> list[Mistake]:
+def check_sampler(named: ComponentConfig, space: tuple[Parameter, ...], n_objectives: int) -> list[Mistake]:
     """Return what keeps *named* from sampling *space*; empty if nothing does. Places are relative."""
     if found := _check("sampler", named.name, named.args):
         return found
@@ -33,7 +33,7 @@ def check_sampler(named: Named, space: tuple[Parameter, ...], n_objectives: int)
     return found or _refused_by_optuna(named, space)
 
 
-def check_pruner(named: Named, n_objectives: int) -> list[Mistake]:
+def check_pruner(named: ComponentConfig, n_objectives: int) -> list[Mistake]:
     """Return what keeps *named* from pruning; empty if nothing does. Places are relative."""
     if found := _check("pruner", named.name, named.args):
         return found
@@ -44,12 +44,12 @@ def check_pruner(named: Named, n_objectives: int) -> list[Mistake]:
     return found or _refused_by_optuna(named, None)
 
 
-def _parts(named: Named, *nested: str) -> Iterator[tuple[tuple[str, ...], Named]]:
+def _parts(named: ComponentConfig, *nested: str) -> Iterator[tuple[tuple[str, ...], ComponentConfig]]:
     """Yield *named* and what it holds of its kind, each with the keys that lead to it."""
     yield (), named
     for key in nested or ("independent_sampler", "base_sampler"):
         if isinstance(inner := named.args.get(key), dict):
-            part = Named(inner["name"], {name: value for name, value in inner.items() if name != "name"})
+            part = ComponentConfig(inner["name"], {name: value for name, value in inner.items() if name != "name"})
             yield from (((key, *keys), one) for keys, one in _parts(part, *nested))
 
 
@@ -87,7 +87,7 @@ def _check(role: Role, name: object, args: dict[str, Any]) -> list[Mistake]:
     return found + _absent(name, part)
 
 
-def _argument(part: Part, name: str, key: str, value: Any) -> list[Mistake]:
+def _argument(part: ComponentSpec, name: str, key: str, value: Any) -> list[Mistake]:
     place = path(key)
     if key in part.refused:
         return [Mistake(place, value, part.refused[key])]
@@ -114,12 +114,12 @@ def _nested(role: Role, key: str, value: Any) -> list[Mistake]:
     return [one.within(key) for one in _check(role, value["name"], args)]
 
 
-def _expected(part: Part, key: str) -> str:
+def _expected(part: ComponentSpec, key: str) -> str:
     kind = part.args[key]
     return f"a {kind.role}" if isinstance(kind, Nested) else kind.expected
 
 
-def _absent(name: str, part: Part) -> list[Mistake]:
+def _absent(name: str, part: ComponentSpec) -> list[Mistake]:
     absent = [package for package in part.needs if importlib.util.find_spec(package) is None]
     if not absent:
         return []
@@ -131,13 +131,13 @@ def _absent(name: str, part: Part) -> list[Mistake]:
 # ---------------------------------------------------------------- what does not go together
 
 
-def _auto_in_patience(keys: tuple[str, ...], part: Named) -> Mistake:
+def _auto_in_patience(keys: tuple[str, ...], part: ComponentConfig) -> Mistake:
     key = "min_resource" if part.name == "SuccessiveHalvingPruner" else "max_resource"
     found = part.args.get(key, MISSING)
     return Mistake(path(*keys, key), found, 'a number: inside PatientPruner "auto" cannot be settled')
 
 
-def _bound_mistakes(part: Named) -> list[Mistake]:
+def _bound_mistakes(part: ComponentConfig) -> list[Mistake]:
     if part.name == "ThresholdPruner" and part.args.get("lower") is None and part.args.get("upper") is None:
         return [Mistake("lower", MISSING, "a finite number, here or as upper: a threshold has at least one side")]
     least, most = part.args.get("min_resource", 1), part.args.get("max_resource", "auto")
@@ -146,7 +146,7 @@ def _bound_mistakes(part: Named) -> list[Mistake]:
     return [Mistake("min_resource", least, f"at most max_resource, which is {most}")]
 
 
-def _refused_by_optuna(named: Named, space: tuple[Parameter, ...] | None) -> list[Mistake]:
+def _refused_by_optuna(named: ComponentConfig, space: tuple[Parameter, ...] | None) -> list[Mistake]:
     if not named.args:
         return []
     from eventhpo.optuna_adapter.component_factory import build_pruner, build_sampler  # noqa: PLC0415  imports Optuna

@@ -22,7 +22,7 @@ from typing import Any, Literal
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
-from eventhpo.core.search.spec import Named, Parameter
+from eventhpo.core.search.spec import ComponentConfig, Parameter
 from eventhpo.core.validation.mistakes import Mistake, path, shown
 from eventhpo.errors import Usage
 from eventhpo.optuna_adapter import user_classes
@@ -30,24 +30,24 @@ from eventhpo.optuna_adapter.catalogue import CATALOGUE
 from eventhpo.optuna_adapter.component_checks import check_pruner, check_sampler
 from eventhpo.optuna_adapter.component_factory import build_pruner, build_sampler
 from eventhpo.optuna_adapter.instance_args import arguments, called, is_optunas
-from eventhpo.optuna_adapter.instance_graph import Difference, differences
+from eventhpo.optuna_adapter.instance_graph import AttributeDifference, differences
 from eventhpo.optuna_adapter.instance_seed import seed_of
 from eventhpo.optuna_adapter.sampler_fit import normalised
 from eventhpo.optuna_adapter.user_class_record import describe, is_foreign
 
-__all__ = ["Given", "Refused", "is_optunas", "pruner_data", "pruner_of", "sampler_data", "sampler_of"]
+__all__ = ["ComponentRefused", "Given", "is_optunas", "pruner_data", "pruner_of", "sampler_data", "sampler_of"]
 
 
 @dataclass(frozen=True)
 class Given:
     """A sampler as data; the seed of the search that it brings, and what to tell the user of that."""
 
-    named: Named
+    named: ComponentConfig
     seed: int | None = None  # None: the search draws one
     warning: str | None = None
 
 
-class Refused(Usage):
+class ComponentRefused(Usage):
     """A sampler or pruner cannot be used; the message has a line for each of `mistakes`."""
 
     def __init__(self, what: str, mistakes: Iterable[Mistake]) -> None:
@@ -74,7 +74,7 @@ def sampler_of(given: object, space: tuple[Parameter, ...], n_objectives: int = 
     return Given(normalised(named, space))
 
 
-def pruner_of(given: object, n_objectives: int = 1) -> Named:
+def pruner_of(given: object, n_objectives: int = 1) -> ComponentConfig:
     """Return the pruner that a user gave: an instance, a name, a table with a `name`, or None for Optuna's default.
 
     That is `MedianPruner`; with several objectives, where Optuna prunes nothing, it is `NopPruner`.
@@ -108,7 +108,7 @@ def sampler_data(instance: BaseSampler, space: tuple[Parameter, ...], n_objectiv
     return Given(named, seed.value, seed.warning)
 
 
-def pruner_data(instance: BasePruner, n_objectives: int = 1) -> Named:
+def pruner_data(instance: BasePruner, n_objectives: int = 1) -> ComponentConfig:
     """Return the data of one of Optuna's pruners; the instance is left as it is.
 
     Raises:
@@ -123,18 +123,18 @@ def pruner_data(instance: BasePruner, n_objectives: int = 1) -> Named:
 # ---------------------------------------------------------------- names and tables
 
 
-def _named(role: Literal["sampler", "pruner"], given: object, default: str) -> Named:
+def _named(role: Literal["sampler", "pruner"], given: object, default: str) -> ComponentConfig:
     match given:
         case None:
-            return Named(default)
+            return ComponentConfig(default)
         case str():
-            return Named(given)
+            return ComponentConfig(given)
         case dict() if "name" in given and all(isinstance(key, str) for key in given):
             args: dict[str, Any] = {str(key): value for key, value in given.items() if key != "name"}
             _refuse(role, _seed_mistakes(args))
-            return Named(given["name"], args)
+            return ComponentConfig(given["name"], args)
     example = f'an instance of Optuna\'s, a name as "{default}", or {{"name": "{default}", ...}} with its arguments'
-    raise Refused(role, [Mistake("", given if isinstance(given, dict) else called(given), example)])
+    raise ComponentRefused(role, [Mistake("", given if isinstance(given, dict) else called(given), example)])
 
 
 def _seed_mistakes(args: dict[str, Any]) -> list[Mistake]:
@@ -146,20 +146,22 @@ def _seed_mistakes(args: dict[str, Any]) -> list[Mistake]:
 # ---------------------------------------------------------------- instances
 
 
-def _read(role: Literal["sampler", "pruner"], instance: object) -> Named:
+def _read(role: Literal["sampler", "pruner"], instance: object) -> ComponentConfig:
     if not is_optunas(role, instance):
-        raise Refused(role, [Mistake("", called(instance), f"one of Optuna's own: {', '.join(CATALOGUE[role])}")])
+        raise ComponentRefused(
+            role, [Mistake("", called(instance), f"one of Optuna's own: {', '.join(CATALOGUE[role])}")]
+        )
     args, found = arguments(role, instance)
     _refuse(role, found)
-    return Named(type(instance).__name__, args)
+    return ComponentConfig(type(instance).__name__, args)
 
 
-def _through_json(named: Named) -> Named:
+def _through_json(named: ComponentConfig) -> ComponentConfig:
     args: dict[str, Any] = json.loads(json.dumps(named.args))
-    return Named(named.name, args)
+    return ComponentConfig(named.name, args)
 
 
-def _differs(one: Difference) -> Mistake:
+def _differs(one: AttributeDifference) -> Mistake:
     expected = (
         f"{shown(_simple(one.built))}, as the constructor leaves it: make a new instance, and change nothing in it"
     )
@@ -172,4 +174,4 @@ def _simple(value: object) -> object:
 
 def _refuse(role: str, mistakes: Iterable[Mistake]) -> None:
     if found := list(mistakes):
-        raise Refused(role, found)
+        raise ComponentRefused(role, found)

@@ -16,14 +16,14 @@ from optuna.samplers import BaseSampler, RandomSampler
 
 from eventhpo.core.search.ranges import from_job, full_name
 from eventhpo.core.search.space import single_ranges
-from eventhpo.core.search.spec import Named, Parameter, Scalar
+from eventhpo.core.search.spec import ComponentConfig, Parameter, Scalar
 from eventhpo.optuna_adapter.auto_resource import latched_args
 from eventhpo.optuna_adapter.catalogue import CATALOGUE, Nested, Role
 from eventhpo.optuna_adapter.optuna_classes import CLASSES
 from eventhpo.optuna_adapter.seeds import derived_seed
 
 
-def build_sampler(named: Named, *, space: tuple[Parameter, ...], seed: int, search_seed: int) -> BaseSampler:
+def build_sampler(named: ComponentConfig, *, space: tuple[Parameter, ...], seed: int, search_seed: int) -> BaseSampler:
     """Return a fresh sampler for one decision, all its generators seeded.
 
     *seed* is this decision's (`derived_seed`). A grid and a quasi-random sequence
@@ -37,7 +37,7 @@ def build_sampler(named: Named, *, space: tuple[Parameter, ...], seed: int, sear
         return _Samplers(space, search_seed).build(named.name, named.args, seed)
 
 
-def build_pruner(named: Named, latched: int | None = None) -> BasePruner:
+def build_pruner(named: ComponentConfig, latched: int | None = None) -> BasePruner:
     """Return a fresh pruner; *latched* stands in for an "auto" resource, and None leaves it.
 
     Raises:

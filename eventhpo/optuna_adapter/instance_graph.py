@@ -28,7 +28,7 @@ _REMEMBERED = {
 }
 
 
-class Difference(NamedTuple):
+class AttributeDifference(NamedTuple):
     """The argument, or the attribute, in which an instance is not what its data make."""
 
     keys: tuple[str, ...]
@@ -36,16 +36,16 @@ class Difference(NamedTuple):
     built: object
 
 
-def differences(given: object, built: object, space: tuple[Parameter, ...]) -> Iterator[Difference]:
+def differences(given: object, built: object, space: tuple[Parameter, ...]) -> Iterator[AttributeDifference]:
     """Yield where *given* differs from *built*, which was built from its data for *space*.
 
     Values of parameters in *given* are job values under any of their names, those in
     *built* point values under full names, as the constructor gets them.
     """
-    yield from _Comparison({p.name: p for p in single_ranges(space)}).of(given, built)
+    yield from _InstanceComparison({p.name: p for p in single_ranges(space)}).of(given, built)
 
 
-class _Comparison:
+class _InstanceComparison:
     def __init__(self, known: dict[str, Range]) -> None:
         self._written: dict[tuple[str, str], Callable[[Any], Any]] = {
             ("PartialFixedSampler", "_fixed_params"): self._point,
@@ -56,10 +56,10 @@ class _Comparison:
         }
         self._known = known
 
-    def of(self, given: Any, built: Any) -> Iterator[Difference]:
+    def of(self, given: Any, built: Any) -> Iterator[AttributeDifference]:
         given, built = plain(given), plain(built)
         if type(given) is not type(built):
-            yield Difference((), given, built)
+            yield AttributeDifference((), given, built)
         elif isinstance(built, LazyRandomState | np.random.RandomState):
             return
         elif isinstance(built, dict):
@@ -69,20 +69,20 @@ class _Comparison:
                 for k, pair in enumerate(zip(given, built, strict=True)):
                     yield from _below(_field(built, k), self.of(*pair))
             else:
-                yield Difference((), given, built)
+                yield AttributeDifference((), given, built)
         elif type(built).__module__.startswith("optuna.") and hasattr(built, "__dict__") and not _callable(built):
             yield from self._attributes(given, built)
         elif not _equal(given, built):
-            yield Difference((), given, built)
+            yield AttributeDifference((), given, built)
 
-    def _items(self, given: dict[Any, Any], built: dict[Any, Any]) -> Iterator[Difference]:
+    def _items(self, given: dict[Any, Any], built: dict[Any, Any]) -> Iterator[AttributeDifference]:
         if given.keys() != built.keys():
-            yield Difference((), given, built)
+            yield AttributeDifference((), given, built)
             return
         for key, value in built.items():
             yield from _below(str(key), self.of(given[key], value))
 
-    def _attributes(self, given: object, built: object) -> Iterator[Difference]:
+    def _attributes(self, given: object, built: object) -> Iterator[AttributeDifference]:
         name = type(built).__name__
         aside = _SEEDED.get(name, set()) | _REMEMBERED.get(name, set())
         ours, theirs = vars(given), vars(built)
@@ -90,7 +90,7 @@ class _Comparison:
             if key in aside:
                 continue
             if key not in ours or key not in theirs:
-                yield Difference(argument_at(name, (key,)), ours.get(key), theirs.get(key))
+                yield AttributeDifference(argument_at(name, (key,)), ours.get(key), theirs.get(key))
                 continue
             written = self._written.get((name, key), plain)
             for one in self.of(written(ours[key]), theirs[key]):
@@ -135,7 +135,7 @@ def _field(values: Any, k: int) -> str:
     return names[k] if names else str(k)
 
 
-def _below(key: str, found: Iterator[Difference]) -> Iterator[Difference]:
+def _below(key: str, found: Iterator[AttributeDifference]) -> Iterator[AttributeDifference]:
     return (one._replace(keys=(key, *one.keys)) for one in found)
 
 

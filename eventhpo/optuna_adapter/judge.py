@@ -30,7 +30,7 @@ _SAMPLER = optuna.samplers.RandomSampler(seed=0)  # a Study wants one; a verdict
 _PRUNER = optuna.pruners.NopPruner()  # likewise: the pruner is asked directly
 
 
-class Answer(NamedTuple):
+class PrunerAnswer(NamedTuple):
     """What a pruner says to one point."""
 
     verdict: Verdict
@@ -73,7 +73,7 @@ class _Questions:
             self._on_not_again = self._on_not_again or answer.not_again
         return self._go_on()
 
-    def _curve(self, attempt: Attempt) -> Iterator[Answer]:
+    def _curve(self, attempt: Attempt) -> Iterator[PrunerAnswer]:
         """Yield an answer for each point without a verdict."""
         curve = attempt.curves[0]
         self._view.open_curve(attempt.trial)
@@ -95,7 +95,7 @@ class _Questions:
                 attrs=written,
                 too_late=late,
             )
-            yield Answer(verdict, prune and not late, not_again)
+            yield PrunerAnswer(verdict, prune and not late, not_again)
 
     def _asked(self, iteration: int) -> bool:
         least = self._state.search.min_iteration_per_job
@@ -168,7 +168,7 @@ class _Questions:
             return ()
         return (JobsContinued(verdicts=tuple(self._on), latched=self._newly, not_again=self._on_not_again),)
 
-    def _with_prune(self, answer: Answer) -> tuple[JobsContinued | JobPruned, ...]:
+    def _with_prune(self, answer: PrunerAnswer) -> tuple[JobsContinued | JobPruned, ...]:
         return (*self._go_on(), _pruned(answer, None if self._on else self._newly))
 
 
@@ -178,7 +178,7 @@ def _too_late(state: State, attempt: Attempt, iteration: int) -> bool:
     return attempt.ended is not None or (most is not None and iteration >= most)
 
 
-def _pruned(answer: Answer, latched: int | None) -> JobPruned:
+def _pruned(answer: PrunerAnswer, latched: int | None) -> JobPruned:
     verdict = answer.verdict
     return JobPruned(
         trial=verdict.trial,

@@ -40,7 +40,7 @@ def digest(root: object) -> str:
     Raises:
         Undigestible: It holds an open file, a lock, a function without a source or the like.
     """
-    walk = _Walk()
+    walk = _DigestWalk()
     walk.add(root, ())
     return walk.hash.hexdigest()
 
@@ -112,7 +112,7 @@ def _reduced(value: Any) -> list[tuple[str, Any]]:
     return held + [(f"[{key!r}]", one) for item in pairs or () for key, one in _pair(item)]
 
 
-class _Walk:
+class _DigestWalk:
     def __init__(self) -> None:
         self.hash = blake2b(digest_size=16)
         self._seen: dict[int, tuple[int, object]] = {}  # holds what was seen, so that no later object gets its id

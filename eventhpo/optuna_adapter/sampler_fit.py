@@ -8,11 +8,11 @@ from typing import Any
 
 from eventhpo.core.search.ranges import FINITE, from_job, full_name, length, to_job
 from eventhpo.core.search.space import dimensions, job_names, parameter_sets, single_ranges
-from eventhpo.core.search.spec import DiscreteParameterRange, Named, Parameter, ParameterSet, Range, Scalar
+from eventhpo.core.search.spec import ComponentConfig, DiscreteParameterRange, Parameter, ParameterSet, Range, Scalar
 from eventhpo.core.validation.mistakes import MISSING, Mistake, path, unknown
 
 
-def fit_mistakes(named: Named, space: tuple[Parameter, ...], n_objectives: int) -> list[Mistake]:
+def fit_mistakes(named: ComponentConfig, space: tuple[Parameter, ...], n_objectives: int) -> list[Mistake]:
     """Return what keeps one sampler, its nested ones aside, from sampling *space*; its arguments are typed right."""
     match named.name:
         case "BruteForceSampler":
@@ -29,7 +29,7 @@ def fit_mistakes(named: Named, space: tuple[Parameter, ...], n_objectives: int) 
             return []
 
 
-def normalised(named: Named, space: tuple[Parameter, ...]) -> Named:
+def normalised(named: ComponentConfig, space: tuple[Parameter, ...]) -> ComponentConfig:
     """Return a sampler that fits *space* with parameters by their full names and values as jobs get them.
 
     So a value in its arguments equals the value that a trial is recorded with.
@@ -44,9 +44,9 @@ def normalised(named: Named, space: tuple[Parameter, ...]) -> Named:
         args["search_space"] = {name: [_canonical(known[name], one) for one in table[name]] for name in table}
     for key in ("base_sampler", "independent_sampler"):
         if isinstance(inner := args.get(key), dict):
-            part = Named(inner["name"], {name: value for name, value in inner.items() if name != "name"})
+            part = ComponentConfig(inner["name"], {name: value for name, value in inner.items() if name != "name"})
             args[key] = {"name": part.name} | normalised(part, space).args
-    return Named(named.name, args)
+    return ComponentConfig(named.name, args)
 
 
 def _canonical(p: Range, value: Scalar) -> Scalar:

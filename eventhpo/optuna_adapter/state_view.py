@@ -29,7 +29,7 @@ STUDY = 0  # the one study's id; a trial's id is its number
 ALWAYS = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)  # Optuna wants a time; no decision reads it
 
 
-class Shown:
+class ShownTrial:
     """A trial as Optuna has it, and how far into the state's trial it goes."""
 
     def __init__(self, trial: Trial, distributions: dict[str, BaseDistribution]) -> None:
@@ -61,7 +61,7 @@ class StateView(BaseStorage):
     def __init__(self, state: State) -> None:
         self._state = state
         self.distributions = distributions(state.search.space)
-        self._shown: list[Shown] = []
+        self._shown: list[ShownTrial] = []
         self._trials: list[FrozenTrial] = []
         self._running: set[int] = set()
         self.scratch: dict[int, FrozenTrial] = {}
@@ -75,14 +75,14 @@ class StateView(BaseStorage):
         self.scratch, self.written, self.written_study = {}, [], {}
         for trial in self._state.trials[len(self._shown) :]:
             # In the order of the space: some samplers go by it, and a log gives tables back sorted.
-            shown = Shown(trial, {n: d for n, d in self.distributions.items() if n in trial.point})
+            shown = ShownTrial(trial, {n: d for n, d in self.distributions.items() if n in trial.point})
             self._shown.append(shown)
             self._trials.append(shown.frozen)
             self._running.add(trial.number)
         for number in sorted(self._running):
             self._catch_up(self._state.trials[number], self._shown[number])
 
-    def _catch_up(self, trial: Trial, shown: Shown) -> None:
+    def _catch_up(self, trial: Trial, shown: ShownTrial) -> None:
         attempt = trial.last
         if trial.imported is not None:
             points = zip(trial.imported.iterations, map(float, trial.imported.reported), strict=True)
@@ -93,7 +93,7 @@ class StateView(BaseStorage):
             self._show_outcome(trial, shown.frozen)
             self._running.discard(trial.number)
 
-    def _show_attempt(self, trial: Trial, attempt: Attempt, shown: Shown) -> None:
+    def _show_attempt(self, trial: Trial, attempt: Attempt, shown: ShownTrial) -> None:
         frozen = shown.frozen
         if attempt.number != shown.attempt:
             frozen.intermediate_values = {}

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import numpy as np
 from optuna.samplers._lazy_random_state import LazyRandomState
 
-from eventhpo.core.search.spec import Foreign, Named
+from eventhpo.core.search.spec import ComponentConfig, UserClassConfig
 from eventhpo.errors import Usage
 from eventhpo.optuna_adapter.object_digest import GENERATORS, Undigestible, digest, known_by_version, name_of, parts
 from eventhpo.optuna_adapter.optuna_classes import CLASSES
@@ -40,7 +40,7 @@ def is_foreign(instance: object) -> bool:
     return type(instance) not in {made for classes in CLASSES.values() for made in classes.values()}
 
 
-def describe(instance: object) -> Named:
+def describe(instance: object) -> ComponentConfig:
     """Return what to record of *instance*; equal in every process for an instance that is made alike.
 
     It is enough to recognise the instance, and not to build it.
@@ -49,20 +49,20 @@ def describe(instance: object) -> Named:
         Usage: Its source cannot be read, or it holds something that cannot be copied or recognised.
     """
     try:
-        found = Foreign(_source(type(instance)), digest(instance), _attributes(instance))
+        found = UserClassConfig(_source(type(instance)), digest(instance), _attributes(instance))
         copy.deepcopy(instance)
     except Undigestible as one:
         raise Usage(f"{name_of(type(instance))} cannot be recorded: {one}") from None
     except Exception as error:  # whatever the user's own code raises
         raise Usage(f"{name_of(type(instance))} cannot be copied for each decision: {error}") from error
-    return Named(name_of(type(instance)), foreign=found)
+    return ComponentConfig(name_of(type(instance)), foreign=found)
 
 
 def _attributes(instance: object) -> dict[str, str]:
     return {name: digest(value) for name, value in sorted(getattr(instance, "__dict__", {}).items())}
 
 
-def same(description: Named, instance: object) -> list[str]:
+def same(description: ComponentConfig, instance: object) -> list[str]:
     """Return in which ways *instance* is not the one described, a line for each; empty if it is.
 
     Raises:
@@ -71,10 +71,10 @@ def same(description: Named, instance: object) -> list[str]:
     return apart(description, describe(instance))
 
 
-def apart(recorded: Named, now: Named) -> list[str]:
+def apart(recorded: ComponentConfig, now: ComponentConfig) -> list[str]:
     """Return in which ways two descriptions differ, both sides of each, a line for each."""
     old, new, name = recorded.foreign, now.foreign, now.name
-    if name != recorded.name or not isinstance(old, Foreign) or not isinstance(new, Foreign):
+    if name != recorded.name or not isinstance(old, UserClassConfig) or not isinstance(new, UserClassConfig):
         return [] if recorded == now else [f"recorded {recorded.name}, now {name}"]
     found = []
     if old.source != new.source:
@@ -85,7 +85,7 @@ def apart(recorded: Named, now: Named) -> list[str]:
     return found
 
 
-def _others(old: Foreign, new: Foreign) -> str:
+def _others(old: UserClassConfig, new: UserClassConfig) -> str:
     """Return which attributes are others, by their hashes: a value may be a secret, and stands in no log."""
     sides = [(key, old.attributes.get(key), new.attributes.get(key)) for key in {**old.attributes, **new.attributes}]
     parts = [f"{key} (recorded {_short(a)}, now {_short(b)})" for key, a, b in sides if a != b]

@@ -18,35 +18,35 @@ from optuna.samplers import BaseSampler
 from eventhpo.core.fold.events import Event, JobPruned, JobsContinued, TrialSuggested
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
-from eventhpo.core.search.spec import Named, Search
+from eventhpo.core.search.spec import ComponentConfig, Search
 from eventhpo.core.validation.mistakes import Mistake
 from eventhpo.errors import Usage
 from eventhpo.optuna_adapter.object_digest import known_by_version, name_of
 from eventhpo.optuna_adapter.user_class_record import is_foreign, same
 
 
-class Own(NamedTuple):
+class UserClasses(NamedTuple):
     """The sampler and the pruner that no log can build; None where Optuna's own is used, or nobody gave it."""
 
     sampler: BaseSampler | None = None
     pruner: BasePruner | None = None
 
 
-NOTHING = Own()
+NOTHING = UserClasses()
 
 
-def pristine(sampler: object, pruner: object) -> Own:
+def pristine(sampler: object, pruner: object) -> UserClasses:
     """Return copies of those that are instances of a user's own classes: what becomes of the originals is nothing here.
 
     Both must be describable (`foreign.describe`).
     """
-    return Own(
+    return UserClasses(
         copy.deepcopy(sampler) if isinstance(sampler, BaseSampler) and is_foreign(sampler) else None,
         copy.deepcopy(pruner) if isinstance(pruner, BasePruner) and is_foreign(pruner) else None,
     )
 
 
-def own_of(search: Search, sampler: BaseSampler | None, pruner: BasePruner | None) -> Own:
+def user_classes_of(search: Search, sampler: BaseSampler | None, pruner: BasePruner | None) -> UserClasses:
     """Return *sampler* and *pruner*, which are to decide for *search*, if they are the recorded ones.
 
     Raises:
@@ -61,7 +61,7 @@ def own_of(search: Search, sampler: BaseSampler | None, pruner: BasePruner | Non
     return pristine(sampler, pruner)
 
 
-def not_there(role: str, named: Named) -> Usage:
+def not_there(role: str, named: ComponentConfig) -> Usage:
     """Return the error of a question that only an instance could answer which nobody passed in."""
     return Usage(
         f"the {role} of this search is an instance of {named.name}, which is not Optuna's own: no log can build it, "
@@ -83,7 +83,7 @@ def require_buildable(search: Search) -> None:
 # ---------------------------------------------------------------- decided again
 
 
-def absent(state: State, own: Own, action: actions.Action) -> bool:
+def absent(state: State, own: UserClasses, action: actions.Action) -> bool:
     """Whether *action* asks somebody who is not there."""
     match action:
         case actions.Suggest():
@@ -93,7 +93,7 @@ def absent(state: State, own: Own, action: actions.Action) -> bool:
     return False
 
 
-def not_again(state: State, own: Own, action: actions.Action, event: Event) -> str | None:
+def not_again(state: State, own: UserClasses, action: actions.Action, event: Event) -> str | None:
     """Return why *event*, recorded where *action* was due, cannot be decided again; None if it can.
 
     What needs nobody's answer is still looked at: that it is a decision of the kind that

@@ -9,8 +9,8 @@ import msgspec
 from eventhpo.core.search.space import dimensions
 from eventhpo.core.search.spec import (
     ClearmlTasks,
+    ComponentConfig,
     LocalCommand,
-    Named,
     Objective,
     Parameter,
     ParameterSet,
@@ -81,7 +81,7 @@ def _range(keys: tuple[str | int, ...], p: Range) -> dict[str, Any]:
     return {path(*keys, key): value for key, value in fields.items() if key != "name"}
 
 
-def _named(key: str, named: Named) -> dict[str, Any]:
+def _named(key: str, named: ComponentConfig) -> dict[str, Any]:
     return {path(key, "name"): named.name} | _args((key,), named.args)
 
 

@@ -11,17 +11,17 @@ from eventhpo.core.search import placeholders
 from eventhpo.core.search.ranges import full_name
 from eventhpo.core.search.spec import (
     ClearmlTasks,
+    ComponentConfig,
     JobSpec,
     Limits,
     LocalCommand,
-    Named,
     Objective,
     Parameter,
     Scalar,
     Search,
 )
 from eventhpo.core.validation.mistakes import MISSING, Mistake
-from eventhpo.core.validation.validators import Kind, Wrong, choice, integer, is_utf8, number, text
+from eventhpo.core.validation.validators import Validator, Wrong, choice, integer, is_utf8, number, text
 from eventhpo.optuna_adapter.component_checks import check_pruner, check_sampler
 from eventhpo.optuna_adapter.sampler_fit import normalised
 from eventhpo.optuna_adapter.seeds import SEEDS
@@ -36,7 +36,7 @@ _LONGEST = 1e9  # minutes, 1,900 years: in microseconds it is still a 64-bit num
 _MINUTES = number(above=0, most=_LONGEST)
 _POSITIVE = integer(least=1)
 _COUNT = integer(least=0)
-LIMITS: dict[str, Kind[Any]] = {
+LIMITS: dict[str, Validator[Any]] = {
     "num_concurrent_workers": _POSITIVE,
     "total_max_jobs": _POSITIVE,
     "pool_period_min": _MINUTES,
@@ -226,19 +226,19 @@ class _Reader:
         space = read_space(tables, self.found)
         return space, declared_names(tables), not isinstance(tables, dict) or len(space) == len(tables)
 
-    def _named(self, key: str, default: str) -> Named | None:
+    def _named(self, key: str, default: str) -> ComponentConfig | None:
         values = self.top.table(key, f'a table with the name of a {key}, as name = "{default}"')
         if values is None:
-            return Named(default)
+            return ComponentConfig(default)
         if "name" not in values:
             self.top.wrong(MISSING, f"the name of a {key} of Optuna's", key, "name")
             return None
-        return Named(values["name"], {name: value for name, value in values.items() if name != "name"})
+        return ComponentConfig(values["name"], {name: value for name, value in values.items() if name != "name"})
 
     def _fit(
         self,
-        sampler: Named | None,
-        pruner: Named | None,
+        sampler: ComponentConfig | None,
+        pruner: ComponentConfig | None,
         space: tuple[Parameter, ...],
         sound: bool,
         n_objectives: int,
@@ -256,12 +256,14 @@ def _about_values(mistake: Mistake) -> bool:
     return any(key in mistake.place for key in ("search_space", "fixed_params", "x0"))
 
 
-def _sign() -> Kind[Literal["max", "min", "max_global", "min_global"]]:
+def _sign() -> Validator[Literal["max", "min", "max_global", "min_global"]]:
     one = choice(*SIGNS)
-    return Kind(one.expected, lambda value: cast(Literal["max", "min", "max_global", "min_global"], one.read(value)))
+    return Validator(
+        one.expected, lambda value: cast(Literal["max", "min", "max_global", "min_global"], one.read(value))
+    )
 
 
-def _names() -> Kind[list[str]]:
+def _names() -> Validator[list[str]]:
     expected = 'a list of names, as ["General/dropout"]'
 
     def read(value: object) -> list[str]:
@@ -269,10 +271,10 @@ def _names() -> Kind[list[str]]:
             raise Wrong(expected)
         return value
 
-    return Kind(expected, read)
+    return Validator(expected, read)
 
 
-def _command() -> Kind[list[str]]:
+def _command() -> Validator[list[str]]:
     expected = 'a list of strings, as ["python", "train.py"]'
 
     def read(value: object) -> list[str]:
@@ -286,4 +288,4 @@ def _command() -> Kind[list[str]]:
             raise Wrong(f"{expected}, each of at most {_LONGEST_WORD} bytes")
         return value
 
-    return Kind(expected, read)
+    return Validator(expected, read)

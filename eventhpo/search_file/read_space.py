@@ -20,7 +20,7 @@ from eventhpo.core.search.spec import (
     UniformParameterRange,
 )
 from eventhpo.core.validation.mistakes import MISSING, Mistake, path, unknown
-from eventhpo.core.validation.validators import Kind, Wrong, array, boolean, integer, number
+from eventhpo.core.validation.validators import Validator, Wrong, array, boolean, integer, number
 from eventhpo.optuna_adapter.space_checks import mistakes, name_mistakes
 from eventhpo.search_file.table import Table
 
@@ -138,7 +138,7 @@ def _discrete(table: Table, name: str) -> Range | None:
     return None if values is None else DiscreteParameterRange(name=name, values=tuple(values))
 
 
-def _step(table: Table, kind: Kind[T]) -> T | None:
+def _step(table: Table, kind: Validator[T]) -> T | None:
     return table.take("step_size", kind, None)
 
 
@@ -146,7 +146,7 @@ def _includes_max(table: Table) -> bool:
     return table.take("include_max_value", boolean(), True)
 
 
-def _scalar() -> Kind[Scalar]:
+def _scalar() -> Validator[Scalar]:
     expected = "a string, a number, true, false or { none = true }"
 
     def read(value: object) -> Scalar:
@@ -156,7 +156,7 @@ def _scalar() -> Kind[Scalar]:
             return value
         raise Wrong(expected)
 
-    return Kind(expected, read)
+    return Validator(expected, read)
 
 
 _READERS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, TypeVar, overload
 
 from eventhpo.core.validation.mistakes import MISSING, Mistake, path, unknown
-from eventhpo.core.validation.validators import Kind, Wrong
+from eventhpo.core.validation.validators import Validator, Wrong
 
 T = TypeVar("T")
 
@@ -20,12 +20,12 @@ class Table:
         self._asked: list[str] = []
 
     @overload
-    def take(self, key: str, kind: Kind[T]) -> T | None: ...
+    def take(self, key: str, kind: Validator[T]) -> T | None: ...
     @overload
-    def take(self, key: str, kind: Kind[T], default: None) -> T | None: ...
+    def take(self, key: str, kind: Validator[T], default: None) -> T | None: ...
     @overload
-    def take(self, key: str, kind: Kind[T], default: T) -> T: ...
-    def take(self, key: str, kind: Kind[T], default: object = MISSING) -> object:
+    def take(self, key: str, kind: Validator[T], default: T) -> T: ...
+    def take(self, key: str, kind: Validator[T], default: object = MISSING) -> object:
         """Return the value of *key*, or *default*; without a default it must be there.
 
         Where it is missing or wrong, that is noted, and *default* or None returned.

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 import msgspec
 
 from eventhpo.core.search.spec import Objective, Scalar
-from eventhpo.jobs.protocol import Job, Jobs
+from eventhpo.jobs.protocol import BoundJob, JobBackend
 
 Then: TypeAlias = Literal["exit 0", "exit 1", "hang"]
 
@@ -44,7 +44,7 @@ class Behaviour(msgspec.Struct, frozen=True):
         return tuple((i, i / 8) for i in range(self.points))
 
 
-class Place(ABC):
+class BackendUnderTest(ABC):
     """A place where jobs run, new for each test.
 
     Its jobs do what `Behaviour.of` their parameters says. Each reports its points as
@@ -59,7 +59,7 @@ class Place(ABC):
         self.search_id = search_id or secrets.token_hex(6)
 
     @abstractmethod
-    def door(self) -> Jobs:
+    def door(self) -> JobBackend:
         """Return the door to this place as a controller has it that was just started.
 
         Called again it is the door behind a crash: one that remembers nothing of
@@ -74,7 +74,7 @@ class Place(ABC):
     def made(self, key: str) -> int:
         """Return how many jobs with *key* this place holds, started or not."""
 
-    def spoil(self, job: Job) -> Job:
+    def spoil(self, job: BoundJob) -> BoundJob:
         """Make *job*, which was drafted only, one that the door has trouble with, and return it.
 
         As it stands, the job gets an id that no draft has given.

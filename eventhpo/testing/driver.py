@@ -13,23 +13,23 @@ from eventhpo.jobs.local.host import boot_id
 from eventhpo.jobs.protocol import (
     POINTS,
     Bound,
+    BoundJob,
     CancelOutcome,
-    Draft,
     DraftOutcome,
+    DraftRequest,
     Ended,
-    Job,
+    JobUpdate,
     LaunchOutcome,
-    Polled,
+    PollResult,
     Queued,
     Refused,
-    Seen,
     Started,
     StopOutcome,
 )
-from eventhpo.testing.backends import Behaviour, Place
+from eventhpo.testing.backends import BackendUnderTest, Behaviour
 from eventhpo.testing.waiting import eventually
 
-Item = TypeVar("Item", Draft, Job)
+Item = TypeVar("Item", DraftRequest, BoundJob)
 Outcome = TypeVar("Outcome")
 
 
@@ -37,7 +37,7 @@ Outcome = TypeVar("Outcome")
 class Watched:
     """A bound job and all that was told of it; `job` is how the door is told of it next."""
 
-    job: Job
+    job: BoundJob
     points: list[tuple[int, float]] = field(default_factory=list)
     starts: list[Started] = field(default_factory=list)
     ended: Ended | None = None
@@ -53,7 +53,7 @@ class Watched:
             self.starts.append(answer)
             self.job = changed(self.job, started=True)
 
-    def take(self, seen: Seen) -> None:
+    def take(self, seen: JobUpdate) -> None:
         """Take in what a poll told.
 
         Raises:
@@ -82,10 +82,10 @@ class Watched:
         return Watched(changed(self.job, cursor=0, points=0, known=nothing, started=False, stopping=False, failures=0))
 
 
-class Driver:
+class BackendDriver:
     """A controller without a head: it asks what it is told to ask, and insists where it is refused."""
 
-    def __init__(self, place: Place, patience: float) -> None:
+    def __init__(self, place: BackendUnderTest, patience: float) -> None:
         self.place = place
         self.patience = patience
         self.door = place.door()
@@ -96,9 +96,9 @@ class Driver:
 
     # ---------------------------------------------------------------- intents
 
-    def intent(self, behaviour: Behaviour, trial: int = 0, *, look: bool = False) -> Draft:
+    def intent(self, behaviour: Behaviour, trial: int = 0, *, look: bool = False) -> DraftRequest:
         """Return the intent of a first attempt that behaves so."""
-        return Draft(
+        return DraftRequest(
             trial=trial,
             attempt=0,
             key=f"eventhpo:{self.place.search_id}:17-89abcdef:{trial}.0",
@@ -109,17 +109,17 @@ class Driver:
             failures=0,
         )
 
-    def retry(self, watched: Watched, behaviour: Behaviour) -> Draft:
+    def retry(self, watched: Watched, behaviour: Behaviour) -> DraftRequest:
         """Return the intent of the attempt behind that of *watched*."""
         key = f"{watched.job.key.rpartition('.')[0]}.{watched.job.attempt + 1}"
         first = self.intent(behaviour, watched.job.trial)
         return changed(first, attempt=watched.job.attempt + 1, key=key, before=watched.job.job_id)
 
-    def draft(self, *drafts: Draft) -> list[DraftOutcome]:
+    def draft(self, *drafts: DraftRequest) -> list[DraftOutcome]:
         """Draft; whatever is refused is asked again."""
         return self._ask(self.door.draft, drafts)
 
-    def bound(self, draft: Draft) -> Bound:
+    def bound(self, draft: DraftRequest) -> Bound:
         """Draft one intent and return its job."""
         [answer] = self.draft(draft)
         assert isinstance(answer, Bound), f"{draft.key}: the draft was answered with {answer}"
@@ -130,7 +130,7 @@ class Driver:
         draft = self.intent(behaviour, trial)
         return watched(draft, self.bound(draft).job_id)
 
-    def cancel(self, *drafts: Draft) -> list[CancelOutcome]:
+    def cancel(self, *drafts: DraftRequest) -> list[CancelOutcome]:
         """Cancel; whatever is refused is asked again."""
         return self._ask(self.door.cancel, drafts)
 
@@ -158,7 +158,7 @@ class Driver:
 
     # ---------------------------------------------------------------- looking
 
-    def poll(self, *jobs: Watched) -> list[Seen | None]:
+    def poll(self, *jobs: Watched) -> list[JobUpdate | None]:
         """Poll once and return what was seen of each job, None for one that nothing was told of."""
         polled = self.insist(lambda: self._polled(jobs), "a poll that is not refused")
         names = [(one.job.trial, one.job.attempt) for one in jobs]
@@ -170,7 +170,7 @@ class Driver:
         assert not others, f"a poll tells of objectives that it was not asked for: {others}"
         return [seen.get(name) for name in names]
 
-    def _polled(self, jobs: Sequence[Watched]) -> Polled | None:
+    def _polled(self, jobs: Sequence[Watched]) -> PollResult | None:
         answer = self.door.poll([one.job for one in jobs], [self.place.objective])
         return None if isinstance(answer, Refused) else answer
 
@@ -235,13 +235,13 @@ class Driver:
 
 def again(item: Item, refused: Refused) -> Item:
     """Return *item* as the door is told of it behind a refusal."""
-    doubt = {"look": item.look or refused.in_doubt} if isinstance(item, Draft) else {}
+    doubt = {"look": item.look or refused.in_doubt} if isinstance(item, DraftRequest) else {}
     return changed(item, failures=item.failures + 1, **doubt)
 
 
-def watched(draft: Draft, job_id: str) -> Watched:
+def watched(draft: DraftRequest, job_id: str) -> Watched:
     """Return the bound job of an intent."""
-    job = Job(
+    job = BoundJob(
         trial=draft.trial,
         attempt=draft.attempt,
         key=draft.key,
@@ -272,7 +272,7 @@ def curve_of(points: Sequence[tuple[int, float]]) -> Curve:
     return found
 
 
-def points_of(seen: Seen) -> list[tuple[int, float]]:
+def points_of(seen: JobUpdate) -> list[tuple[int, float]]:
     """Return the points that a poll told, of whichever curve."""
     return [point for curve in seen.curves for point in zip(curve.iterations, curve.values, strict=True)]
 

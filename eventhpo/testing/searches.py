@@ -11,8 +11,8 @@ from eventhpo.core.fold.events import AbortRequested, DrivenByHand, Event, Launc
 from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.search.spec import (
     POLICY,
+    ComponentConfig,
     Limits,
-    Named,
     Objective,
     Parameter,
     Search,
@@ -22,9 +22,9 @@ from eventhpo.core.search.spec import (
 from eventhpo.log.create import create
 from eventhpo.log.reader import read
 from eventhpo.optuna_adapter.fingerprint import fingerprint
-from eventhpo.optuna_adapter.user_classes import NOTHING, Own
+from eventhpo.optuna_adapter.user_classes import NOTHING, UserClasses
 from eventhpo.testing.crashes import Crashes, CrashingLog
-from eventhpo.testing.simulated import START, Cut, Scripts, SetBy, SimulatedClock, SimulatedJobs
+from eventhpo.testing.simulated import START, CutPoint, Scripts, SetBy, SimulatedClock, SimulatedJobs
 
 LOSS = Objective("validation", "loss", "min")
 X = UniformParameterRange(name="General/x", min_value=0.0, max_value=1.0)
@@ -34,8 +34,8 @@ def search(
     *,
     objectives: Sequence[Objective] = (LOSS,),
     space: Sequence[Parameter] = (X,),
-    sampler: Named = Named("RandomSampler"),
-    pruner: Named = Named("NopPruner"),
+    sampler: ComponentConfig = ComponentConfig("RandomSampler"),
+    pruner: ComponentConfig = ComponentConfig("NopPruner"),
     seed: int = 7,
     max_iteration_per_job: int | None = None,
     min_iteration_per_job: int | None = None,
@@ -111,12 +111,12 @@ def simulate(
     what: Search,
     scripts: Scripts,
     *,
-    cut: Cut = lambda trial, attempt, cursor: 2,
+    cut: CutPoint = lambda trial, attempt, cursor: 2,
     inputs: Sequence[Event] = (),
     crashes: Crashes | None = None,
     asks: Sequence[tuple[int, Event]] = (),
     make: type[Controller] = Controller,
-    own: Own = NOTHING,
+    own: UserClasses = NOTHING,
     set_by: SetBy | None = None,
 ) -> State:
     """Run *what* to its rest on the log at *path*, which is made or carried on; return the state.

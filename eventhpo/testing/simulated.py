@@ -14,13 +14,25 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core.fold.clocks import BootClock, Reading
+from eventhpo.core.fold.clocks import BootClock, ClockReading
 from eventhpo.core.fold.events import BadLine, OtherSeries, Recorded
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State
 from eventhpo.core.search.spec import Objective, Scalar, to_num
 from eventhpo.jobs import protocol
-from eventhpo.jobs.protocol import Bound, Curve, Draft, Ended, Job, Polled, Queued, Refused, Seen, Started, Stopping
+from eventhpo.jobs.protocol import (
+    Bound,
+    BoundJob,
+    CurveUpdate,
+    DraftRequest,
+    Ended,
+    JobUpdate,
+    PollResult,
+    Queued,
+    Refused,
+    Started,
+    Stopping,
+)
 
 SECOND = 1_000_000
 START = 1_800_000_000 * SECOND  # where simulated time begins
@@ -55,7 +67,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Scripts: TypeAlias = Callable[[int, int, dict[str, Scalar]], Script]  # of trial, attempt, parameters
-Cut: TypeAlias = Callable[[int, int, int], int]  # of trial, attempt, cursor: points in the next poll
+CutPoint: TypeAlias = Callable[[int, int, int], int]  # of trial, attempt, cursor: points in the next poll
 
 
 class Deed(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -115,7 +127,7 @@ class SimulatedClock:
         self._steps = -1
         self._waits = 0
         self._skipped = 0
-        self._newest: Reading | None = None
+        self._newest: ClockReading | None = None
         self._base = 0, 0  # the newest reading of the boot clock in the log, and the steps to there
 
     def attach(self, state: State) -> None:
@@ -135,9 +147,9 @@ class SimulatedClock:
         since = self._since_boot()
         return START + since + (self._set_by(self._steps) if self._set_by is not None else 0)
 
-    def read(self) -> Reading:
+    def read(self) -> ClockReading:
         """Return the time, and the boot clock if there is one."""
-        return Reading(self.now(), None if self._set_by is None else BootClock("boot", self._since_boot()))
+        return ClockReading(self.now(), None if self._set_by is None else BootClock("boot", self._since_boot()))
 
     def _since_boot(self) -> int:
         steps = 0 if self._state is None else self._state.steps
@@ -179,7 +191,7 @@ class SimulatedJobs:
         scripts: Scripts,
         clock: SimulatedClock,
         *,
-        cut: Cut = lambda trial, attempt, cursor: 2,
+        cut: CutPoint = lambda trial, attempt, cursor: 2,
         point: Callable[[str], None] = lambda name: None,
     ) -> None:
         self.ledger = Ledger(ledger)
@@ -188,29 +200,29 @@ class SimulatedJobs:
         self._cut = cut
         self._point = point  # called before and after each call's effect on one job
 
-    def draft(self, drafts: Sequence[Draft]) -> list[protocol.DraftOutcome]:
+    def draft(self, drafts: Sequence[DraftRequest]) -> list[protocol.DraftOutcome]:
         """Create each job, or adopt the one with its key if it is to be looked for."""
         return [self._guarded("draft", item, self._draft) for item in drafts]
 
-    def launch(self, jobs: Sequence[Job]) -> list[protocol.LaunchOutcome]:
+    def launch(self, jobs: Sequence[BoundJob]) -> list[protocol.LaunchOutcome]:
         """Start each job, once, and none that was stopped or cancelled before."""
         return [self._guarded("launch", item, self._launch) for item in jobs]
 
-    def stop(self, jobs: Sequence[Job]) -> list[protocol.StopOutcome]:
+    def stop(self, jobs: Sequence[BoundJob]) -> list[protocol.StopOutcome]:
         """Stop each job; its end is read by a poll, unless it never started."""
         return [self._guarded("stop", item, self._stop) for item in jobs]
 
-    def cancel(self, drafts: Sequence[Draft]) -> list[protocol.CancelOutcome]:
+    def cancel(self, drafts: Sequence[DraftRequest]) -> list[protocol.CancelOutcome]:
         """Remove what the intents created."""
         return [self._guarded("cancel", item, self._cancel) for item in drafts]
 
-    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled:
+    def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult:
         """Return the next points of each job behind its cursor."""
         self._point("before poll")
         seen = [self._seen(job, objectives) for job in jobs]
         self._point("after poll")
         now = self._clock.read()
-        return Polled(clock=now.wall, seen=tuple(s for s in seen if s is not None), boot_clock=now.boot)
+        return PollResult(clock=now.wall, seen=tuple(s for s in seen if s is not None), boot_clock=now.boot)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -227,7 +239,7 @@ class SimulatedJobs:
             return Ended(how="launch_failed", why="it cannot be started")
         return Refused(error=f"{what} refused by the script", in_doubt=script.in_doubt) if refused else outcome
 
-    def _draft(self, item: Draft, script: Script) -> protocol.DraftOutcome:
+    def _draft(self, item: DraftRequest, script: Script) -> protocol.DraftOutcome:
         found = self.ledger.find("draft", key=item.key) if item.look else None
         if found is not None:
             return Bound(job_id=found.job_id, adopted=True)
@@ -235,14 +247,14 @@ class SimulatedJobs:
         self._do("draft", item, job_id)
         return Bound(job_id=job_id)
 
-    def _launch(self, item: Job, script: Script) -> protocol.LaunchOutcome:
+    def _launch(self, item: BoundJob, script: Script) -> protocol.LaunchOutcome:
         if self.ledger.find("launch", job_id=item.job_id) is None:
             if any(self.ledger.find(what, job_id=item.job_id) for what in ("stop", "cancel")):
                 return Ended(how="cancelled")
             self._do("launch", item, item.job_id)
         return Queued() if script.queued else self._started()
 
-    def _stop(self, item: Job, script: Script) -> protocol.StopOutcome:
+    def _stop(self, item: BoundJob, script: Script) -> protocol.StopOutcome:
         if item.stops < script.deaf and self.ledger.find("launch", job_id=item.job_id) is not None:
             return Stopping()
         stops = [d for d in self.ledger.deeds() if d.what == "stop" and d.job_id == item.job_id]
@@ -254,32 +266,36 @@ class SimulatedJobs:
             return Ended(how="cancelled")
         return Stopping()
 
-    def _is_over(self, item: Job, script: Script) -> bool:
+    def _is_over(self, item: BoundJob, script: Script) -> bool:
         """Whether it has ended by itself, and only its end is left to be told."""
         launched = self.ledger.find("launch", job_id=item.job_id) is not None
         ends = not script.hangs and script.how in ("completed", "failed") and bool(script.points)
         return launched and ends and not item.lost and item.cursor == len(script.points)
 
-    def _cancel(self, item: Draft, script: Script) -> protocol.CancelOutcome:
+    def _cancel(self, item: DraftRequest, script: Script) -> protocol.CancelOutcome:
         found = self.ledger.find("draft", key=item.key)
         if found is not None:
             self._do("cancel", item, found.job_id)
         return Ended(how="cancelled")
 
     def _do(
-        self, what: Literal["draft", "launch", "stop", "cancel"], item: Draft | Job, job_id: str, cursor: int = 0
+        self,
+        what: Literal["draft", "launch", "stop", "cancel"],
+        item: DraftRequest | BoundJob,
+        job_id: str,
+        cursor: int = 0,
     ) -> None:
         self.ledger.add(Deed(what, item.key, item.trial, item.attempt, job_id, cursor))
 
     # ------------------------------------------------------------ polls
 
-    def _seen(self, job: Job, objectives: Sequence[Objective]) -> Seen | None:
+    def _seen(self, job: BoundJob, objectives: Sequence[Objective]) -> JobUpdate | None:
         if self.ledger.find("launch", job_id=job.job_id) is None:
             return None
         script = self._scripts(job.trial, job.attempt, job.params)
         if job.failures < script.refusals.get("poll", 0) and job.cursor:
             refused = Refused(error="poll refused by the script")
-            return Seen(trial=job.trial, attempt=job.attempt, to=job.cursor, refused=refused)
+            return JobUpdate(trial=job.trial, attempt=job.attempt, to=job.cursor, refused=refused)
         if job.lost:
             return self._seen_lost(job, script, objectives)
         stop = self.ledger.find("stop", job_id=job.job_id)
@@ -289,7 +305,7 @@ class SimulatedJobs:
         ended = self._end(script, natural=last == len(script.points), stopped=stop is not None) if at_end else None
         if to == job.cursor and ended is None and job.started and not job.stops:
             return None
-        return Seen(
+        return JobUpdate(
             trial=job.trial,
             attempt=job.attempt,
             to=to,
@@ -315,7 +331,7 @@ class SimulatedJobs:
         now = self._clock.read()
         return Ended(how=how, finished_at=now.wall, finished_boot_clock=now.boot, why=why)
 
-    def _seen_lost(self, job: Job, script: Script, objectives: Sequence[Objective]) -> Seen | None:
+    def _seen_lost(self, job: BoundJob, script: Script, objectives: Sequence[Objective]) -> JobUpdate | None:
         """A job that was lost comes back with more points, and ends once it is stopped again."""
         if not script.returns:
             return None
@@ -325,7 +341,7 @@ class SimulatedJobs:
         if job.cursor >= behind + len(script.returns) and ended is None:
             return None
         new = script.returns[job.cursor - behind :]
-        return Seen(
+        return JobUpdate(
             trial=job.trial,
             attempt=job.attempt,
             to=behind + len(script.returns),
@@ -337,13 +353,15 @@ class SimulatedJobs:
 
 def _curves(
     points: Sequence[tuple[int, float] | tuple[int, float, int]], objectives: Sequence[Objective]
-) -> tuple[Curve, ...]:
+) -> tuple[CurveUpdate, ...]:
     found = []
     for index, objective in enumerate(objectives):
         mine = [p for p in points if (p[2] if len(p) == 3 else 0) == index]
         if mine:
             found.append(
-                Curve(objective.title, objective.series, tuple(p[0] for p in mine), tuple(float(p[1]) for p in mine))
+                CurveUpdate(
+                    objective.title, objective.series, tuple(p[0] for p in mine), tuple(float(p[1]) for p in mine)
+                )
             )
     return tuple(found)
 

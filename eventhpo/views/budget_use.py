@@ -11,11 +11,11 @@ from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.scheduler import outcome, rank
 from eventhpo.views import formatting
 
-Part: TypeAlias = Literal["winner", "completed", "pruned", "failed", "aborted"]
-PARTS: tuple[Part, ...] = ("winner", "completed", "pruned", "failed", "aborted")
+BudgetPart: TypeAlias = Literal["winner", "completed", "pruned", "failed", "aborted"]
+PARTS: tuple[BudgetPart, ...] = ("winner", "completed", "pruned", "failed", "aborted")
 
 
-class Share(msgspec.Struct):
+class BudgetShare(msgspec.Struct):
     """Jobs that are over, the iterations that they were charged and microseconds that they ran."""
 
     jobs: int = 0
@@ -26,7 +26,7 @@ class Share(msgspec.Struct):
 class Spent(msgspec.Struct, frozen=True):
     """The charged iterations by what became of them; `late` were reported and not charged."""
 
-    parts: dict[Part, Share]
+    parts: dict[BudgetPart, BudgetShare]
     used: int
     reserved: int
     limit: int | None
@@ -38,7 +38,7 @@ def spent(state: State) -> Spent:
 
     An attempt that failed or was lost counts as failed, also where a later one completed.
     """
-    parts: dict[Part, Share] = {part: Share() for part in PARTS}
+    parts: dict[BudgetPart, BudgetShare] = {part: BudgetShare() for part in PARTS}
     winner = next((t.number for t in rank.top(state, 1, only_completed=True)), None)
     late = 0
     for attempt in (a for t in state.trials for a in t.attempts if a.charge is not None):
@@ -50,7 +50,7 @@ def spent(state: State) -> Spent:
     return Spent(parts, state.totals.charged, budget.reserved(state), budget.limit(state), late)
 
 
-def _part(state: State, attempt: Attempt, winner: int | None) -> Part:
+def _part(state: State, attempt: Attempt, winner: int | None) -> BudgetPart:
     match outcome.end_of(state, attempt).outcome:
         case "completed":
             return "winner" if attempt.trial == winner else "completed"

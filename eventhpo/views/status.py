@@ -10,20 +10,20 @@ import msgspec
 
 from eventhpo.core.fold import budget
 from eventhpo.core.fold.events import Head
-from eventhpo.core.fold.state import Attempt, Effect, Failure, State
+from eventhpo.core.fold.state import Attempt, EffectName, Failure, State
 from eventhpo.core.scheduler import rank
 from eventhpo.views import formatting, top, unused_reports
 from eventhpo.views import statuses as jobs
 from eventhpo.views.as_of import AsOf
-from eventhpo.views.statuses import Running
-from eventhpo.views.top import Row
+from eventhpo.views.statuses import RunningJob
+from eventhpo.views.top import RankedTrial
 from eventhpo.views.unused_reports import Unused
 
 SearchState: TypeAlias = Literal["running", "interrupted", "finished", "stopped", "unfinished"]
 FAILURES = 5  # of the newest failed trials, and jobs with faulty reports: enough to see a pattern
 
 
-class Iterations(msgspec.Struct, frozen=True):
+class IterationBudget(msgspec.Struct, frozen=True):
     """Iterations charged, held in reserve, and allowed in all (None: not limited)."""
 
     used: int
@@ -31,7 +31,7 @@ class Iterations(msgspec.Struct, frozen=True):
     limit: int | None
 
 
-class Minutes(msgspec.Struct, frozen=True):
+class ComputeMinutes(msgspec.Struct, frozen=True):
     """Compute time in minutes, running jobs up to the last tick; nothing is ever reserved."""
 
     used: float
@@ -49,8 +49,8 @@ class Count(msgspec.Struct, frozen=True):
 class Budget(msgspec.Struct, frozen=True):
     """What was used of what the search may use."""
 
-    iterations: Iterations
-    compute_time: Minutes
+    iterations: IterationBudget
+    compute_time: ComputeMinutes
     trials: Count
 
 
@@ -65,7 +65,7 @@ class Ending(msgspec.Struct, frozen=True):
 class Paused(msgspec.Struct, frozen=True):
     """An effect that failed `count` times in a row and waits before it is tried again."""
 
-    effect: Effect
+    effect: EffectName
     trial: int | None
     attempt: int | None
     count: int
@@ -80,7 +80,7 @@ class FailedTrial(msgspec.Struct, frozen=True):
     output: str | None
 
 
-class Holder(msgspec.Struct, frozen=True):
+class LogHolder(msgspec.Struct, frozen=True):
     """The controller that holds the log; `epoch` is None while it opens the log."""
 
     host: str
@@ -100,19 +100,21 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     trials: dict[str, int]
     waiting: int  # enqueued points that are no trial yet
     budget: Budget
-    best: Row | None
-    running: list[Running]
+    best: RankedTrial | None
+    running: list[RunningJob]
     paused: list[Paused]
     failed: list[FailedTrial]
     unused: list[Unused]  # of the newest jobs with reports that no value rests on
     scripts_changed: list[str]
     head: Head
-    controller: Holder | None
+    controller: LogHolder | None
     as_of: AsOf | None
     notes: list[str]
 
 
-def status(state: State, controller: Holder | None, notes: Sequence[str] = (), *, as_of: AsOf | None = None) -> Status:
+def status(
+    state: State, controller: LogHolder | None, notes: Sequence[str] = (), *, as_of: AsOf | None = None
+) -> Status:
     """Return where the search of *state* stands if *controller* holds its log; *notes* are passed on.
 
     With *as_of* the state is an earlier one, and who holds the log today says nothing of it.
@@ -160,8 +162,8 @@ def _budget(state: State) -> Budget:
     limits = state.limits
     most = budget.most_trials(state)
     return Budget(
-        iterations=Iterations(state.totals.charged, budget.reserved(state), budget.limit(state)),
-        compute_time=Minutes(formatting.in_minutes(budget.compute_used(state)), 0.0, limits.compute_time_limit),
+        iterations=IterationBudget(state.totals.charged, budget.reserved(state), budget.limit(state)),
+        compute_time=ComputeMinutes(formatting.in_minutes(budget.compute_used(state)), 0.0, limits.compute_time_limit),
         trials=Count(len(state.trials) - state.imported, None if most is None else most.number),
     )
 
@@ -175,7 +177,7 @@ def _paused(state: State) -> Iterator[Paused]:
                 yield _pause(effect, attempt, failure)
 
 
-def _pause(effect: Effect, attempt: Attempt | None, failure: Failure) -> Paused:
+def _pause(effect: EffectName, attempt: Attempt | None, failure: Failure) -> Paused:
     trial, number = (None, None) if attempt is None else (attempt.trial, attempt.number)
     return Paused(effect, trial, number, failure.count, failure.error)
 
@@ -267,7 +269,7 @@ def _best(state: State) -> str:
     return "no trial yet"
 
 
-def _running_line(state: State, one: Running) -> str:
+def _running_line(state: State, one: RunningJob) -> str:
     values = one.value if isinstance(one.value, list) else [one.value]
     seen = ", ".join(
         f"{formatting.metric(o)} = {formatting.number(v)}" for o, v in zip(state.search.objectives, values, strict=True)

@@ -19,7 +19,7 @@ JOB_STATUSES: tuple[JobStatus, ...] = get_args(JobStatus)
 TRIAL_STATUSES: tuple[TrialStatus, ...] = get_args(TrialStatus)
 
 
-class Running(msgspec.Struct, frozen=True, kw_only=True):
+class RunningJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job that is not over: where it is, and what it reported last of each objective.
 
     `iteration` and `value` are None before its first report; `value` is a list where
@@ -76,15 +76,15 @@ def trial_counts(state: State) -> dict[str, int]:
     return counts
 
 
-def running(state: State) -> list[Running]:
+def running(state: State) -> list[RunningJob]:
     """Return the jobs that are not over, by trial number."""
     live = (a for t in state.active.values() for a in t.attempts if a.live)
     return [_running(state, attempt) for attempt in live]
 
 
-def _running(state: State, attempt: Attempt) -> Running:
+def _running(state: State, attempt: Attempt) -> RunningJob:
     last = [to_num(c.values[-1]) if c.values else None for c in attempt.curves]
-    return Running(
+    return RunningJob(
         trial=attempt.trial,
         attempt=attempt.number,
         status="running" if attempt.returned else job_status(state, attempt),

@@ -37,7 +37,7 @@ class Metric(msgspec.Struct, frozen=True):
     x_axis_label: str | None = None  # nothing reports one
 
 
-class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+class RankedTrial(msgspec.Struct, frozen=True, omit_defaults=True):
     """A trial as ClearML shows an experiment, its number and status beside.
 
     All of its last attempt: `task_id` is that job's, None before it has one.
@@ -61,7 +61,7 @@ def rows(
     only_completed: bool = False,
     include_failed: bool = False,
     include_imported: bool = False,
-) -> list[Row]:
+) -> list[RankedTrial]:
     """Return the best *k* trials, best first, as `rank.top` orders them.
 
     The metrics are the objectives, with *all_metrics* everything that was reported.
@@ -72,15 +72,15 @@ def rows(
     return [row(state, trial, all_metrics=all_metrics) for trial in best]
 
 
-def best(state: State) -> Row | None:
+def best(state: State) -> RankedTrial | None:
     """Return the first row of all, None before there is a trial."""
     return next(iter(rows(state, 1)), None)
 
 
-def row(state: State, trial: Trial, *, all_metrics: bool = False, all_hyper_parameters: bool = False) -> Row:
+def row(state: State, trial: Trial, *, all_metrics: bool = False, all_hyper_parameters: bool = False) -> RankedTrial:
     """Return *trial* as a row, with *all_hyper_parameters* those that are not searched too."""
     metrics = list(_imported(state, trial)) if trial.last is None else list(_metrics(state, trial.last, all_metrics))
-    return Row(
+    return RankedTrial(
         task_id=None if trial.last is None else trial.last.job_id,
         hyper_parameters=_hyper_parameters(state, trial, all_hyper_parameters),
         metrics={f"{m.metric}/{m.variant}": m for m in metrics},
@@ -171,7 +171,7 @@ def _number(value: float | None) -> str:
     return formatting.number(None if value is None else to_num(value))
 
 
-def table(state: State, found: Sequence[Row]) -> list[str]:
+def table(state: State, found: Sequence[RankedTrial]) -> list[str]:
     """Return *found* as the lines of an aligned table, a headline first."""
     objectives = [formatting.metric(o) for o in state.search.objectives]
     others = sorted({name for r in found for name in r.metrics if name not in objectives})
@@ -195,11 +195,11 @@ def table(state: State, found: Sequence[Row]) -> list[str]:
     return [*aligned([head, *lines]), *_marked(state, found)]
 
 
-def _status(found: Row) -> str:
+def _status(found: RankedTrial) -> str:
     return found.status if found.imported is None else f"{found.status} (imported)"
 
 
-def _marked(state: State, found: Sequence[Row]) -> Iterator[str]:
+def _marked(state: State, found: Sequence[RankedTrial]) -> Iterator[str]:
     """Yield what each mark means: which reports of a trial its value does not rest on."""
     for r in found:
         last = state.trials[r.trial].last
@@ -207,11 +207,11 @@ def _marked(state: State, found: Sequence[Row]) -> Iterator[str]:
             yield f"{MARK} trial {r.trial}: {unused_reports.text(state, last)}"
 
 
-def _values(state: State, found: Row) -> list[str]:
+def _values(state: State, found: RankedTrial) -> list[str]:
     return [_number(v) for v in rank.values(state, state.trials[found.trial])]
 
 
-def _others(found: Row, names: Sequence[str]) -> list[str]:
+def _others(found: RankedTrial, names: Sequence[str]) -> list[str]:
     return [formatting.number(found.metrics[name].value if name in found.metrics else None) for name in names]
 
 

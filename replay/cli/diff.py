@@ -11,7 +11,7 @@ from eventhpo.cli import output
 from eventhpo.cli.reading import FILE, at_option, json_option, up_to
 from replay.diff import text
 from replay.diff.report import diff as compared
-from replay.verified_rows import proven
+from replay.verified_rows import verified_rows
 
 
 @click.command()
@@ -28,7 +28,7 @@ def diff(ctx: click.Context, a: Path, b: Path, at: int | datetime | None, as_jso
     is the last line. Exit code 0 if no decision differs as far as both go, 1 if one does,
     3 if a log is damaged.
     """
-    one, other = proven(a), proven(b)
+    one, other = verified_rows(a), verified_rows(b)
     sides = [up_to(side.rows, at) for side in (one, other)]
     found = compared(sides[0], sides[1], (str(a), str(b)), (one.damage, other.damage))
     output.data(output.as_json(found) if as_json else text.text(found))

@@ -12,7 +12,7 @@ from eventhpo.cli.reading import FILE, at_option, json_option, up_to
 from replay.postmortem import text
 from replay.postmortem.files_on_disk import look
 from replay.postmortem.report import postmortem as happened
-from replay.verified_rows import proven
+from replay.verified_rows import verified_rows
 
 
 @click.command()
@@ -27,7 +27,7 @@ def postmortem(log: Path, at: int | datetime | None, as_json: bool) -> None:
     damaged log all of this is said of the rows that are verified, and the exit code is 3.
     """
     scene = look(log)  # before the log: a controller that ends in between is not taken for killed
-    found = proven(log)
+    found = verified_rows(log)
     rows = up_to(found.rows, at)
     goes_on = len(rows) < len(found.rows)
     said, state = happened(rows, scene, found.damage, cut=found.cut and not goes_on, goes_on=goes_on)

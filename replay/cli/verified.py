@@ -10,7 +10,7 @@ from pathlib import Path
 from eventhpo.cli.reading import up_to
 from eventhpo.core.fold.events import Recorded
 from eventhpo.errors import Usage
-from replay.verified_rows import proven
+from replay.verified_rows import verified_rows
 
 
 @contextlib.contextmanager
@@ -21,7 +21,7 @@ def verified(log: Path, at: int | datetime | None) -> Iterator[Sequence[Recorded
         DamagedLog: it is damaged, also where the block asks for what its verified rows do not have.
         Usage: there is no such file or event.
     """
-    found = proven(log)
+    found = verified_rows(log)
     try:
         yield up_to(found.rows, at)
     except Usage:

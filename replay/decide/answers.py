@@ -8,8 +8,8 @@ from eventhpo.core.fold.events import Event
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
 from eventhpo.errors import Usage
-from eventhpo.optuna_adapter.adapter import Asker
-from eventhpo.optuna_adapter.user_classes import absent, not_again, own_of
+from eventhpo.optuna_adapter.adapter import OptunaAdapter
+from eventhpo.optuna_adapter.user_classes import absent, not_again, user_classes_of
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -31,8 +31,8 @@ class Answers:
                     f"leave out the {role} that is passed in"
                 )
         self._state = state
-        self._own = own_of(state.search, sampler, pruner)
-        self._asker = Asker(state, self._own)
+        self._own = user_classes_of(state.search, sampler, pruner)
+        self._asker = OptunaAdapter(state, self._own)
 
     def not_again(self, action: actions.Action, event: Event) -> str | None:
         """Return why *event*, recorded where *action* was due, cannot be decided again; None if it can."""

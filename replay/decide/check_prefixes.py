@@ -74,7 +74,7 @@ _ANYWHERE = (
 BLOCK = 16  # decisions in a row that one share takes: later ones cost more, so shares take turns
 
 
-class Share(msgspec.Struct, frozen=True):
+class WalkShare(msgspec.Struct, frozen=True):
     """Every `of`-th block of decisions, from block `number` on, with the rows behind each."""
 
     number: int = 0
@@ -85,7 +85,7 @@ class Share(msgspec.Struct, frozen=True):
         return max(decisions - 1, 0) // BLOCK % self.of == self.number
 
 
-WHOLE = Share()
+WHOLE = WalkShare()
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -102,12 +102,12 @@ class Checked(msgspec.Struct, frozen=True):
     rounded: Rounded | None = None
 
 
-def walk(
+def check_prefixes(
     rows: Iterable[Recorded],
     *,
     sampler: BaseSampler | None = None,
     pruner: BasePruner | None = None,
-    share: Share = WHOLE,
+    share: WalkShare = WHOLE,
 ) -> Iterator[Checked]:
     """Yield every check of *share* of a log in its order; after a divergence the record is taken as the truth.
 
@@ -117,12 +117,12 @@ def walk(
         DamagedLog: there is no row, or one does not fit those before it.
         Usage: a sampler or pruner was passed in, and the log names its own; or a package is missing.
     """
-    return _Walk(iter(rows), sampler, pruner, share).checks()
+    return _PrefixCheck(iter(rows), sampler, pruner, share).checks()
 
 
-class _Walk:
+class _PrefixCheck:
     def __init__(
-        self, rows: Iterator[Recorded], sampler: BaseSampler | None, pruner: BasePruner | None, share: Share
+        self, rows: Iterator[Recorded], sampler: BaseSampler | None, pruner: BasePruner | None, share: WalkShare
     ) -> None:
         first = next(rows, None)
         if first is None:

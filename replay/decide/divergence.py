@@ -10,7 +10,7 @@ import msgspec
 from eventhpo.core.fold.events import Decision, Event, Input, JobsContinued, Recorded
 from eventhpo.errors import Failed
 from eventhpo.views import formatting
-from replay.decide.fingerprints import Difference
+from replay.decide.fingerprints import FingerprintDifference
 from replay.decide.nearness import Near
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ class Divergence(msgspec.Struct, frozen=True):
     due: str  # the action that was due, in words
     failed: str | None = None
     inputs: tuple[Recorded, ...] = ()
-    fingerprint: Difference | None = None
-    rounds: tuple[Difference, ...] = ()
+    fingerprint: FingerprintDifference | None = None
+    rounds: tuple[FingerprintDifference, ...] = ()
     near: Near | None = None
 
 

@@ -18,7 +18,7 @@ ORDER = (
 )
 
 
-class Difference(msgspec.Struct, frozen=True):
+class FingerprintDifference(msgspec.Struct, frozen=True):
     """An entry of two fingerprints that is not the same; None where there is none."""
 
     name: str
@@ -35,26 +35,26 @@ class Fingerprints(msgspec.Struct, frozen=True):
     seq: int
     recorded: dict[str, str]
     here: dict[str, str]
-    first: Difference | None
+    first: FingerprintDifference | None
 
-    def differences(self) -> list[Difference]:
+    def differences(self) -> list[FingerprintDifference]:
         """Return all differences in their order."""
         return differences(self.recorded, self.here)
 
 
-def differences(recorded: Mapping[str, str], here: Mapping[str, str]) -> list[Difference]:
+def differences(recorded: Mapping[str, str], here: Mapping[str, str]) -> list[FingerprintDifference]:
     """Return what differs, in `ORDER`; entries of later versions after them, by name.
 
     An older policy is no difference: the log is still decided by those rules.
     """
     names = [*ORDER, *sorted({*recorded, *here} - {*ORDER})]
-    found = (Difference(name, recorded.get(name), here.get(name)) for name in names)
+    found = (FingerprintDifference(name, recorded.get(name), here.get(name)) for name in names)
     return [
         one for one in found if one.recorded != one.here and not (one.name == "policy" and knows_policy(one.recorded))
     ]
 
 
-def first(recorded: Mapping[str, str], here: Mapping[str, str]) -> Difference | None:
+def first(recorded: Mapping[str, str], here: Mapping[str, str]) -> FingerprintDifference | None:
     """Return the first difference, None if there is none."""
     return next(iter(differences(recorded, here)), None)
 

@@ -49,10 +49,10 @@ def near(state: State, recorded: TrialSuggested, decided: TrialSuggested) -> Nea
     return Near(*(to_num(sum(values)) for values in said))
 
 
-_Judge = Callable[[_Point], float | None]
+_Acquisition = Callable[[_Point], float | None]
 
 
-def _judges(state: State, event: TrialSuggested) -> list[_Judge]:
+def _judges(state: State, event: TrialSuggested) -> list[_Acquisition]:
     """Return what judged the candidates of *event*, asked again: one for each group of parameters that TPE drew."""
     import optuna  # noqa: PLC0415  verdicts do without
 
@@ -79,9 +79,9 @@ def _judges(state: State, event: TrialSuggested) -> list[_Judge]:
     return judges
 
 
-def _listening(tpe: BaseSampler, distributions: Mapping[str, BaseDistribution]) -> list[_Judge]:
+def _listening(tpe: BaseSampler, distributions: Mapping[str, BaseDistribution]) -> list[_Acquisition]:
     """Have *tpe* keep each acquisition function that it makes in the list that is returned."""
-    kept: list[_Judge] = []
+    kept: list[_Acquisition] = []
     own: Any = tpe._compute_acquisition_func  # type: ignore[attr-defined]  # of Optuna 5, as `sampling.py` knows it
 
     def listening(samples: Mapping[str, Any], below: Any, above: Any) -> Any:

@@ -21,9 +21,9 @@ from eventhpo.core.fold.events import Decision, Event, Head, Recorded
 from eventhpo.errors import Busy, DamagedLog, EventhpoError, Failed, StorageFailed, Usage
 from eventhpo.log import reader
 from replay.decide import supplied
-from replay.decide.check_prefixes import BLOCK, Checked, Share, walk
+from replay.decide.check_prefixes import BLOCK, Checked, WalkShare, check_prefixes
 from replay.decide.divergence import Divergence
-from replay.decide.fingerprints import Difference
+from replay.decide.fingerprints import FingerprintDifference
 from replay.decide.nearness import Near
 from replay.decide.rounding import Apart, Rounded
 
@@ -34,13 +34,13 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """Which rows of which log are decided again, and by whom."""
 
     head: Head
-    share: Share = Share()
+    share: WalkShare = WalkShare()
     go_on: bool = False
     sampler: str | None = None
     pruner: str | None = None
 
 
-class _Parted(msgspec.Struct, frozen=True):
+class _DivergenceRecord(msgspec.Struct, frozen=True):
     """A divergence as it goes from process to process: what stands in the log is there."""
 
     seq: int
@@ -51,19 +51,19 @@ class _Parted(msgspec.Struct, frozen=True):
     near: Near | None
 
 
-class _Rounded(msgspec.Struct, frozen=True):
+class _RoundedRecord(msgspec.Struct, frozen=True):
     """A rounding likewise."""
 
     seq: int
     decided: tuple[str, str]
     apart: Apart
-    because: tuple[Difference, ...]
+    because: tuple[FingerprintDifference, ...]
 
 
-class _Answer(msgspec.Struct, frozen=True):
-    parted: list[_Parted] = []
+class _WorkerReport(msgspec.Struct, frozen=True):
+    parted: list[_DivergenceRecord] = []
     skipped: list[tuple[int, str]] = []
-    rounded: list[_Rounded] = []
+    rounded: list[_RoundedRecord] = []
     error: tuple[int, str] | None = None  # code and message
 
 
@@ -85,14 +85,14 @@ def useful(rows: Iterable[Recorded], processes: int) -> int:
 def asked(path: Path, question: Question, rows: list[Recorded], processes: int) -> list[Checked]:
     """Return the findings of *processes* processes, each with its share of *rows* of the log at *path*, by seq."""
     with contextlib.ExitStack() as stack:
-        children = [stack.enter_context(_child(path, question, Share(n, processes))) for n in range(processes)]
+        children = [stack.enter_context(_child(path, question, WalkShare(n, processes))) for n in range(processes)]
         answers = [_answer(child) for child in children]
     found = [one for answer in answers for one in _checked(answer, rows)]
     return sorted(found, key=lambda checked: checked.seq)
 
 
 @contextlib.contextmanager
-def _child(path: Path, question: Question, share: Share) -> Iterator[subprocess.Popen[bytes]]:
+def _child(path: Path, question: Question, share: WalkShare) -> Iterator[subprocess.Popen[bytes]]:
     words = msgspec.json.encode(msgspec.structs.replace(question, share=share)).decode()
     # What is imported here shall be found there, wherever it lies.
     env = os.environ | {"PYTHONPATH": os.pathsep.join(place or str(Path.cwd()) for place in sys.path)}
@@ -105,21 +105,21 @@ def _child(path: Path, question: Question, share: Share) -> Iterator[subprocess.
             child.kill()  # nothing, once it has ended
 
 
-def _answer(child: subprocess.Popen[bytes]) -> _Answer:
+def _answer(child: subprocess.Popen[bytes]) -> _WorkerReport:
     out, _ = child.communicate()
     if child.returncode != 0:
         raise Failed(
             f"a process that decided a share of the log ended with {child.returncode} before it was done; "
             "fewer processes need less memory"
         )
-    answer = msgspec.json.decode(out, type=_Answer)
+    answer = msgspec.json.decode(out, type=_WorkerReport)
     if answer.error is not None:
         code, message = answer.error
         raise _ERRORS[code](message)
     return answer
 
 
-def _checked(answer: _Answer, rows: list[Recorded]) -> Iterator[Checked]:
+def _checked(answer: _WorkerReport, rows: list[Recorded]) -> Iterator[Checked]:
     for one in answer.parted:
         row, event = rows[one.seq - 1], None if one.decided is None else _event(*one.decided)
         yield Checked(
@@ -142,28 +142,28 @@ def _event(name: str, body: str) -> Event:
 # ---------------------------------------------------------------- in the other process
 
 
-def _share(path: Path, question: Question) -> _Answer:
+def _share(path: Path, question: Question) -> _WorkerReport:
     # The one that shares it out has proven the log; its head says that this is the same one.
     rows = [row for row in reader.read(path, verify=False).rows if row.seq <= question.head.seq]
     if not rows or Head(rows[-1].seq, rows[-1].hash) != question.head:
         raise DamagedLog(f"{path} was replaced while it was decided again")
     sampler, pruner = supplied.sampler(question.sampler), supplied.pruner(question.pruner)
-    checks = walk(rows, sampler=sampler, pruner=pruner, share=question.share)
+    checks = check_prefixes(rows, sampler=sampler, pruner=pruner, share=question.share)
     found = list(findings(checks, go_on=question.go_on))
-    return _Answer(
+    return _WorkerReport(
         [_sent(one.divergence) for one in found if one.divergence is not None],
         [(one.seq, one.skipped) for one in found if one.skipped is not None],
         [
-            _Rounded(one.seq, _event_sent(one.rounded.decided), one.rounded.apart, one.rounded.because)
+            _RoundedRecord(one.seq, _event_sent(one.rounded.decided), one.rounded.apart, one.rounded.because)
             for one in found
             if one.rounded is not None
         ],
     )
 
 
-def _sent(one: Divergence) -> _Parted:
+def _sent(one: Divergence) -> _DivergenceRecord:
     decided = None if one.decided is None else _event_sent(one.decided)
-    return _Parted(one.seq, decided, one.decided_cause, one.due, one.failed, one.near)
+    return _DivergenceRecord(one.seq, decided, one.decided_cause, one.due, one.failed, one.near)
 
 
 def _event_sent(event: Event) -> tuple[str, str]:
@@ -178,7 +178,7 @@ def _main(words: str, path: str) -> None:
     try:
         answer = _share(Path(path), question)
     except EventhpoError as error:
-        answer = _Answer(error=(error.code, str(error)))
+        answer = _WorkerReport(error=(error.code, str(error)))
     out.buffer.write(msgspec.json.encode(answer))
     out.flush()
 

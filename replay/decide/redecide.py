@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from replay.decide.check_prefixes import Checked
 
-Verdict: TypeAlias = Literal["ok", "rounded", "diverged", "damaged"]
+ReplayVerdict: TypeAlias = Literal["ok", "rounded", "diverged", "damaged"]
 AnyPath: TypeAlias = str | os.PathLike[str]
 
 
@@ -63,7 +63,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     rounded: tuple[Rounded, ...] = ()
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> ReplayVerdict:
         """The verdict in one word."""
         if self.damage is not None:
             return "damaged"
@@ -232,7 +232,9 @@ def _findings(
 
     processes = parallel.useful(found.rows, processes)
     if processes == 1:
-        checks = check_prefixes.walk(found.rows, sampler=supplied.sampler(sampler), pruner=supplied.pruner(pruner))
+        checks = check_prefixes.check_prefixes(
+            found.rows, sampler=supplied.sampler(sampler), pruner=supplied.pruner(pruner)
+        )
         return list(parallel.findings(checks, go_on=go_on))
     question = parallel.Question(
         head=found.head,

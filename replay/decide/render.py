@@ -12,17 +12,17 @@ from eventhpo.core.fold.events import Decision, Event, Head, Recorded
 from eventhpo.errors import DamagedLog
 from eventhpo.views import event_lines, formatting
 from replay.decide.divergence import Divergence, Field, first_field
-from replay.decide.fingerprints import ORDER, Difference, Fingerprints
+from replay.decide.fingerprints import ORDER, FingerprintDifference, Fingerprints
 from replay.decide.nearness import Near
-from replay.decide.redecide import Report, Undecided, Verdict
+from replay.decide.redecide import ReplayVerdict, Report, Undecided
 from replay.decide.rounding import ROUNDS, Rounded
 
-CODES: dict[Verdict, int] = {"ok": 0, "rounded": 0, "diverged": 1, "damaged": DamagedLog.code}
+CODES: dict[ReplayVerdict, int] = {"ok": 0, "rounded": 0, "diverged": 1, "damaged": DamagedLog.code}
 _INPUTS = 10  # of a divergence that text shows: a screen, with both sides
 _ROUNDED = 20  # decisions that text lists as equal up to rounding; JSON has all
 
 
-class Side(msgspec.Struct, frozen=True):
+class EventSide(msgspec.Struct, frozen=True):
     """An event with its type and its cause."""
 
     type: str
@@ -40,7 +40,7 @@ class Saw(msgspec.Struct, frozen=True):
     body: Event
 
 
-class Parted(msgspec.Struct, frozen=True, kw_only=True):
+class ShownDivergence(msgspec.Struct, frozen=True, kw_only=True):
     """A divergence with both sides; `first_field` and `fingerprint` are null where nothing differs.
 
     `rounds` is all by which floats may round otherwise, `near` how a sampler saw both sides, if that can be known.
@@ -48,13 +48,13 @@ class Parted(msgspec.Struct, frozen=True, kw_only=True):
 
     seq: int
     due: str
-    recorded: Side
-    decided: Side | None
+    recorded: EventSide
+    decided: EventSide | None
     failed: str | None
     first_field: Field | None
     inputs: list[Saw]
-    fingerprint: Difference | None
-    rounds: list[Difference]
+    fingerprint: FingerprintDifference | None
+    rounds: list[FingerprintDifference]
     near: Near | None
 
 
@@ -62,14 +62,14 @@ class Equal(msgspec.Struct, frozen=True, kw_only=True):
     """A decision that is equal up to rounding: both sides, and how far they are apart, in which field and why."""
 
     seq: int
-    recorded: Side
-    decided: Side
+    recorded: EventSide
+    decided: EventSide
     distance: float
     path: str
-    rounds: list[Difference]
+    rounds: list[FingerprintDifference]
 
 
-class Shown(msgspec.Struct, frozen=True, kw_only=True):
+class ShownReport(msgspec.Struct, frozen=True, kw_only=True):
     """A report as JSON."""
 
     path: str
@@ -79,23 +79,23 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     decisions: int
     undecided: list[Undecided]
     rounded: list[Equal]
-    divergences: list[Parted]
+    divergences: list[ShownDivergence]
     fingerprint: Fingerprints | None
     damage: str | None
     notes: list[str]
-    verdict: Verdict
+    verdict: ReplayVerdict
 
 
 class AllShown(msgspec.Struct, frozen=True):
     """The reports of all logs, and the worst of their verdicts."""
 
-    logs: list[Shown]
-    verdict: Verdict
+    logs: list[ShownReport]
+    verdict: ReplayVerdict
 
 
-def shown(report: Report) -> Shown:
+def shown(report: Report) -> ShownReport:
     """Return *report* as JSON has it."""
-    return Shown(
+    return ShownReport(
         path=report.path,
         search_id=report.search_id,
         name=report.name,
@@ -111,12 +111,12 @@ def shown(report: Report) -> Shown:
     )
 
 
-def _parted(one: Divergence) -> Parted:
-    return Parted(
+def _parted(one: Divergence) -> ShownDivergence:
+    return ShownDivergence(
         seq=one.seq,
         due=one.due,
-        recorded=Side(type(one.recorded).__name__, one.recorded_cause, one.recorded),
-        decided=None if one.decided is None else Side(type(one.decided).__name__, one.decided_cause, one.decided),
+        recorded=EventSide(type(one.recorded).__name__, one.recorded_cause, one.recorded),
+        decided=None if one.decided is None else EventSide(type(one.decided).__name__, one.decided_cause, one.decided),
         failed=one.failed,
         first_field=first_field(one),
         inputs=[_saw(row) for row in one.inputs],
@@ -129,8 +129,8 @@ def _parted(one: Divergence) -> Parted:
 def _equal(one: Rounded) -> Equal:
     return Equal(
         seq=one.seq,
-        recorded=Side(type(one.recorded).__name__, one.cause, one.recorded),
-        decided=Side(type(one.decided).__name__, one.cause, one.decided),
+        recorded=EventSide(type(one.recorded).__name__, one.cause, one.recorded),
+        decided=EventSide(type(one.decided).__name__, one.cause, one.decided),
         distance=one.apart.distance,
         path=one.apart.path,
         rounds=list(one.because),
@@ -141,7 +141,7 @@ def _saw(row: Recorded) -> Saw:
     return Saw(row.seq, formatting.rfc3339(row.at), type(row.event).__name__, row.cause, row.event)
 
 
-def worst(verdicts: Sequence[Verdict]) -> Verdict:
+def worst(verdicts: Sequence[ReplayVerdict]) -> ReplayVerdict:
     """Return the verdict over several logs: damaged before diverged before rounded before ok."""
     return max(verdicts, key=list(CODES).index)
 
@@ -204,7 +204,7 @@ def _flipped(one: Divergence) -> Iterator[str]:
         yield f"  near       TPE's acquisition function says {said}"
 
 
-def _names(found: Sequence[Difference]) -> str:
+def _names(found: Sequence[FingerprintDifference]) -> str:
     return ", ".join(one.name for one in found)
 
 
@@ -231,7 +231,7 @@ def _fingerprint(found: Fingerprints) -> str:
     return f"not as recorded at seq {found.seq}, first in {_difference(found.first)}{also}"
 
 
-def _difference(one: Difference) -> str:
+def _difference(one: FingerprintDifference) -> str:
     return f"{one.name}: recorded {one.recorded or 'none'}, here {one.here or 'none'}"
 
 
@@ -254,7 +254,7 @@ def _verdict(report: Report) -> str:
     return f"{said}; {len(report.undecided)} not decided again" if report.undecided else said
 
 
-def over_all(verdicts: Sequence[Verdict]) -> str:
+def over_all(verdicts: Sequence[ReplayVerdict]) -> str:
     """Return the line of the verdict over several logs."""
     counts = ", ".join(f"{verdicts.count(one)} {one}" for one in CODES if verdicts.count(one))
     return f"verdict      {worst(verdicts)}: {formatting.plural(len(verdicts), 'log')}, {counts}"

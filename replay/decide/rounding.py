@@ -20,7 +20,7 @@ from eventhpo.core.fold.events import Event
 from eventhpo.core.search.ranges import bounds
 from eventhpo.core.search.space import Space, dimensions
 from eventhpo.core.search.spec import LogUniformParameterRange, Range, UniformParameterRange
-from replay.decide.fingerprints import Difference, differences
+from replay.decide.fingerprints import FingerprintDifference, differences
 
 # What a float's last bits hang on. Other rules, another Optuna or another Python alone excuse nothing.
 ROUNDS = ("machine", "libc", "simd", "blas", "numpy", "scipy", "cmaes", "torch")
@@ -47,10 +47,10 @@ class Rounded(msgspec.Struct, frozen=True):
     recorded: Event
     decided: Event
     apart: Apart
-    because: tuple[Difference, ...]
+    because: tuple[FingerprintDifference, ...]
 
 
-def because(recorded: Mapping[str, str], here: Mapping[str, str]) -> tuple[Difference, ...]:
+def because(recorded: Mapping[str, str], here: Mapping[str, str]) -> tuple[FingerprintDifference, ...]:
     """Return what rounds otherwise *here* than where a log was recorded; nothing, where nobody knows that it does.
 
     A package that is missing on one side has computed nothing there, and a fingerprint that
@@ -67,7 +67,7 @@ def apart(recorded: Event, decided: Event, space: Space) -> Apart | None:
     """Return how far two events are apart if they are the same decision but for rounding, else None."""
     if type(recorded) is not type(decided):
         return None
-    comparison = _Comparison(_reaches(space))
+    comparison = _RoundingComparison(_reaches(space))
     try:
         comparison.compare(json.loads(codec.encode(recorded)), json.loads(codec.encode(decided)), "", None)
     except _Another:
@@ -98,7 +98,7 @@ class _Another(Exception):
     """The two are not the same decision."""
 
 
-class _Comparison:
+class _RoundingComparison:
     def __init__(self, reaches: Mapping[str, float]) -> None:
         self._reaches = reaches
         self.worst: tuple[float, str] = (0.0, "")

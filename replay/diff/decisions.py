@@ -16,7 +16,7 @@ import msgspec
 from eventhpo.core.fold import events
 from eventhpo.core.fold.events import Decision, JobPruned, JobsContinued, Recorded
 
-Point: TypeAlias = tuple[int, int, int]  # trial, attempt, position in the curve
+PointId: TypeAlias = tuple[int, int, int]  # trial, attempt, position in the curve
 
 _APART: dict[type[Decision], tuple[str, ...]] = {  # fields that are not compared
     events.TrialSuggested: ("request", "tries", "point", "attrs", "study_attrs"),
@@ -37,19 +37,19 @@ class Made(msgspec.Struct, frozen=True):
     core: bytes
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class PointVerdict(msgspec.Struct, frozen=True):
     """What was said of one point, and by which row."""
 
     word: str
     row: Recorded
 
 
-class Parted(msgspec.Struct, frozen=True):
+class FirstDifference(msgspec.Struct, frozen=True):
     """The rows in which two logs first decide otherwise."""
 
     a: Recorded
     b: Recorded
-    point: Point | None = None  # the point that they judge otherwise
+    point: PointId | None = None  # the point that they judge otherwise
 
 
 def made(rows: Sequence[Recorded]) -> list[Made]:
@@ -69,16 +69,16 @@ def core(event: Decision) -> bytes:
     return msgspec.json.encode([type(event).__name__, body], order="deterministic")
 
 
-def verdicts(rows: Sequence[Recorded]) -> dict[Point, Verdict]:
+def verdicts(rows: Sequence[Recorded]) -> dict[PointId, PointVerdict]:
     """Return what was said of each point of each attempt, in the order of judging."""
-    found: dict[Point, Verdict] = {}
+    found: dict[PointId, PointVerdict] = {}
     judged: dict[tuple[int, int], int] = {}
     for row in rows:
         for trial, attempt, upto, word in _judged(row):
             before = judged.get((trial, attempt), 0)
             for position in range(before + 1, upto):
-                found[trial, attempt, position] = Verdict("go on", row)
-            found[trial, attempt, upto] = Verdict(word, row)
+                found[trial, attempt, position] = PointVerdict("go on", row)
+            found[trial, attempt, upto] = PointVerdict(word, row)
             judged[trial, attempt] = max(before, upto)
     return found
 
@@ -92,7 +92,7 @@ def _judged(row: Recorded) -> Iterator[tuple[int, int, int, str]]:
             yield trial, attempt, upto, "prune"
 
 
-def parted(a: Sequence[Recorded], b: Sequence[Recorded]) -> tuple[Parted | None, int]:
+def first_difference(a: Sequence[Recorded], b: Sequence[Recorded]) -> tuple[FirstDifference | None, int]:
     """Return where two logs first decide otherwise, None if they do not as far as both go; and the alike before."""
     ours, theirs = made(a), made(b)
     judged_a, judged_b = verdicts(a), verdicts(b)
@@ -104,26 +104,28 @@ def parted(a: Sequence[Recorded], b: Sequence[Recorded]) -> tuple[Parted | None,
     return otherwise, min(len(ours), len(theirs))
 
 
-def _judged_otherwise(a: dict[Point, Verdict], b: dict[Point, Verdict]) -> Parted | None:
+def _judged_otherwise(a: dict[PointId, PointVerdict], b: dict[PointId, PointVerdict]) -> FirstDifference | None:
     for point, verdict in a.items():
         other = b.get(point)
         if other is not None and other.word != verdict.word:
-            return Parted(verdict.row, other.row, point)
+            return FirstDifference(verdict.row, other.row, point)
     return None
 
 
-def _across(a: Recorded, b: Recorded, judged_a: dict[Point, Verdict], judged_b: dict[Point, Verdict]) -> Parted:
+def _across(
+    a: Recorded, b: Recorded, judged_a: dict[PointId, PointVerdict], judged_b: dict[PointId, PointVerdict]
+) -> FirstDifference:
     """Return what stands against each other: a prune against the verdict on the same point, if there is one."""
     for row, there in ((a, judged_b), (b, judged_a)):
         if isinstance(row.event, JobPruned):
             point = row.event.trial, row.event.attempt, row.event.judged
             other = there.get(point)
             if other is not None and other.word != "prune":
-                return Parted(a, other.row, point) if row is a else Parted(other.row, b, point)
-    return Parted(a, b)
+                return FirstDifference(a, other.row, point) if row is a else FirstDifference(other.row, b, point)
+    return FirstDifference(a, b)
 
 
-def _earlier(found: Parted, otherwise: Parted | None) -> Parted:
+def _earlier(found: FirstDifference, otherwise: FirstDifference | None) -> FirstDifference:
     """Return *otherwise* if it stands before *found* on both sides."""
     if otherwise is not None and otherwise.a.seq < found.a.seq and otherwise.b.seq < found.b.seq:
         return otherwise

@@ -17,7 +17,7 @@ from eventhpo.core.fold.events import Input, MetricObserved, Recorded
 from eventhpo.views import event_lines, formatting
 from replay.next_step import of
 
-Key: TypeAlias = tuple[str, ...]
+InputKey: TypeAlias = tuple[str, ...]
 MOST = 20  # differences that are listed
 
 _ASIDE = (
@@ -38,28 +38,28 @@ _TIMES = ("clock", "started_at", "finished_at", "boot_clock", "started_boot_cloc
 _WITHOUT = ("request", "why", "error", *_TIMES, "output", "code", "signal", "by_itself")
 
 
-class Seen(msgspec.Struct, frozen=True):
+class ComparedInput(msgspec.Struct, frozen=True):
     """One thing that was seen: which thing, what of it is compared, and how it is told."""
 
     seq: int
-    key: Key
+    key: InputKey
     value: bytes
     text: str
 
 
-class Side(msgspec.Struct, frozen=True):
+class InputSide(msgspec.Struct, frozen=True):
     """An input of one log."""
 
     seq: int
     what: str
 
 
-class Difference(msgspec.Struct, frozen=True):
+class InputDifference(msgspec.Struct, frozen=True):
     """An input that differs: another value, or seen by one only (the other side is None)."""
 
     how: Literal["value", "only A", "only B"]
-    a: Side | None
-    b: Side | None
+    a: InputSide | None
+    b: InputSide | None
 
 
 class Inputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,9 +73,9 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     alike: int
     same: bool
     order_only: bool
-    first: tuple[Side | None, Side | None]
+    first: tuple[InputSide | None, InputSide | None]
     different: int
-    differences: list[Difference]
+    differences: list[InputDifference]
 
 
 def compared(a: Sequence[Recorded], b: Sequence[Recorded]) -> Inputs:
@@ -95,41 +95,41 @@ def compared(a: Sequence[Recorded], b: Sequence[Recorded]) -> Inputs:
     )
 
 
-def _alike(a: Sequence[Seen], b: Sequence[Seen]) -> int:
+def _alike(a: Sequence[ComparedInput], b: Sequence[ComparedInput]) -> int:
     for place, (one, other) in enumerate(zip(a, b, strict=False)):
         if (one.key, one.value) != (other.key, other.value):
             return place
     return min(len(a), len(b))
 
 
-def _side(one: Seen) -> Side:
-    return Side(one.seq, one.text)
+def _side(one: ComparedInput) -> InputSide:
+    return InputSide(one.seq, one.text)
 
 
-def _differences(a: Sequence[Seen], b: Sequence[Seen]) -> Iterator[Difference]:
+def _differences(a: Sequence[ComparedInput], b: Sequence[ComparedInput]) -> Iterator[InputDifference]:
     theirs = {one.key: one for one in b}
     ours = {one.key for one in a}
     for one in a:
         other = theirs.get(one.key)
         if other is None:
-            yield Difference("only A", _side(one), None)
+            yield InputDifference("only A", _side(one), None)
         elif other.value != one.value:
-            yield Difference("value", _side(one), _side(other))
-    yield from (Difference("only B", None, _side(one)) for one in b if one.key not in ours)
+            yield InputDifference("value", _side(one), _side(other))
+    yield from (InputDifference("only B", None, _side(one)) for one in b if one.key not in ours)
 
 
-def seen(rows: Sequence[Recorded]) -> Iterator[Seen]:
+def seen(rows: Sequence[Recorded]) -> Iterator[ComparedInput]:
     """Yield what a search saw, in the order of its log; a point at a time."""
-    times: Counter[Key] = Counter()
+    times: Counter[InputKey] = Counter()
     for row in rows:
         if not isinstance(row.event, Input) or isinstance(row.event, _ASIDE):
             continue
         for which, value, text in _things(row.event):
             times[which] += 1
-            yield Seen(row.seq, (*which, str(times[which])), value, text)
+            yield ComparedInput(row.seq, (*which, str(times[which])), value, text)
 
 
-def _things(event: Input) -> Iterator[tuple[Key, bytes, str]]:
+def _things(event: Input) -> Iterator[tuple[InputKey, bytes, str]]:
     subject = str(getattr(event, "trial", "")), str(getattr(event, "attempt", ""))
     whose = of(getattr(event, "trial", None), getattr(event, "attempt", None))
     if isinstance(event, MetricObserved):

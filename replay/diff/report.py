@@ -12,8 +12,8 @@ from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State, Trial
 from eventhpo.search_file.changed_keys import flat_keys
 from eventhpo.views import formatting
-from replay.diff.decisions import Parted, parted
-from replay.diff.inputs import Inputs, Side, compared
+from replay.diff.decisions import FirstDifference, first_difference
+from replay.diff.inputs import Inputs, InputSide, compared
 from replay.postmortem.controllers import says
 
 Relation: TypeAlias = Literal[
@@ -29,7 +29,7 @@ class Differs(msgspec.Struct, frozen=True):
     b: str
 
 
-class Log(msgspec.Struct, frozen=True, kw_only=True):
+class ComparedLog(msgspec.Struct, frozen=True, kw_only=True):
     """One of the two logs, as far as it is verified."""
 
     path: str
@@ -42,8 +42,8 @@ class Log(msgspec.Struct, frozen=True, kw_only=True):
 class Parting(msgspec.Struct, frozen=True, kw_only=True):
     """The first decision that differs, on both sides, and whether a clock's tick led to one of them."""
 
-    a: Side
-    b: Side
+    a: InputSide
+    b: InputSide
     on_a_tick: bool
 
 
@@ -65,8 +65,8 @@ class ByTrial(msgspec.Struct, frozen=True, kw_only=True):
 class Diff(msgspec.Struct, frozen=True, kw_only=True):
     """How two logs compare; `alike` decisions come first in both."""
 
-    a: Log
-    b: Log
+    a: ComparedLog
+    b: ComparedLog
     relation: Relation
     common: int  # leading rows that are the same to the bit
     definitions: list[Differs]
@@ -83,7 +83,7 @@ def diff(
 ) -> Diff:
     """Return how the logs *a* and *b* compare, which lie at *paths* and whose rows end for *damage*."""
     common = _common(a, b)
-    found, alike = parted(a, b)
+    found, alike = first_difference(a, b)
     before_a = a if found is None else a[: found.a.seq - 1]
     before_b = b if found is None else b[: found.b.seq - 1]
     inputs = compared(before_a, before_b)
@@ -112,10 +112,10 @@ def _created(rows: Sequence[Recorded]) -> SearchCreated:
     return event
 
 
-def _log(rows: Sequence[Recorded], path: str, damage: list[str]) -> Log:
+def _log(rows: Sequence[Recorded], path: str, damage: list[str]) -> ComparedLog:
     event = _created(rows)
     head = Head(rows[-1].seq, rows[-1].hash)
-    return Log(path=path, search_id=event.search_id, name=event.search.name, head=head, damage=damage)
+    return ComparedLog(path=path, search_id=event.search_id, name=event.search.name, head=head, damage=damage)
 
 
 def _common(a: Sequence[Recorded], b: Sequence[Recorded]) -> int:
@@ -151,7 +151,7 @@ def _flat(event: SearchCreated) -> dict[str, Any]:
     return flat_keys(event.search) | {"space (the order of its parameters)": names, "policy": event.policy}
 
 
-def _platforms(a: Sequence[Recorded], b: Sequence[Recorded], found: Parted | None) -> list[Differs]:
+def _platforms(a: Sequence[Recorded], b: Sequence[Recorded], found: FirstDifference | None) -> list[Differs]:
     """Return in what versions and machines differ, as of the decisions that differ."""
     ends = (len(a), len(b)) if found is None else (found.a.seq, found.b.seq)
     return _differing(_fingerprint(a[: ends[0]]), _fingerprint(b[: ends[1]]))
@@ -175,7 +175,7 @@ def _shown(values: Mapping[str, Any], key: str) -> str:
 # ---------------------------------------------------------------- where they part
 
 
-def _parting(a: Sequence[Recorded], b: Sequence[Recorded], found: Parted) -> Parting:
+def _parting(a: Sequence[Recorded], b: Sequence[Recorded], found: FirstDifference) -> Parting:
     on_a_tick = any(
         row.cause is not None and isinstance(rows[row.cause - 1].event, ClockTicked)
         for rows, row in ((a, found.a), (b, found.b))
@@ -183,13 +183,13 @@ def _parting(a: Sequence[Recorded], b: Sequence[Recorded], found: Parted) -> Par
     return Parting(a=_said(found.a, found), b=_said(found.b, found), on_a_tick=on_a_tick)
 
 
-def _said(row: Recorded, found: Parted) -> Side:
+def _said(row: Recorded, found: FirstDifference) -> InputSide:
     if found.point is None:
-        return Side(row.seq, says(row))
+        return InputSide(row.seq, says(row))
     trial, attempt, position = found.point
     word = "prunes" if type(row.event).__name__ == "JobPruned" else "does not prune"
     of = f"trial {trial}" + (f", attempt {attempt}" if attempt else "")
-    return Side(row.seq, f"seq {row.seq}, {type(row.event).__name__}: {word} {of} at its point {position}")
+    return InputSide(row.seq, f"seq {row.seq}, {type(row.event).__name__}: {word} {of} at its point {position}")
 
 
 def _explanation(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from eventhpo.views import formatting
-from replay.diff.inputs import Difference, Inputs, Side
-from replay.diff.report import ByTrial, Diff, Differs, Log
+from replay.diff.inputs import InputDifference, Inputs, InputSide
+from replay.diff.report import ByTrial, ComparedLog, Diff, Differs
 
 MOST = 8  # lines of one kind; the JSON has more
 
@@ -46,7 +46,7 @@ def _fact(label: str, said: str) -> str:
     return f"{label:<9} {said}".rstrip()
 
 
-def _log(side: str, log: Log) -> Iterator[str]:
+def _log(side: str, log: ComparedLog) -> Iterator[str]:
     yield _fact(side, f"{log.path}: {formatting.line(log.name)} ({log.search_id}), {log.head.seq} rows")
     for fault in log.damage:
         yield _fact("damaged", f"{side}: {formatting.line(fault)}")
@@ -83,11 +83,11 @@ def _inputs(found: Inputs, *, before: bool) -> Iterator[str]:
         yield _fact("", f"and {found.different - MOST} more inputs")
 
 
-def _side(side: Side | None) -> str:
+def _side(side: InputSide | None) -> str:
     return "nothing more" if side is None else f"{side.what} (seq {side.seq})"
 
 
-def _difference(one: Difference) -> str:
+def _difference(one: InputDifference) -> str:
     match one.how:
         case "value":
             return f"A saw {_side(one.a)}, B saw {_side(one.b)}"

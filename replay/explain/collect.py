@@ -39,14 +39,14 @@ from replay.explain.explanation import (
     Explanation,
     Happened,
     Imported,
-    Point,
+    JudgedPoint,
     Prune,
     Stretch,
     Suggestion,
     TooLate,
 )
 from replay.explain.sampler_facts import suggestion
-from replay.explain.verdict_history import Sights, too_late
+from replay.explain.verdict_history import VerdictHistory, too_late
 from replay.verified_rows import whole
 
 # rows that say themselves what they do to an attempt
@@ -82,7 +82,7 @@ class _Collector:
     def __init__(self, trial: int) -> None:
         self._trial = trial
         self._steps: list[AnyStep] = []
-        self._sights = Sights()
+        self._sights = VerdictHistory()
         self._asked_at: dict[str, int] = {}  # seq of a caller's request
         self._decisions = 0
         self._recorder: Mapping[str, str] = {}  # fingerprint of the controller whose rows these are
@@ -221,7 +221,7 @@ def _concerns(event: JobsContinued | JobPruned, trial: int) -> bool:
     return any(verdict.trial == trial for verdict in event.verdicts)
 
 
-def _points(step: AnyStep) -> tuple[Point, ...]:
+def _points(step: AnyStep) -> tuple[JudgedPoint, ...]:
     match step:
         case Stretch(points=points):
             return points

@@ -12,11 +12,11 @@ import msgspec
 
 from eventhpo.core.fold.events import ImportedTrial
 from eventhpo.core.fold.state import Fate
-from eventhpo.core.scheduler.outcome import Outcome
+from eventhpo.core.scheduler.outcome import AttemptOutcome
 from eventhpo.core.search.spec import Num, Scalar
 from eventhpo.views.statuses import TrialStatus
 from replay.decide.rounding import Apart
-from replay.explain.pruner_rules.findings import Found
+from replay.explain.pruner_rules.findings import AnyFinding
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, tag_field="step"):
@@ -26,7 +26,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, tag_field="step"):
     differs: str | None = None
 
 
-class Seen(msgspec.Struct, frozen=True):
+class SeenTrials(msgspec.Struct, frozen=True):
     """The trials that a sampler saw, by number, as they stood."""
 
     completed: tuple[int, ...]
@@ -67,7 +67,7 @@ class Suggestion(Step, frozen=True, kw_only=True, tag="suggested"):
     enumerated: bool
     duplicate_of: tuple[int, ...]
     points_left: int | None  # of a finite space, before this one
-    seen: Seen
+    seen: SeenTrials
     start_up: StartUp | None
     split: Split | None
     notes: tuple[str, ...]  # what else the sampler went by
@@ -88,14 +88,14 @@ class Imported(Step, frozen=True, kw_only=True, tag="imported"):
 class Retry(msgspec.Struct, frozen=True):
     """Why there is another attempt, or none: how the last one ended, how often, and how many retries are allowed."""
 
-    outcome: Outcome
+    outcome: AttemptOutcome
     why: str
     count: int
     allowed: int
     limit: str
 
 
-class Iterations(msgspec.Struct, frozen=True):
+class BudgetAtLaunch(msgspec.Struct, frozen=True):
     """The budget when a job was created: `used` and `reserved` before it, and what it reserves."""
 
     used: int
@@ -104,7 +104,7 @@ class Iterations(msgspec.Struct, frozen=True):
     limit: int | None
 
 
-class Busy(msgspec.Struct, frozen=True):
+class OccupiedSlot(msgspec.Struct, frozen=True):
     """A slot that was taken, and by whom."""
 
     slot: int
@@ -112,14 +112,14 @@ class Busy(msgspec.Struct, frozen=True):
     attempt: int
 
 
-class Launch(Step, frozen=True, kw_only=True, tag="launched"):
+class LaunchStep(Step, frozen=True, kw_only=True, tag="launched"):
     """The decision to run an attempt."""
 
     attempt: int
     slot: int
     workers: int
-    busy: tuple[Busy, ...]
-    budget: Iterations | None  # None where iterations are not counted
+    busy: tuple[OccupiedSlot, ...]
+    budget: BudgetAtLaunch | None  # None where iterations are not counted
     trials: int  # which one it is, counted from 1, imported ones aside
     trials_limit: int | None  # where trials are what is limited
     trials_limited_by: str | None  # the name of that limit
@@ -134,7 +134,7 @@ class Happened(Step, frozen=True, kw_only=True, tag="happened"):
     said: str
 
 
-class Point(msgspec.Struct, frozen=True, kw_only=True):
+class JudgedPoint(msgspec.Struct, frozen=True, kw_only=True):
     """One point of the curve and the verdict on it."""
 
     seq: int
@@ -143,7 +143,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     value: Num  # as the pruner sees it: the best so far for max_global and min_global
     recorded: Literal["go on", "prune", "too late"]
     asked: bool  # whether the pruner was asked: not below min_iteration_per_job
-    found: Found | None
+    found: AnyFinding | None
     differs: str | None
 
 
@@ -151,7 +151,7 @@ class Stretch(Step, frozen=True, kw_only=True, tag="went on"):
     """Verdicts to go on, one after the other; `closest` is the point that came closest to a prune."""
 
     attempt: int
-    points: tuple[Point, ...]
+    points: tuple[JudgedPoint, ...]
     closest: int | None  # index into `points`
 
 
@@ -159,7 +159,7 @@ class TooLate(Step, frozen=True, kw_only=True, tag="too late"):
     """The pruner said prune, and it changed nothing."""
 
     attempt: int
-    point: Point
+    point: JudgedPoint
     why: Literal["ended", "limit"]
 
 
@@ -167,7 +167,7 @@ class Prune(Step, frozen=True, kw_only=True, tag="pruned"):
     """The verdict that ended the attempt."""
 
     attempt: int
-    point: Point
+    point: JudgedPoint
     needed: str | None
 
 
@@ -181,7 +181,7 @@ class Settled(Step, frozen=True, kw_only=True, tag="settled"):
     why: str
 
 
-class End(Step, frozen=True, kw_only=True, tag="ended"):
+class JobEndStep(Step, frozen=True, kw_only=True, tag="ended"):
     """The job is over, and how; of the points that it `reported` `unjudged` are without a verdict."""
 
     attempt: int
@@ -235,7 +235,7 @@ class Late(msgspec.Struct, frozen=True):
 
 
 AnyStep: TypeAlias = (
-    Suggestion | Imported | Launch | Happened | Stretch | TooLate | Prune | Settled | End | Charge | Finish
+    Suggestion | Imported | LaunchStep | Happened | Stretch | TooLate | Prune | Settled | JobEndStep | Charge | Finish
 )
 
 

@@ -21,7 +21,7 @@ from eventhpo.optuna_adapter.seeds import derived_seed
 from eventhpo.views.formatting import line, plural, scalar
 from replay.decide import rounding
 from replay.decide.rounding import Apart
-from replay.explain.explanation import Seen, Split, StartUp, Suggestion
+from replay.explain.explanation import SeenTrials, Split, StartUp, Suggestion
 
 if TYPE_CHECKING:
     import optuna
@@ -77,7 +77,7 @@ def _seed(state: State, event: TrialSuggested) -> int:
     return derived_seed(seed, "suggest", event.trial, event.tries)
 
 
-def seen(state: State) -> Seen:
+def seen(state: State) -> SeenTrials:
     """Return the trials of *state* as a sampler sees them: a pruned one from its verdict on."""
     found: dict[str, list[int]] = {"completed": [], "pruned": [], "failed": [], "running": []}
     for trial in state.trials:
@@ -86,7 +86,7 @@ def seen(state: State) -> Seen:
             found["pruned" if pruned else "running"].append(trial.number)
         else:
             found["failed" if trial.finished.state == "aborted" else trial.finished.state].append(trial.number)
-    return Seen(**{name: tuple(numbers) for name, numbers in found.items()})
+    return SeenTrials(**{name: tuple(numbers) for name, numbers in found.items()})
 
 
 def _holders(state: State, event: TrialSuggested) -> tuple[int, ...]:

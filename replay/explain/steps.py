@@ -39,14 +39,14 @@ from eventhpo.views.formatting import plural
 from eventhpo.views.statuses import job_status
 from replay.explain.explanation import (
     AnyStep,
-    Busy,
+    BudgetAtLaunch,
     Charge,
-    End,
     Finish,
-    Iterations,
+    JobEndStep,
+    JudgedPoint,
     Late,
-    Launch,
-    Point,
+    LaunchStep,
+    OccupiedSlot,
     Rank,
     Retry,
     Settled,
@@ -65,25 +65,25 @@ def mark(attempt: Attempt) -> Mark:
 # ---------------------------------------------------------------- decisions: on the state before
 
 
-def launch(state: State, seq: int, event: JobCreated) -> Launch:
+def launch(state: State, seq: int, event: JobCreated) -> LaunchStep:
     """Return the slot and the budget that an attempt got, and why there is one more."""
     trial = state.trials[event.trial]
     iterations = None
     if state.search.max_iteration_per_job is not None:
-        iterations = Iterations(
+        iterations = BudgetAtLaunch(
             used=state.totals.charged,
             reserved=budget.reserved(state),
             reserves=budget.reservation(state),
             limit=budget.limit(state),
         )
     most = budget.most_trials(state)
-    return Launch(
+    return LaunchStep(
         seq=seq,
         differs=difference(event, decided(state)),
         attempt=event.attempt,
         slot=event.slot,
         workers=state.limits.num_concurrent_workers,
-        busy=tuple(Busy(a.slot, a.trial, a.number) for a in attempts(state) if a.live),
+        busy=tuple(OccupiedSlot(a.slot, a.trial, a.number) for a in attempts(state) if a.live),
         budget=iterations,
         trials=event.trial + 1 - state.imported,
         trials_limit=None if most is None else most.number,
@@ -144,7 +144,7 @@ def _is_nan(state: State, attempt: Attempt) -> bool:
     return any(value is not None and math.isnan(value) for value in outcome.told_values(state, attempt))
 
 
-def stretch(before: list[AnyStep], attempt: int, point: Point) -> None:
+def stretch(before: list[AnyStep], attempt: int, point: JudgedPoint) -> None:
     """Put a verdict to go on behind *before*, into its last stretch if nothing lies between."""
     last = before[-1] if before else None
     if not isinstance(last, Stretch) or last.attempt != attempt:
@@ -154,7 +154,7 @@ def stretch(before: list[AnyStep], attempt: int, point: Point) -> None:
     before[-1] = Stretch(seq=last.seq, attempt=attempt, points=points, closest=_closest(points))
 
 
-def _closest(points: tuple[Point, ...]) -> int | None:
+def _closest(points: tuple[JudgedPoint, ...]) -> int | None:
     """Return which point came closest to a prune, None if none was compared with anything."""
     margins = {
         k: float(point.found.margin)
@@ -200,11 +200,11 @@ def _limit(state: State) -> int:
     return state.search.max_iteration_per_job or 0
 
 
-def end(state: State, seq: int, event: JobEnded) -> End:
+def end(state: State, seq: int, event: JobEnded) -> JobEndStep:
     """Return how a job was over."""
     attempt = state.attempt(event.trial, event.attempt)
     unjudged = attempt.curves[0].in_time - attempt.judged if state.single and attempt.closed else 0
-    return End(
+    return JobEndStep(
         seq=seq,
         attempt=event.attempt,
         how=event.how,

@@ -9,16 +9,16 @@ from eventhpo.views.formatting import duration, line, number, params, plural
 from replay.explain import pruner_rules, suggestion_facts
 from replay.explain.explanation import (
     AnyStep,
-    Busy,
     Charge,
-    End,
     Explanation,
     Finish,
     Happened,
     Imported,
+    JobEndStep,
+    JudgedPoint,
     Late,
-    Launch,
-    Point,
+    LaunchStep,
+    OccupiedSlot,
     Prune,
     Rank,
     Retry,
@@ -86,7 +86,7 @@ def _facts(step: AnyStep, found: Explanation) -> Iterator[Fact]:
             yield from suggestion_facts.facts(step, found.params)
         case Imported():
             yield "imported", _imported(step)
-        case Launch():
+        case LaunchStep():
             yield from _launched(step)
         case Happened(attempt=attempt, said=said):
             yield "job", f"attempt {attempt}: {line(said)}"
@@ -98,7 +98,7 @@ def _facts(step: AnyStep, found: Explanation) -> Iterator[Fact]:
             yield from _pruned(step)
         case Settled():
             yield _settled(step)
-        case End():
+        case JobEndStep():
             yield from _ended(step)
         case Charge():
             yield "charged", _charged(step)
@@ -118,7 +118,7 @@ def _imported(step: Imported) -> str:
     return f"from {line(step.study) or 'another study'}, its trial {trial.number}: {trial.state}{told}, {points}"
 
 
-def _launched(step: Launch) -> Iterator[Fact]:
+def _launched(step: LaunchStep) -> Iterator[Fact]:
     if step.retry is not None:
         yield "retried", _retried(step.attempt, step.retry)
     busy = ", ".join(_busy(one) for one in sorted(step.busy, key=lambda one: one.slot))
@@ -128,7 +128,7 @@ def _launched(step: Launch) -> Iterator[Fact]:
     yield "budget", _budget(step)
 
 
-def _busy(one: Busy) -> str:
+def _busy(one: OccupiedSlot) -> str:
     return f"slot {one.slot} by trial {one.trial}{f', attempt {one.attempt}' if one.attempt else ''}"
 
 
@@ -140,7 +140,7 @@ def _retried(attempt: int, retry: Retry) -> str:
     return f"attempt {attempt - 1} {ended}{because}: {times} so far, {retry.limit} = {retry.allowed} allows another"
 
 
-def _budget(step: Launch) -> str:
+def _budget(step: LaunchStep) -> str:
     b = step.budget
     most = "" if step.trials_limit is None else f" of {step.trials_limit} ({step.trials_limited_by})"
     if b is None:
@@ -163,7 +163,7 @@ def _settled(step: Settled) -> Fact:
     return "stopping", f"attempt {step.attempt}: {line(step.why)}{stopped}"
 
 
-def _ended(step: End) -> Iterator[Fact]:
+def _ended(step: JobEndStep) -> Iterator[Fact]:
     how = "ended a second time" if step.again else step.how.replace("_", " ")
     code = "" if step.code is None else f", exit code {step.code}"
     signal = "" if step.signal is None else f", signal {step.signal}"
@@ -244,13 +244,13 @@ def _closest(step: Stretch) -> str:
     return f"closest to a prune at iteration {point.iteration}, margin {number(margin)}: {_why(point)}"
 
 
-def _why(point: Point) -> str:
+def _why(point: JudgedPoint) -> str:
     if point.found is None:
         return f"the pruner is not asked below min_iteration_per_job (value {number(point.value)})"
     return pruner_rules.words(point.found)
 
 
-def _differing(points: Iterable[Point]) -> Iterator[tuple[int, str, str]]:
+def _differing(points: Iterable[JudgedPoint]) -> Iterator[tuple[int, str, str]]:
     for point in points:
         if point.differs is not None:
             yield point.seq, "DIFFERS", f"at iteration {point.iteration}: {point.differs}"

@@ -14,14 +14,14 @@ from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.search.spec import to_num
 from eventhpo.optuna_adapter.auto_resource import is_auto, latched_args, latched_resource
 from replay.explain import pruner_rules
-from replay.explain.explanation import Point
-from replay.explain.pruner_rules.findings import Found
-from replay.explain.pruner_rules.pruner_view import Curve, Shown, Sight
+from replay.explain.explanation import JudgedPoint
+from replay.explain.pruner_rules.findings import AnyFinding
+from replay.explain.pruner_rules.pruner_view import PrunerView, TrialCurve, VisibleState
 
 RUNG = "completed_rung_"  # what a pruner with rungs writes on a trial, with the rung's number behind it
 _MOST = 3  # differing values that a line names
 
-Recorded: TypeAlias = Literal["go on", "prune", "too late"]
+RecordedVerdict: TypeAlias = Literal["go on", "prune", "too late"]
 
 
 class _Judged(msgspec.Struct):
@@ -31,13 +31,13 @@ class _Judged(msgspec.Struct):
     attrs: list[Attr]
 
 
-class Sights:
+class VerdictHistory:
     """What pruners saw, row by row; keeps the curves of trials that cannot change any more."""
 
     def __init__(self) -> None:
-        self._settled: dict[int, Curve] = {}
+        self._settled: dict[int, TrialCurve] = {}
 
-    def points(self, state: State, seq: int, event: JobsContinued | JobPruned, trial: int) -> list[Point]:
+    def points(self, state: State, seq: int, event: JobsContinued | JobPruned, trial: int) -> list[JudgedPoint]:
         """Return the points of *trial* that the row judges, each with what the rule finds.
 
         *state* is the one before the row: the pruner sees each answer of a row when it
@@ -45,12 +45,12 @@ class Sights:
         """
         verdicts = [_prune_as_verdict(event)] if isinstance(event, JobPruned) else event.verdicts
         so_far: dict[int, _Judged] = {}
-        found: list[Point] = []
+        found: list[JudgedPoint] = []
         for verdict in verdicts:
             attempt = state.attempt(verdict.trial, verdict.attempt)
             mine = so_far.setdefault(verdict.trial, _Judged(attempt.judged, list(attempt.attrs)))
             if verdict.trial == trial:
-                last: Recorded = "too late" if verdict.too_late else "go on"
+                last: RecordedVerdict = "too late" if verdict.too_late else "go on"
                 last = "prune" if isinstance(event, JobPruned) else last
                 for point in self._entry(state, verdict, mine, so_far, last, event.latched):
                     found.append(msgspec.structs.replace(point, seq=seq))
@@ -64,9 +64,9 @@ class Sights:
         verdict: Verdict,
         mine: _Judged,
         so_far: Mapping[int, _Judged],
-        last: Recorded,
+        last: RecordedVerdict,
         latched: int | None,
-    ) -> Iterator[Point]:
+    ) -> Iterator[JudgedPoint]:
         attempt = state.attempt(verdict.trial, verdict.attempt)
         curve = attempt.curves[0]
         end = min(verdict.judged, len(curve.iterations))
@@ -76,22 +76,22 @@ class Sights:
             iteration = curve.iterations[position]
             # What it wrote at this point itself was not there yet.
             earlier = mine.attrs + [a for a in verdict.attrs if a.iteration < iteration]
-            own = Curve(
+            own = TrialCurve(
                 trial=verdict.trial,
                 state="running",
                 points=dict(zip(curve.iterations[: position + 1], values, strict=False)),
                 rungs=_rungs(earlier),
             )
-            sight = Sight(state.search.name, state.search.objectives[0].maximize, own, others)
+            sight = PrunerView(state.search.name, state.search.objectives[0].maximize, own, others)
             asked = state.search.min_iteration_per_job is None or iteration >= state.search.min_iteration_per_job
             found = _find(state, sight) if asked else None
-            recorded: Recorded = last if position == verdict.judged - 1 else "go on"
+            recorded: RecordedVerdict = last if position == verdict.judged - 1 else "go on"
             wrote = [a for a in verdict.attrs if a.iteration == iteration]
             differs = _differs(state, attempt, iteration, recorded, found, wrote)
             if position == verdict.judged - 1:
                 strayed = _strayed(verdict, found, curve.iterations[mine.judged : end])
                 differs = differs or _misplaced(verdict, iteration) or strayed or _mislatched(state, latched)
-            yield Point(
+            yield JudgedPoint(
                 seq=0,
                 position=position + 1,
                 iteration=iteration,
@@ -104,7 +104,7 @@ class Sights:
         if not mine.judged < verdict.judged <= len(curve.iterations):
             yield _of_no_point(verdict, mine.judged, len(curve.iterations), last)
 
-    def _curve(self, state: State, trial: Trial, so_far: Mapping[int, _Judged]) -> Curve:
+    def _curve(self, state: State, trial: Trial, so_far: Mapping[int, _Judged]) -> TrialCurve:
         if trial.number in self._settled:
             return self._settled[trial.number]
         judged = so_far.get(trial.number)
@@ -120,7 +120,7 @@ def _prune_as_verdict(event: JobPruned) -> Verdict:
     )
 
 
-def _shown(state: State, trial: Trial, judged: _Judged | None) -> Curve:
+def _shown(state: State, trial: Trial, judged: _Judged | None) -> TrialCurve:
     """Return *trial* as a pruner sees it: a running one up to its last verdict."""
     attempt = trial.last
     points: dict[int, float] = {}
@@ -136,10 +136,10 @@ def _shown(state: State, trial: Trial, judged: _Judged | None) -> Curve:
     value = None
     if shown == "completed" and trial.finished is not None and trial.finished.values is not None:
         value = float(trial.finished.values[0])
-    return Curve(trial=trial.number, state=shown, points=points, value=value, rungs=_rungs(attrs))
+    return TrialCurve(trial=trial.number, state=shown, points=points, value=value, rungs=_rungs(attrs))
 
 
-def _state_of(trial: Trial) -> Shown:
+def _state_of(trial: Trial) -> VisibleState:
     if trial.finished is None:
         return "pruned" if trial.last is not None and trial.last.fate == "pruned" else "running"
     if trial.finished.state == "aborted":
@@ -163,7 +163,7 @@ def _is_rung(attr: Attr) -> bool:
     return attr.name.startswith(RUNG) and attr.name.removeprefix(RUNG).isdecimal()
 
 
-def _find(state: State, sight: Sight) -> Found:
+def _find(state: State, sight: PrunerView) -> AnyFinding:
     pruner = state.search.pruner
     return pruner_rules.find(pruner.name, latched_args(pruner, _latched(state)), sight)
 
@@ -188,7 +188,7 @@ def _misplaced(verdict: Verdict, iteration: int) -> str | None:
     return f"the record says iteration {verdict.iteration}; its point {verdict.judged} is at {iteration}"
 
 
-def _strayed(verdict: Verdict, found: Found | None, iterations: Sequence[int]) -> str | None:
+def _strayed(verdict: Verdict, found: AnyFinding | None, iterations: Sequence[int]) -> str | None:
     """Return which attributes on record no rule writes on points at *iterations*, None if there are none."""
     if found is not None and not pruner_rules.is_known(found):
         return None
@@ -199,9 +199,9 @@ def _strayed(verdict: Verdict, found: Found | None, iterations: Sequence[int]) -
     return f"the record has attributes that the pruner does not write there: {named}"
 
 
-def _of_no_point(verdict: Verdict, judged: int, there: int, recorded: Recorded) -> Point:
+def _of_no_point(verdict: Verdict, judged: int, there: int, recorded: RecordedVerdict) -> JudgedPoint:
     """Return what stands for a verdict that names no point that waited for one."""
-    return Point(
+    return JudgedPoint(
         seq=0,
         position=verdict.judged,
         iteration=verdict.iteration,
@@ -214,12 +214,17 @@ def _of_no_point(verdict: Verdict, judged: int, there: int, recorded: Recorded) 
 
 
 def _differs(
-    state: State, attempt: Attempt, iteration: int, recorded: Recorded, found: Found | None, wrote: Sequence[Attr]
+    state: State,
+    attempt: Attempt,
+    iteration: int,
+    recorded: RecordedVerdict,
+    found: AnyFinding | None,
+    wrote: Sequence[Attr],
 ) -> str | None:
     """Return how the verdict and the rungs on record are not what the rule comes to, None if they are."""
     if found is not None and not pruner_rules.is_known(found):
         return None
-    mine: Recorded = "go on"
+    mine: RecordedVerdict = "go on"
     if found is not None and found.prune:
         mine = "prune" if too_late(state, attempt, iteration) is None else "too late"
     if mine != recorded:
@@ -236,7 +241,7 @@ def _listed(rungs: Mapping[int, float]) -> str:
     return ", ".join(shown) or "none"
 
 
-def _said(verdict: Recorded) -> str:
+def _said(verdict: RecordedVerdict) -> str:
     return {"prune": "pruned", "go on": "go on", "too late": "pruned, but too late"}[verdict]
 
 

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from eventhpo.core.fold import events
-from eventhpo.core.fold.clocks import Reading, elapsed, one_boot
+from eventhpo.core.fold.clocks import ClockReading, elapsed, one_boot
 from eventhpo.core.fold.events import ControllerStarted, Recorded
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
@@ -20,7 +20,7 @@ from eventhpo.core.scheduler.decide import next_action
 from eventhpo.views import event_lines, formatting
 from replay import next_step as upcoming
 
-How: TypeAlias = Literal[
+ControllerEnd: TypeAlias = Literal[
     "finished",
     "stopped",
     "interrupted",
@@ -74,7 +74,7 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     ended: int  # `at` of its last row
     took_over: bool
     took_up: list[tuple[int, int]]  # jobs of earlier epochs that it found running or to be launched
-    how: How
+    how: ControllerEnd
     why: str
     last_event: str
     came_next: str  # what it was about to do
@@ -182,7 +182,7 @@ class Controllers:
         )
 
 
-def _how(state: State, one: _Open, following: Recorded | None, *, held: bool, cut: bool) -> tuple[How, str]:
+def _how(state: State, one: _Open, following: Recorded | None, *, held: bool, cut: bool) -> tuple[ControllerEnd, str]:
     if cut:
         return "cut off", ""
     if held:
@@ -192,7 +192,7 @@ def _how(state: State, one: _Open, following: Recorded | None, *, held: bool, cu
     return _by_its_rows(state, one)
 
 
-def _by_its_rows(state: State, one: _Open) -> tuple[How, str]:
+def _by_its_rows(state: State, one: _Open) -> tuple[ControllerEnd, str]:
     """Return how an epoch ended that nobody took the log from: well, if it left nothing to do."""
     match next_action(state):
         case actions.Rest(why="finished"):
@@ -210,7 +210,7 @@ def _gap(state: State, one: _Open, following: Recorded) -> Gap:
     assert isinstance(event, ControllerStarted)
     same = event.host == one.event.host
     time = following.at - one.last.at
-    begun, newest = Reading(event.clock, event.boot_clock), state.course.newest
+    begun, newest = ClockReading(event.clock, event.boot_clock), state.course.newest
     if newest is not None and one_boot(newest, begun):  # the wall clock may have been set in the gap
         time = elapsed(newest, begun) - (one.last.at - newest.wall)
     return Gap(

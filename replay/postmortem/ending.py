@@ -11,17 +11,17 @@ from eventhpo.core.fold.events import Recorded
 from eventhpo.core.fold.state import State
 from eventhpo.views import formatting, status
 from replay.postmortem.controllers import Epoch, in_words
-from replay.postmortem.files_on_disk import FULL, Scene
+from replay.postmortem.files_on_disk import FULL, FilesOnDisk
 
-How: TypeAlias = Literal[
+SearchEndKind: TypeAlias = Literal[
     "finished", "stopped", "running", "interrupted", "by hand", "goes on", "record stops", "cut off", "not begun"
 ]
 
 
-class End(msgspec.Struct, frozen=True, kw_only=True):
+class SearchEnd(msgspec.Struct, frozen=True, kw_only=True):
     """How it ended in one word and in a line; behind which row; what speaks for it; what cannot be told."""
 
-    how: How
+    how: SearchEndKind
     what: str
     behind: str  # the last row
     before: str  # what was to come next; empty if nothing
@@ -29,11 +29,11 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     unknown: list[str]
 
 
-def end(state: State, last: Recorded, epochs: list[Epoch], scene: Scene, *, cut: bool) -> End:
+def end(state: State, last: Recorded, epochs: list[Epoch], scene: FilesOnDisk, *, cut: bool) -> SearchEnd:
     """Return how the search of *state*, whose last proven row is *last*, ended."""
     newest = epochs[-1] if epochs else None
     how = _how(state, newest, cut=cut)
-    return End(
+    return SearchEnd(
         how=how,
         what=_what(state, newest, how),
         behind=in_words(last),
@@ -43,7 +43,7 @@ def end(state: State, last: Recorded, epochs: list[Epoch], scene: Scene, *, cut:
     )
 
 
-def _how(state: State, newest: Epoch | None, *, cut: bool) -> How:
+def _how(state: State, newest: Epoch | None, *, cut: bool) -> SearchEndKind:
     if cut:
         return "cut off"
     if newest is None:
@@ -59,7 +59,7 @@ def _how(state: State, newest: Epoch | None, *, cut: bool) -> How:
             return how
 
 
-def _what(state: State, newest: Epoch | None, how: How) -> str:
+def _what(state: State, newest: Epoch | None, how: SearchEndKind) -> str:
     reason = status.ending_of(state)
     why = "" if reason is None else status.ending(reason)
     match how:
@@ -91,7 +91,7 @@ def _interrupted(newest: Epoch | None) -> str:
     return f"interrupted{by}: the run was ended, the search was not"
 
 
-def _evidence(newest: Epoch | None, how: How, scene: Scene) -> Iterator[str]:
+def _evidence(newest: Epoch | None, how: SearchEndKind, scene: FilesOnDisk) -> Iterator[str]:
     if scene.holder is not None and (newest is None or scene.holder.epoch != newest.epoch):
         yield f"{scene.holder} is taking it up just now"
     if how not in ("record stops", "cut off", "not begun") or (how == "not begun" and scene.at_rest):
@@ -101,7 +101,7 @@ def _evidence(newest: Epoch | None, how: How, scene: Scene) -> Iterator[str]:
         yield f"the disk that it lies on is full now ({scene.free} bytes free)"
 
 
-def _closing(scene: Scene) -> str:
+def _closing(scene: FilesOnDisk) -> str:
     """Return what the state of the file says of its last writer: killed, ended by an error, or neither any more."""
     if scene.wal:
         return "a write-ahead log lies beside it: nobody closed it, as after kill -9 or the loss of power"
@@ -113,7 +113,7 @@ def _closing(scene: Scene) -> str:
     )
 
 
-def _unknown(newest: Epoch | None, how: How, scene: Scene) -> Iterator[str]:
+def _unknown(newest: Epoch | None, how: SearchEndKind, scene: FilesOnDisk) -> Iterator[str]:
     if how == "record stops":
         yield "what ended it: kill -9, a crash, a full disk and the loss of power leave the same rows"
         yield "when: any time behind its last row"

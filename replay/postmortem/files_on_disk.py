@@ -14,7 +14,7 @@ from eventhpo.log.lease import Holder
 FULL = 1 << 20  # bytes; a controller needs more than that for its next transactions
 
 
-class Scene(msgspec.Struct, frozen=True, kw_only=True):
+class FilesOnDisk(msgspec.Struct, frozen=True, kw_only=True):
     """What was found beside the log."""
 
     holder: Holder | None
@@ -24,17 +24,19 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     free: int  # bytes free where it lies
 
 
-UNSEEN = Scene(holder=None, lock_file=True, wal=False, at_rest=True, free=FULL)  # where nothing speaks for anything
+UNSEEN = FilesOnDisk(
+    holder=None, lock_file=True, wal=False, at_rest=True, free=FULL
+)  # where nothing speaks for anything
 
 
-def look(log: Path) -> Scene:
+def look(log: Path) -> FilesOnDisk:
     """Look around the log at *log* without touching anything; call it before the log is read.
 
     Raises:
         StorageFailed: the folder or the lock file cannot be looked at.
     """
     try:
-        return Scene(
+        return FilesOnDisk(
             holder=lease.holder(log),
             lock_file=paths.lock(log).exists(),
             wal=paths.wal(log).exists(),
@@ -42,7 +44,7 @@ def look(log: Path) -> Scene:
             free=_free(log),
         )
     except FileNotFoundError:  # there is no log, which whoever reads it says best
-        return Scene(holder=None, lock_file=False, wal=False, at_rest=True, free=FULL)
+        return FilesOnDisk(holder=None, lock_file=False, wal=False, at_rest=True, free=FULL)
     except OSError as error:
         raise StorageFailed(f"what lies beside {log} cannot be looked at: {error.strerror}") from error
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from eventhpo.core.fold import deadlines
-from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.fold.events import EffectFailed, JobBound, JobReturned, Recorded
-from eventhpo.core.fold.state import Effect, State
+from eventhpo.core.fold.state import EffectName, State
 from eventhpo.core.scheduler import outcome
 
 
-class Lost(msgspec.Struct, frozen=True, kw_only=True):
+class LostJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job that was lost; `back`: it showed itself alive afterwards."""
 
     trial: int
@@ -32,7 +32,7 @@ class Retried(msgspec.Struct, frozen=True, kw_only=True):
 class Failures(msgspec.Struct, kw_only=True):
     """All failures of one kind of effect; `first` and `last` are wall times, in microseconds."""
 
-    effect: Effect
+    effect: EffectName
     count: int = 0
     in_doubt: int = 0  # nobody knew whether they took place
     jobs: int = 0  # how many jobs they were about; 0: the look at all jobs
@@ -48,7 +48,7 @@ class Failures(msgspec.Struct, kw_only=True):
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     """What happened to jobs beside running."""
 
-    lost: list[Lost]
+    lost: list[LostJob]
     retried: list[Retried]
     bound_later: list[tuple[int, int]]  # intents of a controller whose jobs a later one made or found
     failures: list[Failures]
@@ -77,7 +77,7 @@ class Troubles:
     def _failed(self, state: State, event: EffectFailed) -> None:
         one = self._failures.setdefault(event.effect, Failures(effect=event.effect, first=event.clock))
         whose = (event.effect, event.trial, event.attempt)
-        time = state.course.time_of(Reading(event.clock, event.boot_clock))
+        time = state.course.time_of(ClockReading(event.clock, event.boot_clock))
         if event.count == 1:
             self._begun[whose] = time
         if event.trial is not None and event.attempt is not None:
@@ -103,10 +103,10 @@ class Troubles:
             failures=list(self._failures.values()),
         )
 
-    def _lost(self, state: State) -> list[Lost]:
+    def _lost(self, state: State) -> list[LostJob]:
         ended = (a for t in state.trials for a in t.attempts if a.ended is not None and a.ended.how == "lost")
         return [
-            Lost(
+            LostJob(
                 trial=a.trial,
                 attempt=a.number,
                 why=a.ended.why if a.ended is not None else "",

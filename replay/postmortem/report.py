@@ -12,11 +12,11 @@ from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import rank
 from eventhpo.views import statuses as jobs
 from eventhpo.views import top
-from eventhpo.views.top import Row
+from eventhpo.views.top import RankedTrial
 from replay.next_step import Next, what_next
 from replay.postmortem.controllers import Controllers, Epoch
-from replay.postmortem.ending import End, end
-from replay.postmortem.files_on_disk import UNSEEN, Scene
+from replay.postmortem.ending import SearchEnd, end
+from replay.postmortem.files_on_disk import UNSEEN, FilesOnDisk
 from replay.postmortem.jobs import Trouble, Troubles
 from replay.postmortem.progress import Gains, Progress
 from replay.postmortem.slots import Slots, SlotTime
@@ -32,7 +32,7 @@ class Postmortem(msgspec.Struct, frozen=True, kw_only=True):
     head: Head
     began: int  # `at` of the first and of the last row, microseconds since 1970
     ended: int
-    end: End
+    end: SearchEnd
     controllers: list[Epoch]
     trials: dict[str, int]
     imported: int  # of the trials
@@ -40,13 +40,18 @@ class Postmortem(msgspec.Struct, frozen=True, kw_only=True):
     trouble: Trouble
     spending: Spending
     slots: Slots
-    winner: Row | None
+    winner: RankedTrial | None
     progress: Progress | None  # None with several objectives
     next: Next
 
 
 def postmortem(
-    rows: Sequence[Recorded], scene: Scene, damage: Sequence[str] = (), *, cut: bool = False, goes_on: bool = False
+    rows: Sequence[Recorded],
+    scene: FilesOnDisk,
+    damage: Sequence[str] = (),
+    *,
+    cut: bool = False,
+    goes_on: bool = False,
 ) -> tuple[Postmortem, State]:
     """Return what *rows*, which fold, tell of their search, and their state.
 

@@ -9,7 +9,7 @@ from eventhpo.views import budget_use, formatting, top
 from eventhpo.views.formatting import duration, plural, rfc3339
 from replay.next_step import Next, named, of
 from replay.postmortem.controllers import Epoch, Gap
-from replay.postmortem.ending import End
+from replay.postmortem.ending import SearchEnd
 from replay.postmortem.jobs import Failures, Trouble
 from replay.postmortem.progress import Progress
 from replay.postmortem.report import Postmortem
@@ -67,7 +67,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 # ---------------------------------------------------------------- end and controllers
 
 
-def _ending(end: End) -> Iterator[str]:
+def _ending(end: SearchEnd) -> Iterator[str]:
     yield _fact("ended", end.what)
     yield _fact("", f"behind {end.behind}" + (f"; what came next was to {end.before}" if end.before else ""))
     for fact in end.evidence:

@@ -7,10 +7,10 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from eventhpo.core.fold.state import TrialState
-from eventhpo.core.search.spec import Named, Num
+from eventhpo.core.search.spec import ComponentConfig, Num
 
-Kind: TypeAlias = Literal["recorded", "pruner", "budget", "workers"]
-KINDS: tuple[Kind, ...] = ("recorded", "pruner", "budget", "workers")
+RuleKind: TypeAlias = Literal["recorded", "pruner", "budget", "workers"]
+KINDS: tuple[RuleKind, ...] = ("recorded", "pruner", "budget", "workers")
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,9 +121,9 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One rule: sums over the trials that are `known` and over those that are not, never mixed."""
 
-    kind: Kind
+    kind: RuleKind
     rule: str
-    pruner: Named | None
+    pruner: ComponentConfig | None
     known: bool  # all trials are
     why: str
     totals: Totals

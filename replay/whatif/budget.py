@@ -19,21 +19,21 @@ from eventhpo.core.fold.events import (
 )
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import next_action
-from eventhpo.core.search.spec import Named
+from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.errors import Usage
 from replay.whatif.answer import Row, Searched
-from replay.whatif.counterfactual import Parted, World
+from replay.whatif.counterfactual import Counterfactual, FirstUnmadeSuggestion
 from replay.whatif.rows import Record, compared, totals, trial_rows, unknown_row
 
 
-class SmallerBudget(World):
+class SmallerBudget(Counterfactual):
     """The search of a log with `total_max_jobs` lowered from its beginning.
 
     Up to the first suggestion that no longer fits it is the record. The jobs that run then end as
     they did; if enough of their reservations comes back for another job, `parted` says so.
     """
 
-    def __init__(self, rows: Sequence[Recorded], pruner: Named, total_max_jobs: int) -> None:
+    def __init__(self, rows: Sequence[Recorded], pruner: ComponentConfig, total_max_jobs: int) -> None:
         self.ended: int | None = None  # seq of the first suggestion of the record that does not fit
         super().__init__([_lowered(row, total_max_jobs) for row in rows], pruner)
 
@@ -62,7 +62,7 @@ class SmallerBudget(World):
     def _look_for_room(self, row: Recorded) -> None:
         if budget.fits(self.state) and budget.trials_left(self.state):
             why = "jobs that end early leave room for another one, which the record has later if at all"
-            self.parted = Parted(row.seq, len(self.state.trials), why)
+            self.parted = FirstUnmadeSuggestion(row.seq, len(self.state.trials), why)
             self._has_more = True
 
     def _open(self) -> str | None:

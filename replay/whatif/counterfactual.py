@@ -33,15 +33,15 @@ from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.scheduler import actions, ending, outcome
 from eventhpo.core.scheduler.decide import judgeable, unfinished
-from eventhpo.core.search.spec import Named
+from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.errors import DamagedLog
 from replay.whatif.independence import Independence
 from replay.whatif.rules import is_blind, looks_at_others
 
-Name = tuple[int, int]  # of a trial and one of its attempts
+AttemptId = tuple[int, int]  # of a trial and one of its attempts
 
 
-class Cut(msgspec.Struct, frozen=True):
+class PrunePoint(msgspec.Struct, frozen=True):
     """Where a trial is pruned: the attempt, the iteration of the point, and the event at which it is judged."""
 
     attempt: int
@@ -49,7 +49,7 @@ class Cut(msgspec.Struct, frozen=True):
     seq: int
 
 
-class Unknown(msgspec.Struct, frozen=True):
+class UnknownFate(msgspec.Struct, frozen=True):
     """Why what becomes of a trial is not known; `gone_on`: it goes on behind the end of its curve."""
 
     why: str
@@ -57,7 +57,7 @@ class Unknown(msgspec.Struct, frozen=True):
     known_to: int  # the iteration to which it is known
 
 
-class Parted(msgspec.Struct, frozen=True):
+class FirstUnmadeSuggestion(msgspec.Struct, frozen=True):
     """The first suggestion of the record that the search would not, or not for certain, have made."""
 
     seq: int
@@ -65,35 +65,35 @@ class Parted(msgspec.Struct, frozen=True):
     why: str
 
 
-def prunes_of(rows: Iterable[Recorded]) -> dict[Name, JobPruned]:
+def prunes_of(rows: Iterable[Recorded]) -> dict[AttemptId, JobPruned]:
     """Return the prunes of a record by trial and attempt."""
     events = (row.event for row in rows)
     return {(e.trial, e.attempt): e for e in events if isinstance(e, JobPruned)}
 
 
-class World:
+class Counterfactual:
     """The search of a log as it is under *pruner*; `unknown`, `cuts` and `parted` say where it is another.
 
     Raises:
         DamagedLog: there is no row, or one does not fit those before it.
     """
 
-    def __init__(self, rows: Sequence[Recorded], pruner: Named) -> None:
-        from eventhpo.optuna_adapter.adapter import Asker  # noqa: PLC0415  imports Optuna
+    def __init__(self, rows: Sequence[Recorded], pruner: ComponentConfig) -> None:
+        from eventhpo.optuna_adapter.adapter import OptunaAdapter  # noqa: PLC0415  imports Optuna
 
         if not rows:
             raise DamagedLog("the log has no event")
         self.pruner = pruner
         self.state: State = begin(_created(rows[0], pruner))
-        self.prunes: Mapping[Name, JobPruned] = prunes_of(rows)
-        self.cuts: dict[int, Cut] = {}
-        self.unknown: dict[int, Unknown] = {}
-        self.parted: Parted | None = None
+        self.prunes: Mapping[AttemptId, JobPruned] = prunes_of(rows)
+        self.cuts: dict[int, PrunePoint] = {}
+        self.unknown: dict[int, UnknownFate] = {}
+        self.parted: FirstUnmadeSuggestion | None = None
         self.differs: int | None = None  # seq of the first verdict that is another one
-        self._asker = Asker(self.state)
+        self._asker = OptunaAdapter(self.state)
         self._most_workers = self.state.limits.num_concurrent_workers
         self._has_more = False  # jobs that the record does not have
-        self._looked: dict[Name, int] = {}  # points whose verdict is not folded yet
+        self._looked: dict[AttemptId, int] = {}  # points whose verdict is not folded yet
         self._independence = Independence(self.state, pruner)
         self._compares = looks_at_others(pruner)
         for row in rows[1:]:
@@ -124,7 +124,7 @@ class World:
                 self._evolve(row, event)
                 self._independence.opened()
                 why = "was taken up again as the log had lost its tail, and verdicts with it"
-                self.unknown[trial] = Unknown(why, gone_on=False, known_to=-1)
+                self.unknown[trial] = UnknownFate(why, gone_on=False, known_to=-1)
             case SearchEnding():
                 self._end(row, event)
                 self._evolve(row, event)
@@ -187,7 +187,7 @@ class World:
             found = ending.search_ending(self.state)
             if found is None or found.reason != event.reason:
                 why = f"the search would not have ended there ({event.reason})"
-                self.parted = Parted(row.seq, len(self.state.trials), why)
+                self.parted = FirstUnmadeSuggestion(row.seq, len(self.state.trials), why)
 
     def _is_another(self) -> bool:
         return self.differs is not None
@@ -200,7 +200,7 @@ class World:
         known_to = attempt.curves[0].iterations[attempt.judged - 1] if attempt.judged else -1
         self._independence.opened()
         why = "goes on where the record stopped it, as compute_time_limit was reached"
-        self.unknown[trial.number] = Unknown(why, gone_on=True, known_to=known_to)
+        self.unknown[trial.number] = UnknownFate(why, gone_on=True, known_to=known_to)
 
     # ------------------------------------------------------------ verdicts
 
@@ -223,12 +223,12 @@ class World:
         if isinstance(verdict, JobPruned):
             if prune is None or verdict.judged < prune.judged:
                 self._differ(row.seq)
-            self.cuts[verdict.trial] = Cut(verdict.attempt, verdict.iteration, row.seq)
+            self.cuts[verdict.trial] = PrunePoint(verdict.attempt, verdict.iteration, row.seq)
         elif prune is not None and verdict.judged >= prune.judged:
             self._differ(row.seq)
             self._goes_on_behind(verdict.trial, verdict.iteration)
 
-    def _looked_at(self, name: Name) -> int:
+    def _looked_at(self, name: AttemptId) -> int:
         return max(self._looked.get(name, 0), self.state.attempt(*name).judged)
 
     def _goes_on_behind(self, trial: int, iteration: int) -> None:
@@ -236,7 +236,7 @@ class World:
         known_to = iteration if before is None else before.known_to
         why = f"goes on behind iteration {iteration}, where the record pruned it"
         self._independence.opened()
-        self.unknown[trial] = Unknown(why, gone_on=True, known_to=known_to)
+        self.unknown[trial] = UnknownFate(why, gone_on=True, known_to=known_to)
 
     def _rests(self, attempt: Attempt, position: int) -> None:
         """Note the first verdict on a trial that could be another one, for all that is known of the others."""
@@ -250,7 +250,9 @@ class World:
         if self._has_more or not self._independence.holds(attempt, position, self._known_to()):
             self._independence.opened()
             # Whether it took further rungs at this very point hangs on the verdict.
-            self.unknown[attempt.trial] = Unknown(f"is compared with {open_one}", gone_on=False, known_to=iteration - 1)
+            self.unknown[attempt.trial] = UnknownFate(
+                f"is compared with {open_one}", gone_on=False, known_to=iteration - 1
+            )
 
     def _known_to(self) -> dict[int, int]:
         """Return how far each trial is known of which not all is."""
@@ -272,7 +274,7 @@ class World:
             return
         why = self._other_end() or self._other_suggestion(event)
         if why is not None:
-            self.parted = Parted(row.seq, event.trial, why)
+            self.parted = FirstUnmadeSuggestion(row.seq, event.trial, why)
 
     def _other_end(self) -> str | None:
         if self.state.ending is not None:
@@ -294,7 +296,7 @@ class World:
         return None if _same(mine, event) else f"{sampler.name} would have suggested another point"
 
 
-def _created(row: Recorded, pruner: Named) -> Recorded:
+def _created(row: Recorded, pruner: ComponentConfig) -> Recorded:
     event = row.event
     if not isinstance(event, SearchCreated):
         return row  # `begin` says what is wrong

@@ -8,13 +8,13 @@ from datetime import datetime
 
 from eventhpo.core.fold.events import Recorded
 from eventhpo.core.fold.evolve import fold
-from eventhpo.core.search.spec import Named
+from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.views import formatting
 from replay.verified_rows import whole
 from replay.whatif import rules
 from replay.whatif.answer import Row, Spread, WhatIf
 from replay.whatif.budget import budget_row
-from replay.whatif.counterfactual import World
+from replay.whatif.counterfactual import Counterfactual
 from replay.whatif.orders import spread
 from replay.whatif.rows import Record, number, pruner_row, recorded_row
 from replay.whatif.workers import workers_row
@@ -22,7 +22,7 @@ from replay.whatif.workers import workers_row
 
 def whatif(
     path: str | os.PathLike[str],
-    pruners: Sequence[str | Named] = (),
+    pruners: Sequence[str | ComponentConfig] = (),
     *,
     max_total_jobs: int | None = None,
     workers: int | None = None,
@@ -32,7 +32,7 @@ def whatif(
     """Return the search recorded at *path* under each of *pruners*, a smaller budget, fewer workers: a row each.
 
     With *orders* each pruner is also asked about so many shuffled orders of the recorded curves. *at* is the last
-    event to look at, as `rebuild` takes it. A pruner is a `Named`, or a text as the command line takes it.
+    event to look at, as `rebuild` takes it. A pruner is a `ComponentConfig`, or a text as the command line takes it.
 
     Raises:
         Usage: there is no such file or event, or a pruner, budget or number of workers is none that can be asked for.
@@ -42,7 +42,7 @@ def whatif(
     return of_rows(whole(path, at), asked, max_total_jobs=max_total_jobs, workers=workers, orders=orders)
 
 
-def pruner_of(pruner: str | Named) -> Named:
+def pruner_of(pruner: str | ComponentConfig) -> ComponentConfig:
     """Return *pruner* as data.
 
     Raises:
@@ -53,7 +53,7 @@ def pruner_of(pruner: str | Named) -> Named:
 
 def of_rows(
     rows: Sequence[Recorded],
-    pruners: Sequence[Named],
+    pruners: Sequence[ComponentConfig],
     *,
     max_total_jobs: int | None = None,
     workers: int | None = None,
@@ -87,9 +87,9 @@ def of_rows(
     )
 
 
-def _pruner_row(record: Record, rows: Sequence[Recorded], pruner: Named, orders: int) -> Row:
+def _pruner_row(record: Record, rows: Sequence[Recorded], pruner: ComponentConfig, orders: int) -> Row:
     found: Spread | None = spread(record, rows[0], pruner, orders) if orders and record.state.single else None
-    return pruner_row(record, World(rows, pruner), found)
+    return pruner_row(record, Counterfactual(rows, pruner), found)
 
 
 def _notes(record: Record) -> list[str]:

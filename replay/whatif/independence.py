@@ -14,7 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from eventhpo.core.fold.state import Attempt, State
-from eventhpo.core.search.spec import Named
+from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.optuna_adapter.auto_resource import is_auto
 from replay.whatif.rules import ALONE, inner_of
 
@@ -31,7 +31,7 @@ _PERCENTILES = ("MedianPruner", "PercentilePruner")
 class Independence:
     """Tells which verdicts of *pruner* on trials of *state* do not depend on unknown ones."""
 
-    def __init__(self, state: State, pruner: Named) -> None:
+    def __init__(self, state: State, pruner: ComponentConfig) -> None:
         self._state, self._pruner = state, pruner
         self._inner = inner_of(pruner)
         self._settled = True  # what "auto" means, before anything was unknown

@@ -21,14 +21,14 @@ from eventhpo.core.fold.events import (
     TrialSuggested,
 )
 from eventhpo.core.fold.state import State, Trial
-from eventhpo.core.search.spec import Named, to_num
+from eventhpo.core.search.spec import ComponentConfig, to_num
 from eventhpo.optuna_adapter.seeds import derived_seed
 from replay.whatif.answer import Spread
-from replay.whatif.counterfactual import World
+from replay.whatif.counterfactual import Counterfactual
 from replay.whatif.rows import Record, charge, loss, number
 
 
-def spread(record: Record, first: Recorded, pruner: Named, count: int) -> Spread:
+def spread(record: Record, first: Recorded, pruner: ComponentConfig, count: int) -> Spread:
     """Return what *pruner* comes to in *count* orders of the record's finished curves, one curve after another."""
     trials = [t for t in record.tried if _whole(t)]
     found = [_Order(record, first, pruner, order(record.state, trials, k)) for k in range(count)]
@@ -73,8 +73,8 @@ def _three(values: Sequence[int]) -> tuple[int, float, int] | None:
 class _Order:
     """One order: whether all of it is known, and if so what it comes to."""
 
-    def __init__(self, record: Record, first: Recorded, pruner: Named, trials: Sequence[Trial]) -> None:
-        world = World(list(_rows(first, trials)), pruner)
+    def __init__(self, record: Record, first: Recorded, pruner: ComponentConfig, trials: Sequence[Trial]) -> None:
+        world = Counterfactual(list(_rows(first, trials)), pruner)
         self.known = not world.unknown
         self.pruned = len(world.cuts)
         self.saved = 0

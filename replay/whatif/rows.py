@@ -12,9 +12,9 @@ from eventhpo.core.fold import budget
 from eventhpo.core.fold.state import Attempt, State, Trial, TrialState
 from eventhpo.core.scheduler import rank
 from eventhpo.core.search.spec import Num, to_num
-from replay.whatif.answer import Best, Correlation, Kind, Regret, Row, Searched, Spread, Totals, TrialRow
+from replay.whatif.answer import Best, Correlation, Regret, Row, RuleKind, Searched, Spread, Totals, TrialRow
 from replay.whatif.correlation import at_cuts
-from replay.whatif.counterfactual import World
+from replay.whatif.counterfactual import Counterfactual
 from replay.whatif.rules import text_of
 
 
@@ -52,12 +52,12 @@ def charge(state: State, attempt: Attempt) -> int:
 # ---------------------------------------------------------------- trial by trial
 
 
-def trial_rows(record: Record, world: World) -> tuple[TrialRow, ...]:
+def trial_rows(record: Record, world: Counterfactual) -> tuple[TrialRow, ...]:
     """Return each trial of *record* as it is in *world*."""
     return tuple(_trial_row(record, world, trial) for trial in record.tried)
 
 
-def _trial_row(record: Record, world: World, trial: Trial) -> TrialRow:
+def _trial_row(record: Record, world: Counterfactual, trial: Trial) -> TrialRow:
     unknown, cut = world.unknown.get(trial.number), world.cuts.get(trial.number)
     gone_on = unknown is not None and unknown.gone_on
     iterations, saved, time = (None, None, None) if gone_on else _saved(record.state, world.state, trial)
@@ -76,7 +76,7 @@ def _trial_row(record: Record, world: World, trial: Trial) -> TrialRow:
     )
 
 
-def _outcome(world: World, number: int) -> TrialState | Literal["running"] | None:
+def _outcome(world: Counterfactual, number: int) -> TrialState | Literal["running"] | None:
     if number >= len(world.state.trials):
         return None
     finished = world.state.trials[number].finished
@@ -174,7 +174,7 @@ def loss(record: Record, winner: Trial, other: Trial) -> float:
     return 0.0 if a == b else abs(a - b) if not math.isnan(a - b) else math.nan
 
 
-def searched(record: Record, world: World, rows: Sequence[TrialRow]) -> Searched:
+def searched(record: Record, world: Counterfactual, rows: Sequence[TrialRow]) -> Searched:
     """Return how far the search would have been the same."""
     end = len(record.state.trials) if world.parted is None else world.parted.trial
     same = [row for row in rows if row.trial < end]
@@ -225,7 +225,7 @@ def _trials(numbers: Sequence[int]) -> str:
 # ---------------------------------------------------------------- rows
 
 
-def recorded_row(record: Record, kind: Kind = "recorded", rule: str | None = None) -> Row:
+def recorded_row(record: Record, kind: RuleKind = "recorded", rule: str | None = None) -> Row:
     """Return the record itself as a row: what others are compared with, or a rule that changes nothing."""
     prunes = {t.number: t.last for t in record.tried if t.last is not None and t.last.fate == "pruned"}
     rows = tuple(_as_recorded(record, trial, prunes.get(trial.number)) for trial in record.tried)
@@ -249,7 +249,7 @@ def recorded_row(record: Record, kind: Kind = "recorded", rule: str | None = Non
     )
 
 
-def unknown_row(record: Record, kind: Kind, rule: str, why: str) -> Row:
+def unknown_row(record: Record, kind: RuleKind, rule: str, why: str) -> Row:
     """Return a row of which nothing is known, for the one reason *why*."""
     rows = tuple(msgspec.structs.replace(row, **_NOTHING, why=why) for row in recorded_row(record).trials)
     return Row(
@@ -297,13 +297,18 @@ def _as_recorded(record: Record, trial: Trial, cut: Attempt | None) -> TrialRow:
     )
 
 
-def pruner_row(record: Record, world: World, orders: Spread | None) -> Row:
+def pruner_row(record: Record, world: Counterfactual, orders: Spread | None) -> Row:
     """Return *world*, which has another pruner, beside *record*."""
     return compared("pruner", text_of(world.pruner), record, world, orders)
 
 
 def compared(
-    kind: Kind, rule: str, record: Record, world: World, orders: Spread | None = None, search: Searched | None = None
+    kind: RuleKind,
+    rule: str,
+    record: Record,
+    world: Counterfactual,
+    orders: Spread | None = None,
+    search: Searched | None = None,
 ) -> Row:
     """Return *world* beside *record* as a row."""
     rows = trial_rows(record, world)

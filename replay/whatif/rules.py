@@ -6,7 +6,7 @@ import json
 import tomllib
 from typing import Any
 
-from eventhpo.core.search.spec import Named
+from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.errors import Usage
 from eventhpo.optuna_adapter.catalogue import CATALOGUE, Nested
 from eventhpo.optuna_adapter.component_checks import check_pruner
@@ -19,7 +19,7 @@ ALONE = ("NopPruner", "ThresholdPruner")
 _BLIND = ("RandomSampler", "GridSampler", "QMCSampler")
 
 
-def pruner(text: str) -> Named:
+def pruner(text: str) -> ComponentConfig:
     """Return the pruner that *text* names: `NAME`, `NAME:key=value,...`, or a JSON object with its `name`.
 
     Raises:
@@ -29,7 +29,7 @@ def pruner(text: str) -> Named:
     return checked(named, text)
 
 
-def checked(named: Named, text: str) -> Named:
+def checked(named: ComponentConfig, text: str) -> ComponentConfig:
     """Return *named* if it is a pruner of the catalogue with arguments that it takes.
 
     Raises:
@@ -41,7 +41,7 @@ def checked(named: Named, text: str) -> Named:
     return named
 
 
-def _json(text: str) -> Named:
+def _json(text: str) -> ComponentConfig:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -53,7 +53,7 @@ def _json(text: str) -> Named:
     return _named(value.pop("name"), value)
 
 
-def _words(text: str) -> Named:
+def _words(text: str) -> ComponentConfig:
     name, colon, rest = text.partition(":")
     return _named(name.strip(), _arguments(rest, text) if colon else {})
 
@@ -83,14 +83,14 @@ def _value(text: str) -> Any:
         return text
 
 
-def _named(name: str, args: dict[str, Any]) -> Named:
+def _named(name: str, args: dict[str, Any]) -> ComponentConfig:
     """Return the pruner; one inside it that is named by a word alone has its defaults."""
     part = CATALOGUE["pruner"].get(name)
     inner = {key for key, kind in part.args.items() if isinstance(kind, Nested)} if part is not None else set()
-    return Named(name, {k: {"name": v} if k in inner and isinstance(v, str) else v for k, v in args.items()})
+    return ComponentConfig(name, {k: {"name": v} if k in inner and isinstance(v, str) else v for k, v in args.items()})
 
 
-def text_of(named: Named) -> str:
+def text_of(named: ComponentConfig) -> str:
     """Return *named* as `pruner` reads it; of a class that is not Optuna's, its name."""
     if not named.args:
         return named.name
@@ -108,23 +108,23 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def looks_at_others(named: Named) -> bool:
+def looks_at_others(named: ComponentConfig) -> bool:
     """Whether a verdict of this pruner can depend on other trials."""
     inner = inner_of(named)
     return inner is not None and inner.name not in ALONE
 
 
-def inner_of(named: Named) -> Named | None:
+def inner_of(named: ComponentConfig) -> ComponentConfig | None:
     """Return the pruner that a PatientPruner holds back, or *named* itself; None if there is none in it."""
     while named.name == "PatientPruner":
         inner = named.args.get("wrapped_pruner")
         if inner is None:
             return None
-        named = Named(inner["name"], {key: value for key, value in inner.items() if key != "name"})
+        named = ComponentConfig(inner["name"], {key: value for key, value in inner.items() if key != "name"})
     return named
 
 
-def is_blind(sampler: Named) -> bool:
+def is_blind(sampler: ComponentConfig) -> bool:
     """Whether what this sampler suggests does not depend on what came of other trials."""
     if sampler.is_foreign:
         return False

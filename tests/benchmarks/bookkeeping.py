@@ -18,7 +18,7 @@ from pathlib import Path
 
 import optuna
 
-from eventhpo.core.search.spec import Named
+from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
 
@@ -27,7 +27,7 @@ STEPS = 5
 
 def ours(folder: Path, trials: int, workers: int) -> None:
     what = search(
-        sampler=Named("RandomSampler"),
+        sampler=ComponentConfig("RandomSampler"),
         max_iteration_per_job=STEPS,
         total_max_jobs=trials,
         num_concurrent_workers=workers,

@@ -12,12 +12,20 @@ import msgspec
 from eventhpo.controller.clock import Clock, SystemClock
 from eventhpo.controller.controller import Controller, opened
 from eventhpo.controller.host import Machine
-from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.fold.events import Event, Recorded, SearchCreated, StopAsked
 from eventhpo.core.fold.state import State
-from eventhpo.core.search.spec import POLICY, ClearmlTasks, Limits, Named, Objective, Search, UniformParameterRange
-from eventhpo.jobs.clearml.backend_choice import OnClearml
-from eventhpo.jobs.clearml.clearml_jobs import ClearmlJobs
+from eventhpo.core.search.spec import (
+    POLICY,
+    ClearmlTasks,
+    ComponentConfig,
+    Limits,
+    Objective,
+    Search,
+    UniformParameterRange,
+)
+from eventhpo.jobs.clearml.backend_choice import ClearmlChoice
+from eventhpo.jobs.clearml.clearml_jobs import ClearmlBackend
 from eventhpo.log.create import create
 from eventhpo.log.reader import read
 from eventhpo.testing.simulated import START
@@ -36,8 +44,8 @@ def search(base: str, **changes: object) -> Search:
         objectives=(METRIC,),
         space=(UniformParameterRange(name="General/lr", min_value=0.0, max_value=1.0),),
         limits=Limits(num_concurrent_workers=2, total_max_jobs=4, pool_period_min=AT_ONCE),
-        sampler=Named("RandomSampler"),
-        pruner=Named("NopPruner"),
+        sampler=ComponentConfig("RandomSampler"),
+        pruner=ComponentConfig("NopPruner"),
         seed=7,
         jobs=ClearmlTasks(base_task_id=base, execution_queue="default"),
         base_task_id=base,
@@ -77,21 +85,21 @@ def falling(server: ClearmlServer, n: int = 3, end: str | None = "completed") ->
 
 def begin(path: Path, what: Search, **place: object) -> Search:
     """Make the log of *what*, the server asked as a new search asks it."""
-    described, _ = OnClearml(**place).described(what)  # type: ignore[arg-type]
+    described, _ = ClearmlChoice(**place).described(what)  # type: ignore[arg-type]
     create(path, SearchCreated(search_id="ab" * 16, search=described, policy=POLICY, fingerprint={}), 1)
     return described
 
 
 def run(
     path: Path,
-    place: OnClearml | None = None,
+    place: ClearmlChoice | None = None,
     make: type[Controller] = Controller,
-    wrap: Callable[[ClearmlJobs], ClearmlJobs] = lambda jobs: jobs,
+    wrap: Callable[[ClearmlBackend], ClearmlBackend] = lambda jobs: jobs,
     clock: Clock | None = None,
     pid: int = 1,
 ) -> State:
     """Drive the search at *path* to its rest, as a controller that was just started."""
-    where = place or OnClearml()
+    where = place or ClearmlChoice()
     with opened(
         path,
         lambda state: wrap(where.open(path, state)),
@@ -126,8 +134,8 @@ class Hours:
     def now(self) -> int:
         return START + round(self._passed * 1e6)
 
-    def read(self) -> Reading:
-        return Reading(self.now())
+    def read(self) -> ClockReading:
+        return ClockReading(self.now())
 
     def wait(self, seconds: float, due: int | None, meanwhile: Callable[[], bool]) -> None:
         if meanwhile():

@@ -47,13 +47,13 @@ from eventhpo.core.fold.events import (
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.read_job_key import read_key
 from eventhpo.core.fold.state import State
-from eventhpo.core.search.spec import POLICY, Limits, Named, Objective, Search
+from eventhpo.core.search.spec import POLICY, ComponentConfig, Limits, Objective, Search
 from eventhpo.errors import EventhpoError, Unanswered
 from eventhpo.jobs.clearml import watch
-from eventhpo.jobs.clearml.backend_choice import OnClearml
-from eventhpo.jobs.clearml.clearml_jobs import ClearmlJobs
-from eventhpo.jobs.clearml.session import MARK, Answer, Server, Silent
-from eventhpo.jobs.protocol import Job, Polled, Refused
+from eventhpo.jobs.clearml.backend_choice import ClearmlChoice
+from eventhpo.jobs.clearml.clearml_jobs import ClearmlBackend
+from eventhpo.jobs.clearml.session import MARK, Server, ServerAnswer, Silent
+from eventhpo.jobs.protocol import BoundJob, PollResult, Refused
 from eventhpo.log.create import create
 from eventhpo.log.reader import read
 from eventhpo.testing.crashes import CRASHED, Crashes
@@ -106,7 +106,7 @@ class Agent:
     So a poll that is asked again, since its answer did not reach the log, is answered alike.
     """
 
-    def __init__(self, jobs: ClearmlJobs, scenario: Scenario) -> None:
+    def __init__(self, jobs: ClearmlBackend, scenario: Scenario) -> None:
         self._jobs = jobs
         self._play = scenario.play
         self._slots = scenario.slots
@@ -114,7 +114,7 @@ class Agent:
         self.draft, self.launch, self.stop, self.cancel = jobs.draft, jobs.launch, jobs.stop, jobs.cancel
         self.close, self.longest_wait, self.shortest_wait = jobs.close, jobs.longest_wait, jobs.shortest_wait
 
-    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled | Refused:
+    def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult | Refused:
         fields = ["id", "status", "last_iteration"]
         ids = [job.job_id for job in jobs]
         found = {t["id"]: t for t in self._client.call("tasks.get_all", id=ids, only_fields=fields)["tasks"]}
@@ -135,7 +135,7 @@ class Agent:
                 return
             self._client.call("tasks.started", task=entry["task"])
 
-    def _go_on(self, job: Job, done: int) -> None:
+    def _go_on(self, job: BoundJob, done: int) -> None:
         play = self._play(job.trial, job.attempt)
         to = min(job.points + play.step, len(play.values))
         event = {"type": SCALAR, "task": job.job_id, "metric": METRIC.title, "variant": METRIC.series}
@@ -178,7 +178,7 @@ class Hooked(Server):
         super().__init__(mark)
         self._points = points
 
-    def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> Answer[T]:
+    def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> ServerAnswer[T]:
         self._points.point(f"before {endpoint}")
         try:
             return super().call(endpoint, body, kind)
@@ -230,7 +230,7 @@ class World:
         raise AssertionError("the search does not end")
 
     def _run(self, path: Path, server: Callable[[str], Server]) -> State:
-        place = OnClearml(server=server)
+        place = ClearmlChoice(server=server)
         if not path.exists():
             described, _ = place.described(self.scenario.of(self.base))
             created = SearchCreated(search_id=SEARCH_ID, search=described, policy=POLICY, fingerprint={})
@@ -394,7 +394,7 @@ def world(scenario: Scenario, **changes: Any) -> Iterator[World]:
 # ---------------------------------------------------------------- scenarios
 
 
-PRUNER = Named("ThresholdPruner", {"upper": 2.0})  # looks at one curve only
+PRUNER = ComponentConfig("ThresholdPruner", {"upper": 2.0})  # looks at one curve only
 
 
 def plain(trial: int, attempt: int) -> Play:

@@ -16,11 +16,11 @@ import pytest
 from eventhpo.cli.verifying import adoptions, verified
 from eventhpo.core.fold.events import JobAdopted, JobCreated, JobEnded, PointEnqueued, TasksLeft
 from eventhpo.core.fold.evolve import fold
-from eventhpo.core.fold.read_job_key import Key, read_key
+from eventhpo.core.fold.read_job_key import AttemptKey, read_key
 from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.search.spec import (
+    ComponentConfig,
     DiscreteParameterRange,
-    Named,
     ParameterChoice,
     ParameterSet,
     Search,
@@ -28,12 +28,12 @@ from eventhpo.core.search.spec import (
     UniformParameterRange,
 )
 from eventhpo.errors import DamagedLog
-from eventhpo.jobs.clearml.backend_choice import OnClearml
+from eventhpo.jobs.clearml.backend_choice import ClearmlChoice
 from eventhpo.log import paths
 from eventhpo.log.backup import backup
 from eventhpo.log.create import write_log
 from eventhpo.log.salvage import salvage
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.clearml.harness import (
     METRIC,
     Hours,
@@ -88,7 +88,7 @@ def told(state: State) -> list[tuple[str, tuple[Any, ...] | None]]:
 
 def agrees(path: Path) -> None:
     """Today's code comes to every decision of the log again, from its adoptions on too."""
-    assert [c.divergence for c in walk(rows(path)) if c.divergence] == []
+    assert [c.divergence for c in check_prefixes(rows(path)) if c.divergence] == []
 
 
 def lr(task: Mapping[str, Any]) -> float:
@@ -112,15 +112,15 @@ def overruns(task: Document) -> Script:
     return Script.curve(*NAME, [lr(task) + 1 / i for i in range(1, 9)], end=None)
 
 
-THRESHOLD = Named("ThresholdPruner", {"upper": 1.0})
+THRESHOLD = ComponentConfig("ThresholdPruner", {"upper": 1.0})
 SEARCHES: dict[str, tuple[Play | None, dict[str, Any]]] = {
     "completed": (None, {}),
     "pruned": (pruned_some, {"pruner": THRESHOLD}),
     "failed and retried": (fails_first, {"total_max_jobs": 6}),
     "limited": (overruns, {}),
     "one after the other": (None, {"workers": 1, "total_max_jobs": 3}),
-    "by TPE and the median": (None, {"sampler": Named("TPESampler", {"n_startup_trials": 2}),
-                                     "pruner": Named("MedianPruner", {"n_startup_trials": 1})}),
+    "by TPE and the median": (None, {"sampler": ComponentConfig("TPESampler", {"n_startup_trials": 2}),
+                                     "pruner": ComponentConfig("MedianPruner", {"n_startup_trials": 1})}),
 }  # fmt: skip
 
 
@@ -145,7 +145,7 @@ def test_a_log_cut_at_any_row_is_refused_or_goes_on_and_nothing_is_lost_or_runs_
                 run(path, clock=Hours(server))
             assert refused.value.code == 3
             assert len(rows(path)) == seq, "it is left as it was"
-        state = run(path, OnClearml(adopt=True), clock=Hours(server))
+        state = run(path, ClearmlChoice(adopt=True), clock=Hours(server))
         assert state.finished is not None, seq
         assert [e.job_id for e in of(path, JobAdopted)] == [t["id"] for t in sorted(lost, key=numbers)], seq
         if name == "by TPE and the median":  # which judges by what it knows of the others, and that is lost
@@ -191,7 +191,7 @@ def test_jobs_that_run_wait_or_are_drafts_are_taken_up_and_go_on(server: Clearml
         for task in our_tasks(server):
             if task["status"] == "in_progress":
                 server.scripted.jobs[task["id"]] = running(falling(server, 3)(task))  # type: ignore[union-attr]
-        state = run(path, OnClearml(adopt=True), clock=Hours(server))
+        state = run(path, ClearmlChoice(adopt=True), clock=Hours(server))
         assert [s for s, _ in told(state)] == ["completed"] * 4, seq
         ran_once(server, {t["id"] for t in made if t["status"] != "created"})
         assert {t["id"] for t in made} <= {t["id"] for t in our_tasks(server)}
@@ -235,9 +235,9 @@ def test_what_is_left_beside_a_head_file_that_knows_better_goes_on_as_a_copy(
     path, saved = cut(whole, 20, tmp_path / "cut.db"), tmp_path / "saved.db"
     shutil.copy(paths.head(whole), paths.head(path))
     with pytest.raises(DamagedLog, match=re.escape(f"eventhpo salvage {path} TARGET")):
-        run(path, OnClearml(adopt=True))
+        run(path, ClearmlChoice(adopt=True))
     assert "lost its tail" in str(salvage(path, saved).why)
-    state = run(saved, OnClearml(adopt=True), clock=Hours(server))
+    state = run(saved, ClearmlChoice(adopt=True), clock=Hours(server))
     assert [s for s, _ in outcomes(state)] == ["completed"] * 4
     assert len(our_tasks(server)) == 4
 
@@ -276,7 +276,7 @@ def test_the_copy_that_is_to_go_on_leaves_the_tasks_of_the_other_and_is_never_as
     before = {task["id"]: dict(server.state.tasks[task["id"]]) for task in theirs}
     if not over:
         whole = cut(whole, len(rows(whole)) - 6, tmp_path / "unfinished.db")
-    run(whole, OnClearml(adopt=True), clock=Hours(server))
+    run(whole, ClearmlChoice(adopt=True), clock=Hours(server))
     [note] = of(whole, TasksLeft)
     assert sorted(note.job_ids) == sorted(before)
     assert fold(rows(whole)).left == set(note.keys)
@@ -346,7 +346,7 @@ def test_two_controllers_on_copies_notice_each_other_before_a_second_job_runs(
         if task["status"] == "in_progress":
             server.user.abort(task["id"])
             server.call("tasks.stopped", task=task["id"], force=True)
-    state = run(ours, OnClearml(adopt=True), clock=Hours(server))
+    state = run(ours, ClearmlChoice(adopt=True), clock=Hours(server))
     assert state.finished is not None
     agrees(ours)
 
@@ -411,7 +411,7 @@ def test_tasks_of_another_search_are_nobodys_loss(server: ClearmlServer, path: P
     [
         (
             "eventhpo:abababababab:17-89abcdef:3.1",
-            Key("eventhpo:abababababab:17-89abcdef:3.1", "eventhpo:abababababab", 17, "89abcdef", 3, 1),
+            AttemptKey("eventhpo:abababababab:17-89abcdef:3.1", "eventhpo:abababababab", 17, "89abcdef", 3, 1),
         ),
         ("eventhpo:cdcdcdcdcdcd:17-89abcdef:3.1", None),
         ("eventhpo:abababababab", None),
@@ -419,7 +419,7 @@ def test_tasks_of_another_search_are_nobodys_loss(server: ClearmlServer, path: P
         ("optimization", None),
     ],
 )
-def test_a_tag_is_a_key_of_this_search_or_none(tag: str, expected: Key | None) -> None:
+def test_a_tag_is_a_key_of_this_search_or_none(tag: str, expected: AttemptKey | None) -> None:
     assert read_key(tag, "eventhpo:abababababab") == expected
 
 
@@ -436,7 +436,7 @@ def test_of_two_clones_the_one_that_ran_is_taken_and_the_other_deleted(server: C
     made = [t["id"] for t in our_tasks(server) if t["id"] != late.task["id"]]
     path = cut(whole, 2, tmp_path / "cut.db")
     server.requests.clear()
-    state = run(path, OnClearml(adopt=True), clock=Hours(server))
+    state = run(path, ClearmlChoice(adopt=True), clock=Hours(server))
     assert sorted(e.job_id for e in of(path, JobAdopted)) == sorted(made)
     assert late.task["id"] not in server.state.tasks
     assert [s for s, _ in told(state)] == ["completed"] * 4
@@ -453,7 +453,7 @@ def test_a_copy_that_somebody_made_and_ran_is_not_taken_for_the_job(server: Clea
     server.call("tasks.enqueue", task=copy, queue=server.queue("default"))
     server.advance(5)
     path = cut(whole, 2, tmp_path / "cut.db")
-    run(path, OnClearml(adopt=True), clock=Hours(server))
+    run(path, ClearmlChoice(adopt=True), clock=Hours(server))
     assert copy not in {e.job_id for e in of(path, JobAdopted)}
     assert server.task(copy)["status"] == "completed"
 
@@ -479,7 +479,7 @@ def test_parameters_are_taken_up_in_the_types_of_the_space(server: ClearmlServer
     begin(whole, unhurried(base, space=space, total_max_jobs=8))
     first = run(whole, clock=Hours(server))
     path = cut(whole, 2, tmp_path / "cut.db")
-    state = run(path, OnClearml(adopt=True), clock=Hours(server))
+    state = run(path, ClearmlChoice(adopt=True), clock=Hours(server))
     kinds = [{name: (type(v), v) for name, v in trial.params.items()} for trial in first.trials]
     assert [{name: (type(v), v) for name, v in trial.params.items()} for trial in state.trials] == kinds
     assert [trial.point for trial in state.trials] == [trial.point for trial in first.trials]
@@ -492,7 +492,7 @@ def test_a_point_that_somebody_enqueued_and_that_ran_is_not_run_again(server: Cl
     enqueue(whole, search, PointEnqueued(params={"General/lr": 0.625}))
     run(whole, clock=Hours(server))
     path = cut(whole, 3, tmp_path / "cut.db")
-    state = run(path, OnClearml(adopt=True), clock=Hours(server))
+    state = run(path, ClearmlChoice(adopt=True), clock=Hours(server))
     assert [trial.params["General/lr"] for trial in state.trials].count(0.625) == 1
     assert state.waiting == []
 
@@ -502,7 +502,7 @@ def enqueue(path: Path, search: Search, event: PointEnqueued) -> None:
     from eventhpo.core.search.spec import POLICY
     from eventhpo.log.create import create
 
-    described, _ = OnClearml().described(search)
+    described, _ = ClearmlChoice().described(search)
     create(path, SearchCreated(search_id="ab" * 16, search=described, policy=POLICY, fingerprint={}), 1, [event])
 
 
@@ -516,7 +516,7 @@ def test_verify_says_where_replay_starts_anew(server: ClearmlServer, tmp_path: P
     run(whole, clock=Hours(server))
     assert not [note for note in verified(whole, None, decide=True).notes if "taken up again" in note]
     path = cut(whole, 12, tmp_path / "cut.db")
-    run(path, OnClearml(adopt=True), clock=Hours(server))
+    run(path, ClearmlChoice(adopt=True), clock=Hours(server))
     adopted = [row.seq for row in rows(path) if isinstance(row.event, JobAdopted)]
     found = verified(path, None, decide=True)
     assert found.verdict == "ok"
@@ -535,7 +535,7 @@ def test_an_adoption_is_written_together_with_the_start_of_its_controller(
     run(whole, clock=Hours(server))
     path = cut(whole, 2, tmp_path / "cut.db")
     with pytest.raises(KeyboardInterrupt):
-        run(path, OnClearml(adopt=True), wrap=interrupted)
+        run(path, ClearmlChoice(adopt=True), wrap=interrupted)
     assert len(of(path, JobAdopted)) == 4
     assert len({row.at for row in rows(path)[2:]}) == 1
     state = run(path, clock=Hours(server))

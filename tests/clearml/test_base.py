@@ -12,8 +12,8 @@ import pytest
 from eventhpo.core.search.spec import ClearmlTasks, HyperParameter, Objective, UniformParameterRange
 from eventhpo.errors import Unanswered, Usage
 from eventhpo.jobs.clearml import projects
-from eventhpo.jobs.clearml.backend_choice import OnClearml
-from eventhpo.jobs.clearml.session import Answer
+from eventhpo.jobs.clearml.backend_choice import ClearmlChoice
+from eventhpo.jobs.clearml.session import ServerAnswer
 from tests.clearml.harness import base_task, begin, falling, our_tasks, run, search
 from tests.clearml_server import ClearmlServer
 from tests.clearml_server.failing import How
@@ -45,7 +45,7 @@ def test_the_first_event_has_parameters_tags_container_and_project_of_the_base_t
         hyperparams={"General": {"lr": 0.1}, "Args": {"layers": [1, 2], "none": None}},
     )
     reported(server, base)
-    found, warnings = OnClearml().described(search(base))
+    found, warnings = ClearmlChoice().described(search(base))
     assert isinstance(found.jobs, ClearmlTasks)
     recorded = found.jobs.base
     assert recorded is not None
@@ -62,13 +62,13 @@ def test_the_first_event_has_parameters_tags_container_and_project_of_the_base_t
 
 
 def test_it_takes_the_login_and_two_requests(server: ClearmlServer) -> None:
-    OnClearml().described(search(base_task(server)))
+    ClearmlChoice().described(search(base_task(server)))
     assert [r.endpoint for r in server.requests.kept] == ["auth.login", "tasks.get_all", "queues.get_all"]
 
 
 def test_a_queue_may_be_named_by_its_id_for_one_request_more(server: ClearmlServer) -> None:
     queue = server.queue("hpo")
-    found, _ = OnClearml().described(search(base_task(server), jobs=on(base_task(server), queue)))
+    found, _ = ClearmlChoice().described(search(base_task(server), jobs=on(base_task(server), queue)))
     assert isinstance(found.jobs, ClearmlTasks)
     assert found.jobs.queue == queue
     assert server.count("queues.get_all") == 2
@@ -78,9 +78,9 @@ def test_a_queue_and_a_project_are_those_of_that_very_name(server: ClearmlServer
     """A server may find names without regard to case."""
 
     class Careless:
-        def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> Answer[T]:
+        def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> ServerAnswer[T]:
             both = [{"id": "1", "name": "GPU"}, {"id": "2", "name": "gpu"}]
-            return Answer(msgspec.convert({"projects": both, "queues": both}, kind), 0)
+            return ServerAnswer(msgspec.convert({"projects": both, "queues": both}, kind), 0)
 
     assert (projects.queue(Careless(), "gpu"), projects.find(Careless(), "gpu")) == ("2", "2")
     assert projects.queue(Careless(), "Gpu") is None
@@ -90,9 +90,9 @@ def test_a_name_is_no_pattern(server: ClearmlServer) -> None:
     """A server reads it as one."""
     server.call("queues.create", name="gpu.a100")
     with pytest.raises(Usage, match=r"did you mean 'gpu\.a100'"):
-        OnClearml().described(search(base_task(server), jobs=on(base_task(server), "gpu_a100")))
+        ClearmlChoice().described(search(base_task(server), jobs=on(base_task(server), "gpu_a100")))
     server.call("queues.create", name="gpuxa100")
-    found, _ = OnClearml().described(search(base_task(server), jobs=on(base_task(server), "gpu.a100")))
+    found, _ = ClearmlChoice().described(search(base_task(server), jobs=on(base_task(server), "gpu.a100")))
     assert found.jobs.queue == server.queue("gpu.a100")  # type: ignore[union-attr]
 
 
@@ -102,20 +102,20 @@ def test_a_name_is_no_pattern(server: ClearmlServer) -> None:
 )
 def test_a_queue_that_does_not_exist_is_refused(server: ClearmlServer, queue: str, hint: str) -> None:
     with pytest.raises(Usage) as refused:
-        OnClearml().described(search(base_task(server), jobs=on(base_task(server), queue)))
+        ClearmlChoice().described(search(base_task(server), jobs=on(base_task(server), queue)))
     assert f"there is no queue '{queue}'" in str(refused.value)
     assert hint in str(refused.value)
 
 
 def test_a_base_task_that_does_not_exist_is_refused(server: ClearmlServer) -> None:
     with pytest.raises(Usage, match="there is no task 0000"):
-        OnClearml().described(search("0" * 32))
+        ClearmlChoice().described(search("0" * 32))
 
 
 def test_a_parameter_that_the_base_task_does_not_have_is_refused_with_those_that_it_has(server: ClearmlServer) -> None:
     base = base_task(server)
     with pytest.raises(Usage) as refused:
-        OnClearml().described(named(base, "General/lr", "General/widht"))
+        ClearmlChoice().described(named(base, "General/lr", "General/widht"))
     assert "has no parameter General/widht" in str(refused.value)
     assert "did you mean General/width?" in str(refused.value)
     assert "It has: Args/data, General/lr, General/width" in str(refused.value)
@@ -124,7 +124,7 @@ def test_a_parameter_that_the_base_task_does_not_have_is_refused_with_those_that
 def test_a_base_task_without_parameters_is_warned_of(server: ClearmlServer) -> None:
     base = server.make_task("base")
     reported(server, base)
-    _, warnings = OnClearml().described(named(base, "General/lr"))
+    _, warnings = ClearmlChoice().described(named(base, "General/lr"))
     assert len(warnings) == 1
     assert "has no parameter General/lr, nor any other" in warnings[0]
 
@@ -133,7 +133,7 @@ def test_a_metric_that_the_base_task_has_not_reported_is_refused_with_those_that
     base = base_task(server)
     reported(server, base, "valid", "loss")
     with pytest.raises(Usage, match="reported no validation/loss; it has reported: valid/loss"):
-        OnClearml().described(search(base))
+        ClearmlChoice().described(search(base))
 
 
 def test_of_several_objectives_each_has_to_be_there(server: ClearmlServer) -> None:
@@ -141,19 +141,19 @@ def test_of_several_objectives_each_has_to_be_there(server: ClearmlServer) -> No
     reported(server, base)
     both = (Objective("validation", "loss", "min"), Objective("validation", "size", "min"))
     with pytest.raises(Usage, match="reported no validation/size"):
-        OnClearml().described(search(base, objectives=both))
+        ClearmlChoice().described(search(base, objectives=both))
 
 
 def test_a_base_task_that_never_reported_is_warned_of(server: ClearmlServer) -> None:
-    _, warnings = OnClearml().described(search(base_task(server)))
+    _, warnings = ClearmlChoice().described(search(base_task(server)))
     assert len(warnings) == 1
     assert "has reported no validation/loss, nor anything else" in warnings[0]
 
 
 def test_a_project_is_made_if_there_is_none(server: ClearmlServer) -> None:
     jobs = on(base_task(server), project="swe.eps")
-    made, _ = OnClearml().described(search(jobs.base_task_id, jobs=jobs))
-    again, _ = OnClearml().described(search(jobs.base_task_id, jobs=jobs))
+    made, _ = ClearmlChoice().described(search(jobs.base_task_id, jobs=jobs))
+    again, _ = ClearmlChoice().described(search(jobs.base_task_id, jobs=jobs))
     assert isinstance(made.jobs, ClearmlTasks)
     assert made.jobs.base is not None
     assert server.state.projects[made.jobs.base.project]["name"] == "swe.eps"
@@ -164,7 +164,7 @@ def test_a_project_is_made_if_there_is_none(server: ClearmlServer) -> None:
 
 def test_a_dry_run_makes_no_project(server: ClearmlServer) -> None:
     jobs = on(base_task(server), project="sweeps")
-    OnClearml().described(search(jobs.base_task_id, jobs=jobs), dry=True)
+    ClearmlChoice().described(search(jobs.base_task_id, jobs=jobs), dry=True)
     assert server.count("projects.create") == 0
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from eventhpo.core.search.spec import ClearmlTasks
 from eventhpo.jobs.clearml.base_task import described
-from eventhpo.jobs.clearml.clearml_jobs import ClearmlJobs
+from eventhpo.jobs.clearml.clearml_jobs import ClearmlBackend
 from eventhpo.jobs.clearml.session import Server
-from eventhpo.jobs.protocol import Draft, DraftOutcome
+from eventhpo.jobs.protocol import DraftOutcome, DraftRequest
 from eventhpo.testing import contract
 from tests.clearml_server import ClearmlServer, Script
 from tests.clearml_server.state import Document
@@ -20,7 +20,7 @@ TITLE, SERIES = contract.Place.objective.title, contract.Place.objective.series
 AT_ONCE = 3  # iterations that a job reports at each look, until it has a few
 
 
-class Quick(ClearmlJobs):
+class Quick(ClearmlBackend):
     """The door, without its pauses: the server's jobs go on at each look."""
 
     def __init__(self, *args: object) -> None:
@@ -34,7 +34,7 @@ class Quick(ClearmlJobs):
 class Tasks(contract.Place):
     """Tasks that behave as their parameters say, run by a worker that counts them by their keys."""
 
-    def __init__(self, server: ClearmlServer, kind: type[ClearmlJobs] = Quick) -> None:
+    def __init__(self, server: ClearmlServer, kind: type[ClearmlBackend] = Quick) -> None:
         super().__init__()
         self._server = server
         self._kind = kind
@@ -45,7 +45,7 @@ class Tasks(contract.Place):
         self._asked = described(Server("contract"), asked, names, [self.objective], values={}).tasks
         server.script(self._play)
 
-    def door(self) -> ClearmlJobs:
+    def door(self) -> ClearmlBackend:
         return self._kind(Server(self.search_id), self._asked)
 
     def runs(self, key: str) -> int:
@@ -81,11 +81,11 @@ class TestClearmlJobs(contract.JobsContract):
 class NeverLooks(Quick):
     """Negative control."""
 
-    def draft(self, drafts: list[Draft]) -> list[DraftOutcome]:  # type: ignore[override]
+    def draft(self, drafts: list[DraftRequest]) -> list[DraftOutcome]:  # type: ignore[override]
         return [outcome for draft in drafts for outcome in super(NeverLooks, self).draft([changed(draft)])]
 
 
-def changed(draft: Draft) -> Draft:
+def changed(draft: DraftRequest) -> DraftRequest:
     return contract.changed(draft, look=False)
 
 

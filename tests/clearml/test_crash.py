@@ -15,7 +15,7 @@ from eventhpo.controller.controller import Controller
 from eventhpo.core.scheduler import actions
 from eventhpo.jobs.clearml import session
 from eventhpo.log.reader import read
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.clearml.sweep import SCENARIOS, Plan, World, plans, world
 
 # The SDK reads its configuration by names that its parser has given up.
@@ -56,7 +56,7 @@ def test_a_log_with_crashes_and_lost_answers_is_decided_again_alike(name: str) -
         for plan in (Plan(crash=points // 2), Plan(lost=len(requests) // 3), Plan(lost=6, crash=3)):
             path, done = one.run(plan)
             assert done
-            assert [c.divergence for c in walk(read(path, verify=True).rows) if c.divergence] == []
+            assert [c.divergence for c in check_prefixes(read(path, verify=True).rows) if c.divergence] == []
 
 
 def test_the_scenarios_meet_what_they_are_for() -> None:

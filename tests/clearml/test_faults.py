@@ -10,8 +10,8 @@ import pytest
 from eventhpo.controller.effects import job_item
 from eventhpo.core.fold.events import EffectFailed, JobEnded, MetricObserved
 from eventhpo.errors import Usage
-from eventhpo.jobs.clearml.backend_choice import OnClearml
-from eventhpo.jobs.protocol import Polled
+from eventhpo.jobs.clearml.backend_choice import ClearmlChoice
+from eventhpo.jobs.protocol import PollResult
 from tests.clearml.users import METRIC, Place, falling, value_of
 from tests.clearml_server import Script
 from tests.optimizer.harness import Thread
@@ -141,8 +141,8 @@ def test_the_wait_between_two_polls_follows_the_age_of_the_youngest_job(
     optimizer.stop()
     running.ended()
     place.server.clock.advance(minutes * 60)
-    door = OnClearml().open(place.log, place.state())
+    door = ClearmlChoice().open(place.log, place.state())
     (attempt,) = place.state().trials[0].attempts
     polled = door.poll([job_item(place.state(), attempt, "poll")], place.state().search.objectives)
-    assert isinstance(polled, Polled)
+    assert isinstance(polled, PollResult)
     assert door.shortest_wait == pytest.approx(seconds, abs=1.5)  # the server's Date has whole seconds

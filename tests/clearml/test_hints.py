@@ -14,7 +14,7 @@ import pytest
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.search.spec import ClearmlTasks, Search, UniformParameterRange
 from eventhpo.errors import Unanswered, Usage
-from eventhpo.jobs.clearml.backend_choice import OnClearml
+from eventhpo.jobs.clearml.backend_choice import ClearmlChoice
 from eventhpo.views import status, top
 from tests.clearml.harness import Hours, base_task, begin, falling, our_tasks, rows, run, search, unhurried
 from tests.clearml_server import ClearmlServer, Script
@@ -47,18 +47,18 @@ def test_a_hydra_parameter_need_not_be_on_a_base_task_that_ran_without_overrides
 def test_and_is_refused_where_the_sdk_would_ignore_it(server: ClearmlServer) -> None:
     base = server.make_task("base", hyperparams={"Hydra": {FULL_EDIT: True, "model.lr": 0.1}})
     with pytest.raises(Usage, match=r"_allow_omegaconf_edit_ = True.*would not notice Hydra/model\.lr"):
-        OnClearml().described(of_names(base, "Hydra/model.lr"))
+        ClearmlChoice().described(of_names(base, "Hydra/model.lr"))
 
 
 @pytest.mark.parametrize("name", ["Hydra/model.lr", "Args/lr", "dropout"])
 def test_another_name_that_is_not_there_is_refused_unless_a_person_insists(server: ClearmlServer, name: str) -> None:
     base = server.make_task("base", hyperparams={"Args": {"data": "a"}})
     with pytest.raises(Usage, match="name it in new_parameters"):
-        OnClearml().described(of_names(base, name))
-    found, _ = OnClearml().described(of_names(base, name, new=(name,)))
+        ClearmlChoice().described(of_names(base, name))
+    found, _ = ClearmlChoice().described(of_names(base, name, new=(name,)))
     assert isinstance(found.jobs, ClearmlTasks)
     with pytest.raises(Usage, match="has no parameter General/other"):
-        OnClearml().described(of_names(base, name, "General/other", new=(name,)))
+        ClearmlChoice().described(of_names(base, name, "General/other", new=(name,)))
 
 
 # ---------------------------------------------------------------- links

@@ -10,9 +10,9 @@ from eventhpo.core.fold.events import ExactValue, JobEnded
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import rank
 from eventhpo.core.search.spec import Objective
-from eventhpo.jobs.clearml.backend_choice import OnClearml
+from eventhpo.jobs.clearml.backend_choice import ClearmlChoice
 from eventhpo.views import top
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.clearml.harness import METRIC, Hours, base_task, begin, of, our_tasks, rows, run, search, unhurried
 from tests.clearml.test_poll import Pairs, door, job, report, running, seen, single
 from tests.clearml_server import ClearmlServer, Script
@@ -40,7 +40,7 @@ def one_trial(server: ClearmlServer, path: Path, points: list[tuple[int, str, st
     server.script(lambda task: Script(points, step=len(points)))
     begin(path, unhurried(base_task(server), 1, total_max_jobs=1, **changes))
     state = run(path, clock=Hours(server))
-    assert not [c for c in walk(rows(path)) if c.divergence]
+    assert not [c for c in check_prefixes(rows(path)) if c.divergence]
     return state
 
 
@@ -143,7 +143,7 @@ def test_a_single_value_may_stand_next_to_a_curve(server: ClearmlServer, path: P
 def test_a_base_task_that_reported_it_so_is_taken_with_a_warning(server: ClearmlServer) -> None:
     base = base_task(server)
     report(server, base, [(SINGLE_VALUE, 0.7)], "Summary", "accuracy")
-    _, warnings = OnClearml().described(search(base, objectives=(SUMMARY,)))
+    _, warnings = ClearmlChoice().described(search(base, objectives=(SUMMARY,)))
     assert len(warnings) == 1
     assert "Summary/accuracy by report_single_value: it is read when a job is over" in warnings[0]
 

@@ -9,11 +9,11 @@ import pytest
 
 from eventhpo.core.fold.events import EffectFailed, JobBound, JobCreated, JobEnded, JobQueued, OptimizerTaskSet
 from eventhpo.core.search.spec import Scalar, UniformParameterRange
-from eventhpo.jobs.clearml.backend_choice import OnClearml
-from eventhpo.jobs.clearml.clearml_jobs import ClearmlJobs
+from eventhpo.jobs.clearml.backend_choice import ClearmlChoice
+from eventhpo.jobs.clearml.clearml_jobs import ClearmlBackend
 from eventhpo.jobs.clearml.launch import Labels
 from eventhpo.jobs.clearml.session import Server
-from eventhpo.jobs.protocol import Bound, Draft, Refused
+from eventhpo.jobs.protocol import Bound, DraftRequest, Refused
 from eventhpo.log.create import create
 from eventhpo.testing.simulated import START
 from tests.clearml.harness import (
@@ -37,21 +37,21 @@ KEY = "eventhpo:abababababab:17-89abcdef:0.0"
 LOST: list[How] = ["500", "502", "503", "reset", "half", "no_meta", "not_json"]
 
 
-def door(server: ClearmlServer, base: str, *names: str, labels: Labels | None = None) -> ClearmlJobs:
+def door(server: ClearmlServer, base: str, *names: str, labels: Labels | None = None) -> ClearmlBackend:
     """The door of a search of those parameters."""
     space = tuple(UniformParameterRange(name=n, min_value=0.0, max_value=1.0) for n in names or ("General/lr",))
-    found, _ = OnClearml().described(search(base, space=space))
-    return ClearmlJobs(Server("test"), found.jobs, lambda: labels or Labels())  # type: ignore[arg-type]
+    found, _ = ClearmlChoice().described(search(base, space=space))
+    return ClearmlBackend(Server("test"), found.jobs, lambda: labels or Labels())  # type: ignore[arg-type]
 
 
-def draft(trial: int = 0, look: bool = False, before: str | None = None, **params: Scalar) -> Draft:
+def draft(trial: int = 0, look: bool = False, before: str | None = None, **params: Scalar) -> DraftRequest:
     """An intent."""
     key = f"{KEY[:-3]}{trial}.{0 if before is None else 1}"
     named = {name.replace("__", "/"): value for name, value in params.items()} or {"General/lr": 0.25}
-    return Draft(trial=trial, attempt=0, key=key, params=named, slot=0, before=before, look=look, failures=0)
+    return DraftRequest(trial=trial, attempt=0, key=key, params=named, slot=0, before=before, look=look, failures=0)
 
 
-def made(server: ClearmlServer, jobs: ClearmlJobs, what: Draft) -> dict[str, Any]:
+def made(server: ClearmlServer, jobs: ClearmlBackend, what: DraftRequest) -> dict[str, Any]:
     """The task of an intent."""
     [answer] = jobs.draft([what])
     assert isinstance(answer, Bound)
@@ -86,7 +86,7 @@ def test_the_optimizers_task_of_the_log_is_the_parent_and_the_project_asked_for_
 ) -> None:
     parent = server.make_task("optimizer")
     server.script(falling(server))
-    place = OnClearml(labels=lambda: Labels(project_name="elsewhere"))
+    place = ClearmlChoice(labels=lambda: Labels(project_name="elsewhere"))
     found, _ = place.described(search(base_task(server)))
     from eventhpo.core.fold.events import SearchCreated
     from eventhpo.core.search.spec import POLICY
@@ -407,10 +407,10 @@ class Late:
         return self._count(request)
 
 
-class NoSweep(ClearmlJobs):
+class NoSweep(ClearmlBackend):
     """A door whose process was killed before the end of its run."""
 
     @classmethod
-    def of(cls, jobs: ClearmlJobs) -> ClearmlJobs:
+    def of(cls, jobs: ClearmlBackend) -> ClearmlBackend:
         jobs.close = lambda: None  # type: ignore[method-assign]
         return jobs

@@ -13,7 +13,7 @@ from eventhpo.core.fold.events import ClockTicked, EffectFailed, JobEnded, JobRe
 from eventhpo.core.fold.state import State
 from eventhpo.errors import Unanswered, Usage
 from eventhpo.jobs.clearml import session
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.clearml.harness import (
     METRIC,
     Hours,
@@ -59,7 +59,7 @@ def one_job(
 
     begin(path, unhurried(base_task(server), 1, **{"total_max_jobs": 1, **limits}))
     state = run(path, clock=Hours(server, then=after))
-    assert not [c for c in walk(rows(path)) if c.divergence], "what was decided is decided again"
+    assert not [c for c in check_prefixes(rows(path)) if c.divergence], "what was decided is decided again"
     return state
 
 
@@ -403,7 +403,7 @@ def test_an_hour_without_answers_is_survived_with_few_requests_and_every_reason_
     assert all(event.error for event in failures)
     polls = [event.count for event in failures if event.effect == "poll"]
     assert polls == list(range(1, len(polls) + 1))
-    assert not [c for c in walk(rows(path)) if c.divergence]
+    assert not [c for c in check_prefixes(rows(path)) if c.divergence]
 
 
 def test_the_back_off_is_a_second_doubling_to_five_minutes(server: ClearmlServer, path: Path) -> None:

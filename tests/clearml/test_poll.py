@@ -14,11 +14,11 @@ import pytest
 from eventhpo.core.fold.curve import Curve
 from eventhpo.core.fold.events import InheritanceClaimed, JobEnded, MetricObserved, ReportsRead
 from eventhpo.core.search.spec import Objective
-from eventhpo.jobs.clearml.backend_choice import OnClearml
-from eventhpo.jobs.clearml.clearml_jobs import ClearmlJobs
+from eventhpo.jobs.clearml.backend_choice import ClearmlChoice
+from eventhpo.jobs.clearml.clearml_jobs import ClearmlBackend
 from eventhpo.jobs.clearml.curves import thinned, unknown
 from eventhpo.jobs.clearml.session import Server
-from eventhpo.jobs.protocol import POINTS, Job, Polled, Refused, Seen
+from eventhpo.jobs.protocol import POINTS, BoundJob, JobUpdate, PollResult, Refused
 from tests.clearml.harness import METRIC, Hours, base_task, begin, falling, of, our_tasks, outcomes, run, unhurried
 from tests.clearml.harness import search as small
 from tests.clearml_server import ClearmlServer, Script
@@ -35,10 +35,10 @@ def single(value: float) -> float:
     return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
-def door(server: ClearmlServer) -> ClearmlJobs:
-    found, _ = OnClearml().described(small(base_task(server)))
+def door(server: ClearmlServer) -> ClearmlBackend:
+    found, _ = ClearmlChoice().described(small(base_task(server)))
     server.requests.clear()
-    return ClearmlJobs(Server("test"), found.jobs)  # type: ignore[arg-type]
+    return ClearmlBackend(Server("test"), found.jobs)  # type: ignore[arg-type]
 
 
 def running(server: ClearmlServer, status: str = "in_progress") -> str:
@@ -56,11 +56,11 @@ def report(
     server.call("events.add_batch", lines=[{**event, "iter": x, "value": y} for x, y in pairs])
 
 
-def job(task: str, known: Sequence[Curve] = (), trial: int = 0, **changes: object) -> Job:
+def job(task: str, known: Sequence[Curve] = (), trial: int = 0, **changes: object) -> BoundJob:
     """A job as a controller tells the door of it."""
     curves = tuple(known) or (Curve(),)
     points = sum(c.reported for c in curves)
-    found = Job(
+    found = BoundJob(
         trial=trial,
         attempt=0,
         key=f"eventhpo:abababababab:17-89abcdef:{trial}.0",
@@ -80,13 +80,15 @@ def job(task: str, known: Sequence[Curve] = (), trial: int = 0, **changes: objec
     return msgspec.structs.replace(found, **changes)
 
 
-def seen(jobs: ClearmlJobs, *asked: Job, objectives: Sequence[Objective] = (METRIC,)) -> list[Seen]:
+def seen(jobs: ClearmlBackend, *asked: BoundJob, objectives: Sequence[Objective] = (METRIC,)) -> list[JobUpdate]:
     answer = jobs.poll(asked, objectives)
-    assert isinstance(answer, Polled), answer
+    assert isinstance(answer, PollResult), answer
     return list(answer.seen)
 
 
-def read_on(jobs: ClearmlJobs, task: str, known: Sequence[Curve], objectives: Sequence[Objective] = (METRIC,)) -> int:
+def read_on(
+    jobs: ClearmlBackend, task: str, known: Sequence[Curve], objectives: Sequence[Objective] = (METRIC,)
+) -> int:
     """Poll until nothing is left to read; return how many polls that took."""
     polls = 0
     more = True

@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from eventhpo.controller.controller import Controller, opened
-from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.fold.events import SearchCreated, StopAsked
 from eventhpo.core.search.spec import POLICY, ClearmlTasks, Limits, Search
-from eventhpo.jobs.clearml.backend_choice import OnClearml
+from eventhpo.jobs.clearml.backend_choice import ClearmlChoice
 from eventhpo.jobs.clearml.other_controllers import SLACK
 from eventhpo.jobs.clearml.session import MARK
 from eventhpo.log.create import create
@@ -72,8 +72,8 @@ class Hours:
     def now(self) -> int:
         return round((BEGIN.timestamp() + self.elapsed) * 1_000_000)
 
-    def read(self) -> Reading:
-        return Reading(self.now())
+    def read(self) -> ClockReading:
+        return ClockReading(self.now())
 
     def wait(self, seconds: float, due: int | None, meanwhile: Callable[[], bool]) -> None:
         meanwhile()
@@ -130,13 +130,13 @@ def small(server: ClearmlServer, workers: int, **tasks: str) -> Search:
 
 
 def begun(path: Path, what: Search) -> None:
-    described, _ = OnClearml().described(what)
+    described, _ = ClearmlChoice().described(what)
     create(path, SearchCreated(search_id=SEARCH_ID, search=described, policy=POLICY, fingerprint={}), 1)
 
 
 def drive(path: Path, hours: Hours, *, first: StopAsked | None = None) -> None:
     """Drive the search at *path* as a controller that was just started; *hours*, or *first*, ends its run."""
-    place = OnClearml()
+    place = ClearmlChoice()
     with opened(path, lambda state: place.open(path, state), hours, MACHINE, before=place.before) as controller:
         hours.controller = controller
         if first is not None:
@@ -196,7 +196,7 @@ def test_a_search_begins_with(
 def test_a_controller_begins_with_a_login_and_the_tasks_of_its_search_500_at_a_time(
     server: ClearmlServer, tmp_path: Path, hours: Hours, tasks: int, pages: int
 ) -> None:
-    path, place = tmp_path / "search.db", OnClearml()
+    path, place = tmp_path / "search.db", ClearmlChoice()
     begun(path, small(server, 1))
     for n in range(tasks):
         server.make_task(f"job {n}", tags=[f"eventhpo:{SEARCH_ID[:12]}"])

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from eventhpo.core.fold.events import Decision, JobCreated, JobPruned, JobsContinued, TrialFinished, TrialSuggested
-from eventhpo.core.search.spec import Named, Simulated
+from eventhpo.core.search.spec import ComponentConfig, Simulated
 from eventhpo.testing.searches import simulate
 from eventhpo.testing.simulated import Script as Simulation
 from tests.clearml.harness import METRIC, Hours, base_task, begin, rows, run, unhurried
@@ -56,8 +56,8 @@ def test_the_same_observations_bring_the_same_decisions(
         1,
         total_max_jobs=12,
         max_iteration_per_job=5,
-        sampler=Named(sampler, arguments if sampler == "TPESampler" else {}),
-        pruner=Named(pruner, arguments if pruner == "MedianPruner" else {}),
+        sampler=ComponentConfig(sampler, arguments if sampler == "TPESampler" else {}),
+        pruner=ComponentConfig(pruner, arguments if pruner == "MedianPruner" else {}),
     )
     on_server, simulated = tmp_path / "server.db", tmp_path / "simulated.db"
 

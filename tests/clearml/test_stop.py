@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from eventhpo.core.fold.events import EffectFailed, JobEnded, JobPruned, JobRunsOn, StopAsked
-from eventhpo.core.search.spec import Named
-from eventhpo.jobs.clearml.clearml_jobs import ClearmlJobs
+from eventhpo.core.search.spec import ComponentConfig
+from eventhpo.jobs.clearml.clearml_jobs import ClearmlBackend
 from eventhpo.jobs.protocol import Ended, Queued, Refused, Stopping
 from eventhpo.testing.simulated import START
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.clearml.harness import (
     METRIC,
     Hours,
@@ -34,18 +34,18 @@ NAME = (METRIC.title, METRIC.series)
 
 
 @pytest.fixture
-def jobs(server: ClearmlServer) -> ClearmlJobs:
+def jobs(server: ClearmlServer) -> ClearmlBackend:
     return door(server, base_task(server))
 
 
-def waiting(server: ClearmlServer, jobs: ClearmlJobs) -> str:
+def waiting(server: ClearmlServer, jobs: ClearmlBackend) -> str:
     """A job that a queue has."""
     task = str(made(server, jobs, draft())["id"])
     assert jobs.launch([job(task, started=False, queued=False)]) == [Queued()]
     return task
 
 
-def started(server: ClearmlServer, jobs: ClearmlJobs) -> str:
+def started(server: ClearmlServer, jobs: ClearmlBackend) -> str:
     """A job that runs, and was seen to."""
     task = waiting(server, jobs)
     server.script(lambda task: Script.curve(*NAME, [0.5] * 9, end=None))
@@ -60,7 +60,7 @@ def asked(server: ClearmlServer) -> list[str]:
     return found
 
 
-def test_a_running_job_is_stopped_by_one_request(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+def test_a_running_job_is_stopped_by_one_request(server: ClearmlServer, jobs: ClearmlBackend) -> None:
     task = started(server, jobs)
     asked(server)
     assert jobs.stop([job(task, stopping=True, settled="pruned 3")]) == [Stopping()]
@@ -69,7 +69,7 @@ def test_a_running_job_is_stopped_by_one_request(server: ClearmlServer, jobs: Cl
     assert (found["status"], found["status_reason"], found["status_message"]) == ("stopped", "eventhpo", "pruned 3")
 
 
-def test_a_waiting_job_is_stopped_by_two_and_never_starts(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+def test_a_waiting_job_is_stopped_by_two_and_never_starts(server: ClearmlServer, jobs: ClearmlBackend) -> None:
     task = waiting(server, jobs)
     asked(server)
     assert jobs.stop([job(task, started=False, stopping=True)]) == [Stopping()]
@@ -104,7 +104,7 @@ def test_a_job_that_an_agent_had_taken_and_starts_all_the_same_is_told_again(ser
 
 @pytest.mark.parametrize("how", ["completed", "failed", "stopped"])
 def test_before_an_abort_it_is_looked_whether_the_job_is_over(
-    server: ClearmlServer, jobs: ClearmlJobs, how: str
+    server: ClearmlServer, jobs: ClearmlBackend, how: str
 ) -> None:
     """One request for all; what has ended since the last poll is left alone, and keeps its end."""
     task, other = started(server, jobs), started(server, jobs)
@@ -120,7 +120,7 @@ def test_before_an_abort_it_is_looked_whether_the_job_is_over(
     assert how != "stopped" or end.ended.why == "aborted by somebody (its own)"
 
 
-def test_a_stop_that_is_asked_again_after_a_lost_answer_is_ours(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+def test_a_stop_that_is_asked_again_after_a_lost_answer_is_ours(server: ClearmlServer, jobs: ClearmlBackend) -> None:
     """The job did not end by itself: the first request had stopped it."""
     task = started(server, jobs)
     server.fail("tasks.stopped", "reset", effect="after")
@@ -130,7 +130,9 @@ def test_a_stop_that_is_asked_again_after_a_lost_answer_is_ours(server: ClearmlS
     assert jobs.stop([told]) == [Stopping()]
 
 
-def test_a_job_that_completes_between_the_look_and_the_stop_is_over(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+def test_a_job_that_completes_between_the_look_and_the_stop_is_over(
+    server: ClearmlServer, jobs: ClearmlBackend
+) -> None:
     task = started(server, jobs)
     server.call("tasks.completed", task=task)
     assert jobs.stop([job(task, stopping=True, settled="pruned 1")]) == [Stopping(over=True)]
@@ -152,7 +154,7 @@ def test_those_that_this_process_has_not_seen_are_read_in_one_request_more(serve
         never_runs(server, task)
 
 
-def test_a_job_whose_enqueue_was_in_doubt_is_taken_from_its_queue(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+def test_a_job_whose_enqueue_was_in_doubt_is_taken_from_its_queue(server: ClearmlServer, jobs: ClearmlBackend) -> None:
     """The log does not say that a queue has it, and one has."""
     task = str(made(server, jobs, draft())["id"])
     server.fail("tasks.enqueue", "reset", effect="after")
@@ -164,7 +166,7 @@ def test_a_job_whose_enqueue_was_in_doubt_is_taken_from_its_queue(server: Clearm
 
 
 def test_a_job_that_started_unseen_is_stopped_with_its_start_and_points(
-    server: ClearmlServer, jobs: ClearmlJobs
+    server: ClearmlServer, jobs: ClearmlBackend
 ) -> None:
     task = waiting(server, jobs)
     server.script(lambda task: Script.curve(*NAME, [0.5] * 9, end=None))
@@ -179,7 +181,7 @@ def test_a_job_that_started_unseen_is_stopped_with_its_start_and_points(
 
 @pytest.mark.parametrize("noticed", [False, True])
 @pytest.mark.parametrize("how", ["completed", "failed"])
-def test_a_job_that_is_over_keeps_its_end(server: ClearmlServer, jobs: ClearmlJobs, how: str, noticed: bool) -> None:
+def test_a_job_that_is_over_keeps_its_end(server: ClearmlServer, jobs: ClearmlBackend, how: str, noticed: bool) -> None:
     """But one that failed since the last poll: a server lets it become stopped, and what was settled counts anyway."""
     task = started(server, jobs)
     server.call(f"tasks.{how}", task=task)
@@ -200,7 +202,9 @@ def test_a_job_that_is_over_and_that_the_log_has_not_seen_start_keeps_its_end(se
     assert server.task(task)["status"] == "completed"
 
 
-def test_a_job_that_was_queued_again_under_its_id_never_starts_again(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+def test_a_job_that_was_queued_again_under_its_id_never_starts_again(
+    server: ClearmlServer, jobs: ClearmlBackend
+) -> None:
     task = started(server, jobs)
     server.scripted.jobs.clear()  # type: ignore[union-attr]
     server.user.enqueue_again(task)
@@ -210,14 +214,14 @@ def test_a_job_that_was_queued_again_under_its_id_never_starts_again(server: Cle
     never_runs(server, task)
 
 
-def test_a_job_that_was_reset_is_stopped_all_the_same(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+def test_a_job_that_was_reset_is_stopped_all_the_same(server: ClearmlServer, jobs: ClearmlBackend) -> None:
     task = started(server, jobs)
     server.user.reset(task)
     assert jobs.stop([job(task, stopping=True)]) == [Stopping()]
     assert server.task(task)["status"] == "stopped"
 
 
-def test_a_job_that_was_deleted_is_lost_as_the_next_poll_reads(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+def test_a_job_that_was_deleted_is_lost_as_the_next_poll_reads(server: ClearmlServer, jobs: ClearmlBackend) -> None:
     task = started(server, jobs)
     server.user.delete(task)
     assert jobs.stop([job(task, stopping=True)]) == [Stopping()]
@@ -225,7 +229,7 @@ def test_a_job_that_was_deleted_is_lost_as_the_next_poll_reads(server: ClearmlSe
     assert end.ended == Ended(how="lost", why="its task was deleted")
 
 
-def test_one_that_does_not_answer_spares_the_others_its_time_out(server: ClearmlServer, jobs: ClearmlJobs) -> None:
+def test_one_that_does_not_answer_spares_the_others_its_time_out(server: ClearmlServer, jobs: ClearmlBackend) -> None:
     task = started(server, jobs)
     fault = server.fail("tasks.stopped", "reset", times=None)
     answers = jobs.stop([job(task, trial=i) for i in range(4)])
@@ -249,7 +253,7 @@ def test_a_stop_whose_answer_is_lost_is_sent_again(server: ClearmlServer, path: 
 
 def test_a_pruned_job_has_its_verdict_in_its_status(server: ClearmlServer, path: Path) -> None:
     server.script(lambda task: Script.curve(*NAME, [0.75 if t == "mine" else 0.5 for t in range(9)], end=None))
-    pruner = Named("ThresholdPruner", {"upper": 0.25})
+    pruner = ComponentConfig("ThresholdPruner", {"upper": 0.25})
     begin(path, unhurried(base_task(server), 1, total_max_jobs=1, max_iteration_per_job=9, pruner=pruner))
     clock = Hours(server, then=lambda waits: clock.stop() if waits > 20 else None)
     run(path, clock=clock)
@@ -294,7 +298,7 @@ def test_a_job_that_starts_after_its_stop_is_stopped_by_the_next_controller(serv
     assert [state for state, _ in outcomes(state)[1:]] == ["completed"] * (len(our_tasks(server)) - 1)
     assert len(of(path, JobRunsOn)) == 1
     assert our_tasks(server)[0]["status"] == "stopped"
-    assert [c.divergence for c in walk(rows(path)) if c.divergence] == []
+    assert [c.divergence for c in check_prefixes(rows(path)) if c.divergence] == []
 
 
 def test_a_job_that_will_not_stop_is_told_seldom(server: ClearmlServer, path: Path) -> None:
@@ -339,7 +343,7 @@ def test_a_job_that_had_completed_before_the_stop_was_asked_keeps_its_value(
     assert outcomes(state) == [("completed", "")]
     assert state.trials[0].finished is not None
     assert state.trials[0].finished.values == (0.125,)
-    assert [c.divergence for c in walk(rows(path)) if c.divergence] == []
+    assert [c.divergence for c in check_prefixes(rows(path)) if c.divergence] == []
 
 
 def never_runs(server: ClearmlServer, task: str) -> None:

@@ -18,7 +18,7 @@ from eventhpo.core.search.spec import (
     UniformParameterRange,
 )
 from eventhpo.errors import Usage
-from eventhpo.jobs.clearml.backend_choice import OnClearml
+from eventhpo.jobs.clearml.backend_choice import ClearmlChoice
 from eventhpo.jobs.clearml.taken import takes
 from tests.clearml.harness import Hours, begin, falling, our_tasks, run, search, unhurried
 from tests.clearml_server import ClearmlServer
@@ -32,7 +32,7 @@ def options(name: str, *values: Scalar) -> Any:
 
 def described(server: ClearmlServer, *space: Any, **more: Any) -> tuple[str, ...]:
     base = server.make_task("base", hyperparams={"General": BASE})
-    return OnClearml().described(search(base, space=space, **more))[1]
+    return ClearmlChoice().described(search(base, space=space, **more))[1]
 
 
 REFUSED = [
@@ -102,7 +102,7 @@ def test_a_person_may_insist(server: ClearmlServer) -> None:
     base = server.make_task("base", hyperparams={"General": BASE})
     what = search(base, space=(options("n", 1.5),))
     insisted = msgspec.structs.replace(what.jobs, new_parameters=("General/n",))
-    OnClearml().described(msgspec.structs.replace(what, jobs=insisted))
+    ClearmlChoice().described(msgspec.structs.replace(what, jobs=insisted))
 
 
 @pytest.mark.parametrize("value", [1.5, 3, "x", True])

@@ -18,7 +18,7 @@ from eventhpo.core.fold.events import JobCreated, Recorded
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State
 from eventhpo.log import reader
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.clearml_server import ClearmlServer, Script
 from tests.waiting import eventually
 
@@ -125,7 +125,7 @@ class Place:
 
     def walked(self) -> None:
         """Decide the log again; fail where it parts."""
-        parted = [c.divergence for c in walk(self.rows()) if c.divergence]
+        parted = [c.divergence for c in check_prefixes(self.rows()) if c.divergence]
         assert parted == [], parted[0]
 
     def once(self) -> None:

@@ -29,7 +29,7 @@ from eventhpo.core.fold.events import (
 )
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.scheduler import rank
-from eventhpo.core.search.spec import Named, Objective
+from eventhpo.core.search.spec import ComponentConfig, Objective
 from eventhpo.log import paths, reader
 from eventhpo.testing.searches import simulate
 from eventhpo.testing.simulated import Script
@@ -170,7 +170,7 @@ def test_numbers_that_json_cannot_carry_are_written_by_name(log):
 
 def test_pruned_and_running_trials_are_listed_too(tmp_path):
     log = tmp_path / "search.db"
-    what = small(pruner=Named("ThresholdPruner", {"upper": 0.5}), total_max_jobs=3)
+    what = small(pruner=ComponentConfig("ThresholdPruner", {"upper": 0.5}), total_max_jobs=3)
     simulate(log, what, lambda trial, *_: Script(points=((1, float(trial)), (2, 0.0))), cut=lambda *_: 1)
     assert {row["trial"]: row["status"] for row in data("top", log)} == {0: "completed", 1: "pruned", 2: "pruned"}
 
@@ -222,7 +222,7 @@ def test_no_event_has_a_field_that_the_envelope_would_hide():
 
 def test_the_fields_that_scripts_rely_on_are_there(tmp_path):
     log = tmp_path / "search.db"
-    what = small(pruner=Named("ThresholdPruner", {"upper": 0.5}), total_max_jobs=3, max_iteration_per_job=2)
+    what = small(pruner=ComponentConfig("ThresholdPruner", {"upper": 0.5}), total_max_jobs=3, max_iteration_per_job=2)
     simulate(log, what, lambda trial, *_: Script(points=((1, float(trial)), (2, 0.0))), cut=lambda *_: 1)
     wanted = {
         TrialSuggested: {"trial", "params"},
@@ -255,7 +255,7 @@ def test_events_are_filtered_by_type_trial_and_seq(log):
 
 def test_go_on_verdicts_concern_each_trial_that_they_name(tmp_path):
     log = tmp_path / "search.db"
-    simulated(log, pruner=Named("ThresholdPruner", {"upper": 50.0}), num_concurrent_workers=2)
+    simulated(log, pruner=ComponentConfig("ThresholdPruner", {"upper": 50.0}), num_concurrent_workers=2)
     found = data_of(log, "JobsContinued", trial=1)
     assert found
     assert all(1 in {v["trial"] for v in line["verdicts"]} for line in found)
@@ -391,7 +391,7 @@ def test_verify_as_json_has_the_checks_and_the_verdict(log):
 
 def test_the_parts_of_the_budget_add_up_to_what_was_used(tmp_path):
     log = tmp_path / "search.db"
-    what = small(pruner=Named("ThresholdPruner", {"upper": 0.5}), total_max_jobs=4, max_iteration_per_job=3)
+    what = small(pruner=ComponentConfig("ThresholdPruner", {"upper": 0.5}), total_max_jobs=4, max_iteration_per_job=3)
 
     def scripts(trial, attempt, params):
         if trial == 1 and attempt == 0:

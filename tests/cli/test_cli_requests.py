@@ -28,9 +28,9 @@ from eventhpo.controller.send_request import ask, ask_holder
 from eventhpo.core.fold.events import ControllerStarted, LimitsChanged, PointEnqueued, RequestRefused, StopAsked
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.search.spec import (
+    ComponentConfig,
     DiscreteParameterRange,
     LimitChanges,
-    Named,
     Objective,
     UniformIntegerParameterRange,
 )
@@ -239,7 +239,7 @@ def test_all_that_is_wrong_with_a_point_is_said_at_once():
 
 
 def test_a_grid_adds_nothing_to_a_point():
-    grid = Named("GridSampler", {"search_space": {"General/lr": [0.1], "General/kind": ["a"]}})
+    grid = ComponentConfig("GridSampler", {"search_space": {"General/lr": [0.1], "General/kind": ["a"]}})
     with pytest.raises(Usage, match="a value for General/kind too"):
         point(small(sampler=grid), {"lr": 0.1})
 

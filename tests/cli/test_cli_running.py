@@ -680,5 +680,5 @@ def test_a_job_that_waits_in_a_queue_goes_on_behind_ctrl_c_too(capsys: pytest.Ca
     rows = read(Path(__file__).parents[2] / "fixtures" / "logs" / "clearml.db").rows
     queued = next(row.seq for row in rows if isinstance(row.event, JobQueued))
     assert not any(isinstance(row.event, JobStarted) for row in rows[:queued])
-    assert run_search.conclude(Path("search.db"), run_search.Outcome(fold(rows[:queued]), 130, "SIGINT")) == 130
+    assert run_search.conclude(Path("search.db"), run_search.RunOutcome(fold(rows[:queued]), 130, "SIGINT")) == 130
     assert "interrupted by SIGINT: 1 job goes on" in capsys.readouterr().err

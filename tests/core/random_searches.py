@@ -8,16 +8,16 @@ from collections.abc import Callable
 
 from hypothesis import strategies as st
 
-from eventhpo.core.search.spec import Named, Scalar, Search
+from eventhpo.core.search.spec import ComponentConfig, Scalar, Search
 from eventhpo.testing.searches import search
-from eventhpo.testing.simulated import SECOND, Cut, Script, Scripts, SetBy
+from eventhpo.testing.simulated import SECOND, CutPoint, Script, Scripts, SetBy
 
 PRUNERS = (
-    Named("NopPruner"),
-    Named("MedianPruner", {"n_startup_trials": 1}),
-    Named("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2}),
-    Named("SuccessiveHalvingPruner"),
-    Named("HyperbandPruner"),
+    ComponentConfig("NopPruner"),
+    ComponentConfig("MedianPruner", {"n_startup_trials": 1}),
+    ComponentConfig("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2}),
+    ComponentConfig("SuccessiveHalvingPruner"),
+    ComponentConfig("HyperbandPruner"),
 )
 
 
@@ -77,7 +77,7 @@ def _points(chance: random.Random, start: int) -> tuple[tuple[int, float], ...]:
     return tuple(points)
 
 
-def cuts(seed: int) -> Cut:
+def cuts(seed: int) -> CutPoint:
     """Return how polls cut curves, a function of *seed* and the cursor."""
     return lambda trial, attempt, cursor: random.Random(f"{seed}/{trial}/{attempt}/{cursor}").randint(1, 4)
 

@@ -13,7 +13,7 @@ import msgspec
 from optuna.trial import FrozenTrial
 
 from eventhpo.core.fold import codec
-from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.fold.deadlines import Now
 from eventhpo.core.fold.events import (
     ClockTicked,
@@ -38,20 +38,20 @@ from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.actions import Action, Attempts
 from eventhpo.core.scheduler.decide import next_action
-from eventhpo.core.search.spec import MINUTE, Named, Scalar, Search, to_num
+from eventhpo.core.search.spec import MINUTE, ComponentConfig, Scalar, Search, to_num
 from eventhpo.log.reader import read
-from eventhpo.optuna_adapter.adapter import Asker
+from eventhpo.optuna_adapter.adapter import OptunaAdapter
 from eventhpo.optuna_adapter.fingerprint import fingerprint
 from eventhpo.optuna_adapter.state_view import STUDY, StateView
 from eventhpo.testing.searches import created, simulate
-from eventhpo.testing.simulated import SECOND, START, Cut, Deed, Ledger, Script, Scripts
-from replay.decide.check_prefixes import walk
+from eventhpo.testing.simulated import SECOND, START, CutPoint, Deed, Ledger, Script, Scripts
+from replay.decide.check_prefixes import check_prefixes
 
 E = TypeVar("E")
 Points: TypeAlias = Iterable[tuple[int, float]]
 
-OVER_ONE = Named("ThresholdPruner", {"upper": 1.0})  # prunes at the first point above 1
-RUNGS = Named("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2})
+OVER_ONE = ComponentConfig("ThresholdPruner", {"upper": 1.0})  # prunes at the first point above 1
+RUNGS = ComponentConfig("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2})
 
 
 class Log:
@@ -60,7 +60,7 @@ class Log:
     def __init__(self, rows: Sequence[Recorded]) -> None:
         self.rows = rows
         self.state = fold(rows)
-        assert [c.divergence for c in walk(rows) if c.divergence] == []
+        assert [c.divergence for c in check_prefixes(rows) if c.divergence] == []
 
     def of(self, kind: type[E], trial: int | None = None, attempt: int | None = None) -> list[E]:
         """Return the events of one kind, of one trial or attempt if asked for."""
@@ -118,7 +118,7 @@ def run(
     what: Search,
     scripts: Scripts,
     *,
-    cut: Cut | int = 2,
+    cut: CutPoint | int = 2,
     inputs: Sequence[Event] = (),
     asks: Sequence[tuple[int, Event]] = (),
 ) -> Log:
@@ -190,7 +190,7 @@ class Hand:
         self.clock, self.jobs_clock = START, 7 * 3600 * SECOND  # two clocks that have nothing to do with each other
         self.answers: dict[tuple[str, int, int], Event] = {}
         self.state = begin(self._row(created(what), None))
-        self._asker = Asker(self.state)
+        self._asker = OptunaAdapter(self.state)
         for event in inputs:
             self.record(event, None)
         self.start()
@@ -241,7 +241,7 @@ class Hand:
     @property
     def now(self) -> Now:
         """Both clocks as they stand."""
-        return Now(Reading(self.clock), Reading(self.jobs_clock))
+        return Now(ClockReading(self.clock), ClockReading(self.jobs_clock))
 
     def later(self, *, ours: float = 0.0, jobs: float = 0.0) -> None:
         """Let each clock go on by so many minutes."""

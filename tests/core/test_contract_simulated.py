@@ -14,15 +14,15 @@ from eventhpo.core.search.spec import Objective, Scalar
 from eventhpo.jobs.protocol import (
     POINTS,
     Bound,
+    BoundJob,
     CancelOutcome,
-    Draft,
     DraftOutcome,
+    DraftRequest,
     Ended,
-    Job,
+    JobUpdate,
     LaunchOutcome,
-    Polled,
+    PollResult,
     Refused,
-    Seen,
     Started,
     StopOutcome,
     Stopping,
@@ -51,7 +51,7 @@ class Simulation(Place):
         removed = {deed.job_id for deed in self._deeds("cancel", key)}
         return len({deed.job_id for deed in self._deeds("draft", key)} - removed)
 
-    def spoil(self, job: Job) -> Job:
+    def spoil(self, job: BoundJob) -> BoundJob:
         self._spoilt.add(job.trial)
         return job
 
@@ -90,7 +90,7 @@ class TestQueuedJobs(JobsContract):
 
 
 class StartsTwice(SimulatedJobs):
-    def _launch(self, item: Job, script: Script) -> LaunchOutcome:
+    def _launch(self, item: BoundJob, script: Script) -> LaunchOutcome:
         self._do("launch", item, item.job_id)
         return Started(self._clock.now())
 
@@ -98,7 +98,7 @@ class StartsTwice(SimulatedJobs):
 class RemembersStarts(SimulatedJobs):
     """Starts once, as long as it lives."""
 
-    def _launch(self, item: Job, script: Script) -> LaunchOutcome:
+    def _launch(self, item: BoundJob, script: Script) -> LaunchOutcome:
         mine = self.__dict__.setdefault("mine", set())
         if item.job_id not in mine:
             mine.add(item.job_id)
@@ -107,18 +107,18 @@ class RemembersStarts(SimulatedJobs):
 
 
 class NeverLooks(SimulatedJobs):
-    def _draft(self, item: Draft, script: Script) -> DraftOutcome:
+    def _draft(self, item: DraftRequest, script: Script) -> DraftOutcome:
         return super()._draft(msgspec.structs.replace(item, look=False), script)
 
 
 class AdoptsAnything(SimulatedJobs):
-    def _draft(self, item: Draft, script: Script) -> DraftOutcome:
+    def _draft(self, item: DraftRequest, script: Script) -> DraftOutcome:
         found = self.ledger.find("draft") if item.look else None
         return super()._draft(item, script) if found is None else Bound(job_id=found.job_id, adopted=True)
 
 
 class StartsDrafts(SimulatedJobs):
-    def _draft(self, item: Draft, script: Script) -> DraftOutcome:
+    def _draft(self, item: DraftRequest, script: Script) -> DraftOutcome:
         bound = super()._draft(item, script)
         if isinstance(bound, Bound) and not bound.adopted:
             self._do("launch", item, bound.job_id)
@@ -126,30 +126,30 @@ class StartsDrafts(SimulatedJobs):
 
 
 class StartsTheStopped(SimulatedJobs):
-    def _launch(self, item: Job, script: Script) -> LaunchOutcome:
+    def _launch(self, item: BoundJob, script: Script) -> LaunchOutcome:
         if self.ledger.find("launch", job_id=item.job_id) is None:
             self._do("launch", item, item.job_id)
         return Started(self._clock.now())
 
 
 class LeavesTheCancelled(SimulatedJobs):
-    def _cancel(self, item: Draft, script: Script) -> Ended:
+    def _cancel(self, item: DraftRequest, script: Script) -> Ended:
         return Ended(how="cancelled")
 
 
 class CancelsOnlyWhatIsThere(SimulatedJobs):
-    def _cancel(self, item: Draft, script: Script) -> CancelOutcome:
+    def _cancel(self, item: DraftRequest, script: Script) -> CancelOutcome:
         found = self.ledger.find("draft", key=item.key)
         return Refused(error="no such job") if found is None else super()._cancel(item, script)
 
 
 class DoesNotStop(SimulatedJobs):
-    def _stop(self, item: Job, script: Script) -> StopOutcome:
+    def _stop(self, item: BoundJob, script: Script) -> StopOutcome:
         return Stopping()
 
 
 class StopsWhatIsOver(SimulatedJobs):
-    def _is_over(self, item: Job, script: Script) -> bool:
+    def _is_over(self, item: BoundJob, script: Script) -> bool:
         return False
 
     def _end(self, script: Script, *, natural: bool, stopped: bool) -> Ended | None:
@@ -157,12 +157,12 @@ class StopsWhatIsOver(SimulatedJobs):
 
 
 class Backwards(SimulatedJobs):
-    def draft(self, drafts: Sequence[Draft]) -> list[DraftOutcome]:
+    def draft(self, drafts: Sequence[DraftRequest]) -> list[DraftOutcome]:
         return super().draft(drafts)[::-1]
 
 
 class Raises(SimulatedJobs):
-    def launch(self, jobs: Sequence[Job]) -> list[LaunchOutcome]:
+    def launch(self, jobs: Sequence[BoundJob]) -> list[LaunchOutcome]:
         answers = super().launch(jobs)
         if len(answers) > 1 and not isinstance(answers[0], Started):
             raise AssertionError("one of them is bad")
@@ -172,18 +172,18 @@ class Raises(SimulatedJobs):
 class Sees(SimulatedJobs):
     """Tells what it saw in another way."""
 
-    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled:
+    def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult:
         polled = super().poll(jobs, objectives)
         asked = {(job.trial, job.attempt): job for job in jobs}
         seen = [self.tell(asked[one.trial, one.attempt], one) for one in polled.seen]
-        return Polled(clock=polled.clock, seen=tuple(seen))
+        return PollResult(clock=polled.clock, seen=tuple(seen))
 
-    def tell(self, job: Job, seen: Seen) -> Seen:
+    def tell(self, job: BoundJob, seen: JobUpdate) -> JobUpdate:
         return seen
 
 
 class LosesAPoint(Sees):
-    def tell(self, job: Job, seen: Seen) -> Seen:
+    def tell(self, job: BoundJob, seen: JobUpdate) -> JobUpdate:
         curves = [
             msgspec.structs.replace(curve, iterations=curve.iterations[1:], values=curve.values[1:])
             for curve in seen.curves
@@ -193,17 +193,17 @@ class LosesAPoint(Sees):
 
 
 class RepeatsAPoint(Sees):
-    def tell(self, job: Job, seen: Seen) -> Seen:
+    def tell(self, job: BoundJob, seen: JobUpdate) -> JobUpdate:
         return msgspec.structs.replace(seen, to=job.cursor + 1) if seen.to == job.cursor + 2 else seen
 
 
 class TellsStartsAgain(Sees):
-    def tell(self, job: Job, seen: Seen) -> Seen:
+    def tell(self, job: BoundJob, seen: JobUpdate) -> JobUpdate:
         return msgspec.structs.replace(seen, started=Started(self._clock.now()))
 
 
 class EndsTooSoon(Sees):
-    def tell(self, job: Job, seen: Seen) -> Seen:
+    def tell(self, job: BoundJob, seen: JobUpdate) -> JobUpdate:
         done = seen.to >= len(self._scripts(job.trial, job.attempt, job.params).points) // 2
         return msgspec.structs.replace(seen, ended=Ended(how="completed")) if done and seen.ended is None else seen
 
@@ -211,7 +211,7 @@ class EndsTooSoon(Sees):
 class ForgetsWhatItTold(Sees):
     """Each point once in the life of the door."""
 
-    def tell(self, job: Job, seen: Seen) -> Seen:
+    def tell(self, job: BoundJob, seen: JobUpdate) -> JobUpdate:
         told = self.__dict__.setdefault("told", {})
         first = told.setdefault((job.job_id, job.cursor), self)
         told[job.job_id, job.cursor] = None
@@ -219,7 +219,7 @@ class ForgetsWhatItTold(Sees):
 
 
 class TellsTooMuch(SimulatedJobs):
-    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled:
+    def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult:
         self._cut = lambda trial, attempt, cursor: 2 * POINTS
         return super().poll(jobs, objectives)
 

@@ -8,11 +8,11 @@ from eventhpo.controller.effects import observations
 from eventhpo.core.fold.events import BadLine, InheritanceClaimed, JobEnded
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.search.spec import Scalar
-from eventhpo.jobs.protocol import Ended, Polled, Seen
+from eventhpo.jobs.protocol import Ended, JobUpdate, PollResult
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 
 
 def lost_first(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
@@ -28,8 +28,8 @@ def test_a_lost_attempt_of_which_nothing_new_is_seen_ends_once(tmp_path: Path) -
 
     def told(to: int, *, alive: bool = False) -> list[str]:
         ended = Ended(how="lost", why="its runner is gone")
-        seen = Seen(trial=0, attempt=0, to=to, bad=(BadLine("line 1", "cut"),), ended=ended, alive=alive)
-        return [type(e).__name__ for e in observations(state, Polled(clock=1, seen=(seen,)), 1)]
+        seen = JobUpdate(trial=0, attempt=0, to=to, bad=(BadLine("line 1", "cut"),), ended=ended, alive=alive)
+        return [type(e).__name__ for e in observations(state, PollResult(clock=1, seen=(seen,)), 1)]
 
     assert told(cursor) == []
     assert told(cursor + 1) == ["ReportsRead", "JobEnded"]
@@ -52,4 +52,4 @@ def test_a_retry_inherits_over_an_attempt_that_died_before_it_reported(tmp_path:
     last = fold(rows).attempt(0, 2)
     assert last.curves[0].iterations == [1, 2, 3, 4, 5]
     assert (last.inherited, last.charge) == (3, 2)
-    assert [c.divergence for c in walk(rows) if c.divergence] == []
+    assert [c.divergence for c in check_prefixes(rows) if c.divergence] == []

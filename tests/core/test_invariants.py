@@ -20,8 +20,8 @@ from eventhpo.core.scheduler import rank
 from eventhpo.core.search.spec import Search
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import simulate
-from eventhpo.testing.simulated import Cut, Scripts, SetBy
-from replay.decide.check_prefixes import walk
+from eventhpo.testing.simulated import CutPoint, Scripts, SetBy
+from replay.decide.check_prefixes import check_prefixes
 from tests.core.random_searches import cuts, scripts, searches, steps
 from tests.memory import MEMORY
 
@@ -29,7 +29,7 @@ seeds = st.integers(0, 2**16)
 often = settings(suppress_health_check=[HealthCheck.too_slow])
 
 
-def log_of(what: Search, jobs: Scripts, cut: Cut, set_by: SetBy | None = None) -> Sequence[Recorded]:
+def log_of(what: Search, jobs: Scripts, cut: CutPoint, set_by: SetBy | None = None) -> Sequence[Recorded]:
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         path = Path(folder) / "search.db"
         simulate(path, what, jobs, cut=cut, set_by=set_by)
@@ -70,7 +70,7 @@ def hold(state: State) -> None:
 @often
 @given(searches(), seeds, seeds)
 def test_every_log_is_decided_again_alike(what: Search, seed: int, cut: int) -> None:
-    assert [c.divergence for c in walk(log_of(what, scripts(seed), cuts(cut))) if c.divergence] == []
+    assert [c.divergence for c in check_prefixes(log_of(what, scripts(seed), cuts(cut))) if c.divergence] == []
 
 
 @often

@@ -19,9 +19,9 @@ from eventhpo.core.search import points as proposing
 from eventhpo.core.search import space as spaces
 from eventhpo.core.search.ranges import FINITE
 from eventhpo.core.search.spec import (
+    ComponentConfig,
     DiscreteParameterRange,
     LogUniformParameterRange,
-    Named,
     Parameter,
     ParameterChoice,
     ParameterSet,
@@ -199,7 +199,9 @@ def test_points_are_counted(name: str) -> None:
 
 
 def test_points_that_are_fixed_elsewhere_do_not_count() -> None:
-    named = Named("PartialFixedSampler", {"fixed_params": {"General/width": 2}, "base_sampler": {"name": "TPESampler"}})
+    named = ComponentConfig(
+        "PartialFixedSampler", {"fixed_params": {"General/width": 2}, "base_sampler": {"name": "TPESampler"}}
+    )
     assert proposing.size(search(space=(OPTIMIZER, WIDTH), sampler=named)) == 21
 
 

@@ -14,9 +14,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from eventhpo.core.search.spec import (
+    ComponentConfig,
     DiscreteParameterRange,
     LogUniformParameterRange,
-    Named,
     Parameter,
     Scalar,
     UniformIntegerParameterRange,
@@ -230,7 +230,7 @@ def assert_in_range(p: Parameter, value: Scalar) -> None:
 @given(p=parameters(), seed=st.integers(0, 2**32 - 1), sampler=st.sampled_from(["RandomSampler", "TPESampler"]))
 def test_what_a_sampler_suggests_is_in_range_and_found_again(p: Parameter, seed: int, sampler: str) -> None:
     distributions = spaces.distributions((p,))
-    made = build_sampler(Named(sampler, {}), space=(p,), seed=seed, search_seed=seed)
+    made = build_sampler(ComponentConfig(sampler, {}), space=(p,), seed=seed, search_seed=seed)
     study = optuna.create_study(sampler=made)
     for _ in range(4):
         suggested = study.ask(distributions).params[NAME]
@@ -277,7 +277,7 @@ def test_bounds_that_a_step_does_not_divide_end_where_optuna_ends_them() -> None
 @pytest.mark.parametrize("sampler", ["TPESampler", "RandomSampler", "QMCSampler", "CmaEsSampler", "BruteForceSampler"])
 def test_every_sampler_keeps_to_such_a_grid_and_may_take_its_last_value(tmp_path: Path, sampler: str) -> None:
     ragged = uniform(0.022943223880069138, 0.0258, 0.001)
-    log = run(tmp_path / "s.db", search(space=(ragged,), sampler=Named(sampler), total_max_jobs=9), lines)
+    log = run(tmp_path / "s.db", search(space=(ragged,), sampler=ComponentConfig(sampler), total_max_jobs=9), lines)
     found = [trial.params[NAME] for trial in log.state.trials]
     assert sorted(found) == jobs_get(ragged)  # three values, then the space is used up
     assert log.state.finished is not None

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from eventhpo.core.fold import budget
-from eventhpo.core.fold.clocks import Reading
-from eventhpo.core.fold.deadlines import Now, dues
+from eventhpo.core.fold.clocks import ClockReading
+from eventhpo.core.fold.deadlines import Now, deadlines
 from eventhpo.core.fold.events import (
     BudgetUpdated,
     ClockTicked,
@@ -427,7 +427,7 @@ def test_the_compute_limit_adds_up_ended_and_running_jobs_by_the_clock_of_the_do
     hand.later(jobs=0.4)
     assert hand.poll(hand.tick()) == []
     assert budget.compute_used(hand.state) == round((1 + 1.4 + 0.4) * MINUTE)
-    assert [due.left for due in dues(hand.state, hand.now)] == [round(0.1 * MINUTE)]
+    assert [due.left for due in deadlines(hand.state, hand.now)] == [round(0.1 * MINUTE)]
     hand.later(jobs=0.1)
     assert hand.poll(hand.tick()) == ["SearchEnding compute_time_limit", "Stop 1.0 2.0"]
     hand.log()
@@ -470,7 +470,7 @@ def test_a_tick_is_appended_only_when_something_is_due(name: str, tmp_path: Path
     for row in ticks:
         assert isinstance(row.event, ClockTicked)
         before = log.before(row.seq)
-        assert any(item.reached for item in dues(before, Now.of(row.event)))
+        assert any(item.reached for item in deadlines(before, Now.of(row.event)))
 
 
 @pytest.mark.parametrize("name", TIMED)
@@ -488,7 +488,9 @@ def test_what_was_due_when_a_poll_began_has_its_tick_behind_the_observations_of_
             seen += 1
             assert (last.event.clock, last.event.jobs_clock) == (row.at, row.at)
         else:
-            assert not any(item.reached for item in dues(log.after(last.seq), Now(Reading(row.at), Reading(row.at))))
+            assert not any(
+                item.reached for item in deadlines(log.after(last.seq), Now(ClockReading(row.at), ClockReading(row.at)))
+            )
     assert seen or name != "refused effects"
 
 

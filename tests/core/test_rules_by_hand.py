@@ -23,7 +23,7 @@ from eventhpo.core.fold.events import (
     TrialSuggested,
 )
 from eventhpo.core.scheduler import actions
-from eventhpo.core.search.spec import DiscreteParameterRange, Named, UniformIntegerParameterRange
+from eventhpo.core.search.spec import ComponentConfig, DiscreteParameterRange, UniformIntegerParameterRange
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import Script
 from tests.core.rules import Hand, each, ended, line, observed, run, shown
@@ -97,7 +97,7 @@ def test_a_retry_of_a_job_made_by_hand_needs_no_launch_of_its_own():
 
 
 def test_it_is_the_same_search_by_hand_and_by_the_loop(tmp_path):
-    sampler = Named("TPESampler", {"n_startup_trials": 2})
+    sampler = ComponentConfig("TPESampler", {"n_startup_trials": 2})
     what = search(total_max_jobs=4, sampler=sampler)
     loop = run(tmp_path / "loop.db", what, GOOD, cut=9)
     hand = Hand(what, BY_HAND)
@@ -286,7 +286,7 @@ def test_an_abort_of_what_is_over_changes_nothing():
 
 
 def test_an_abort_behind_a_prune_leaves_the_prune():
-    hand = Hand(search(pruner=Named("ThresholdPruner", {"upper": 1.0})))
+    hand = Hand(search(pruner=ComponentConfig("ThresholdPruner", {"upper": 1.0})))
     hand.poll(observed(0, 0, line(2.0)))
     then(hand, AbortRequested(trial=0, attempt=0))
     said = hand.poll(ended(0, how="stopped"))
@@ -355,7 +355,7 @@ def test_a_point_that_was_imported_is_a_duplicate_and_counts_as_tried():
 
 def test_a_sampler_that_starts_at_random_is_past_its_start_with_enough_of_them():
     def first(startup: int) -> object:
-        what = search(sampler=Named("TPESampler", {"n_startup_trials": startup}))
+        what = search(sampler=ComponentConfig("TPESampler", {"n_startup_trials": startup}))
         return Hand(what, imported(*(one(n, n / 9, value=n / 9) for n in range(8)))).state.trials[8].params
 
     assert first(8) == first(3) != first(9)
@@ -377,7 +377,7 @@ def test_imported_values_reach_no_target_and_use_up_no_patience():
 
 
 def test_a_median_of_imported_curves_prunes():
-    median = Named("MedianPruner", {"n_startup_trials": 2})
+    median = ComponentConfig("MedianPruner", {"n_startup_trials": 2})
     hand = Hand(search(pruner=median), imported(*(one(n, n / 9, curve=(0.1, 0.1)) for n in range(3))))
     assert hand.poll(observed(3, 0, line(0.9)))[0] == "JobPruned 3.0@1"
     hand.log()

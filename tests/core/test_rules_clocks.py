@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from eventhpo.core.fold import budget
-from eventhpo.core.fold.clocks import BootClock, Course, Reading, elapsed
+from eventhpo.core.fold.clocks import BootClock, ClockReading, Course, elapsed
 from eventhpo.core.fold.events import BudgetUpdated, ClockTicked, ControllerStarted, EffectFailed, Event, JobStarted
 from eventhpo.core.scheduler import actions
 from eventhpo.core.search.spec import MINUTE, Search
@@ -21,8 +21,8 @@ from tests.crash.scenarios import SCENARIOS, back_and_forth
 HOUR = 60.0  # minutes
 
 
-def at(wall: int, boot: int | None = None, which: str = "one") -> Reading:
-    return Reading(wall, None if boot is None else BootClock(which, boot))
+def at(wall: int, boot: int | None = None, which: str = "one") -> ClockReading:
+    return ClockReading(wall, None if boot is None else BootClock(which, boot))
 
 
 # ---------------------------------------------------------------- how much time passed
@@ -67,8 +67,8 @@ class Machine(Hand):
         self.wall_at_boot = 1_700_000_000 * SECOND
         super().__init__(what, *inputs)
 
-    def reading(self) -> Reading:
-        return Reading(self.wall_at_boot + self.since + self.off, BootClock(self.boot, self.since))
+    def reading(self) -> ClockReading:
+        return ClockReading(self.wall_at_boot + self.since + self.off, BootClock(self.boot, self.since))
 
     def set_by(self, minutes: float) -> None:
         """Set the wall clock."""

@@ -20,7 +20,7 @@ from eventhpo.core.fold.events import (
     TrialFinished,
 )
 from eventhpo.core.scheduler import rank
-from eventhpo.core.search.spec import Named, Objective
+from eventhpo.core.search.spec import ComponentConfig, Objective
 from eventhpo.optuna_adapter.component_checks import check_pruner
 from eventhpo.testing.searches import LOSS, search
 from eventhpo.testing.simulated import Script
@@ -117,7 +117,7 @@ def test_the_points_behind_an_abort_are_not_judged() -> None:
 
 def test_with_several_objectives_the_iteration_is_the_highest_of_any(tmp_path: Path) -> None:
     points = ((1, 0.5, 0), (1, 0.1, 1), (2, 0.4, 0), (3, 0.2, 1))
-    log = one(tmp_path, Script(points=points), objectives=(LOSS, ACCURACY), pruner=Named("NopPruner"))
+    log = one(tmp_path, Script(points=points), objectives=(LOSS, ACCURACY), pruner=ComponentConfig("NopPruner"))
     assert log.one(BudgetUpdated).iterations == 3
     assert log.ends() == [("completed", (0.4, 0.2))]
 
@@ -397,9 +397,13 @@ def test_the_time_limit_counts_from_the_start_of_the_job_by_the_clock_of_the_doo
 
 
 def test_pruning_with_several_objectives_is_refused() -> None:
-    (mistake,) = check_pruner(Named("MedianPruner"), n_objectives=2)
+    (mistake,) = check_pruner(ComponentConfig("MedianPruner"), n_objectives=2)
     assert "nothing is pruned" in str(mistake)
-    assert check_pruner(Named("MedianPruner"), n_objectives=1) == check_pruner(Named("NopPruner"), n_objectives=2) == []
+    assert (
+        check_pruner(ComponentConfig("MedianPruner"), n_objectives=1)
+        == check_pruner(ComponentConfig("NopPruner"), n_objectives=2)
+        == []
+    )
 
 
 def test_with_several_objectives_nothing_is_judged(tmp_path: Path) -> None:
@@ -423,7 +427,7 @@ def test_a_retry_begins_its_curve_anew_and_what_the_pruner_wrote_is_dropped(tmp_
 
 
 def test_a_number_that_is_nan_is_a_point_like_others(tmp_path: Path) -> None:
-    log = one(tmp_path, Script(points=line(0.5, math.nan, 0.3)), pruner=Named("NopPruner"))
+    log = one(tmp_path, Script(points=line(0.5, math.nan, 0.3)), pruner=ComponentConfig("NopPruner"))
     assert log.verdicts(0) == [("go on", 3, 3)]
     assert log.ends() == [("completed", (0.3,))]
 
@@ -438,7 +442,7 @@ def test_an_earlier_cut_stays_when_a_later_one_follows() -> None:
 @pytest.mark.parametrize("lengths", [(10, 3), (3, 10)], ids=["long first", "short first"])
 def test_what_auto_means_is_settled_by_the_longest_completed_curve(lengths: tuple[int, int]) -> None:
     """Both are completed when the question comes that settles it."""
-    hand = Hand(search(pruner=Named("HyperbandPruner"), num_concurrent_workers=2, total_max_jobs=4))
+    hand = Hand(search(pruner=ComponentConfig("HyperbandPruner"), num_concurrent_workers=2, total_max_jobs=4))
     events = [
         event
         for trial, length in enumerate(lengths)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from eventhpo.controller.effects import draft_item
-from eventhpo.core.fold.deadlines import Now, back_off, dues
+from eventhpo.core.fold.deadlines import Now, back_off, deadlines
 from eventhpo.core.fold.events import (
     BudgetUpdated,
     ClockTicked,
@@ -37,7 +37,7 @@ from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import next_action
 from eventhpo.core.search.spec import MINUTE, LimitChanges, Objective, Scalar
 from eventhpo.jobs import protocol
-from eventhpo.jobs.protocol import Draft, Job, Polled, Refused
+from eventhpo.jobs.protocol import BoundJob, DraftRequest, PollResult, Refused
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import ScriptedRequests, search
 from eventhpo.testing.simulated import SECOND, Script, Scripts, SimulatedClock, SimulatedJobs
@@ -142,7 +142,7 @@ def test_an_intent_whose_draft_was_in_doubt_once_is_looked_for_until_it_is_found
 class NeverLooks(SimulatedJobs):
     """Creates without a look."""
 
-    def draft(self, drafts: Sequence[Draft]) -> list[protocol.DraftOutcome]:
+    def draft(self, drafts: Sequence[DraftRequest]) -> list[protocol.DraftOutcome]:
         return super().draft([msgspec.structs.replace(d, look=False) for d in drafts])
 
 
@@ -207,7 +207,7 @@ def test_a_launch_in_doubt_never_fails_for_good_it_ends_as_lost_and_is_watched(t
 class Unseen(SimulatedJobs):
     """Sees nothing of first attempts."""
 
-    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled:
+    def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult:
         return super().poll([job for job in jobs if job.attempt], objectives)
 
 
@@ -322,7 +322,7 @@ def test_a_job_that_ends_by_itself_needs_no_stop_any_more() -> None:
     assert hand.said == ["JobsContinued 0.0@1", "Stop 0.0"]
     hand.poll(ended(0))
     assert hand.said[-1] == "SearchFinished budget"
-    assert list(dues(hand.state, hand.now)) == []
+    assert list(deadlines(hand.state, hand.now)) == []
     hand.log()
 
 
@@ -347,7 +347,7 @@ class Unreachable(SimulatedJobs):
         super().__init__(ledger, scripts, clock)
         self._state, self._at, self.asked = state, at, 0
 
-    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled | Refused:  # type: ignore[override]
+    def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult | Refused:  # type: ignore[override]
         self.asked += 1
         points = sum(job.points for job in jobs)
         failure = self._state.poll_failure
@@ -447,7 +447,7 @@ class OftenAsked(SimulatedClock):
 class More(Unreachable):
     """Has always more to read at once."""
 
-    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled | Refused:  # type: ignore[override]
+    def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult | Refused:  # type: ignore[override]
         answer = super().poll(jobs, objectives)
         if isinstance(answer, Refused):
             return answer
@@ -493,11 +493,11 @@ def test_a_tick_stands_only_where_something_is_due_and_behind_the_observations_o
     for row in ticks:
         before, event = log.before(row.seq), row.event
         assert isinstance(event, ClockTicked)
-        assert any(item.reached for item in dues(before, Now.of(event)))
+        assert any(item.reached for item in deadlines(before, Now.of(event)))
         behind = log.rows[row.seq] if row.seq < len(log.rows) else None
         assert behind is None or behind.cause != row.cause
         after = log.after(row.seq)
-        assert not any(item.reached for item in dues(after, Now.of(event)))
+        assert not any(item.reached for item in deadlines(after, Now.of(event)))
 
 
 class Elsewhere(SimulatedClock):
@@ -541,7 +541,7 @@ def _plain(event: Event, more: int) -> Event:
 def test_wall_time_goes_by_our_clock_and_compute_time_by_the_doors() -> None:
     hand = Hand(search(wall_time_limit=10.0, compute_time_limit=10.0))
     hand.later(jobs=9.99, ours=9.99)
-    assert not any(item.reached for item in dues(hand.state, hand.now))
+    assert not any(item.reached for item in deadlines(hand.state, hand.now))
     hand.later(jobs=0.01)
     assert hand.poll(hand.tick())[0] == "SearchEnding compute_time_limit"
     other = Hand(search(wall_time_limit=10.0, compute_time_limit=10.0))
@@ -556,7 +556,7 @@ class SlowPolls(SimulatedJobs):
         super().__init__(ledger, scripts, clock)
         self._jumping = clock
 
-    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled:
+    def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult:
         answer = super().poll(jobs, objectives)
         self._jumping.jump(10 * MINUTE)
         return answer
@@ -618,10 +618,10 @@ def test_a_back_off_ends_when_our_clock_is_set_back_behind_its_beginning(tmp_pat
 def test_a_clock_that_is_set_back_makes_no_wall_time_negative_and_no_tick_for_nothing() -> None:
     hand = Hand(search(wall_time_limit=60.0, compute_time_limit=60.0))
     hand.later(ours=-600, jobs=-600)
-    assert not any(item.reached for item in dues(hand.state, hand.now))
+    assert not any(item.reached for item in deadlines(hand.state, hand.now))
     hand.poll(hand.tick())
     assert hand.said == []
-    assert not any(item.reached for item in dues(hand.state, hand.now))
+    assert not any(item.reached for item in deadlines(hand.state, hand.now))
     hand.later(ours=660)
     assert hand.poll(hand.tick())[0] == "SearchEnding wall_time_limit"
 

@@ -29,7 +29,7 @@ from eventhpo.core.fold.events import (
     TrialSuggested,
 )
 from eventhpo.core.scheduler import actions, rank
-from eventhpo.core.search.spec import DiscreteParameterRange, Named, Objective
+from eventhpo.core.search.spec import ComponentConfig, DiscreteParameterRange, Objective
 from eventhpo.jobs.protocol import Ended
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import Script
@@ -184,7 +184,7 @@ def test_a_lost_job_that_is_not_retried_fails_its_trial(tmp_path: Path) -> None:
 @pytest.mark.parametrize("at_limit", [False, True])
 def test_a_last_value_that_is_nan_fails_the_trial_without_a_retry(at_limit: bool, tmp_path: Path) -> None:
     script = Script(points=line(0.5, 0.4, math.nan))
-    log = one(tmp_path, script, pruner=Named("NopPruner"), max_iteration_per_job=3 if at_limit else 9)
+    log = one(tmp_path, script, pruner=ComponentConfig("NopPruner"), max_iteration_per_job=3 if at_limit else 9)
     assert log.one(TrialFinished) == TrialFinished(trial=0, state="failed", why="its value is NaN (nan_policy = fail)")
     is_told(log, FAIL)
     assert attempts(log) == 1
@@ -208,7 +208,7 @@ def test_the_worst_of_an_objective_to_be_maximised_is_the_least(tmp_path: Path) 
 
 
 def test_a_nan_with_nothing_completed_yet_fails_its_trial(tmp_path: Path) -> None:
-    log = one(tmp_path, Script(points=line(math.nan)), pruner=Named("NopPruner"), nan_policy="worst")
+    log = one(tmp_path, Script(points=line(math.nan)), pruner=ComponentConfig("NopPruner"), nan_policy="worst")
     assert log.one(TrialFinished).state == "failed"
     assert log.one(TrialFinished).why == "its value is NaN, and no completed trial has a worst value yet"
     is_told(log, FAIL)

@@ -25,14 +25,14 @@ from eventhpo.core.fold.events import (
 )
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import free_slot
-from eventhpo.core.search.spec import LimitChanges, Named
+from eventhpo.core.search.spec import ComponentConfig, LimitChanges
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import Script
 from tests.core.rules import OVER_ONE, Hand, by_attempt, each, ended, line, observed, run, shown
 
 NO_MORE = ["BudgetUpdated 0.0", "TrialFinished 0 failed"]
 ANOTHER = ["BudgetUpdated 0.0", "JobCreated 0.1 slot 0", "Draft 0.1", "Launch 0.1"]
-RUNG_AT_3 = Named("SuccessiveHalvingPruner", {"min_resource": 3, "reduction_factor": 2})
+RUNG_AT_3 = ComponentConfig("SuccessiveHalvingPruner", {"min_resource": 3, "reduction_factor": 2})
 
 
 def one(**more: object) -> Hand:
@@ -330,7 +330,7 @@ def test_the_pruners_attributes_of_inherited_points_are_inherited_and_of_no_othe
 
 
 def test_without_a_claim_the_curve_starts_anew_and_what_the_pruner_wrote_is_dropped() -> None:
-    hand = failed_after(0.5, 0.4, 0.3, sampler=Named("NSGAIISampler", {"population_size": 2}))
+    hand = failed_after(0.5, 0.4, 0.3, sampler=ComponentConfig("NSGAIISampler", {"population_size": 2}))
     sampled = hand.state.trials[0].attrs
     assert sampled
     assert shown(hand.state)[0].intermediate_values == {}

@@ -32,7 +32,7 @@ from eventhpo.core.fold.events import (
     TrialSuggested,
 )
 from eventhpo.core.scheduler import actions
-from eventhpo.core.search.spec import DiscreteParameterRange, LimitChanges, Named, Objective
+from eventhpo.core.search.spec import ComponentConfig, DiscreteParameterRange, LimitChanges, Objective
 from eventhpo.errors import Usage
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import X, search, simulate
@@ -454,11 +454,11 @@ def test_a_point_for_a_search_that_is_over_is_refused_with_the_way_to_reopen_it(
         accepted(stopped().state, LimitsRequest(changes=LimitChanges(total_max_jobs=9)), None)
 
 
-GRID = Named("GridSampler", {"search_space": {"General/x": [1.0, 2.0]}})
+GRID = ComponentConfig("GridSampler", {"search_space": {"General/x": [1.0, 2.0]}})
 FINITE: dict[str, dict[str, object]] = {
     "a finite space": {"space": TWO},
     "a grid": {"space": (msgspec.structs.replace(X, max_value=9.0),), "sampler": GRID},
-    "listed by force": {"space": TWO, "sampler": Named("BruteForceSampler")},
+    "listed by force": {"space": TWO, "sampler": ComponentConfig("BruteForceSampler")},
 }
 
 

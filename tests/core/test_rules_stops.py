@@ -10,7 +10,7 @@ from msgspec import structs
 from eventhpo.controller.controller import Controller
 from eventhpo.controller.effects import observations
 from eventhpo.core.fold import deadlines
-from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.fold.events import (
     AbortRequested,
     Event,
@@ -22,7 +22,7 @@ from eventhpo.core.fold.events import (
     StopAsked,
     TrialFinished,
 )
-from eventhpo.jobs.protocol import Ended, Polled, Seen
+from eventhpo.jobs.protocol import Ended, JobUpdate, PollResult
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import SECOND, Script
 from tests.core.rules import OVER_ONE, Hand, deeds, each, ended, line, observed, run
@@ -46,9 +46,9 @@ def over(hand: Hand, trial: int = 0) -> None:
 def said(hand: Hand, after: float, *, runs_on: bool = True, is_over: bool = False) -> list[type[Event]]:
     """Return which events come of a poll so many seconds after the newest stop of trial 0."""
     end = Ended(how="stopped") if is_over else None
-    seen = Seen(trial=0, attempt=0, to=hand.state.attempt(0, 0).cursor, runs_on=runs_on, ended=end)
-    at = Reading((hand.state.attempt(0, 0).told_at or 0) + round(after * SECOND))
-    return [type(event) for event in observations(hand.state, Polled(clock=0, seen=(seen,)), at)]
+    seen = JobUpdate(trial=0, attempt=0, to=hand.state.attempt(0, 0).cursor, runs_on=runs_on, ended=end)
+    at = ClockReading((hand.state.attempt(0, 0).told_at or 0) + round(after * SECOND))
+    return [type(event) for event in observations(hand.state, PollResult(clock=0, seen=(seen,)), at)]
 
 
 # ---------------------------------------------------------------- until it is seen
@@ -221,9 +221,9 @@ def test_no_limit_comes_before_an_end_that_is_still_being_read(tmp_path: Path, e
     class Late(Controller):
         """At the first poll the time is over."""
 
-        def _observe(self, answer: Polled, now: Reading, cause: int) -> None:
+        def _observe(self, answer: PollResult, now: ClockReading, cause: int) -> None:
             seen = [structs.replace(one, ending=ending and one.ended is None) for one in answer.seen]
-            super()._observe(Polled(clock=answer.clock + 120 * SECOND, seen=tuple(seen)), now, cause)
+            super()._observe(PollResult(clock=answer.clock + 120 * SECOND, seen=tuple(seen)), now, cause)
 
     what = search(num_concurrent_workers=1, total_max_jobs=1, time_limit_per_job=1.0)
     state = simulate(tmp_path / "s.db", what, each(Script(points=line(*[0.5] * 6))), make=Late)

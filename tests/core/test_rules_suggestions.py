@@ -24,9 +24,9 @@ from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import next_action
 from eventhpo.core.search.spec import (
+    ComponentConfig,
     DiscreteParameterRange,
     LimitChanges,
-    Named,
     Scalar,
     Search,
     UniformIntegerParameterRange,
@@ -184,7 +184,7 @@ def test_a_space_of_more_than_a_hundred_thousand_points_counts_as_infinite() -> 
 
 
 def test_a_grid_takes_no_try_in_its_seed_and_visits_each_of_its_points_once(tmp_path: Path) -> None:
-    grid = Named("GridSampler", {"search_space": {"General/x": [3, 1]}})
+    grid = ComponentConfig("GridSampler", {"search_space": {"General/x": [3, 1]}})
     log = run(tmp_path / "s.db", search(space=THREE, sampler=grid, total_max_jobs=None), GOOD)
     assert sorted(points_of(log)) == [1, 3]  # type: ignore[type-var]
     assert log.one(SearchEnding) == SearchEnding(reason="space", at_once=False, detail="all 2 points were tried")
@@ -196,7 +196,7 @@ def counter(event: TrialSuggested) -> int:
 
 
 def test_a_quasi_random_sequence_goes_on_over_refused_tries(tmp_path: Path) -> None:
-    what = search(space=THREE, sampler=Named("QMCSampler", {"scramble": False}), total_max_jobs=None)
+    what = search(space=THREE, sampler=ComponentConfig("QMCSampler", {"scramble": False}), total_max_jobs=None)
     log = run(tmp_path / "s.db", what, GOOD)
     assert sorted(points_of(log)) == [1, 2, 3]  # type: ignore[type-var]
     counted = [(e.tries, counter(e)) for e in log.of(TrialSuggested) if e.study_attrs]
@@ -210,11 +210,14 @@ def test_a_quasi_random_sequence_goes_on_over_refused_tries(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("sampler", "wrote"),
     [
-        (Named("CmaEsSampler", {"n_startup_trials": 1, "warn_independent_sampling": False}), "cma:generation"),
-        (Named("NSGAIISampler", {"population_size": 2}), "NSGAIISampler:generation"),
+        (
+            ComponentConfig("CmaEsSampler", {"n_startup_trials": 1, "warn_independent_sampling": False}),
+            "cma:generation",
+        ),
+        (ComponentConfig("NSGAIISampler", {"population_size": 2}), "NSGAIISampler:generation"),
     ],
 )
-def test_what_a_sampler_wrote_in_a_refused_try_is_dropped(tmp_path: Path, sampler: Named, wrote: str) -> None:
+def test_what_a_sampler_wrote_in_a_refused_try_is_dropped(tmp_path: Path, sampler: ComponentConfig, wrote: str) -> None:
     space = (
         UniformIntegerParameterRange(name="General/x", min_value=1, max_value=5),
         UniformIntegerParameterRange(name="General/a", min_value=1, max_value=3),

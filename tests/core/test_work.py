@@ -13,9 +13,9 @@ from eventhpo.core.fold.evolve import evolve, fold
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import next_action
-from eventhpo.core.search.spec import Named
+from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.log.reader import read
-from eventhpo.optuna_adapter.adapter import Asker
+from eventhpo.optuna_adapter.adapter import OptunaAdapter
 from eventhpo.optuna_adapter.state_view import StateView
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
@@ -47,7 +47,9 @@ def lines_run(work: Callable[[], Any]) -> int:
 def after(path: Path, trials: int) -> tuple[State, Recorded, Recorded]:
     """Return the state before the last trial's first points, those, and the verdict on them."""
     what = search(
-        pruner=Named("SuccessiveHalvingPruner", {"min_resource": 1}), max_iteration_per_job=3, total_max_jobs=trials
+        pruner=ComponentConfig("SuccessiveHalvingPruner", {"min_resource": 1}),
+        max_iteration_per_job=3,
+        total_max_jobs=trials,
     )
     simulate(path, what, lambda trial, attempt, params: Script(points=((1, 0.5), (2, 0.5), (3, 0.5))))
     rows = list(read(path).rows)
@@ -62,7 +64,7 @@ def after(path: Path, trials: int) -> tuple[State, Recorded, Recorded]:
 def work_per_step(path: Path, trials: int) -> list[int]:
     """Return the lines run for: folding points, asking what is next, a verdict, folding it."""
     state, points, verdict = after(path, trials)
-    asker = Asker(state)
+    asker = OptunaAdapter(state)
     asker.answer(actions.Judge())  # the view takes in the past once
     return [
         lines_run(lambda: evolve(state, points)),

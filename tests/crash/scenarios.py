@@ -21,9 +21,9 @@ from eventhpo.core.fold.events import (
     TrialsImported,
 )
 from eventhpo.core.search.spec import (
+    ComponentConfig,
     DiscreteParameterRange,
     LimitChanges,
-    Named,
     Objective,
     ParameterChoice,
     ParameterSet,
@@ -33,11 +33,11 @@ from eventhpo.core.search.spec import (
     UniformParameterRange,
 )
 from eventhpo.testing.searches import LOSS, X, search
-from eventhpo.testing.simulated import SECOND, Cut, Script, Scripts, SetBy
+from eventhpo.testing.simulated import SECOND, CutPoint, Script, Scripts, SetBy
 
-SHA = Named("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2})
-MEDIAN = Named("MedianPruner", {"n_startup_trials": 1})
-TPE = Named("TPESampler", {"n_startup_trials": 3})
+SHA = ComponentConfig("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2})
+MEDIAN = ComponentConfig("MedianPruner", {"n_startup_trials": 1})
+TPE = ComponentConfig("TPESampler", {"n_startup_trials": 3})
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class Scenario(msgspec.Struct, frozen=True):
 
     search: Search
     scripts: Scripts
-    cut: Cut = lambda trial, attempt, cursor: 2
+    cut: CutPoint = lambda trial, attempt, cursor: 2
     inputs: Sequence[Event] = ()
     asks: Sequence[tuple[int, Event]] = ()
     set_by: SetBy | None = None
@@ -208,7 +208,7 @@ SCENARIOS: dict[str, Make] = {
     ),
     "rungs found by themselves": lambda: Scenario(
         search(
-            pruner=Named("SuccessiveHalvingPruner"),
+            pruner=ComponentConfig("SuccessiveHalvingPruner"),
             num_concurrent_workers=2,
             max_iteration_per_job=5,
             total_max_jobs=4,
@@ -258,7 +258,7 @@ SCENARIOS: dict[str, Make] = {
     "several objectives": lambda: Scenario(
         search(
             objectives=(LOSS, Objective("validation", "accuracy", "max_global")),
-            sampler=Named("NSGAIISampler", {"population_size": 2}),
+            sampler=ComponentConfig("NSGAIISampler", {"population_size": 2}),
             num_concurrent_workers=2,
             max_iteration_per_job=3,
             total_max_jobs=5,
@@ -348,7 +348,7 @@ SCENARIOS: dict[str, Make] = {
     "a grid": lambda: Scenario(
         search(
             space=INTEGERS,
-            sampler=Named("GridSampler", {"search_space": {"General/x": [1, 2, 3]}}),
+            sampler=ComponentConfig("GridSampler", {"search_space": {"General/x": [1, 2, 3]}}),
             total_max_jobs=None,
             num_concurrent_workers=2,
         ),
@@ -382,7 +382,7 @@ SCENARIOS: dict[str, Make] = {
     "quasi-random": lambda: Scenario(
         search(
             space=(X, UniformParameterRange(name="General/y", min_value=0.0, max_value=1.0, step_size=0.25)),
-            sampler=Named("QMCSampler"),
+            sampler=ComponentConfig("QMCSampler"),
             total_max_jobs=5,
             num_concurrent_workers=2,
         ),

@@ -24,7 +24,7 @@ from eventhpo.core.search.spec import Search
 from eventhpo.log.reader import read
 from eventhpo.testing.crashes import CRASHED, Crashes
 from eventhpo.testing.searches import simulate
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.core.random_searches import cuts, scripts, searches, steps
 from tests.crash.normal import deeds, difference, normal_log
 from tests.crash.scenarios import SCENARIOS, Scenario
@@ -139,7 +139,7 @@ def test_each_of_these_logs_is_decided_again_alike(name: str, folder: Path) -> N
         crashed(torn, scenario, max(1, at))
     finish(torn, scenario)
     for path in (alone, torn):
-        checks = list(walk(read(path, verify=True).rows))
+        checks = list(check_prefixes(read(path, verify=True).rows))
         assert [c.divergence for c in checks if c.divergence] == []
         assert any(c.decision for c in checks)
 
@@ -226,4 +226,4 @@ def test_a_search_drawn_at_random_and_killed_at_random_ends_as_if_it_had_been_le
             crashed(path, scenario, 1 + int(moment * points))
         finish(path, scenario)
         assert parted(alone, path) is None
-        assert [c.divergence for c in walk(read(path).rows) if c.divergence] == []
+        assert [c.divergence for c in check_prefixes(read(path).rows) if c.divergence] == []

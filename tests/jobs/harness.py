@@ -17,13 +17,13 @@ import msgspec
 from eventhpo.core.search.spec import Objective, Scalar
 from eventhpo.jobs.local.folder import AttemptFolder, Ticket
 from eventhpo.jobs.local.host import boot_id
-from eventhpo.jobs.local.local_jobs import LocalJobs
+from eventhpo.jobs.local.local_jobs import LocalBackend
 from eventhpo.jobs.local.reconcile import job_id_of
-from eventhpo.jobs.protocol import Bound, Draft, Ended, Job, Polled, Seen, Started, Stopping
+from eventhpo.jobs.protocol import Bound, BoundJob, DraftRequest, Ended, JobUpdate, PollResult, Started, Stopping
 from tests.waiting import eventually
 
 ACCURACY = Objective("validation", "accuracy", "max")
-Item = TypeVar("Item", Draft, Job)
+Item = TypeVar("Item", DraftRequest, BoundJob)
 ROOT = Path(__file__).parents[2]
 
 LEDGER = """
@@ -52,15 +52,15 @@ class Place:
     def script(self, text: str, name: str = "train.py") -> None:
         (self.folder / name).write_text(textwrap.dedent(text))
 
-    def door(self) -> LocalJobs:
+    def door(self) -> LocalBackend:
         """As a controller that has just been started has it."""
-        return LocalJobs(self.command, str(self.folder), self.jobs_folder, grace=self.grace, start=self.start)
+        return LocalBackend(self.command, str(self.folder), self.jobs_folder, grace=self.grace, start=self.start)
 
     def key(self, trial: int = 0, attempt: int = 0) -> str:
         return f"eventhpo:{self.search_id}:17-89abcdef:{trial}.{attempt}"
 
-    def draft(self, trial: int = 0, attempt: int = 0, params: dict[str, Scalar] | None = None) -> Draft:
-        return Draft(
+    def draft(self, trial: int = 0, attempt: int = 0, params: dict[str, Scalar] | None = None) -> DraftRequest:
+        return DraftRequest(
             trial=trial,
             attempt=attempt,
             key=self.key(trial, attempt),
@@ -71,33 +71,33 @@ class Place:
             failures=0,
         )
 
-    def bound(self, trial: int = 0, attempt: int = 0, params: dict[str, Scalar] | None = None) -> Job:
+    def bound(self, trial: int = 0, attempt: int = 0, params: dict[str, Scalar] | None = None) -> BoundJob:
         draft = self.draft(trial, attempt, params)
         [bound] = self.door().draft([draft])
         assert isinstance(bound, Bound), bound
         return a_job(draft)
 
-    def started(self, trial: int = 0, attempt: int = 0, params: dict[str, Scalar] | None = None) -> Job:
+    def started(self, trial: int = 0, attempt: int = 0, params: dict[str, Scalar] | None = None) -> BoundJob:
         job = self.bound(trial, attempt, params)
         [started] = self.door().launch([job])
         assert isinstance(started, Started), started
         return changed(job, started=True)
 
-    def attempt(self, job: Job) -> AttemptFolder:
+    def attempt(self, job: BoundJob) -> AttemptFolder:
         return AttemptFolder(self.jobs_folder / job.job_id)
 
-    def ticket(self, job: Job) -> Ticket:
+    def ticket(self, job: BoundJob) -> Ticket:
         ticket = self.attempt(job).ticket()
         assert ticket is not None
         return ticket
 
-    def ended(self, job: Job, door: LocalJobs | None = None) -> Ended:
+    def ended(self, job: BoundJob, door: LocalBackend | None = None) -> Ended:
         return self.watched(job, door)[-1]
 
-    def watched(self, job: Job, door: LocalJobs | None = None) -> tuple[list[Seen], Ended]:
+    def watched(self, job: BoundJob, door: LocalBackend | None = None) -> tuple[list[JobUpdate], Ended]:
         """Poll *job* as a controller does until it is over; return all that was seen, and the end."""
         door = self.door() if door is None else door
-        sight: list[Seen] = []
+        sight: list[JobUpdate] = []
 
         def over() -> Ended | None:
             nonlocal job
@@ -111,7 +111,7 @@ class Place:
         assert ended is not None
         return sight, ended
 
-    def stop(self, job: Job) -> Job:
+    def stop(self, job: BoundJob) -> BoundJob:
         [answer] = self.door().stop([job])
         assert isinstance(answer, Stopping), answer
         return changed(job, stopping=True)
@@ -136,8 +136,8 @@ def check_ledger(ledger: Counter[str]) -> None:
     assert not twice, f"ran more than once: {twice}"
 
 
-def a_job(draft: Draft) -> Job:
-    return Job(
+def a_job(draft: DraftRequest) -> BoundJob:
+    return BoundJob(
         trial=draft.trial,
         attempt=draft.attempt,
         key=draft.key,
@@ -158,14 +158,14 @@ def changed(item: Item, **fields: object) -> Item:
     return msgspec.structs.replace(item, **fields)
 
 
-def look(door: LocalJobs, job: Job) -> Seen:
+def look(door: LocalBackend, job: BoundJob) -> JobUpdate:
     polled = door.poll([job], [ACCURACY])
-    assert isinstance(polled, Polled), polled
+    assert isinstance(polled, PollResult), polled
     [seen] = polled.seen
     return seen
 
 
-def points(sight: list[Seen]) -> list[tuple[int, float]]:
+def points(sight: list[JobUpdate]) -> list[tuple[int, float]]:
     """Return the objective's points in all that was seen."""
     return [
         point for seen in sight for curve in seen.curves for point in zip(curve.iterations, curve.values, strict=True)
@@ -225,7 +225,7 @@ def environment_of(pid: int) -> bytes:
         return b""
 
 
-def key_and_value(door: LocalJobs, job: Job) -> list[tuple[int, float]]:
+def key_and_value(door: LocalBackend, job: BoundJob) -> list[tuple[int, float]]:
     """Return the points that one poll sees."""
     return points([look(door, job)])
 

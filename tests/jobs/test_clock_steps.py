@@ -19,14 +19,14 @@ import pytest
 from eventhpo.controller.clock import SystemClock
 from eventhpo.controller.controller import opened
 from eventhpo.controller.host import this_machine
-from eventhpo.core.fold.clocks import Reading, elapsed
+from eventhpo.core.fold.clocks import ClockReading, elapsed
 from eventhpo.core.fold.events import JobStarted, Recorded
 from eventhpo.core.fold.state import State
 from eventhpo.core.search.spec import MINUTE
 from eventhpo.jobs.local import watch
 from eventhpo.jobs.local.host import read_clocks
-from eventhpo.jobs.local.local_jobs import LocalJobs
-from eventhpo.jobs.protocol import Ended, Job
+from eventhpo.jobs.local.local_jobs import LocalBackend
+from eventhpo.jobs.protocol import BoundJob, Ended
 from eventhpo.log.create import create
 from eventhpo.testing.searches import created, search
 from tests.jobs.harness import FOREVER, Place, changed, kill, look
@@ -36,19 +36,19 @@ HOUR = 3600 * 1_000_000
 STEPS = [HOUR, -HOUR]
 
 
-def off_by(microseconds: int) -> Callable[[], Reading]:
+def off_by(microseconds: int) -> Callable[[], ClockReading]:
     """Return this machine's clocks as they are once the wall clock was set by so much."""
 
-    def clocks() -> Reading:
+    def clocks() -> ClockReading:
         now = read_clocks()
         return msgspec.structs.replace(now, wall=now.wall + microseconds)
 
     return clocks
 
 
-def door(place: Place, by: int) -> LocalJobs:
+def door(place: Place, by: int) -> LocalBackend:
     """Return the door of a controller whose wall clock is off."""
-    return LocalJobs(
+    return LocalBackend(
         place.command, str(place.folder), place.jobs_folder, grace=place.grace, start=place.start, clocks=off_by(by)
     )
 
@@ -72,7 +72,8 @@ def ran(ended: Ended) -> int:
     assert ended.started_at is not None
     assert ended.finished_at is not None
     return elapsed(
-        Reading(ended.started_at, ended.started_boot_clock), Reading(ended.finished_at, ended.finished_boot_clock)
+        ClockReading(ended.started_at, ended.started_boot_clock),
+        ClockReading(ended.finished_at, ended.finished_boot_clock),
     )
 
 
@@ -110,13 +111,15 @@ def test_a_poll_tells_the_boot_clock_whatever_the_controllers_wall_clock_says(pl
     polled = door(place, step).poll([job], [])
     start = polled.seen[0].started  # type: ignore[union-attr]
     assert start is not None
-    now = Reading(polled.clock, polled.boot_clock)  # type: ignore[union-attr]
-    assert 0 <= elapsed(Reading(start.at, start.boot_clock), now) <= elapsed(place_start(place, job), read_clocks())
+    now = ClockReading(polled.clock, polled.boot_clock)  # type: ignore[union-attr]
+    assert (
+        0 <= elapsed(ClockReading(start.at, start.boot_clock), now) <= elapsed(place_start(place, job), read_clocks())
+    )
 
 
-def place_start(place: Place, job: Job) -> Reading:
+def place_start(place: Place, job: BoundJob) -> ClockReading:
     ticket = place.ticket(job)
-    return Reading(ticket.at, ticket.since_boot)
+    return ClockReading(ticket.at, ticket.since_boot)
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -141,7 +144,7 @@ def test_a_lost_job_ran_until_its_last_sign_by_whichever_clock_that_was_written(
     assert 0 <= ran(ended) <= elapsed(place_start(place, job), read_clocks())
 
 
-def look_is_lost(place: Place, job: Job) -> bool:
+def look_is_lost(place: Place, job: BoundJob) -> bool:
     ended = look(place.door(), job).ended
     return ended is not None and ended.how == "lost"
 
@@ -168,7 +171,7 @@ def test_the_grace_period_of_a_stop_lasts_as_long_as_it_says(
     assert place.ended(job, door(place, step)).why == "its runner did not act on the stop"
 
 
-def place_grace(place: Place, job: Job, seconds: float) -> None:
+def place_grace(place: Place, job: BoundJob, seconds: float) -> None:
     file = place.attempt(job).ticket_file
     file.write_text(re.sub(r'"grace": [\d.]+', f'"grace": {seconds}', file.read_text()))
 
@@ -239,8 +242,8 @@ def test_a_search_whose_clock_is_set_between_start_and_end_reaches_no_limit_that
     create(path, created(search(total_max_jobs=1, **limits)), SystemClock().now())  # type: ignore[arg-type]
     clock = SetClock(place.folder / "go", step)
 
-    def jobs_for(state: State) -> LocalJobs:
-        return LocalJobs(
+    def jobs_for(state: State) -> LocalBackend:
+        return LocalBackend(
             place.command,
             str(place.folder),
             place.jobs_folder,

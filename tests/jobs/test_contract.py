@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from eventhpo.jobs.local.local_jobs import LocalJobs
-from eventhpo.jobs.protocol import Job
+from eventhpo.jobs.local.local_jobs import LocalBackend
+from eventhpo.jobs.protocol import BoundJob
 from eventhpo.testing import contract
 from tests.jobs import harness
 
@@ -36,7 +36,7 @@ class Processes(contract.Place):
         self._place = place
         place.script(SCRIPT)
 
-    def door(self) -> LocalJobs:
+    def door(self) -> LocalBackend:
         return self._place.door()
 
     def runs(self, key: str) -> int:
@@ -45,7 +45,7 @@ class Processes(contract.Place):
     def made(self, key: str) -> int:
         return len(list(self._place.jobs_folder.glob(key.replace(":", "_"))))
 
-    def spoil(self, job: Job) -> Job:
+    def spoil(self, job: BoundJob) -> BoundJob:
         """Neither can its lock be taken nor its reports be read."""
         folder = self._place.attempt(job)
         folder.job_lock.mkdir()
@@ -68,5 +68,5 @@ class TestLocalJobsWithAStranger(contract.JobsContract):
 
 
 class WithAStranger(Processes):
-    def spoil(self, job: Job) -> Job:
+    def spoil(self, job: BoundJob) -> BoundJob:
         return contract.Place.spoil(self, job)

@@ -11,7 +11,7 @@ import pytest
 
 from eventhpo.jobs.local import launch
 from eventhpo.jobs.local.folder import AttemptFolder
-from eventhpo.jobs.protocol import Job
+from eventhpo.jobs.protocol import BoundJob
 from tests.jobs.harness import (
     FOREVER,
     LEDGER,
@@ -74,7 +74,7 @@ def moved(place: Place) -> Place:
     return at(place, place.folder.rename(place.folder.with_name("moved")))
 
 
-def forget_the_folder(place: Place, job: Job) -> None:
+def forget_the_folder(place: Place, job: BoundJob) -> None:
     """Leave the ticket as a version before took it."""
     file = place.attempt(job).ticket_file
     text = re.sub(r', "lock": \[\d+, \d+\], "slot": \d+', "", file.read_text())
@@ -86,7 +86,7 @@ def as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give jobs the environment that a version before gave."""
     whole = launch.environment
 
-    def without(job: Job, folder: AttemptFolder, ours: Mapping[str, str]) -> dict[str, str]:
+    def without(job: BoundJob, folder: AttemptFolder, ours: Mapping[str, str]) -> dict[str, str]:
         theirs = whole(job, folder, ours)
         theirs.pop("EVENTHPO_LOCK", None)
         return theirs

@@ -17,7 +17,7 @@ import pytest
 
 from eventhpo.jobs.local import runner, watch
 from eventhpo.jobs.local.folder import is_free
-from eventhpo.jobs.protocol import Ended, Job, Stopping
+from eventhpo.jobs.protocol import BoundJob, Ended, Stopping
 from tests.jobs.harness import (
     FOREVER,
     LEDGER,
@@ -507,7 +507,7 @@ def _hold(descriptor: int) -> None:
 # ---------------------------------------------------------------- lost, and watched
 
 
-def _lost(job: Job) -> Job:
+def _lost(job: BoundJob) -> BoundJob:
     return changed(job, lost=True, started=True)
 
 

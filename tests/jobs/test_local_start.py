@@ -20,8 +20,8 @@ import pytest
 
 from eventhpo.jobs.local import launch
 from eventhpo.jobs.local.folder import is_free
-from eventhpo.jobs.local.local_jobs import LocalJobs
-from eventhpo.jobs.protocol import Bound, Ended, Job, Refused, Started
+from eventhpo.jobs.local.local_jobs import LocalBackend
+from eventhpo.jobs.protocol import Bound, BoundJob, Ended, Refused, Started
 from tests.jobs.harness import (
     FOREVER,
     LEDGER,
@@ -116,7 +116,7 @@ def test_the_ledger_finds_a_job_that_ran_twice(place: Place) -> None:
         check_ledger(place.ledger())
 
 
-def _run_without_locks(place: Place, job: Job) -> None:
+def _run_without_locks(place: Place, job: BoundJob) -> None:
     """Run a runner to its end, on descriptors that lock nothing."""
     folder = place.attempt(job)
     spare = [os.open(os.devnull, os.O_RDWR) for _ in range(2)]
@@ -229,7 +229,7 @@ def test_after_a_launch_that_failed_for_good_no_runner_can_start_the_job(place: 
     assert seen.ended.how == "launch_failed"
 
 
-def _spoiled(place: Place) -> tuple[Job, LocalJobs]:
+def _spoiled(place: Place) -> tuple[BoundJob, LocalBackend]:
     """A job whose runner ends at once: a folder stands where its output should go."""
     place.script(LEDGER)
     job = place.bound()

@@ -16,7 +16,7 @@ from eventhpo.core.fold.curve import Curve
 from eventhpo.core.fold.events import BadLine
 from eventhpo.core.search.spec import Objective
 from eventhpo.jobs.local import reports
-from eventhpo.jobs.local.reports import Batch, Claim, NotAReport, Point, parse, read
+from eventhpo.jobs.local.reports import Claim, NotAReport, ReportBatch, ReportedPoint, parse, read
 from eventhpo.jobs.protocol import POINTS
 
 LOSS = Objective("validation", "loss", "min")
@@ -35,7 +35,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "reports.jsonl"
 
 
-def all_of(file: Path, *, fresh: bool = True, final: bool = False, cursor: int = 0) -> Batch:
+def all_of(file: Path, *, fresh: bool = True, final: bool = False, cursor: int = 0) -> ReportBatch:
     return read(file, cursor, [LOSS, F1], fresh=fresh, final=final)
 
 
@@ -57,15 +57,15 @@ def all_of(file: Path, *, fresh: bool = True, final: bool = False, cursor: int =
 )
 def test_a_value_is_read_as_it_was_written(text: str, value: float) -> None:
     found = parse(f'{{"title": "t", "series": "s", "iteration": 3, "value": {text}}}'.encode())
-    assert found == Point("t", "s", 3, value)
-    assert isinstance(found, Point)
+    assert found == ReportedPoint("t", "s", 3, value)
+    assert isinstance(found, ReportedPoint)
     assert isinstance(found.value, float)
     assert math.copysign(1, found.value) == math.copysign(1, value)
 
 
 def test_nan_is_a_value() -> None:
     found = parse(line(value="nan"))
-    assert isinstance(found, Point)
+    assert isinstance(found, ReportedPoint)
     assert math.isnan(found.value)
 
 
@@ -84,7 +84,7 @@ def test_nan_is_a_value() -> None:
 )
 def test_a_number_that_json_cannot_carry_is_taken_as_programs_print_it(text: str, value: float) -> None:
     found = parse(f'{{"title": "t", "series": "s", "value": {text} , "iteration": 3}}'.encode())
-    assert isinstance(found, Point)
+    assert isinstance(found, ReportedPoint)
     assert type(found.value) is float
     assert str(found.value) == str(value)
 
@@ -101,7 +101,7 @@ def test_a_number_that_json_cannot_carry_is_taken_as_programs_print_it(text: str
     ],
 )
 def test_a_line_may_look_like_this(text: str) -> None:
-    assert isinstance(parse(text.encode()), Point)
+    assert isinstance(parse(text.encode()), ReportedPoint)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_line_that_is_no_report_says_why(text: bytes, why: str) -> None:
 @given(st.binary(max_size=200))
 def test_no_line_whatever_is_more_than_refused(text: bytes) -> None:
     with contextlib.suppress(NotAReport):
-        assert isinstance(parse(text), Point | Claim)
+        assert isinstance(parse(text), ReportedPoint | Claim)
 
 
 def test_a_claim_names_an_iteration() -> None:
@@ -189,8 +189,8 @@ def test_other_series_are_told_by_their_last_and_their_range(file: Path) -> None
 
 
 def test_a_missing_file_has_no_reports(file: Path) -> None:
-    assert all_of(file) == Batch(0)
-    assert all_of(file, final=True) == Batch(0)
+    assert all_of(file) == ReportBatch(0)
+    assert all_of(file, final=True) == ReportBatch(0)
 
 
 def test_empty_lines_are_skipped(file: Path) -> None:
@@ -222,13 +222,13 @@ def test_a_torn_line_is_noted_once_and_swallows_nothing(file: Path) -> None:
     assert batch.curves[0].iterations == (1, 2)
     [bad] = batch.bad
     assert bad.place == f"reports.jsonl:byte {len(line(1))}"
-    assert all_of(file, cursor=batch.to) == Batch(batch.to)
+    assert all_of(file, cursor=batch.to) == ReportBatch(batch.to)
 
 
 def test_a_bad_line_is_told_also_when_no_point_came(file: Path) -> None:
     file.write_bytes(b"what?\n")
     batch = all_of(file)
-    assert batch == Batch(
+    assert batch == ReportBatch(
         6, bad=(BadLine("reports.jsonl:byte 0", "not JSON: Expecting value: line 1 column 1 (char 0)"),)
     )
 
@@ -291,7 +291,7 @@ def test_a_file_that_was_cut_is_noted_at_once_and_read_from_its_start(file: Path
     [bad] = batch.bad
     assert "cut or replaced: 5000 bytes of it had been read" in bad.why
     assert (batch.curves[0].iterations, batch.to) == ((7,), len(line(7)))
-    assert all_of(file, cursor=batch.to, final=final) == Batch(batch.to)
+    assert all_of(file, cursor=batch.to, final=final) == ReportBatch(batch.to)
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["empty", "gone"])
@@ -300,10 +300,10 @@ def test_a_file_that_is_empty_or_gone_is_noted_once(file: Path, there: bool) -> 
         file.write_bytes(b"")
     batch = all_of(file, cursor=60)
     assert (batch.to, len(batch.bad), batch.more) == (0, 1, False)
-    assert all_of(file, cursor=batch.to) == Batch(0)
+    assert all_of(file, cursor=batch.to) == ReportBatch(0)
 
 
-def read_again(file: Path, cursor: int, known: Curve, *, final: bool = False) -> Batch:
+def read_again(file: Path, cursor: int, known: Curve, *, final: bool = False) -> ReportBatch:
     return read(file, cursor, [LOSS], fresh=False, final=final, known=[known])
 
 
@@ -324,7 +324,7 @@ def test_a_line_that_replaced_a_shorter_one_is_noted_and_read(file: Path) -> Non
 def test_a_line_that_replaced_one_of_its_length_is_noted_and_read_at_the_end(file: Path) -> None:
     file.write_bytes(line(8))
     cursor, known = file.stat().st_size, known_of((7, 0.5))
-    assert read_again(file, cursor, known) == Batch(cursor)
+    assert read_again(file, cursor, known) == ReportBatch(cursor)
     batch = read_again(file, cursor, known, final=True)
     assert [bad.why.partition(":")[0] for bad in batch.bad] == ["the file was written anew"]
     assert batch.curves[0].iterations == (8,)
@@ -345,7 +345,7 @@ def test_a_file_that_ends_with_what_was_read_is_read_no_second_time(file: Path, 
     file.write_bytes(text)
     known = known_of((1, 0.5), (7, math.nan))
     assert list(known.add([(3, 0.125)])) == []
-    assert read_again(file, len(text), known, final=True) == Batch(len(text))
+    assert read_again(file, len(text), known, final=True) == ReportBatch(len(text))
 
 
 def test_what_stands_for_many_bad_lines_counts_them(file: Path) -> None:
@@ -380,7 +380,7 @@ def test_a_claim_that_comes_too_late_is_a_bad_line(file: Path, before: bytes, fr
 # ---------------------------------------------------------------- the cut into polls
 
 
-def in_polls(file: Path, cursor: int = 0) -> list[Batch]:
+def in_polls(file: Path, cursor: int = 0) -> list[ReportBatch]:
     """Read *file* as polls do, until there is no more."""
     batches = [all_of(file, cursor=cursor)]
     while batches[-1].more:

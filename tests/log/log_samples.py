@@ -11,7 +11,7 @@ from pathlib import Path
 
 import eventhpo
 from eventhpo.core.fold.events import ControllerStarted, Head, MetricObserved, Recorded, SearchCreated, StopAsked
-from eventhpo.core.search.spec import Limits, Named, Objective, Search, Simulated, UniformParameterRange
+from eventhpo.core.search.spec import ComponentConfig, Limits, Objective, Search, Simulated, UniformParameterRange
 from eventhpo.log.create import create
 from eventhpo.log.writer import Writer, open_writer
 
@@ -25,8 +25,8 @@ def search_created(search_id: str = SEARCH_ID) -> SearchCreated:
         objectives=(Objective("validation", "accuracy", "max"),),
         space=(UniformParameterRange(name="General/lr", min_value=0.0, max_value=1.0),),
         limits=Limits(total_max_jobs=4),
-        sampler=Named("TPESampler"),
-        pruner=Named("MedianPruner"),
+        sampler=ComponentConfig("TPESampler"),
+        pruner=ComponentConfig("MedianPruner"),
         seed=7,
         jobs=Simulated(),
     )

@@ -27,9 +27,9 @@ from eventhpo.core.fold.events import (
     TrialSuggested,
 )
 from eventhpo.core.scheduler import actions
-from eventhpo.core.search.spec import Named, Num, to_num
+from eventhpo.core.search.spec import ComponentConfig, Num, to_num
 from eventhpo.log.reader import read
-from eventhpo.optuna_adapter.adapter import Asker
+from eventhpo.optuna_adapter.adapter import OptunaAdapter
 from eventhpo.testing.crashes import Crashes
 from tests.crash.scenarios import Scenario
 from tests.crash.test_crash_sweep import crashed, finish, parted
@@ -102,12 +102,12 @@ def scenario(row: str, in_flight: int) -> Scenario:
     return msgspec.structs.replace(made, search=msgspec.structs.replace(made.search, limits=limits))
 
 
-def names_in(named: Named) -> Iterator[str]:
+def names_in(named: ComponentConfig) -> Iterator[str]:
     """Yield the classes of *named* and of all that it wraps."""
     yield named.name
     for value in named.args.values():
         if isinstance(value, dict) and "name" in value:
-            yield from names_in(Named(value["name"], {k: v for k, v in value.items() if k != "name"}))
+            yield from names_in(ComponentConfig(value["name"], {k: v for k, v in value.items() if k != "name"}))
 
 
 # ---------------------------------------------------------------- one row
@@ -156,10 +156,10 @@ def _evidence(rows: Sequence[Recorded]) -> Evidence:
 
 def _learned(rows: Sequence[Recorded]) -> Iterator[bool]:
     """Yield for each of the sampler's suggestions whether it would be another if all values had the other sign."""
-    asker: Asker | None = None
+    asker: OptunaAdapter | None = None
     for state, question, row in samples.questions([msgspec.structs.replace(r, event=_mirrored(r.event)) for r in rows]):
         if isinstance(question, actions.Suggest) and isinstance(row.event, TrialSuggested):
-            asker = asker or Asker(state)
+            asker = asker or OptunaAdapter(state)
             if row.event.source == "sampler":
                 (event,) = asker.answer(question)
                 assert isinstance(event, TrialSuggested)

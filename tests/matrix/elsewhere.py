@@ -100,9 +100,9 @@ def _run(question: dict[str, Any]) -> None:
 
 def _decide(path: Path) -> tuple[int, str | None]:
     from eventhpo.log.reader import read
-    from replay.decide.check_prefixes import walk
+    from replay.decide.check_prefixes import check_prefixes
 
-    checks = list(walk(read(path, verify=True).rows))
+    checks = list(check_prefixes(read(path, verify=True).rows))
     first = next((c.divergence for c in checks if c.divergence is not None), None)
     parted = None if first is None else f"seq {first.seq}: {first.recorded} is recorded, {first.decided} decided"
     return sum(c.decision for c in checks), parted

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from eventhpo.controller.controller import Controller
-from eventhpo.core.search.spec import Named
+from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.optuna_adapter.catalogue import CATALOGUE
 from tests.crash.test_crash_sweep import RungsLost
 from tests.matrix import table
@@ -50,7 +50,7 @@ def test_every_cell_of_a_sampler_or_pruner_is_bit_equal(row: str, folder: Path, 
             assert found.pruned > 0, n
 
 
-def learner(sampler: Named) -> str:
+def learner(sampler: ComponentConfig) -> str:
     """Return the class that proposes: below fixed parameters, the one that they are laid over."""
     *_, last = (
         (n for n in names_in(sampler) if n.endswith("Sampler")) if sampler.name == "PartialFixedSampler" else ("",)

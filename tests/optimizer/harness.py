@@ -21,7 +21,7 @@ from eventhpo.core.fold.events import Recorded
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State
 from eventhpo.log import reader
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.waiting import eventually
 
 E = TypeVar("E")
@@ -112,7 +112,7 @@ class Place:
 
     def walked(self) -> None:
         """Decide the log again; fail where it parts."""
-        parted = [c.divergence for c in walk(self.rows()) if c.divergence]
+        parted = [c.divergence for c in check_prefixes(self.rows()) if c.divergence]
         assert parted == [], parted[0]
 
     def close(self) -> None:

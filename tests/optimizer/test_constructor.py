@@ -26,7 +26,7 @@ from clearml.automation.parameters import Parameter
 from eventhpo import LocalJobs, OptimizerOptuna
 from eventhpo.core.search import spec
 from eventhpo.errors import Usage
-from eventhpo.optimizer.job_handle import Job
+from eventhpo.optimizer.job_handle import JobHandle
 from tests.optimizer.harness import SPACE, Place
 
 EMPTY = inspect.Parameter.empty
@@ -94,10 +94,10 @@ OF_NO_JOB = {"get_metric_req_params", "register_hashing_callback"}  # about Clea
 
 @pytest.mark.parametrize("name", PUBLIC_OF_A_JOB)
 def test_every_public_method_of_a_job_is_its_own_and_can_be_called_as_that_of_clearml(name):
-    theirs, ours = arguments(getattr(ClearmlJob, name)), arguments(getattr(Job, name))
+    theirs, ours = arguments(getattr(ClearmlJob, name)), arguments(getattr(JobHandle, name))
     assert [(p.name, p.kind, p.default) for p in ours[: len(theirs)]] == [(p.name, p.kind, p.default) for p in theirs]
     assert all(p.kind == inspect.Parameter.KEYWORD_ONLY and p.default is not EMPTY for p in ours[len(theirs) :])
-    assert name in vars(Job) or name in OF_NO_JOB
+    assert name in vars(JobHandle) or name in OF_NO_JOB
 
 
 # The documentation of the class: its methods, and the names and defaults of their arguments.
@@ -239,7 +239,7 @@ def test_sampler_pruner_seed_and_study_name_are_honoured(place):
     found = optimizer._asked.search
     assert found.sampler.name == "TPESampler"
     assert found.sampler.args["n_startup_trials"] == 3
-    assert found.pruner == spec.Named("MedianPruner", found.pruner.args)
+    assert found.pruner == spec.ComponentConfig("MedianPruner", found.pruner.args)
     assert found.pruner.args["n_startup_trials"] == 2
     assert found.name == "my search"
     assert found.seed == 5

@@ -34,7 +34,7 @@ from eventhpo.core.fold.events import SearchFinished, TrialFinished, TrialsImpor
 from eventhpo.core.search import spec
 from eventhpo.errors import Usage
 from eventhpo.jobs.local.folder import AttemptFolder
-from eventhpo.jobs.protocol import Job, Polled, Refused
+from eventhpo.jobs.protocol import BoundJob, PollResult, Refused
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import Script, SimulatedClock, SimulatedJobs
@@ -308,7 +308,7 @@ class Looks(SimulatedJobs):
 
     looks = 0
 
-    def poll(self, jobs: Sequence[Job], objectives: Sequence[spec.Objective]) -> Polled | Refused:  # type: ignore[override]
+    def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[spec.Objective]) -> PollResult | Refused:  # type: ignore[override]
         Looks.looks += 1
         return super().poll(jobs, objectives)
 

@@ -20,7 +20,7 @@ from eventhpo.core.fold.events import JobPruned, SearchReopened, TrialFinished, 
 from eventhpo.core.fold.evolve import fold
 from eventhpo.errors import Usage
 from eventhpo.log import reader
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.cli.harness import invoke
 from tests.optimizer.harness import SPACE, Place, Thread, forked, killed_when
 from tests.optimizer.test_running import PRUNABLE, rows_of
@@ -85,7 +85,7 @@ def test_they_decide_the_search_and_decide_it_again_when_they_are_given(prunable
     assert len(points) == len(set(points)) == 8
     over = [e.trial for e in prunable.of(TrialSuggested) if 2 * e.params["General/x"] > 1]
     assert [e.trial for e in prunable.of(JobPruned)] == over != []
-    checks = list(walk(prunable.rows(), sampler=sampler, pruner=pruner))
+    checks = list(check_prefixes(prunable.rows(), sampler=sampler, pruner=pruner))
     assert [c.divergence for c in checks if c.divergence] == []
     assert [c.skipped for c in checks if c.skipped] == []
 
@@ -133,7 +133,7 @@ def test_the_class_of_the_page_does_what_the_page_says(place, tmp_path, monkeypa
     space = [*SPACE, UniformIntegerParameterRange("General/n", 1, 9, step_size=2)]
     place.optimizer(optuna_sampler=sampler, hyper_parameters=space, total_max_jobs=6).start()
     assert len(place.params()) == 6
-    checks = list(walk(place.rows(), sampler=sampler))
+    checks = list(check_prefixes(place.rows(), sampler=sampler))
     assert [c for c in checks if c.divergence or c.skipped] == []
 
 

@@ -16,9 +16,11 @@ from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import next_action
 from eventhpo.core.search.spec import (
+    ComponentConfig as Component,
+)
+from eventhpo.core.search.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,
-    Named,
     Objective,
     Parameter,
     ParameterChoice,
@@ -100,8 +102,8 @@ def scripts(seed: int, objectives: int = 1) -> Scripts:
 
 
 def scenario(
-    sampler: Named = Named("TPESampler", {"n_startup_trials": 3}),
-    pruner: Named = Named("NopPruner"),
+    sampler: Component = Component("TPESampler", {"n_startup_trials": 3}),
+    pruner: Component = Component("NopPruner"),
     *,
     space: Sequence[Parameter] = SPACE,
     objectives: Sequence[Objective] = (LOSS,),
@@ -160,33 +162,35 @@ OF_SETS = tuple(
 )
 ABORT = ((60, StopAsked(scope="run", jobs="abort", request="r1")),)
 
-HALVING = Named("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2})
-MEDIAN = Named("MedianPruner", {"n_startup_trials": 1, "n_warmup_steps": 1})
+HALVING = Component("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2})
+MEDIAN = Component("MedianPruner", {"n_startup_trials": 1, "n_warmup_steps": 1})
 FIXED = {"fixed_params": {"Net/width": 8, "Args/a": 0.25}}
-RANDOM = Named("RandomSampler")
+RANDOM = Component("RandomSampler")
 
 
 def _cma(space: tuple[Parameter, ...] = NUMBERS, **args: Any) -> Scenario:
-    return scenario(Named("CmaEsSampler", {"n_startup_trials": 2, "popsize": 4} | args), MEDIAN, space=space, jobs=22)
+    return scenario(
+        Component("CmaEsSampler", {"n_startup_trials": 2, "popsize": 4} | args), MEDIAN, space=space, jobs=22
+    )
 
 
 def _nsga2(**args: Any) -> Scenario:
-    return scenario(Named("NSGAIISampler", {"population_size": 3} | args), MEDIAN, seed=4)
+    return scenario(Component("NSGAIISampler", {"population_size": 3} | args), MEDIAN, seed=4)
 
 
 SAMPLERS: dict[str, Callable[..., Scenario]] = {
     "random": lambda: scenario(RANDOM, HALVING, inputs=PARTIAL, asks=ABORT),
     "tpe": lambda: scenario(pruner=HALVING, inputs=PARTIAL, asks=ABORT),
     "tpe, one by one": lambda: scenario(
-        Named("TPESampler", {"n_startup_trials": 2, "multivariate": False, "constant_liar": False}), MEDIAN, seed=1
+        Component("TPESampler", {"n_startup_trials": 2, "multivariate": False, "constant_liar": False}), MEDIAN, seed=1
     ),
     "tpe in groups, told of what runs": lambda: scenario(
-        Named("TPESampler", {"n_startup_trials": 2, "group": True, "multivariate": True, "constant_liar": True}),
+        Component("TPESampler", {"n_startup_trials": 2, "group": True, "multivariate": True, "constant_liar": True}),
         seed=2,
         objectives=(LOSS_BEST,),
     ),
     "tpe, its other arguments": lambda: scenario(
-        Named(
+        Component(
             "TPESampler",
             {
                 "n_startup_trials": 2,
@@ -199,36 +203,38 @@ SAMPLERS: dict[str, Callable[..., Scenario]] = {
         seed=3,
     ),
     "tpe, two objectives": lambda: scenario(objectives=TWO, seed=1),
-    "brute force": lambda: scenario(Named("BruteForceSampler"), HALVING, space=LISTED, inputs=USERS, seed=3),
-    "brute force, careful": lambda: scenario(Named("BruteForceSampler", {"avoid_premature_stop": True}), space=LISTED),
-    "grid": lambda: scenario(
-        Named("GridSampler", {"search_space": GRID}), HALVING, space=LISTED, inputs=USERS, asks=ABORT
+    "brute force": lambda: scenario(Component("BruteForceSampler"), HALVING, space=LISTED, inputs=USERS, seed=3),
+    "brute force, careful": lambda: scenario(
+        Component("BruteForceSampler", {"avoid_premature_stop": True}), space=LISTED
     ),
-    "sobol": lambda: scenario(Named("QMCSampler"), MEDIAN, inputs=PARTIAL, seed=5),
-    "sobol, scrambled": lambda: scenario(Named("QMCSampler", {"scramble": True}), seed=6),
+    "grid": lambda: scenario(
+        Component("GridSampler", {"search_space": GRID}), HALVING, space=LISTED, inputs=USERS, asks=ABORT
+    ),
+    "sobol": lambda: scenario(Component("QMCSampler"), MEDIAN, inputs=PARTIAL, seed=5),
+    "sobol, scrambled": lambda: scenario(Component("QMCSampler", {"scramble": True}), seed=6),
     "halton": lambda: scenario(
-        Named("QMCSampler", {"qmc_type": "halton", "independent_sampler": {"name": "TPESampler"}}), HALVING, seed=7
+        Component("QMCSampler", {"qmc_type": "halton", "independent_sampler": {"name": "TPESampler"}}), HALVING, seed=7
     ),
     "nsga2": lambda: _nsga2(
         mutation={"name": "PolynomialMutation", "eta": 5.0}, mutation_prob=0.4, crossover_prob=0.7, swapping_prob=0.3
     ),
     "nsga2, two objectives": lambda: scenario(
-        Named("NSGAIISampler", {"population_size": 3}), objectives=TWO, seed=4, inputs=PARTIAL
+        Component("NSGAIISampler", {"population_size": 3}), objectives=TWO, seed=4, inputs=PARTIAL
     ),
     "nsga3, two objectives": lambda: scenario(
-        Named("NSGAIIISampler", {"population_size": 3, "dividing_parameter": 2}), objectives=TWO, seed=8
+        Component("NSGAIIISampler", {"population_size": 3, "dividing_parameter": 2}), objectives=TWO, seed=8
     ),
-    "nsga3": lambda: scenario(Named("NSGAIIISampler", {"population_size": 3, "reference_points": [[1.0]]}), seed=9),
+    "nsga3": lambda: scenario(Component("NSGAIIISampler", {"population_size": 3, "reference_points": [[1.0]]}), seed=9),
     "fixed, over tpe": lambda: scenario(
-        Named("PartialFixedSampler", FIXED | {"base_sampler": {"name": "TPESampler", "n_startup_trials": 2}}),
+        Component("PartialFixedSampler", FIXED | {"base_sampler": {"name": "TPESampler", "n_startup_trials": 2}}),
         MEDIAN,
         inputs=PARTIAL,
     ),
     "fixed, over cma-es": lambda: scenario(
-        Named("PartialFixedSampler", FIXED | {"base_sampler": {"name": "CmaEsSampler", "popsize": 4}}), jobs=20
+        Component("PartialFixedSampler", FIXED | {"base_sampler": {"name": "CmaEsSampler", "popsize": 4}}), jobs=20
     ),
     "fixed, over a sequence": lambda: scenario(
-        Named("PartialFixedSampler", FIXED | {"base_sampler": {"name": "QMCSampler"}}), seed=2
+        Component("PartialFixedSampler", FIXED | {"base_sampler": {"name": "QMCSampler"}}), seed=2
     ),
     "cma-es": _cma,
     "cma-es, separable": lambda: _cma(use_separable_cma=True, consider_pruned_trials=True),
@@ -242,29 +248,29 @@ SAMPLERS: dict[str, Callable[..., Scenario]] = {
     "sets, random": lambda: scenario(RANDOM, HALVING, space=WITH_SETS, inputs=OF_SETS, asks=ABORT),
     "sets, tpe": lambda: scenario(pruner=MEDIAN, space=WITH_SETS, inputs=OF_SETS, asks=ABORT, seed=1, jobs=18),
     "sets, tpe in groups": lambda: scenario(
-        Named("TPESampler", {"n_startup_trials": 2, "group": True, "multivariate": True, "constant_liar": True}),
+        Component("TPESampler", {"n_startup_trials": 2, "group": True, "multivariate": True, "constant_liar": True}),
         space=WITH_SETS,
         inputs=OF_SETS[:1],
         seed=2,
     ),
     "sets, tpe, one by one": lambda: scenario(
-        Named("TPESampler", {"n_startup_trials": 2, "multivariate": False}), HALVING, space=(SETS,), seed=3
+        Component("TPESampler", {"n_startup_trials": 2, "multivariate": False}), HALVING, space=(SETS,), seed=3
     ),
-    "sets, sobol": lambda: scenario(Named("QMCSampler"), MEDIAN, space=WITH_SETS, inputs=OF_SETS[1:], seed=5),
+    "sets, sobol": lambda: scenario(Component("QMCSampler"), MEDIAN, space=WITH_SETS, inputs=OF_SETS[1:], seed=5),
     "sets, nsga2": lambda: scenario(
-        Named("NSGAIISampler", {"population_size": 3}), MEDIAN, space=WITH_SETS, inputs=OF_SETS, seed=4, jobs=18
+        Component("NSGAIISampler", {"population_size": 3}), MEDIAN, space=WITH_SETS, inputs=OF_SETS, seed=4, jobs=18
     ),
     "sets, nsga3, two objectives": lambda: scenario(
-        Named("NSGAIIISampler", {"population_size": 3}), space=WITH_SETS, objectives=TWO, seed=8
+        Component("NSGAIIISampler", {"population_size": 3}), space=WITH_SETS, objectives=TWO, seed=8
     ),
-    "sets, brute force": lambda: scenario(Named("BruteForceSampler"), HALVING, space=LISTED_SETS, seed=3),
+    "sets, brute force": lambda: scenario(Component("BruteForceSampler"), HALVING, space=LISTED_SETS, seed=3),
     "sets, cma-es": lambda: _cma(space=(*NUMBERS, SETS)),
     "sets, a fixed value": lambda: scenario(
-        Named("PartialFixedSampler", FIXED | {"base_sampler": {"name": "TPESampler", "n_startup_trials": 2}}),
+        Component("PartialFixedSampler", FIXED | {"base_sampler": {"name": "TPESampler", "n_startup_trials": 2}}),
         MEDIAN,
         space=WITH_SETS,
     ),
-    "gaussian process": lambda: scenario(Named("GPSampler", {"n_startup_trials": 2})),
+    "gaussian process": lambda: scenario(Component("GPSampler", {"n_startup_trials": 2})),
 } | {
     f"nsga2 with {name}": lambda name=name: _nsga2(crossover={"name": name})
     for name in (
@@ -278,29 +284,29 @@ SAMPLERS: dict[str, Callable[..., Scenario]] = {
 }  # fmt: skip
 
 PRUNERS = {
-    "median": Named("MedianPruner", {"n_startup_trials": 1}),
-    "median, every second, of three": Named(
+    "median": Component("MedianPruner", {"n_startup_trials": 1}),
+    "median, every second, of three": Component(
         "MedianPruner", {"n_startup_trials": 2, "n_warmup_steps": 1, "interval_steps": 2, "n_min_trials": 3}
     ),
-    "percentile": Named("PercentilePruner", {"percentile": 60.0, "n_startup_trials": 1, "n_min_trials": 2}),
+    "percentile": Component("PercentilePruner", {"percentile": 60.0, "n_startup_trials": 1, "n_min_trials": 2}),
     "halving": HALVING,
-    "halving by threes": Named(
+    "halving by threes": Component(
         "SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 3, "min_early_stopping_rate": 1}
     ),
-    "halving, a rung kept back": Named(
+    "halving, a rung kept back": Component(
         "SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2, "bootstrap_count": 3}
     ),
-    "halving by itself": Named("SuccessiveHalvingPruner", {"reduction_factor": 2}),
-    "hyperband": Named("HyperbandPruner", {"max_resource": 7, "reduction_factor": 2}),
-    "hyperband by itself": Named("HyperbandPruner", {"reduction_factor": 2, "min_resource": 1}),
-    "threshold": Named("ThresholdPruner", {"upper": 8.0, "lower": -2.0, "n_warmup_steps": 1, "interval_steps": 2}),
-    "wilcoxon": Named("WilcoxonPruner", {"p_threshold": 0.4, "n_startup_steps": 1}),
-    "patience alone": Named("PatientPruner", {"patience": 1}),
-    "patience": Named(
+    "halving by itself": Component("SuccessiveHalvingPruner", {"reduction_factor": 2}),
+    "hyperband": Component("HyperbandPruner", {"max_resource": 7, "reduction_factor": 2}),
+    "hyperband by itself": Component("HyperbandPruner", {"reduction_factor": 2, "min_resource": 1}),
+    "threshold": Component("ThresholdPruner", {"upper": 8.0, "lower": -2.0, "n_warmup_steps": 1, "interval_steps": 2}),
+    "wilcoxon": Component("WilcoxonPruner", {"p_threshold": 0.4, "n_startup_steps": 1}),
+    "patience alone": Component("PatientPruner", {"patience": 1}),
+    "patience": Component(
         "PatientPruner",
         {"patience": 0, "min_delta": 0.1, "wrapped_pruner": {"name": "MedianPruner", "n_startup_trials": 1}},
     ),
-    "patience over rungs": Named(
+    "patience over rungs": Component(
         "PatientPruner", {"patience": 0, "wrapped_pruner": {"name": HALVING.name} | HALVING.args}
     ),
 }  # fmt: skip

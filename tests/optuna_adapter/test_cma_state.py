@@ -14,8 +14,8 @@ import pytest
 from optuna.trial import TrialState
 
 from eventhpo.core.search.spec import (
+    ComponentConfig,
     DiscreteParameterRange,
-    Named,
     Parameter,
     UniformIntegerParameterRange,
     UniformParameterRange,
@@ -56,7 +56,7 @@ def search(args: dict[str, Any], space: tuple[Parameter, ...], *, logged: bool) 
     points, lines, flying = [], [], []
     for number in range(30):
         seed = derived_seed(3, "suggest", number, 1)
-        sampler = build_sampler(Named("CmaEsSampler", args), space=space, seed=seed, search_seed=3)
+        sampler = build_sampler(ComponentConfig("CmaEsSampler", args), space=space, seed=seed, search_seed=3)
         trial = optuna.Study("s", storage, sampler=sampler).ask(distributions(space))
         points.append(trial.params)
         frozen = storage._get_trial(trial._trial_id)

@@ -19,7 +19,7 @@ from optuna.pruners import BasePruner, MedianPruner
 from optuna.samplers import BaseSampler, CmaEsSampler, RandomSampler, TPESampler
 from optuna.samplers._lazy_random_state import LazyRandomState
 
-from eventhpo.core.search.spec import Named
+from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.errors import Usage
 from eventhpo.optuna_adapter.object_digest import digest
 from eventhpo.optuna_adapter.user_class_record import copy_for, describe, is_foreign, rederivable, same
@@ -102,7 +102,7 @@ def test_an_instance_made_alike_is_the_same_whatever_its_generators() -> None:
     recorded = describe(Hopping(2.0, seed=1))
     assert recorded.name == "tests.optuna_adapter.test_foreign.Hopping"
     assert same(recorded, Hopping(2.0, seed=2)) == []
-    assert same(msgspec.json.decode(msgspec.json.encode(recorded), type=Named), Hopping(2.0)) == []
+    assert same(msgspec.json.decode(msgspec.json.encode(recorded), type=ComponentConfig), Hopping(2.0)) == []
 
 
 def test_other_arguments_are_another_instance() -> None:

@@ -38,9 +38,9 @@ from optuna.samplers import (
 from optuna.samplers._lazy_random_state import LazyRandomState
 from optuna.samplers.nsgaii import PolynomialMutation, SBXCrossover, UNDXCrossover
 
-from eventhpo.core.search.spec import Named
+from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.optuna_adapter.catalogue import CATALOGUE, Role
-from eventhpo.optuna_adapter.component_config import Refused, pruner_data, pruner_of, sampler_data, sampler_of
+from eventhpo.optuna_adapter.component_config import ComponentRefused, pruner_data, pruner_of, sampler_data, sampler_of
 from eventhpo.optuna_adapter.component_factory import build_pruner, build_sampler, quiet
 from eventhpo.optuna_adapter.instance_args import at
 from eventhpo.optuna_adapter.instance_graph import differences
@@ -173,16 +173,16 @@ def cases(role: Role) -> Iterator[Any]:
             yield pytest.param(name, args, id=f"{name}-{key}", marks=marks)
 
 
-def through_json(named: Named) -> Named:
-    return Named(named.name, json.loads(json.dumps(named.args)))
+def through_json(named: ComponentConfig) -> ComponentConfig:
+    return ComponentConfig(named.name, json.loads(json.dumps(named.args)))
 
 
-def rebuilt(named: Named, seed: int = 5) -> BaseSampler:
+def rebuilt(named: ComponentConfig, seed: int = 5) -> BaseSampler:
     return build_sampler(through_json(named), space=SPACE, seed=seed, search_seed=seed)
 
 
 def refusal(ask: Callable[[], object]) -> str:
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ComponentRefused) as caught:
         ask()
     return str(caught.value)
 
@@ -292,12 +292,14 @@ def test_reading_an_instance_warns_of_nothing_and_leaves_it_as_it_was() -> None:
 
 
 def test_a_name_a_table_and_nothing_are_samplers_and_pruners_too() -> None:
-    assert sampler_of(None, SPACE).named == sampler_of("TPESampler", SPACE).named == Named("TPESampler")
+    assert sampler_of(None, SPACE).named == sampler_of("TPESampler", SPACE).named == ComponentConfig("TPESampler")
     given = sampler_of({"name": "TPESampler", "n_startup_trials": 3}, SPACE)
-    assert (given.named, given.seed) == (Named("TPESampler", {"n_startup_trials": 3}), None)
-    assert pruner_of(None) == pruner_of("MedianPruner") == Named("MedianPruner")
-    assert pruner_of(None, 2) == Named("NopPruner") == pruner_of(NopPruner(), 2)
-    assert pruner_of({"name": "PercentilePruner", "percentile": 30}) == Named("PercentilePruner", {"percentile": 30})
+    assert (given.named, given.seed) == (ComponentConfig("TPESampler", {"n_startup_trials": 3}), None)
+    assert pruner_of(None) == pruner_of("MedianPruner") == ComponentConfig("MedianPruner")
+    assert pruner_of(None, 2) == ComponentConfig("NopPruner") == pruner_of(NopPruner(), 2)
+    assert pruner_of({"name": "PercentilePruner", "percentile": 30}) == ComponentConfig(
+        "PercentilePruner", {"percentile": 30}
+    )
 
 
 @pytest.mark.parametrize(
@@ -467,7 +469,7 @@ def test_a_sampler_with_any_attribute_changed_is_not_recorded_as_if_it_were_not(
         vars(owner)[key] = "something else"
         try:
             after = sampler_data(instance, SPACE).named
-        except Refused:
+        except ComponentRefused:
             continue
         pytest.fail(f"{type(owner).__name__}.{key} is lost: {after == before}")
 
@@ -477,7 +479,7 @@ def test_a_pruner_with_any_attribute_changed_is_refused(name: str) -> None:
     for _, key in list(attributes(made(name, {}))):
         instance = made(name, {})
         vars(instance)[key] = "something else"
-        with pytest.raises(Refused):
+        with pytest.raises(ComponentRefused):
             pruner_data(instance)
 
 

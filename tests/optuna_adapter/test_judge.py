@@ -13,13 +13,13 @@ from optuna.pruners import BasePruner
 
 from eventhpo.core.fold.events import JobEnded, JobPruned, JobsContinued, MetricObserved, Recorded
 from eventhpo.core.fold.evolve import fold
-from eventhpo.core.search.spec import Named, Scalar
+from eventhpo.core.search.spec import ComponentConfig, Scalar
 from eventhpo.log.reader import read
 from eventhpo.optuna_adapter.auto_resource import is_auto
 from eventhpo.optuna_adapter.component_factory import build_pruner
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.crash.scenarios import Scenario
 from tests.optuna_adapter import samples
 from tests.optuna_adapter.oracle import Oracle, verdict_of
@@ -98,7 +98,7 @@ def long_search(name: str) -> Scenario:
 class GuessedAnew(BasePruner):
     """Asks a new pruner each time, so that "auto" is guessed from all complete trials so far."""
 
-    def __init__(self, named: Named) -> None:
+    def __init__(self, named: ComponentConfig) -> None:
         self.named = named
 
     def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
@@ -115,7 +115,7 @@ def test_auto_is_what_one_long_lived_pruner_of_optunas_settles_on(name: str, tmp
     assert latches(rows) == [getattr(settled, key)] == [fold(rows).latched]
     assert latches(rows)[0] > 1
     assert prunes(rows) > 3
-    assert [c.divergence for c in walk(rows) if c.divergence] == []
+    assert [c.divergence for c in check_prefixes(rows) if c.divergence] == []
 
 
 @pytest.mark.parametrize("name", AUTO)
@@ -161,11 +161,11 @@ def test_a_rung_that_was_lost_is_found_where_it_was_and_changes_what_comes_after
     rows = samples.log_of(tmp_path, samples.scenario(samples.RANDOM, samples.HALVING, seed=21, jobs=16))
     at = [n for n, row in enumerate(rows) if without_attrs(row) != row]
     one_lost = [*rows[: at[0]], without_attrs(rows[at[0]]), *rows[at[0] + 1 :]]
-    found = [c.divergence.seq for c in walk(one_lost) if c.divergence]
+    found = [c.divergence.seq for c in check_prefixes(one_lost) if c.divergence]
     assert found[0] == rows[at[0]].seq
     assert len(found) > 1
     # A verdict turns too, and not only the attributes beside it.
-    parted = [c.divergence for c in walk(map(without_attrs, rows)) if c.divergence]
+    parted = [c.divergence for c in check_prefixes(map(without_attrs, rows)) if c.divergence]
     assert any({type(d.decided), type(d.recorded)} == {JobPruned, JobsContinued} for d in parted)
 
 
@@ -179,7 +179,7 @@ def test_a_value_of_a_judged_point_that_was_changed_is_a_divergence(tmp_path: Pa
 
     judged = next(v for r in rows if isinstance(r.event, JobsContinued) for v in r.event.verdicts if v.attrs)
     at = next(n for n, r in enumerate(rows) if isinstance(r.event, MetricObserved) and r.event.trial == judged.trial)
-    assert any(c.divergence for c in walk([*rows[:at], raised(rows[at]), *rows[at + 1 :]]))
+    assert any(c.divergence for c in check_prefixes([*rows[:at], raised(rows[at]), *rows[at + 1 :]]))
 
 
 # ---------------------------------------------------------------- how polls cut a curve
@@ -209,4 +209,4 @@ def test_an_answer_ends_after_a_hundred_verdicts_so_that_a_signal_never_waits_fo
     rows = read(tmp_path / "s.db").rows
     judged = [row.event.verdicts[-1].judged for row in rows if isinstance(row.event, JobsContinued)]
     assert judged == [100, 200, 250]
-    assert [c.divergence for c in walk(rows) if c.divergence] == []
+    assert [c.divergence for c in check_prefixes(rows) if c.divergence] == []

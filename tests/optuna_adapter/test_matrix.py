@@ -16,9 +16,9 @@ import pytest
 from eventhpo.core.fold.codec import encode
 from eventhpo.core.fold.evolve import fold
 from eventhpo.log.reader import read
-from eventhpo.optuna_adapter.adapter import Asker, decided
+from eventhpo.optuna_adapter.adapter import OptunaAdapter, decided
 from eventhpo.optuna_adapter.catalogue import CATALOGUE
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.crash.scenarios import Scenario
 from tests.crash.test_crash_sweep import crashed, finish, left_alone, parted
 from tests.memory import MEMORY
@@ -59,7 +59,7 @@ def test_a_kept_view_answers_as_one_made_anew_and_so_does_a_search_that_was_kill
 
     asker, count = None, 0
     for state, question, row in samples.questions(rows):
-        asker = asker or Asker(state)
+        asker = asker or OptunaAdapter(state)
         kept, anew = asker.answer(question), decided(state, question)
         assert list(map(encode, kept)) == list(map(encode, anew)), row.seq
         assert encode(kept[0]) == encode(row.event), row.seq
@@ -93,7 +93,7 @@ def test_another_process_with_another_hash_seed_decides_alike(folder: Path) -> N
     logs = [folder / f"{n}.db" for n in range(len(names))]
     for log, name in zip(logs, names, strict=True):
         finish(log, SEARCHES[name]())
-    here = [f"{sum(c.decision for c in walk(read(log).rows))} []" for log in logs]
+    here = [f"{sum(c.decision for c in check_prefixes(read(log).rows))} []" for log in logs]
     env = os.environ | {"PYTHONHASHSEED": "4242", "TZ": "Asia/Kathmandu"}
     done = subprocess.run(
         [sys.executable, "-c", AGAIN, *map(str, logs)], env=env, capture_output=True, text=True, check=True

@@ -14,9 +14,9 @@ import pytest
 from optuna.trial import TrialState
 
 from eventhpo.core.search.spec import (
+    ComponentConfig,
     DiscreteParameterRange,
     LogUniformParameterRange,
-    Named,
     Parameter,
     UniformIntegerParameterRange,
     UniformParameterRange,
@@ -41,48 +41,54 @@ GRID = {"General/lr": [0.1, 0.01], "General/width": [4, 8], "General/drop": [0.1
 FIXED = {"fixed_params": {"General/lr": 0.01}, "base_sampler": {"name": "TPESampler", "n_startup_trials": 2}}
 
 SAMPLERS = {
-    "random": Named("RandomSampler"),
-    "tpe": Named("TPESampler", {"n_startup_trials": 3}),
-    "tpe with deprecated arguments": Named(
+    "random": ComponentConfig("RandomSampler"),
+    "tpe": ComponentConfig("TPESampler", {"n_startup_trials": 3}),
+    "tpe with deprecated arguments": ComponentConfig(
         "TPESampler", {"n_startup_trials": 3, "prior_weight": 2.0, "consider_endpoints": True}
     ),
-    "tpe in groups": Named("TPESampler", {"n_startup_trials": 3, "group": True}),
-    "tpe, one by one": Named("TPESampler", {"n_startup_trials": 3, "multivariate": False, "constant_liar": False}),
-    "brute force": Named("BruteForceSampler"),
-    "grid": Named("GridSampler", {"search_space": GRID}),
-    "sobol": Named("QMCSampler"),
-    "sobol, scrambled": Named("QMCSampler", {"scramble": True}),
-    "halton": Named("QMCSampler", {"qmc_type": "halton", "independent_sampler": {"name": "TPESampler"}}),
-    "nsga2": Named("NSGAIISampler", {"population_size": 4, "mutation": {"name": "PolynomialMutation", "eta": 5.0}}),
-    "nsga3": Named("NSGAIIISampler", {"population_size": 4, "reference_points": [[1.0]]}),
-    "partially fixed": Named("PartialFixedSampler", FIXED),
-    "cma-es": Named("CmaEsSampler", {"independent_sampler": {"name": "TPESampler"}, "with_margin": True}),
+    "tpe in groups": ComponentConfig("TPESampler", {"n_startup_trials": 3, "group": True}),
+    "tpe, one by one": ComponentConfig(
+        "TPESampler", {"n_startup_trials": 3, "multivariate": False, "constant_liar": False}
+    ),
+    "brute force": ComponentConfig("BruteForceSampler"),
+    "grid": ComponentConfig("GridSampler", {"search_space": GRID}),
+    "sobol": ComponentConfig("QMCSampler"),
+    "sobol, scrambled": ComponentConfig("QMCSampler", {"scramble": True}),
+    "halton": ComponentConfig("QMCSampler", {"qmc_type": "halton", "independent_sampler": {"name": "TPESampler"}}),
+    "nsga2": ComponentConfig(
+        "NSGAIISampler", {"population_size": 4, "mutation": {"name": "PolynomialMutation", "eta": 5.0}}
+    ),
+    "nsga3": ComponentConfig("NSGAIIISampler", {"population_size": 4, "reference_points": [[1.0]]}),
+    "partially fixed": ComponentConfig("PartialFixedSampler", FIXED),
+    "cma-es": ComponentConfig("CmaEsSampler", {"independent_sampler": {"name": "TPESampler"}, "with_margin": True}),
 } | {
-    f"nsga2 with {name}": Named("NSGAIISampler", {"population_size": 4, "crossover": {"name": name}})
+    f"nsga2 with {name}": ComponentConfig("NSGAIISampler", {"population_size": 4, "crossover": {"name": name}})
     for name in CATALOGUE["crossover"]
 }
 PRUNERS = {
-    "nop": Named("NopPruner"),
-    "median": Named("MedianPruner", {"n_startup_trials": 2}),
-    "percentile": Named("PercentilePruner", {"percentile": 25.0}),
-    "halving": Named("SuccessiveHalvingPruner"),
-    "hyperband": Named("HyperbandPruner", {"max_resource": 15}),
-    "threshold": Named("ThresholdPruner", {"upper": 3.0}),
-    "wilcoxon": Named("WilcoxonPruner", {"p_threshold": 0.2}),
-    "patience": Named("PatientPruner", {"patience": 2, "wrapped_pruner": {"name": "MedianPruner"}}),
-    "patience alone": Named("PatientPruner", {"patience": 2}),
+    "nop": ComponentConfig("NopPruner"),
+    "median": ComponentConfig("MedianPruner", {"n_startup_trials": 2}),
+    "percentile": ComponentConfig("PercentilePruner", {"percentile": 25.0}),
+    "halving": ComponentConfig("SuccessiveHalvingPruner"),
+    "hyperband": ComponentConfig("HyperbandPruner", {"max_resource": 15}),
+    "threshold": ComponentConfig("ThresholdPruner", {"upper": 3.0}),
+    "wilcoxon": ComponentConfig("WilcoxonPruner", {"p_threshold": 0.2}),
+    "patience": ComponentConfig("PatientPruner", {"patience": 2, "wrapped_pruner": {"name": "MedianPruner"}}),
+    "patience alone": ComponentConfig("PatientPruner", {"patience": 2}),
 }
 
 
-def fresh(named: Named, number: int, attempt_try: int = 1, search_seed: int = SEED) -> optuna.samplers.BaseSampler:
+def fresh(
+    named: ComponentConfig, number: int, attempt_try: int = 1, search_seed: int = SEED
+) -> optuna.samplers.BaseSampler:
     seed = derived_seed(search_seed, "suggest", number, attempt_try)
     return build_sampler(named, space=SPACE, seed=seed, search_seed=search_seed)
 
 
-def run(named: Named, trials: int = 14, through_json: bool = False) -> list[dict[str, Any]]:
+def run(named: ComponentConfig, trials: int = 14, through_json: bool = False) -> list[dict[str, Any]]:
     """Search with a sampler built for each trial, two trials in flight."""
     if through_json:
-        named = Named(named.name, json.loads(json.dumps(named.args)))
+        named = ComponentConfig(named.name, json.loads(json.dumps(named.args)))
     study = optuna.create_study()
     asked: list[optuna.trial.Trial] = []
     for number in range(trials):
@@ -197,9 +203,11 @@ def test_a_quasi_random_sequence_is_one_sequence_and_what_lies_outside_it_differ
 
 
 def test_what_is_not_fixed_is_decided_as_the_base_sampler_would() -> None:
-    base = build_sampler(Named("RandomSampler"), space=SPACE, seed=5, search_seed=SEED)
+    base = build_sampler(ComponentConfig("RandomSampler"), space=SPACE, seed=5, search_seed=SEED)
     fixed = build_sampler(
-        Named("PartialFixedSampler", {"fixed_params": {"lr": 0.01}, "base_sampler": {"name": "RandomSampler"}}),
+        ComponentConfig(
+            "PartialFixedSampler", {"fixed_params": {"lr": 0.01}, "base_sampler": {"name": "RandomSampler"}}
+        ),
         space=SPACE,
         seed=5,
         search_seed=SEED,
@@ -216,7 +224,7 @@ def test_values_in_arguments_are_what_jobs_get_and_optuna_is_told_its_own() -> N
 
 
 def test_short_names_and_whole_numbers_are_recorded_as_trials_have_them() -> None:
-    named = Named(
+    named = ComponentConfig(
         "PartialFixedSampler", {"fixed_params": {"drop": 3 * 0.1, "lr": 1}, "base_sampler": {"name": "TPESampler"}}
     )
     recorded = normalised(named, SPACE).args["fixed_params"]
@@ -240,7 +248,7 @@ def test_an_argument_that_is_the_default_is_not_passed() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         # Passing `lr_adapt` at all is not what warns; a value that differs from Optuna's is.
-        sampler: Any = fresh(Named("CmaEsSampler", {"lr_adapt": False, "n_startup_trials": 1}), 0)
+        sampler: Any = fresh(ComponentConfig("CmaEsSampler", {"lr_adapt": False, "n_startup_trials": 1}), 0)
     assert sampler._lr_adapt is False
 
 
@@ -259,15 +267,17 @@ def test_a_pruner_is_accepted_and_built_fresh(name: str) -> None:
 @pytest.mark.parametrize(
     ("named", "last_step", "latched"),
     [
-        (Named("SuccessiveHalvingPruner"), 350, 3),
-        (Named("SuccessiveHalvingPruner"), 5, 1),
-        (Named("SuccessiveHalvingPruner", {"min_resource": "auto"}), 100, 1),
-        (Named("HyperbandPruner"), 14, 15),
-        (Named("HyperbandPruner", {"max_resource": "auto", "min_resource": 2}), 14, 15),
+        (ComponentConfig("SuccessiveHalvingPruner"), 350, 3),
+        (ComponentConfig("SuccessiveHalvingPruner"), 5, 1),
+        (ComponentConfig("SuccessiveHalvingPruner", {"min_resource": "auto"}), 100, 1),
+        (ComponentConfig("HyperbandPruner"), 14, 15),
+        (ComponentConfig("HyperbandPruner", {"max_resource": "auto", "min_resource": 2}), 14, 15),
     ],
     ids=["halving", "halving, short", "halving, said", "hyperband", "hyperband, said"],
 )
-def test_an_auto_resource_is_what_optuna_would_guess_and_stays(named: Named, last_step: int, latched: int) -> None:
+def test_an_auto_resource_is_what_optuna_would_guess_and_stays(
+    named: ComponentConfig, last_step: int, latched: int
+) -> None:
     assert is_auto(named)
     assert latched_resource(named, last_step) == latched
     study = optuna.create_study(pruner=build_pruner(named))
@@ -282,10 +292,10 @@ def test_an_auto_resource_is_what_optuna_would_guess_and_stays(named: Named, las
 
 @pytest.mark.parametrize(
     "named",
-    [PRUNERS["hyperband"], PRUNERS["median"], Named("SuccessiveHalvingPruner", {"min_resource": 2})],
+    [PRUNERS["hyperband"], PRUNERS["median"], ComponentConfig("SuccessiveHalvingPruner", {"min_resource": 2})],
     ids=lambda n: n.name,
 )
-def test_a_resource_that_is_given_is_not_latched(named: Named) -> None:
+def test_a_resource_that_is_given_is_not_latched(named: ComponentConfig) -> None:
     assert not is_auto(named)
     assert vars(build_pruner(named, 99)) == vars(build_pruner(named))
     with pytest.raises(ValueError, match="has no resource"):
@@ -298,15 +308,15 @@ def test_a_resource_that_is_given_is_not_latched(named: Named) -> None:
 @pytest.mark.parametrize(
     ("check", "named", "package", "extra"),
     [
-        (check_sampler, Named("CmaEsSampler"), "cmaes", "eventhpo[cmaes]"),
-        (check_sampler, Named("QMCSampler"), "scipy", "eventhpo[scipy]"),
-        (check_sampler, Named("GPSampler"), "torch", "eventhpo[gp"),
-        (check_pruner, Named("WilcoxonPruner"), "scipy", "eventhpo[scipy]"),
+        (check_sampler, ComponentConfig("CmaEsSampler"), "cmaes", "eventhpo[cmaes]"),
+        (check_sampler, ComponentConfig("QMCSampler"), "scipy", "eventhpo[scipy]"),
+        (check_sampler, ComponentConfig("GPSampler"), "torch", "eventhpo[gp"),
+        (check_pruner, ComponentConfig("WilcoxonPruner"), "scipy", "eventhpo[scipy]"),
     ],
     ids=["cma-es", "quasi-random", "gaussian process", "wilcoxon"],
 )
 def test_a_package_that_is_not_installed_is_named_with_its_extra(
-    monkeypatch: pytest.MonkeyPatch, check: Any, named: Named, package: str, extra: str
+    monkeypatch: pytest.MonkeyPatch, check: Any, named: ComponentConfig, package: str, extra: str
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # Python's own way to say that it cannot be imported
     found = check(named, SPACE, 1) if check is check_sampler else check(named, 1)

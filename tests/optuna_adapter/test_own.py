@@ -21,18 +21,18 @@ from eventhpo.core.fold.events import JobPruned, JobsContinued, PointEnqueued, R
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.scheduler.actions import Judge
 from eventhpo.core.scheduler.decide import next_action
-from eventhpo.core.search.spec import Named, Scalar, Search
+from eventhpo.core.search.spec import ComponentConfig, Scalar, Search
 from eventhpo.errors import Usage
 from eventhpo.log.reader import read
 from eventhpo.optuna_adapter.adapter import decided as decided_by
-from eventhpo.optuna_adapter.component_config import Refused, pruner_of, sampler_of
+from eventhpo.optuna_adapter.component_config import ComponentRefused, pruner_of, sampler_of
 from eventhpo.optuna_adapter.user_class_record import describe
-from eventhpo.optuna_adapter.user_classes import NOTHING, Own, pristine, require_buildable
+from eventhpo.optuna_adapter.user_classes import NOTHING, UserClasses, pristine, require_buildable
 from eventhpo.testing.crashes import CRASHED, Crashes
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
 from eventhpo.views.event_lines import told
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.crash.scenarios import curve
 from tests.optimizer.harness import forked
 from tests.optuna_adapter import samples
@@ -136,11 +136,11 @@ def script(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
     return Script(points=curve(float(params["General/x"]), 4))  # type: ignore[arg-type]
 
 
-def what(sampler: Any = None, pruner: Any = None, **more: Any) -> tuple[Search, Own]:
+def what(sampler: Any = None, pruner: Any = None, **more: Any) -> tuple[Search, UserClasses]:
     """Return a search of these, and what has to be handed over beside its log."""
     found = search(
-        sampler=Named("RandomSampler") if sampler is None else sampler_of(sampler, (samples.SCALE,)).named,
-        pruner=Named("NopPruner") if pruner is None else pruner_of(pruner),
+        sampler=ComponentConfig("RandomSampler") if sampler is None else sampler_of(sampler, (samples.SCALE,)).named,
+        pruner=ComponentConfig("NopPruner") if pruner is None else pruner_of(pruner),
         **{"total_max_jobs": 12, "num_concurrent_workers": 2} | more,
     )
     return found, pristine(sampler, pruner)
@@ -154,7 +154,7 @@ def rows_of(path: Path, sampler: Any = None, pruner: Any = None, *, inputs: Any 
 
 def skipped(rows: Rows, **given: Any) -> list[str]:
     """Walk *rows*; return why decisions were skipped, and fail where one comes out otherwise."""
-    checks = list(walk(rows, **given))
+    checks = list(check_prefixes(rows, **given))
     assert [c.divergence for c in checks if c.divergence] == []
     return [c.skipped for c in checks if c.skipped is not None]
 
@@ -214,21 +214,21 @@ def test_a_sampler_that_was_altered_is_a_divergence_and_one_that_is_not_the_reco
     with pytest.raises(
         Usage, match=r"sampler: this tests.optuna_adapter.test_own.Halves holds other values.*side \(recorded"
     ):
-        list(walk(rows, sampler=Halves(0.2)))
+        list(check_prefixes(rows, sampler=Halves(0.2)))
     with pytest.raises(Usage, match="the log names its sampler, RandomSampler"):
-        list(walk(rows_of(tmp_path / "two.db"), sampler=Halves()))
+        list(check_prefixes(rows_of(tmp_path / "two.db"), sampler=Halves()))
     at, row = next((k, row) for k, row in enumerate(rows) if isinstance(row.event, TrialSuggested))
     rows[at] = msgspec.structs.replace(row, event=msgspec.structs.replace(row.event, params={"General/x": 0.5}))
-    assert next(c.divergence for c in walk(rows, sampler=Halves(0.1)) if c.divergence).seq == row.seq
+    assert next(c.divergence for c in check_prefixes(rows, sampler=Halves(0.1)) if c.divergence).seq == row.seq
 
 
 def test_what_needs_no_sampler_is_still_checked_without_it(tmp_path: Path) -> None:
     rows = rows_of(tmp_path / "one.db", Halves())
     at = next(k for k, row in enumerate(rows) if isinstance(row.event, TrialSuggested))
     without = rows[:at] + rows[at + 1 :]
-    assert next(c.divergence for c in walk(without) if c.divergence).decided is None
+    assert next(c.divergence for c in check_prefixes(without) if c.divergence).decided is None
     rows[at] = msgspec.structs.replace(rows[at], cause=rows[at].cause - 1)  # type: ignore[operator]
-    assert next(c.divergence for c in walk(rows) if c.divergence).seq == rows[at].seq
+    assert next(c.divergence for c in check_prefixes(rows) if c.divergence).seq == rows[at].seq
 
 
 @pytest.mark.parametrize(("sampler", "pruner"), [(Hidden(), None), (None, HiddenPruner())], ids=["sampler", "pruner"])
@@ -359,11 +359,11 @@ class Opens(Halves):
 
 
 def test_what_would_go_unnoticed_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"Follows.after_trial.*which is never called: read finished trials"):
+    with pytest.raises(ComponentRefused, match=r"Follows.after_trial.*which is never called: read finished trials"):
         sampler_of(Follows(), (samples.SCALE,))
     constrained = Derived()
     constrained._constraints_func = lambda trial: (0.0,)
-    with pytest.raises(Refused, match="constraints are told by after_trial"):
+    with pytest.raises(ComponentRefused, match="constraints are told by after_trial"):
         sampler_of(constrained, (samples.SCALE,))
     path = tmp_path / "notes"
     path.touch()

@@ -13,8 +13,8 @@ from eventhpo.core.fold.events import PointEnqueued, Recorded, TrialSuggested
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.search import space as spaces
 from eventhpo.core.search.spec import (
+    ComponentConfig,
     DiscreteParameterRange,
-    Named,
     Parameter,
     ParameterChoice,
     ParameterSet,
@@ -27,7 +27,7 @@ from eventhpo.optuna_adapter.distributions import distributions
 from eventhpo.optuna_adapter.state_view import StateView
 from eventhpo.search_file.changed_keys import differences
 from eventhpo.views import top
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.core.test_parameter_set import set_spaces
 from tests.optuna_adapter import samples
 from tests.optuna_adapter.oracle import verdict_of
@@ -60,14 +60,14 @@ OPTIMIZER = ParameterSet(
 )
 SAMPLERS = {
     "random": samples.RANDOM,
-    "tpe": Named("TPESampler", {"n_startup_trials": 5}),
-    "tpe in groups": Named("TPESampler", {"n_startup_trials": 5, "multivariate": True, "group": True}),
-    "sobol": Named("QMCSampler", {"scramble": True}),
-    "nsga2": Named("NSGAIISampler", {"population_size": 4}),
-    "nsga3": Named("NSGAIIISampler", {"population_size": 4}),
-    "brute force": Named("BruteForceSampler"),
-    "brute force, careful": Named("BruteForceSampler", {"avoid_premature_stop": True}),
-    "cma-es": Named("CmaEsSampler", {"n_startup_trials": 4}),
+    "tpe": ComponentConfig("TPESampler", {"n_startup_trials": 5}),
+    "tpe in groups": ComponentConfig("TPESampler", {"n_startup_trials": 5, "multivariate": True, "group": True}),
+    "sobol": ComponentConfig("QMCSampler", {"scramble": True}),
+    "nsga2": ComponentConfig("NSGAIISampler", {"population_size": 4}),
+    "nsga3": ComponentConfig("NSGAIIISampler", {"population_size": 4}),
+    "brute force": ComponentConfig("BruteForceSampler"),
+    "brute force, careful": ComponentConfig("BruteForceSampler", {"avoid_premature_stop": True}),
+    "cma-es": ComponentConfig("CmaEsSampler", {"n_startup_trials": 4}),
 }
 ALL = pytest.mark.parametrize("name", SAMPLERS)
 
@@ -78,7 +78,7 @@ def suggested(rows: list[Recorded]) -> list[TrialSuggested]:
 
 def decided_again(rows: list[Recorded]) -> None:
     assert verdict_of(rows).wrong == []
-    assert [c.divergence for c in walk(rows) if c.divergence] == []
+    assert [c.divergence for c in check_prefixes(rows) if c.divergence] == []
 
 
 # ---------------------------------------------------------------- what a trial has
@@ -119,7 +119,7 @@ def test_optuna_sees_a_trial_with_what_its_own_set_has_in_the_order_of_the_space
 def test_tpe_learns_which_set_is_the_best(tmp_path: Path) -> None:
     """Jobs report the sum of their numbers: with none there is nothing below it."""
     space = (OPTIMIZER, UniformParameterRange(name="General/x", min_value=1.0, max_value=2.0))
-    sampler = Named("TPESampler", {"n_startup_trials": 8, "multivariate": True, "group": True})
+    sampler = ComponentConfig("TPESampler", {"n_startup_trials": 8, "multivariate": True, "group": True})
     rows = samples.log_of(tmp_path, quiet(sampler, space, total_max_jobs=60))
     late = [event.params["General/optimizer"] for event in suggested(rows)[30:]]
     assert sum(one in ("adam", "none") for one in late) > 20
@@ -155,7 +155,7 @@ def test_a_set_without_end_makes_a_space_without_end(tmp_path: Path) -> None:
 
 def test_brute_force_walks_the_sets_without_help(tmp_path: Path) -> None:
     alone = ParameterSet(name="kind", sets=FINITE.sets[:3])  # nothing in common
-    rows = samples.log_of(tmp_path, quiet(Named("BruteForceSampler"), (alone, N), num_concurrent_workers=3))
+    rows = samples.log_of(tmp_path, quiet(ComponentConfig("BruteForceSampler"), (alone, N), num_concurrent_workers=3))
     assert [event.tries for event in suggested(rows)] == [1] * 32
 
 
@@ -176,7 +176,9 @@ def test_any_finite_space_of_sets_is_used_up(
 # ---------------------------------------------------------------- points of a person
 
 
-def with_points(tmp_path: Path, sampler: Named, *given: dict[str, Scalar], seed: int = 0) -> list[TrialSuggested]:
+def with_points(
+    tmp_path: Path, sampler: ComponentConfig, *given: dict[str, Scalar], seed: int = 0
+) -> list[TrialSuggested]:
     inputs = [PointEnqueued(params=one) for one in given]
     what = quiet(sampler, (OPTIMIZER, X), inputs=inputs, total_max_jobs=len(given) + 2, seed=seed)
     rows = samples.log_of(tmp_path, what)
@@ -248,29 +250,29 @@ def test_a_point_that_another_set_tried_is_a_duplicate(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- what samplers cannot do
 
 BASE = {"base_sampler": {"name": "TPESampler"}}
-REFUSED: dict[str, tuple[Named, tuple[Parameter, ...], str]] = {
+REFUSED: dict[str, tuple[ComponentConfig, tuple[Parameter, ...], str]] = {
     "a grid": (
-        Named("GridSampler", {"search_space": {"Other/n": [1], "kind": [0]}}),
+        ComponentConfig("GridSampler", {"search_space": {"Other/n": [1], "kind": [0]}}),
         (N, FINITE),
         'name: found "GridSampler", expected one that can leave parameters out, as BruteForceSampler, for space.kind',
     ),
     "a fixed value in a set": (
-        Named("PartialFixedSampler", {"fixed_params": {"General/momentum": 0.5}} | BASE),
+        ComponentConfig("PartialFixedSampler", {"fixed_params": {"General/momentum": 0.5}} | BASE),
         (N, OPTIMIZER),
         'fixed_params."General/momentum": found 0.5, expected nothing: write the value into its ParameterSet',
     ),
     "a fixed choice": (
-        Named("PartialFixedSampler", {"fixed_params": {"optimizer": 1}} | BASE),
+        ComponentConfig("PartialFixedSampler", {"fixed_params": {"optimizer": 1}} | BASE),
         (N, OPTIMIZER),
         "fixed_params.optimizer: found 1, expected nothing",
     ),
     "brute force over a range without a step": (
-        Named("BruteForceSampler"),
+        ComponentConfig("BruteForceSampler"),
         (N, OPTIMIZER),
         "a step_size for each range in space.optimizer",
     ),
     "a start of what a set has": (
-        Named("CmaEsSampler", {"x0": {"Other/n": 1, "General/x": 0.5, "General/momentum": 0.1}}),
+        ComponentConfig("CmaEsSampler", {"x0": {"Other/n": 1, "General/x": 0.5, "General/momentum": 0.1}}),
         (N, X, OPTIMIZER),
         "x0: found",
     ),
@@ -285,13 +287,15 @@ def test_a_sampler_that_cannot_sample_sets_is_refused_with_what_to_write(name: s
 
 
 @pytest.mark.parametrize("named", SAMPLERS.values(), ids=SAMPLERS)
-def test_the_others_are_accepted(named: Named) -> None:
+def test_the_others_are_accepted(named: ComponentConfig) -> None:
     assert check_sampler(named, (FINITE, N), 1) == []
 
 
 def test_cma_es_may_start_anywhere_if_sets_hold_no_range_of_numbers() -> None:
     kinds = ParameterSet(name="kind", sets=(ParameterChoice(values={"General/kind": "a"}),))
-    assert check_sampler(Named("CmaEsSampler", {"x0": {"Other/n": 1, "General/x": 0.5}}), (N, X, kinds), 1) == []
+    assert (
+        check_sampler(ComponentConfig("CmaEsSampler", {"x0": {"Other/n": 1, "General/x": 0.5}}), (N, X, kinds), 1) == []
+    )
 
 
 # ---------------------------------------------------------------- shown

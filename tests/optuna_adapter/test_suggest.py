@@ -15,8 +15,8 @@ from eventhpo.core.fold.evolve import fold
 from eventhpo.core.search.ranges import FINITE, to_job
 from eventhpo.core.search.space import points
 from eventhpo.core.search.spec import (
+    ComponentConfig,
     DiscreteParameterRange,
-    Named,
     Parameter,
     Scalar,
     UniformIntegerParameterRange,
@@ -25,7 +25,7 @@ from eventhpo.core.search.spec import (
 from eventhpo.optuna_adapter.state_view import StateView
 from eventhpo.optuna_adapter.suggest import TRIES
 from eventhpo.testing.simulated import Script
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.crash.scenarios import Scenario, curve
 from tests.optuna_adapter import samples
 from tests.optuna_adapter.oracle import Oracle, verdict_of
@@ -48,7 +48,7 @@ def ending(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
     return Script(points=curve(sum(v for v in params.values() if isinstance(v, int | float)), 4))
 
 
-def quiet(sampler: Named, space: tuple[Parameter, ...], **more: Any) -> Scenario:
+def quiet(sampler: ComponentConfig, space: tuple[Parameter, ...], **more: Any) -> Scenario:
     """Return a search whose jobs simply end, without any limit but its space unless *more* has one."""
     limits: dict[str, Any] = dict.fromkeys(("max_iteration_per_job", "total_max_jobs", "time_limit_per_job"))
     what = samples.scenario(sampler, space=space, **limits | {"num_concurrent_workers": 2} | more)
@@ -58,7 +58,7 @@ def quiet(sampler: Named, space: tuple[Parameter, ...], **more: Any) -> Scenario
 def decided_again(rows: Rows) -> None:
     """Check that Optuna, fed by the log, says the same, and so does the walk."""
     assert verdict_of(rows).wrong == []
-    assert [c.divergence for c in walk(rows) if c.divergence] == []
+    assert [c.divergence for c in check_prefixes(rows) if c.divergence] == []
 
 
 # ---------------------------------------------------------------- the same as Optuna's
@@ -103,15 +103,15 @@ def test_no_two_trials_share_what_chance_gives_them(tmp_path: Path) -> None:
     "sampler",
     [
         samples.RANDOM,
-        Named("TPESampler", {"n_startup_trials": 5}),
-        Named("BruteForceSampler"),
-        Named("QMCSampler", {"scramble": True}),
-        Named("NSGAIISampler", {"population_size": 4}),
-        Named("CmaEsSampler", {"n_startup_trials": 4}),
+        ComponentConfig("TPESampler", {"n_startup_trials": 5}),
+        ComponentConfig("BruteForceSampler"),
+        ComponentConfig("QMCSampler", {"scramble": True}),
+        ComponentConfig("NSGAIISampler", {"population_size": 4}),
+        ComponentConfig("CmaEsSampler", {"n_startup_trials": 4}),
     ],
     ids=lambda s: s.name,
 )
-def test_a_finite_space_is_tried_once_over_and_ends_the_search(sampler: Named, tmp_path: Path) -> None:
+def test_a_finite_space_is_tried_once_over_and_ends_the_search(sampler: ComponentConfig, tmp_path: Path) -> None:
     x = UniformParameterRange(name="General/x", min_value=0.1, max_value=0.4, step_size=0.1)
     space = (x, COUNT)
     rows = samples.log_of(tmp_path, quiet(sampler, space))
@@ -139,7 +139,7 @@ def test_after_fifty_tries_a_finite_space_is_enumerated_and_the_seed_picks(tmp_p
 
 def test_an_infinite_space_accepts_the_duplicate_after_fifty_tries(tmp_path: Path) -> None:
     # Children that are exact copies of a parent: duplicates without end in a space without end.
-    copying = Named(
+    copying = ComponentConfig(
         "NSGAIISampler", {"population_size": 2, "crossover_prob": 0.0, "mutation_prob": 0.0, "swapping_prob": 0.0}
     )
     rows = samples.log_of(tmp_path, quiet(copying, (STEPPED, X), total_max_jobs=8))
@@ -153,7 +153,9 @@ def test_an_infinite_space_accepts_the_duplicate_after_fifty_tries(tmp_path: Pat
 
 def test_a_space_too_large_to_be_listed_counts_as_infinite(tmp_path: Path) -> None:
     large = UniformIntegerParameterRange(name="General/big", min_value=0, max_value=FINITE)
-    fixed = Named("PartialFixedSampler", {"fixed_params": {"big": 5}, "base_sampler": {"name": "RandomSampler"}})
+    fixed = ComponentConfig(
+        "PartialFixedSampler", {"fixed_params": {"big": 5}, "base_sampler": {"name": "RandomSampler"}}
+    )
     state = fold(samples.log_of(tmp_path, quiet(samples.RANDOM, (COUNT, large), total_max_jobs=3)))
     assert state.space_size is None
     state = fold(samples.log_of(tmp_path, quiet(fixed, (COUNT, large))))
@@ -188,7 +190,7 @@ def test_a_trial_that_was_aborted_leaves_its_point_free(tmp_path: Path) -> None:
 def test_a_grid_in_ranges_without_a_step_never_repeats_and_ends(
     user: dict[str, Scalar] | None, seed: int, tmp_path: Path
 ) -> None:
-    grid = Named("GridSampler", {"search_space": {"x": [0.75, 0.25], "Args/n": [5, 3, 4]}})
+    grid = ComponentConfig("GridSampler", {"search_space": {"x": [0.75, 0.25], "Args/n": [5, 3, 4]}})
     inputs = () if user is None else (PointEnqueued(params=user),)
     rows = samples.log_of(tmp_path, quiet(grid, (X, COUNT), seed=seed, inputs=inputs))
     on_grid = {(n, x) for n in (3, 4, 5) for x in (0.25, 0.75)}
@@ -202,7 +204,7 @@ def test_a_grid_in_ranges_without_a_step_never_repeats_and_ends(
 
 
 def test_a_point_of_a_grid_whose_trial_was_aborted_is_tried_again(tmp_path: Path) -> None:
-    grid = Named("GridSampler", {"search_space": {"x": [0.75, 0.25, 0.5, 0.125], "Args/n": [5, 3]}})
+    grid = ComponentConfig("GridSampler", {"search_space": {"x": [0.75, 0.25, 0.5, 0.125], "Args/n": [5, 3]}})
     rows = samples.log_of(tmp_path, quiet(grid, (X, COUNT), asks=[(20, samples.ABORT[0][1])]))
     ended = [row.event for row in rows if isinstance(row.event, TrialFinished)]
     aborted = sum(event.state == "aborted" for event in ended)
@@ -221,7 +223,7 @@ def test_a_grid_that_repeats_itself_says_nothing_of_it(tmp_path: Path) -> None:
             said.append(record)
 
     before, listener = optuna.logging.get_verbosity(), Listener()
-    grid = Named("GridSampler", {"search_space": {"x": [0.75, 0.25, 0.5, 0.125], "Args/n": [5, 3]}})
+    grid = ComponentConfig("GridSampler", {"search_space": {"x": [0.75, 0.25, 0.5, 0.125], "Args/n": [5, 3]}})
     logging.getLogger("optuna").addHandler(listener)
     try:
         rows = samples.log_of(tmp_path, quiet(grid, (X, COUNT), asks=[(20, samples.ABORT[0][1])]))
@@ -234,7 +236,7 @@ def test_a_grid_that_repeats_itself_says_nothing_of_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("qmc", [{}, {"scramble": True}, {"qmc_type": "halton"}])
 def test_a_sequence_keeps_its_counter_over_refused_tries(qmc: dict[str, Any], tmp_path: Path) -> None:
-    rows = samples.log_of(tmp_path, quiet(Named("QMCSampler", qmc), (STEPPED, COUNT), total_max_jobs=30))
+    rows = samples.log_of(tmp_path, quiet(ComponentConfig("QMCSampler", qmc), (STEPPED, COUNT), total_max_jobs=30))
     events = [event for event in suggested(rows) if event.study_attrs]
     counters = [next(iter(event.study_attrs.values())) for event in events]
     assert any(event.tries > 1 for event in events)
@@ -244,14 +246,16 @@ def test_a_sequence_keeps_its_counter_over_refused_tries(qmc: dict[str, Any], tm
 
 
 def test_brute_force_ends_with_the_space_and_needs_few_tries(tmp_path: Path) -> None:
-    rows = samples.log_of(tmp_path, quiet(Named("BruteForceSampler"), (STEPPED, COUNT), num_concurrent_workers=4))
+    rows = samples.log_of(
+        tmp_path, quiet(ComponentConfig("BruteForceSampler"), (STEPPED, COUNT), num_concurrent_workers=4)
+    )
     assert len(set(keys(rows))) == len(keys(rows)) == 40
     assert all(event.tries == 1 for event in suggested(rows))
 
 
 def test_a_fixed_value_in_a_range_without_a_step_leaves_a_finite_space(tmp_path: Path) -> None:
     copying = {"name": "NSGAIISampler", "population_size": 2, "crossover_prob": 0.0, "mutation_prob": 0.0}
-    fixed = Named("PartialFixedSampler", {"fixed_params": {"x": 0.25}, "base_sampler": copying})
+    fixed = ComponentConfig("PartialFixedSampler", {"fixed_params": {"x": 0.25}, "base_sampler": copying})
     other = PointEnqueued(params={"General/x": 0.5, "Args/n": 2})
     rows = samples.log_of(tmp_path, quiet(fixed, (X, COUNT), inputs=(other,)))
     assert sorted(keys(rows)) == [(1, 0.25), (2, 0.25), (2, 0.5), (3, 0.25), (4, 0.25), (5, 0.25)]
@@ -276,7 +280,7 @@ def test_a_users_points_come_first_and_what_they_leave_out_is_sampled(tmp_path: 
         {"General/x": 0.7},
     ]
     inputs = [PointEnqueued(params=one) for one in given]
-    sampler = Named("TPESampler", {"n_startup_trials": 2})
+    sampler = ComponentConfig("TPESampler", {"n_startup_trials": 2})
     rows = samples.log_of(tmp_path, quiet(sampler, (STEPPED, COUNT), inputs=inputs, total_max_jobs=12))
     events = suggested(rows)
     assert [event.source for event in events] == ["user"] * 4 + ["sampler"] * 8
@@ -294,7 +298,7 @@ def test_a_users_points_come_first_and_what_they_leave_out_is_sampled(tmp_path: 
 def test_a_users_partial_point_is_filled_by_any_sampler(name: str, tmp_path: Path) -> None:
     inputs = [PointEnqueued(params={"General/x": 0.3}), PointEnqueued(params={"Args/kind": "b"})]
     space = (STEPPED, COUNT, KIND)
-    rows = samples.log_of(tmp_path, quiet(Named(name), space, inputs=inputs, total_max_jobs=10))
+    rows = samples.log_of(tmp_path, quiet(ComponentConfig(name), space, inputs=inputs, total_max_jobs=10))
     assert [event.source for event in suggested(rows)][:3] == ["user", "user", "sampler"]
     decided_again(rows)
 
@@ -305,7 +309,7 @@ def test_a_users_partial_point_is_filled_by_any_sampler(name: str, tmp_path: Pat
 def test_a_point_that_its_job_knows_by_another_value_is_recorded_and_restored(tmp_path: Path) -> None:
     space = (samples.LR, samples.DROP)
     users = [PointEnqueued(params={"General/lr": 10.0**-3.5, "Args/drop": 0.3})]
-    rows = samples.log_of(tmp_path, quiet(Named("TPESampler"), space, inputs=users, total_max_jobs=25))
+    rows = samples.log_of(tmp_path, quiet(ComponentConfig("TPESampler"), space, inputs=users, total_max_jobs=25))
     state = fold(rows)
     view = StateView(state)
     view.refresh()

@@ -25,11 +25,11 @@ from eventhpo.core.fold.events import (
 from eventhpo.core.fold.evolve import begin, evolve, fold
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler.actions import Suggest
-from eventhpo.core.search.spec import Named
+from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.errors import DamagedLog
 from eventhpo.optuna_adapter.adapter import decided
 from eventhpo.optuna_adapter.state_view import StateView
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.crash.scenarios import Scenario
 from tests.optuna_adapter import samples
 from tests.optuna_adapter.oracle import fed, shown
@@ -214,9 +214,9 @@ def in_a_verdict(event: Event, attrs: dict[str, Any]) -> Event | None:
 
 
 CMA = {
-    "cma": Named("CmaEsSampler", {"n_startup_trials": 1, "popsize": 4}),
-    "sepcma": Named("CmaEsSampler", {"n_startup_trials": 1, "use_separable_cma": True}),
-    "cmawm": Named("CmaEsSampler", {"n_startup_trials": 1, "with_margin": True}),
+    "cma": ComponentConfig("CmaEsSampler", {"n_startup_trials": 1, "popsize": 4}),
+    "sepcma": ComponentConfig("CmaEsSampler", {"n_startup_trials": 1, "use_separable_cma": True}),
+    "cmawm": ComponentConfig("CmaEsSampler", {"n_startup_trials": 1, "with_margin": True}),
 }
 
 
@@ -243,7 +243,7 @@ def test_a_pickle_in_a_log_is_never_run(prefix: str, plant: Callable[..., Event 
 
 
 def walked(rows: Rows) -> None:
-    list(walk(rows))
+    list(check_prefixes(rows))
 
 
 def viewed(rows: Rows) -> None:

@@ -11,12 +11,12 @@ import msgspec
 import pytest
 
 from eventhpo.core.fold.events import ClockTicked, JobPruned, JobsContinued, MetricObserved, Recorded, TrialSuggested
-from eventhpo.core.search.spec import Named, Search
+from eventhpo.core.search.spec import ComponentConfig, Search
 from eventhpo.log.backup import backup
 from eventhpo.log.create import create
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import created, search, simulate
-from eventhpo.testing.simulated import START, Cut, Script, Scripts
+from eventhpo.testing.simulated import START, CutPoint, Script, Scripts
 from replay.diff.report import Diff, diff
 from replay.diff.text import text
 from tests.cli.harness import invoke
@@ -29,7 +29,13 @@ OTHER_ID = "0ddba11" * 4 + "0000"
 
 
 def rows(
-    folder: Path, name: str, what: Search, scripts: Scripts = plain, *, cut: Cut = lambda *_: 2, search_id: str = ""
+    folder: Path,
+    name: str,
+    what: Search,
+    scripts: Scripts = plain,
+    *,
+    cut: CutPoint = lambda *_: 2,
+    search_id: str = "",
 ) -> list[Recorded]:
     """Return the log of a search, by default one of an id of its own."""
     path = folder / f"{name}.db"
@@ -161,7 +167,7 @@ def test_another_order_of_the_same_is_said_to_be_that(tmp_path: Path) -> None:
     ("changes", "key"),
     [
         ({"seed": 8}, "seed"),
-        ({"sampler": Named("TPESampler", {"n_startup_trials": 1})}, "sampler.name"),
+        ({"sampler": ComponentConfig("TPESampler", {"n_startup_trials": 1})}, "sampler.name"),
         ({"total_max_jobs": 3}, "total_max_jobs"),
         ({"pruner": OVER_ONE}, "pruner.name"),
     ],

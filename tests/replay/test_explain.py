@@ -31,7 +31,7 @@ from eventhpo.core.fold.events import (
 from eventhpo.core.fold.evolve import begin, evolve, fold
 from eventhpo.core.scheduler.actions import Suggest
 from eventhpo.core.scheduler.decide import next_action
-from eventhpo.core.search.spec import DiscreteParameterRange, Named
+from eventhpo.core.search.spec import ComponentConfig, DiscreteParameterRange
 from eventhpo.errors import Usage
 from eventhpo.log.reader import read
 from eventhpo.optuna_adapter import adapter
@@ -44,12 +44,12 @@ from replay.explain import text as telling
 from replay.explain.collect import of_rows
 from replay.explain.explanation import (
     Charge,
-    End,
     Explanation,
     Finish,
     Imported,
-    Launch,
-    Point,
+    JobEndStep,
+    JudgedPoint,
+    LaunchStep,
     Prune,
     Settled,
     Stretch,
@@ -80,7 +80,7 @@ def steps(found: Explanation, kind: type[Any]) -> list[Any]:
     return [step for step in found.steps if isinstance(step, kind)]
 
 
-def points(found: Explanation) -> list[Point]:
+def points(found: Explanation) -> list[JudgedPoint]:
     stretches = [point for step in steps(found, Stretch) for point in step.points]
     return stretches + [step.point for step in found.steps if isinstance(step, Prune | TooLate)]
 
@@ -261,7 +261,7 @@ def test_the_golden_logs_are_explained(log: Path, folder: Path) -> None:
 
 
 MEDIAN = samples.scenario(
-    samples.RANDOM, Named("MedianPruner", {"n_startup_trials": 1}), seed=31, jobs=9, space=samples.NUMBERS
+    samples.RANDOM, ComponentConfig("MedianPruner", {"n_startup_trials": 1}), seed=31, jobs=9, space=samples.NUMBERS
 )
 RUNGS = samples.scenario(samples.RANDOM, samples.HALVING, seed=31, jobs=9, space=samples.NUMBERS)
 
@@ -428,7 +428,7 @@ def test_a_stretch_names_the_point_that_came_closest_to_a_prune() -> None:
 
 
 def test_a_launch_names_its_slot_and_the_budget_before_and_after() -> None:
-    [launch] = steps(of_log(GOLDEN / "rungs.db", 3), Launch)
+    [launch] = steps(of_log(GOLDEN / "rungs.db", 3), LaunchStep)
     assert (launch.slot, [busy.slot for busy in launch.busy], launch.workers) == (0, [2], 3)
     assert launch.budget is not None
     assert (launch.budget.used, launch.budget.reserved, launch.budget.reserves, launch.budget.limit) == (15, 6, 6, 42)
@@ -448,7 +448,7 @@ def test_a_retry_names_the_end_before_it_and_the_limit(
     scenario: str, trial: int, outcome: str, limit: str, folder: Path
 ) -> None:
     found = of_scenario(scenario, folder)[trial]
-    [_, second] = steps(found, Launch)
+    [_, second] = steps(found, LaunchStep)
     assert (second.retry.outcome, second.retry.limit, second.retry.count) == (outcome, limit, 1)
     assert f"{limit} = {second.retry.allowed} allows another" in line(found, "retried")
 
@@ -542,7 +542,7 @@ def test_the_rank_is_that_of_top(folder: Path) -> None:
 def test_charges_ends_and_late_points_stand_in_the_explanation(folder: Path) -> None:
     found = of_log(GOLDEN / "rungs.db", 2)
     assert [(c.iterations, c.inherited) for c in steps(found, Charge)] == [(3, 0), (4, 2)]
-    assert [(e.how, e.unjudged) for e in steps(found, End)] == [("failed", 1), ("completed", 0)]
+    assert [(e.how, e.unjudged) for e in steps(found, JobEndStep)] == [("failed", 1), ("completed", 0)]
     assert [(late.attempt, late.points, late.first) for late in found.late] == [(1, 1, 7)]
 
 
@@ -581,7 +581,7 @@ def test_of_a_job_that_outlived_the_end_of_its_log_only_that_is_said() -> None:
     assert "nothing of it but its number is left" in line(of_rows(rows, count), "note")
 
 
-def renamed(**parts: Named) -> Callable[[Any], Event]:
+def renamed(**parts: ComponentConfig) -> Callable[[Any], Event]:
     def change(event: SearchCreated) -> Event:
         return changed(event, search=msgspec.structs.replace(event.search, **parts))
 
@@ -590,7 +590,7 @@ def renamed(**parts: Named) -> Callable[[Any], Event]:
 
 def test_of_a_class_that_is_not_optunas_only_the_record_is_shown(folder: Path) -> None:
     rows = samples.log_of(folder, MEDIAN)
-    change = renamed(sampler=Named("mine.Sampler"), pruner=Named("mine.Pruner"))
+    change = renamed(sampler=ComponentConfig("mine.Sampler"), pruner=ComponentConfig("mine.Pruner"))
     path = forged(folder / "forged.db", rows, 1, change)
     prune = first(rows, JobPruned)
     found = of_log(path, prune.event.trial)  # type: ignore[union-attr]
@@ -606,7 +606,7 @@ def test_of_a_class_that_is_not_optunas_only_the_record_is_shown(folder: Path) -
 @pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="the sampler can be asked here")
 def test_a_sampler_whose_package_is_missing_is_not_asked_again(folder: Path) -> None:
     rows = samples.log_of(folder, MEDIAN)
-    path = forged(folder / "forged.db", rows, 1, renamed(sampler=Named("GPSampler", {"n_startup_trials": 1})))
+    path = forged(folder / "forged.db", rows, 1, renamed(sampler=ComponentConfig("GPSampler", {"n_startup_trials": 1})))
     found = of_log(path, len(fold(rows).trials) - 1)
     assert "the sampler was not asked again: a package is missing here" in line(found, "note")
     assert found.differs == ()

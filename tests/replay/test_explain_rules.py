@@ -12,62 +12,68 @@ import pytest
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from eventhpo.core.search.spec import Named
+from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.optuna_adapter.catalogue import CATALOGUE
 from eventhpo.optuna_adapter.component_factory import build_pruner, quiet
 from replay.explain import pruner_rules
-from replay.explain.pruner_rules.pruner_view import Curve, Shown, Sight
+from replay.explain.pruner_rules.pruner_view import PrunerView, TrialCurve, VisibleState
 
 NAME = "a search"  # HyperbandPruner draws brackets by it
-STATES: dict[TrialState, Shown] = {
+STATES: dict[TrialState, VisibleState] = {
     TrialState.COMPLETE: "completed",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
     TrialState.RUNNING: "running",
 }
 HALVING: dict[str, Any] = {"name": "SuccessiveHalvingPruner", "min_resource": 1, "reduction_factor": 2}
-PRUNERS: dict[str, list[Named]] = {
+PRUNERS: dict[str, list[ComponentConfig]] = {
     "MedianPruner": [
-        Named("MedianPruner"),
-        Named("MedianPruner", {"n_startup_trials": 0}),
-        Named("MedianPruner", {"n_startup_trials": 1, "n_warmup_steps": 2, "interval_steps": 2, "n_min_trials": 3}),
+        ComponentConfig("MedianPruner"),
+        ComponentConfig("MedianPruner", {"n_startup_trials": 0}),
+        ComponentConfig(
+            "MedianPruner", {"n_startup_trials": 1, "n_warmup_steps": 2, "interval_steps": 2, "n_min_trials": 3}
+        ),
     ],
     "PercentilePruner": [
-        Named("PercentilePruner", {"percentile": 25.0, "n_startup_trials": 2}),
-        Named("PercentilePruner", {"percentile": 0.0, "n_startup_trials": 1}),
-        Named("PercentilePruner", {"percentile": 100.0, "n_startup_trials": 1, "interval_steps": 3}),
-        Named("PercentilePruner", {"percentile": 62.5, "n_startup_trials": 1, "n_min_trials": 2}),
+        ComponentConfig("PercentilePruner", {"percentile": 25.0, "n_startup_trials": 2}),
+        ComponentConfig("PercentilePruner", {"percentile": 0.0, "n_startup_trials": 1}),
+        ComponentConfig("PercentilePruner", {"percentile": 100.0, "n_startup_trials": 1, "interval_steps": 3}),
+        ComponentConfig("PercentilePruner", {"percentile": 62.5, "n_startup_trials": 1, "n_min_trials": 2}),
     ],
     "SuccessiveHalvingPruner": [
-        Named("SuccessiveHalvingPruner", {"min_resource": 1}),
-        Named("SuccessiveHalvingPruner", {"min_resource": 2, "reduction_factor": 2}),
-        Named("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 3, "min_early_stopping_rate": 1}),
-        Named("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2, "bootstrap_count": 4}),
+        ComponentConfig("SuccessiveHalvingPruner", {"min_resource": 1}),
+        ComponentConfig("SuccessiveHalvingPruner", {"min_resource": 2, "reduction_factor": 2}),
+        ComponentConfig(
+            "SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 3, "min_early_stopping_rate": 1}
+        ),
+        ComponentConfig("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2, "bootstrap_count": 4}),
     ],
     "HyperbandPruner": [
-        Named("HyperbandPruner", {"max_resource": 9}),
-        Named("HyperbandPruner", {"max_resource": 16, "min_resource": 2, "reduction_factor": 2}),
-        Named("HyperbandPruner", {"max_resource": 8, "reduction_factor": 2, "bootstrap_count": 2}),
-        Named("HyperbandPruner", {"max_resource": 2, "min_resource": 8}),
+        ComponentConfig("HyperbandPruner", {"max_resource": 9}),
+        ComponentConfig("HyperbandPruner", {"max_resource": 16, "min_resource": 2, "reduction_factor": 2}),
+        ComponentConfig("HyperbandPruner", {"max_resource": 8, "reduction_factor": 2, "bootstrap_count": 2}),
+        ComponentConfig("HyperbandPruner", {"max_resource": 2, "min_resource": 8}),
     ],
     "ThresholdPruner": [
-        Named("ThresholdPruner", {"upper": 0.6}),
-        Named("ThresholdPruner", {"lower": 0.1}),
-        Named("ThresholdPruner", {"lower": 0.1, "upper": 0.9, "n_warmup_steps": 1, "interval_steps": 2}),
+        ComponentConfig("ThresholdPruner", {"upper": 0.6}),
+        ComponentConfig("ThresholdPruner", {"lower": 0.1}),
+        ComponentConfig("ThresholdPruner", {"lower": 0.1, "upper": 0.9, "n_warmup_steps": 1, "interval_steps": 2}),
     ],
     "WilcoxonPruner": [
-        Named("WilcoxonPruner", {"p_threshold": 0.4}),
-        Named("WilcoxonPruner", {"p_threshold": 0.6, "n_startup_steps": 0}),
-        Named("WilcoxonPruner", {"p_threshold": 1.0, "n_startup_steps": 4}),
+        ComponentConfig("WilcoxonPruner", {"p_threshold": 0.4}),
+        ComponentConfig("WilcoxonPruner", {"p_threshold": 0.6, "n_startup_steps": 0}),
+        ComponentConfig("WilcoxonPruner", {"p_threshold": 1.0, "n_startup_steps": 4}),
     ],
     "PatientPruner": [
-        Named("PatientPruner", {"patience": 0}),
-        Named("PatientPruner", {"patience": 2, "min_delta": 0.1}),
-        Named("PatientPruner", {"patience": 0, "wrapped_pruner": {"name": "MedianPruner", "n_startup_trials": 1}}),
-        Named("PatientPruner", {"patience": 1, "wrapped_pruner": HALVING}),
-        Named("PatientPruner", {"patience": 0, "wrapped_pruner": {"name": "NopPruner"}}),
+        ComponentConfig("PatientPruner", {"patience": 0}),
+        ComponentConfig("PatientPruner", {"patience": 2, "min_delta": 0.1}),
+        ComponentConfig(
+            "PatientPruner", {"patience": 0, "wrapped_pruner": {"name": "MedianPruner", "n_startup_trials": 1}}
+        ),
+        ComponentConfig("PatientPruner", {"patience": 1, "wrapped_pruner": HALVING}),
+        ComponentConfig("PatientPruner", {"patience": 0, "wrapped_pruner": {"name": "NopPruner"}}),
     ],
-    "NopPruner": [Named("NopPruner")],
+    "NopPruner": [ComponentConfig("NopPruner")],
 }
 CASES = [(named, maximize) for cases in PRUNERS.values() for named in cases for maximize in (False, True)]
 
@@ -113,10 +119,10 @@ def random_study(seed: int, maximize: bool) -> tuple[optuna.Study, FrozenTrial]:
     return study, study.get_trials()[mine]
 
 
-def curve_of(trial: FrozenTrial) -> Curve:
+def curve_of(trial: FrozenTrial) -> TrialCurve:
     rungs = {int(k.rpartition("_")[2]): v for k, v in trial.system_attrs.items()}
     told = trial.value if trial.state == TrialState.COMPLETE else None
-    return Curve(trial.number, STATES[trial.state], dict(trial.intermediate_values), told, rungs)
+    return TrialCurve(trial.number, STATES[trial.state], dict(trial.intermediate_values), told, rungs)
 
 
 def asked(pruner: BasePruner, study: optuna.Study, trial: FrozenTrial) -> tuple[bool, dict[str, float]]:
@@ -129,14 +135,14 @@ def asked(pruner: BasePruner, study: optuna.Study, trial: FrozenTrial) -> tuple[
     return bool(verdict), {name: v for name, v in after.items() if name not in before}
 
 
-@pytest.mark.parametrize(("named", "maximize"), CASES, ids=lambda case: str(case).removeprefix("Named"))
-def test_verdict_and_rungs_are_optunas_on_random_states(named: Named, maximize: bool) -> None:
+@pytest.mark.parametrize(("named", "maximize"), CASES, ids=lambda case: str(case).removeprefix("ComponentConfig"))
+def test_verdict_and_rungs_are_optunas_on_random_states(named: ComponentConfig, maximize: bool) -> None:
     pruned = 0
     with quiet():
         for seed in range(200):
             study, trial = random_study(seed, maximize)
             others = [curve_of(t) for t in study.get_trials() if t.number != trial.number]
-            found = pruner_rules.find(named.name, named.args, Sight(NAME, maximize, curve_of(trial), others))
+            found = pruner_rules.find(named.name, named.args, PrunerView(NAME, maximize, curve_of(trial), others))
             verdict, wrote = asked(build_pruner(named), study, trial)
             assert found.prune == verdict, (seed, found)
             assert wrote == mine(found), (seed, found)
@@ -159,7 +165,7 @@ def told(found: pruner_rules.Found) -> None:
     assert (pruner_rules.needed(found) is not None) == found.prune
 
 
-def never(named: Named) -> bool:
+def never(named: ComponentConfig) -> bool:
     """Whether the case never prunes: no pruner, a bracket that cannot be, a percentile of all."""
     return named.name == "NopPruner" or named.args.get("min_resource") == 8 or "Nop" in str(named.args)
 
@@ -171,8 +177,8 @@ def test_a_rule_that_is_off_by_little_is_found_out() -> None:
         for seed in range(150):
             study, trial = random_study(seed, True)
             others = [curve_of(t) for t in study.get_trials() if t.number != trial.number]
-            sight = Sight(NAME, True, curve_of(trial), others)
+            sight = PrunerView(NAME, True, curve_of(trial), others)
             found = pruner_rules.find("PercentilePruner", {"percentile": 52.0, "n_startup_trials": 0}, sight)
-            verdict, _ = asked(build_pruner(Named("MedianPruner", {"n_startup_trials": 0})), study, trial)
+            verdict, _ = asked(build_pruner(ComponentConfig("MedianPruner", {"n_startup_trials": 0})), study, trial)
             off += found.prune != verdict
     assert off > 0

@@ -18,10 +18,10 @@ from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import next_action
 from eventhpo.log.reader import read
 from eventhpo.log.verify import verify
-from eventhpo.optuna_adapter.adapter import Asker
+from eventhpo.optuna_adapter.adapter import OptunaAdapter
 from eventhpo.optuna_adapter.catalogue import CATALOGUE
 from replay import rebuild, redecide
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 from tests.matrix.cells import names_in
 from tests.replay.elsewhere import may_flip, rounds_otherwise
 
@@ -61,7 +61,7 @@ def test_a_golden_log_is_verified_and_decided_again_alike(log: Path, tmp_path: P
     copy = Path(shutil.copy(log, tmp_path))
     assert [check for check in verify(copy) if not check.ok] == []
     rows = read(copy, verify=True).rows
-    checks = list(walk(rows))
+    checks = list(check_prefixes(rows))
     parted = [c.divergence for c in checks if c.divergence]
     if may_flip(log, rows):
         parted = [d for d in parted if not isinstance(d.recorded, TrialSuggested)]
@@ -87,7 +87,7 @@ def test_decided_one_by_one_without_the_walk_its_decisions_are_as_many_and_the_s
 def decided_plainly(rows: Sequence[Recorded]) -> tuple[int, list[str]]:
     """Return how many decisions come out as recorded, and the types of those that do not; no missing one is seen."""
     state, same, others = begin(rows[0]), 0, []
-    asker = Asker(state)
+    asker = OptunaAdapter(state)
     for row in rows[1:]:
         if isinstance(row.event, Decision):
             match next_action(state):

@@ -15,7 +15,7 @@ from eventhpo.core.fold.events import JobPruned, JobsContinued, TrialSuggested
 from eventhpo.errors import Usage
 from eventhpo.log.reader import read
 from eventhpo.optuna_adapter.user_class_record import describe
-from eventhpo.optuna_adapter.user_classes import Own
+from eventhpo.optuna_adapter.user_classes import UserClasses
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
 from replay import redecide
@@ -46,7 +46,7 @@ class Place:
         self.folder, self.module = folder, module
         self.log = folder / "search.db"
         what = search(sampler=describe(module.SAMPLER), pruner=describe(module.PRUNER), total_max_jobs=TRIALS)
-        own = Own(module.SAMPLER, module.PRUNER)
+        own = UserClasses(module.SAMPLER, module.PRUNER)
         simulate(self.log, what, lambda n, _, params: Script(points=((1, params["General/x"]), (2, 0.1 * n))), own=own)
 
     def call(self, *words: str) -> subprocess.CompletedProcess[str]:

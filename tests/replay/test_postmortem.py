@@ -19,7 +19,7 @@ from eventhpo.log.reader import read
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
 from replay.diff.report import Diff
-from replay.postmortem.files_on_disk import Scene, look
+from replay.postmortem.files_on_disk import FilesOnDisk, look
 from replay.postmortem.report import Postmortem, postmortem
 from replay.postmortem.text import text
 from tests.cli.harness import data, ended, frozen, invoke
@@ -31,7 +31,7 @@ from tests.crash.test_crash_sweep import crashed, finish, left_alone
 from tests.waiting import eventually
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "logs"
-AT_REST = Scene(holder=None, lock_file=True, wal=False, at_rest=True, free=1 << 40)
+AT_REST = FilesOnDisk(holder=None, lock_file=True, wal=False, at_rest=True, free=1 << 40)
 
 
 def made(path: Path, name: str) -> list[Recorded]:
@@ -40,11 +40,11 @@ def made(path: Path, name: str) -> list[Recorded]:
     return read(path).rows
 
 
-def told(rows: Sequence[Recorded], scene: Scene = AT_REST) -> str:
+def told(rows: Sequence[Recorded], scene: FilesOnDisk = AT_REST) -> str:
     return "\n".join(text(*postmortem(rows, scene)))
 
 
-def found(rows: Sequence[Recorded], scene: Scene = AT_REST) -> Postmortem:
+def found(rows: Sequence[Recorded], scene: FilesOnDisk = AT_REST) -> Postmortem:
     return postmortem(rows, scene)[0]
 
 

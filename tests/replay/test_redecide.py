@@ -26,7 +26,7 @@ from eventhpo.core.fold.events import (
     SearchCreated,
     TrialSuggested,
 )
-from eventhpo.core.search.spec import POLICY, Foreign, Named
+from eventhpo.core.search.spec import POLICY, ComponentConfig, UserClassConfig
 from eventhpo.errors import DamagedLog, EventhpoError, Failed, Usage
 from eventhpo.log.reader import read
 from eventhpo.optuna_adapter.fingerprint import fingerprint
@@ -48,7 +48,7 @@ ALTERED = altered()
 def test_a_log_that_is_decided_again_alike_is_ok() -> None:
     report = redecide(RUNGS)
     assert (report.verdict, report.divergences, report.undecided, report.damage) == ("ok", (), (), None)
-    assert report.decisions == sum(checked.decision for checked in check_prefixes.walk(read(RUNGS).rows))
+    assert report.decisions == sum(checked.decision for checked in check_prefixes.check_prefixes(read(RUNGS).rows))
     assert (report.name, report.head) == ("simulated", read(RUNGS).head)
 
 
@@ -216,9 +216,11 @@ def test_divergences_of_several_processes_are_those_of_one_in_their_order(tmp_pa
 @pytest.mark.parametrize("of", [1, 2, 3, 7, 50])
 def test_the_shares_of_a_log_are_its_checks_each_once(of: int) -> None:
     rows = read(RUNGS).rows
-    shares = [list(check_prefixes.walk(rows, share=check_prefixes.Share(number, of))) for number in range(of)]
+    shares = [
+        list(check_prefixes.check_prefixes(rows, share=check_prefixes.WalkShare(number, of))) for number in range(of)
+    ]
     every = sorted((checked for share in shares for checked in share), key=lambda checked: checked.seq)
-    assert every == list(check_prefixes.walk(rows))
+    assert every == list(check_prefixes.check_prefixes(rows))
     assert of == 1 or sum(bool(share) for share in shares) > 1
 
 
@@ -311,10 +313,10 @@ def test_leaving_the_block_ends_the_iterator() -> None:
 # ---------------------------------------------------------------- whose sampler
 
 
-ELSEWHERE = Named("mine.Sampler", foreign=Foreign("0" * 32, "0" * 32))
+ELSEWHERE = ComponentConfig("mine.Sampler", foreign=UserClassConfig("0" * 32, "0" * 32))
 
 
-def described(rows: Sequence[Recorded], **parts: Named) -> list[Recorded]:
+def described(rows: Sequence[Recorded], **parts: ComponentConfig) -> list[Recorded]:
     first = rows[0]
     assert isinstance(first.event, SearchCreated)
     other = msgspec.structs.replace(first.event, search=msgspec.structs.replace(first.event.search, **parts))
@@ -323,7 +325,7 @@ def described(rows: Sequence[Recorded], **parts: Named) -> list[Recorded]:
 
 def test_what_is_not_optunas_own_is_not_decided_again_and_counted() -> None:
     rows = described(read(RUNGS).rows, sampler=ELSEWHERE)
-    checks = list(check_prefixes.walk(rows))
+    checks = list(check_prefixes.check_prefixes(rows))
     skipped = [checked for checked in checks if checked.skipped]
     assert not [checked.divergence for checked in checks if checked.divergence]
     assert {checked.seq for checked in skipped} == {r.seq for r in rows if isinstance(r.event, TrialSuggested)}
@@ -333,7 +335,7 @@ def test_what_is_not_optunas_own_is_not_decided_again_and_counted() -> None:
 def test_a_suggestion_that_is_not_decided_again_can_still_be_missing() -> None:
     rows = described(read(RUNGS).rows, sampler=ELSEWHERE)
     at = [r.seq for r in rows if isinstance(r.event, TrialSuggested)][3]
-    checks = check_prefixes.walk([*rows[: at - 1], msgspec.structs.replace(rows[at], seq=at)])
+    checks = check_prefixes.check_prefixes([*rows[: at - 1], msgspec.structs.replace(rows[at], seq=at)])
     found = next(checked.divergence for checked in checks if checked.divergence)
     assert (found.seq, found.due, found.decided) == (at, "Suggest", None)
 
@@ -397,7 +399,7 @@ def test_a_sampler_that_fails_today_is_a_divergence_with_its_error(monkeypatch: 
 
 def test_an_unfinished_log_is_decided_again_as_far_as_it_goes(tmp_path: Path) -> None:
     log = tmp_path / "search.db"
-    what = search(sampler=Named("TPESampler", {"n_startup_trials": 2}), total_max_jobs=5)
+    what = search(sampler=ComponentConfig("TPESampler", {"n_startup_trials": 2}), total_max_jobs=5)
     simulate(log, what, lambda trial, *_: Script(points=((1, 0.1 * trial),)))
     assert redecide(log).decisions > 10
 

@@ -25,7 +25,7 @@ from eventhpo.core.fold.events import (
 from eventhpo.errors import DamagedLog
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import simulate
-from replay.decide.check_prefixes import Divergence, walk
+from replay.decide.check_prefixes import Divergence, check_prefixes
 from tests.crash.scenarios import SCENARIOS
 
 Rows = list[Recorded]
@@ -49,7 +49,7 @@ def renumbered(rows: Sequence[Recorded], gone: int | None = None) -> Rows:
 
 
 def first(rows: Rows) -> Divergence:
-    return next(c.divergence for c in walk(rows) if c.divergence)
+    return next(c.divergence for c in check_prefixes(rows) if c.divergence)
 
 
 def nth(rows: Rows, kind: type[Event], n: int = 0) -> int:
@@ -61,7 +61,7 @@ def changed(rows: Rows, at: int, event: Event) -> Rows:
 
 
 def test_an_untouched_log_has_no_divergence(rows: Rows) -> None:
-    checks = list(walk(rows))
+    checks = list(check_prefixes(rows))
     assert not [c for c in checks if c.divergence]
     kinds = (TrialSuggested, JobPruned, JobsContinued, BudgetUpdated, JobCreated, TrialFinished)
     assert sum(c.decision for c in checks) >= sum(isinstance(r.event, kinds) for r in rows)
@@ -119,14 +119,14 @@ def test_a_changed_bit_of_a_number_is_a_divergence(rows: Rows) -> None:
 
 def test_a_log_cut_anywhere_is_decided_again_up_to_there(rows: Rows) -> None:
     for end in range(1, len(rows)):
-        assert not [c for c in walk(rows[:end]) if c.divergence]
+        assert not [c for c in check_prefixes(rows[:end]) if c.divergence]
 
 
 def test_a_log_without_rows_or_beginning_is_damaged(rows: Rows) -> None:
     with pytest.raises(DamagedLog):
-        list(walk([]))
+        list(check_prefixes([]))
     with pytest.raises(DamagedLog):
-        list(walk(rows[1:]))
+        list(check_prefixes(rows[1:]))
     assert rows[0].hash != GENESIS.hash
 
 
@@ -145,7 +145,7 @@ def test_a_fresh_process_with_another_hash_seed_and_time_zone_decides_alike(name
     scenario = SCENARIOS[name]()
     path = tmp_path / "search.db"
     simulate(path, scenario.search, scenario.scripts, cut=scenario.cut, asks=scenario.asks)
-    here = sum(c.decision for c in walk(read(path).rows))
+    here = sum(c.decision for c in check_prefixes(read(path).rows))
     for seed, zone in (("1", "Asia/Kathmandu"), ("77", "America/St_Johns")):
         env = os.environ | {"PYTHONHASHSEED": seed, "TZ": zone, "LC_ALL": "C"}
         done = subprocess.run(

@@ -12,7 +12,7 @@ import pytest
 
 from eventhpo.core.fold.events import AdoptedCurve, JobAdopted, SearchEnding
 from eventhpo.core.fold.evolve import fold
-from eventhpo.core.search.spec import Named, Objective, Search
+from eventhpo.core.search.spec import ComponentConfig, Objective, Search
 from eventhpo.errors import DamagedLog, Usage
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import LOSS, search, simulate
@@ -20,7 +20,7 @@ from eventhpo.testing.simulated import Script
 from replay import whatif
 from replay.whatif import Row, WhatIf
 from replay.whatif.correlation import ranks, spearman
-from replay.whatif.counterfactual import World
+from replay.whatif.counterfactual import Counterfactual
 from replay.whatif.evaluate import of_rows
 from replay.whatif.orders import order
 from replay.whatif.rules import pruner, text_of
@@ -29,11 +29,11 @@ from tests.optuna_adapter.test_own import Above, Halves, rows_of
 GOOD, EVEN, LATE = (4.0, 3.0, 2.0, 1.0), (5.0, 5.0, 5.0, 5.0), (9.0, 0.5, 0.5, 0.5)
 STEADY = (3.0, 3.0, 3.0, 3.0)
 CURVES = (GOOD, EVEN, LATE)
-ABOVE_6 = Named("ThresholdPruner", {"upper": 6.0})
-ABOVE_4 = Named("ThresholdPruner", {"upper": 4.5})
-ABOVE_20 = Named("ThresholdPruner", {"upper": 20.0})
-MEDIAN = Named("MedianPruner", {"n_startup_trials": 1})
-NOP = Named("NopPruner")
+ABOVE_6 = ComponentConfig("ThresholdPruner", {"upper": 6.0})
+ABOVE_4 = ComponentConfig("ThresholdPruner", {"upper": 4.5})
+ABOVE_20 = ComponentConfig("ThresholdPruner", {"upper": 20.0})
+MEDIAN = ComponentConfig("MedianPruner", {"n_startup_trials": 1})
+NOP = ComponentConfig("NopPruner")
 
 
 def log(path: Path, curves: Sequence[Sequence[float]] | Mapping[tuple[int, int], Script], **more: Any) -> Path:
@@ -50,11 +50,11 @@ def log(path: Path, curves: Sequence[Sequence[float]] | Mapping[tuple[int, int],
     return path
 
 
-def row_of(path: Path, curves: Any, asked: Named, **more: Any) -> Row:
+def row_of(path: Path, curves: Any, asked: ComponentConfig, **more: Any) -> Row:
     return whatif(log(path, curves, **more), [asked]).rows[1]
 
 
-CASES: dict[str, tuple[dict[str, Any], Named, dict[str, Any]]] = {
+CASES: dict[str, tuple[dict[str, Any], ComponentConfig, dict[str, Any]]] = {
     "a prune that the record does not have is known exactly": (
         {"curves": CURVES},
         ABOVE_6,
@@ -110,7 +110,7 @@ CASES: dict[str, tuple[dict[str, Any], Named, dict[str, Any]]] = {
     ),
     "a verdict that compares with a trial that goes on is not known": (
         {"curves": (GOOD, EVEN, STEADY), "pruner": ABOVE_4},
-        Named("MedianPruner", {"n_startup_trials": 1, "n_warmup_steps": 2}),
+        ComponentConfig("MedianPruner", {"n_startup_trials": 1, "n_warmup_steps": 2}),
         {
             "known": False,
             "why": "trial 1 would have gone on where the record stopped it; trial 2 is compared with what is not known",
@@ -171,8 +171,8 @@ CASES: dict[str, tuple[dict[str, Any], Named, dict[str, Any]]] = {
         },
     ),
     "what is saved would have paid for more jobs": (
-        {"curves": CURVES, "max_iteration_per_job": 4, "sampler": Named("RandomSampler")},
-        Named("ThresholdPruner", {"upper": 4.9}),
+        {"curves": CURVES, "max_iteration_per_job": 4, "sampler": ComponentConfig("RandomSampler")},
+        ComponentConfig("ThresholdPruner", {"upper": 4.9}),
         {
             "known": True,
             "totals": (3, 2, 6, 6),
@@ -180,17 +180,17 @@ CASES: dict[str, tuple[dict[str, Any], Named, dict[str, Any]]] = {
         },
     ),
     "with one worker the sampler is asked again, and may say the same": (
-        {"curves": CURVES, "sampler": Named("TPESampler", {"n_startup_trials": 10})},
-        Named("ThresholdPruner", {"upper": 4.9}),
+        {"curves": CURVES, "sampler": ComponentConfig("TPESampler", {"n_startup_trials": 10})},
+        ComponentConfig("ThresholdPruner", {"upper": 4.9}),
         {"known": True, "search": (True, 3, None, "")},
     ),
     "with several workers a sampler that sees the others would have been asked earlier": (
         {
             "curves": (EVEN, GOOD, GOOD),
-            "sampler": Named("TPESampler", {"n_startup_trials": 10}),
+            "sampler": ComponentConfig("TPESampler", {"n_startup_trials": 10}),
             "num_concurrent_workers": 2,
         },
-        Named("ThresholdPruner", {"upper": 4.9}),
+        ComponentConfig("ThresholdPruner", {"upper": 4.9}),
         {
             "known": True,
             "search": (
@@ -202,7 +202,7 @@ CASES: dict[str, tuple[dict[str, Any], Named, dict[str, Any]]] = {
         },
     ),
     "a sampler that sees what became of a trial that goes on": (
-        {"curves": (LATE, GOOD), "pruner": ABOVE_6, "sampler": Named("TPESampler", {"n_startup_trials": 10})},
+        {"curves": (LATE, GOOD), "pruner": ABOVE_6, "sampler": ComponentConfig("TPESampler", {"n_startup_trials": 10})},
         NOP,
         {"known": False, "search": (False, 1, "a seq", "TPESampler would have seen what became of trial 0")},
     ),
@@ -283,8 +283,8 @@ def test_every_cell_is_what_it_is_by_hand(name: str, tmp_path: Path) -> None:
 def test_another_suggestion_is_found_by_asking_again(tmp_path: Path) -> None:
     """TPE splits trials by their values: one that is pruned at its first point is another one to it."""
     curves = [(float(9 - k % 5), float(k % 7), float(k % 3)) for k in range(12)]
-    path = log(tmp_path / "search.db", curves, sampler=Named("TPESampler", {"n_startup_trials": 3}))
-    row = whatif(path, [Named("ThresholdPruner", {"upper": 8.5})]).rows[1]
+    path = log(tmp_path / "search.db", curves, sampler=ComponentConfig("TPESampler", {"n_startup_trials": 3}))
+    row = whatif(path, [ComponentConfig("ThresholdPruner", {"upper": 8.5})]).rows[1]
     assert row.known
     assert row.search.why == "TPESampler would have suggested another point"
     assert row.search.seq is not None
@@ -334,7 +334,7 @@ def test_every_prefix_of_a_log_can_be_asked(tmp_path: Path) -> None:
 
 def test_a_sampler_or_pruner_that_is_not_optunas_is_not_asked_again(tmp_path: Path) -> None:
     rows = rows_of(tmp_path / "sampler.db", sampler=Halves(), num_concurrent_workers=1)
-    row = of_rows(rows, [Named("ThresholdPruner", {"upper": 0.0})]).rows[1]
+    row = of_rows(rows, [ComponentConfig("ThresholdPruner", {"upper": 0.0})]).rows[1]
     assert row.totals.pruned == len(row.trials)
     assert "the log alone cannot ask it again" in row.search.why
     rows = rows_of(tmp_path / "pruner.db", pruner=Above(0.7))
@@ -506,7 +506,7 @@ WORKERS: dict[str, tuple[dict[str, Any], bool, str]] = {
     "a pruner that looks at its own curve and never prunes": (TWO | {"pruner": ABOVE_20}, True, ""),
     "a prune": (TWO | {"pruner": ABOVE_6}, False, "whether a prune comes in time"),
     "never more at once": ({"curves": CURVES[:1], "num_concurrent_workers": 2, "pruner": MEDIAN}, True, ""),
-    "a sampler that sees the others": (TWO | {"sampler": Named("TPESampler")}, False, "TPESampler goes by"),
+    "a sampler that sees the others": (TWO | {"sampler": ComponentConfig("TPESampler")}, False, "TPESampler goes by"),
     "a pruner that compares": (TWO | {"pruner": MEDIAN}, False, "MedianPruner compares"),
     "a limit of order": (TWO | {"patience": 9}, False, "patience ends"),
     "a limit of time": (TWO | {"wall_time_limit": 900.0}, False, "wall_time_limit ends"),
@@ -560,22 +560,22 @@ def test_workers_that_are_none_or_more_are_refused(workers: int, tmp_path: Path)
 
 # ---------------------------------------------------------------- naming a pruner
 
-NAMES: dict[str, Named] = {
-    "MedianPruner": Named("MedianPruner"),
-    "MedianPruner:n_startup_trials=2,n_warmup_steps=3": Named(
+NAMES: dict[str, ComponentConfig] = {
+    "MedianPruner": ComponentConfig("MedianPruner"),
+    "MedianPruner:n_startup_trials=2,n_warmup_steps=3": ComponentConfig(
         "MedianPruner", {"n_startup_trials": 2, "n_warmup_steps": 3}
     ),
-    "PercentilePruner:percentile=25.0": Named("PercentilePruner", {"percentile": 25.0}),
-    "HyperbandPruner:max_resource=auto,reduction_factor=4": Named(
+    "PercentilePruner:percentile=25.0": ComponentConfig("PercentilePruner", {"percentile": 25.0}),
+    "HyperbandPruner:max_resource=auto,reduction_factor=4": ComponentConfig(
         "HyperbandPruner", {"max_resource": "auto", "reduction_factor": 4}
     ),
-    "PatientPruner:patience=2,wrapped_pruner=MedianPruner": Named(
+    "PatientPruner:patience=2,wrapped_pruner=MedianPruner": ComponentConfig(
         "PatientPruner", {"patience": 2, "wrapped_pruner": {"name": "MedianPruner"}}
     ),
-    'PatientPruner:patience=2,wrapped_pruner={name="MedianPruner",n_startup_trials=1}': Named(
+    'PatientPruner:patience=2,wrapped_pruner={name="MedianPruner",n_startup_trials=1}': ComponentConfig(
         "PatientPruner", {"patience": 2, "wrapped_pruner": {"name": "MedianPruner", "n_startup_trials": 1}}
     ),
-    '{"name": "PatientPruner", "patience": 2, "wrapped_pruner": {"name": "NopPruner"}}': Named(
+    '{"name": "PatientPruner", "patience": 2, "wrapped_pruner": {"name": "NopPruner"}}': ComponentConfig(
         "PatientPruner", {"patience": 2, "wrapped_pruner": {"name": "NopPruner"}}
     ),
 }
@@ -641,7 +641,9 @@ def test_the_answer_goes_through_json_and_back(tmp_path: Path) -> None:
 
 def test_totals_are_the_sums_of_their_trials_and_never_mix(tmp_path: Path) -> None:
     curves = [tuple(((k * 7 + i * 3) % 11) / (i + 1) for i in range(5)) for k in range(12)]
-    row = row_of(tmp_path / "search.db", curves, Named("SuccessiveHalvingPruner", {"min_resource": 2}), pruner=MEDIAN)
+    row = row_of(
+        tmp_path / "search.db", curves, ComponentConfig("SuccessiveHalvingPruner", {"min_resource": 2}), pruner=MEDIAN
+    )
     for totals, known in ((row.totals, True), (row.unknown, False)):
         mine = [t for t in row.trials if t.known is known]
         assert mine
@@ -654,7 +656,7 @@ def test_a_log_that_is_empty_or_lost_its_beginning_is_damaged(tmp_path: Path) ->
     rows = read(log(tmp_path / "search.db", CURVES)).rows
     for wrong in ([], rows[1:]):
         with pytest.raises(DamagedLog):
-            World(wrong, NOP)
+            Counterfactual(wrong, NOP)
 
 
 def test_the_log_is_left_as_it_is(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from eventhpo.core.fold.evolve import fold
-from eventhpo.core.search.spec import Named
+from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.log.reader import read
 from eventhpo.testing.searches import simulate
 from replay.whatif import WhatIf
@@ -15,11 +15,11 @@ from replay.whatif.evaluate import of_rows
 from tests.crash.scenarios import SCENARIOS
 
 ASKED = (
-    Named("MedianPruner", {"n_startup_trials": 0}),
-    Named("SuccessiveHalvingPruner"),
-    Named("HyperbandPruner"),
-    Named("ThresholdPruner", {"upper": 0.5}),
-    Named("PatientPruner", {"patience": 0, "wrapped_pruner": {"name": "MedianPruner"}}),
+    ComponentConfig("MedianPruner", {"n_startup_trials": 0}),
+    ComponentConfig("SuccessiveHalvingPruner"),
+    ComponentConfig("HyperbandPruner"),
+    ComponentConfig("ThresholdPruner", {"upper": 0.5}),
+    ComponentConfig("PatientPruner", {"patience": 0, "wrapped_pruner": {"name": "MedianPruner"}}),
 )
 
 

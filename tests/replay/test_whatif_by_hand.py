@@ -11,7 +11,7 @@ import optuna
 import pytest
 
 from eventhpo.core.fold.events import JobEnded, JobPruned, MetricObserved, Recorded
-from eventhpo.core.search.spec import Named, Objective, Scalar, Search
+from eventhpo.core.search.spec import ComponentConfig, Objective, Scalar, Search
 from eventhpo.log.reader import read
 from eventhpo.optuna_adapter.named import quiet
 from eventhpo.testing.searches import LOSS, search, simulate
@@ -21,17 +21,17 @@ from tests.core.random_searches import cuts
 from tests.replay.by_hand import ALONE, ByHand
 
 SAMPLERS = (
-    Named("RandomSampler"),
-    Named("TPESampler", {"n_startup_trials": 3}),
-    Named("QMCSampler"),
-    Named("NSGAIISampler", {"population_size": 4}),
-    Named("CmaEsSampler", {"n_startup_trials": 2, "warn_independent_sampling": False}),
+    ComponentConfig("RandomSampler"),
+    ComponentConfig("TPESampler", {"n_startup_trials": 3}),
+    ComponentConfig("QMCSampler"),
+    ComponentConfig("NSGAIISampler", {"population_size": 4}),
+    ComponentConfig("CmaEsSampler", {"n_startup_trials": 2, "warn_independent_sampling": False}),
 )
 RECORDED = (
-    Named("NopPruner"),
-    Named("MedianPruner", {"n_startup_trials": 2}),
-    Named("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2}),
-    Named("HyperbandPruner", {"min_resource": 1, "max_resource": 8}),
+    ComponentConfig("NopPruner"),
+    ComponentConfig("MedianPruner", {"n_startup_trials": 2}),
+    ComponentConfig("SuccessiveHalvingPruner", {"min_resource": 1, "reduction_factor": 2}),
+    ComponentConfig("HyperbandPruner", {"min_resource": 1, "max_resource": 8}),
 )
 ASKED: tuple[tuple[str, dict[str, Any]], ...] = (
     ("NopPruner", {}),
@@ -91,7 +91,7 @@ def record(n: int, path: Path) -> list[Recorded]:
 def test_a_recorded_search_under_a_pruner_is_what_optuna_says_by_hand(n: int, tmp_path: Path) -> None:
     path = tmp_path / "search.db"
     rows = record(n, path)
-    found = whatif(path, [Named(name, args) for name, args in ASKED])
+    found = whatif(path, [ComponentConfig(name, args) for name, args in ASKED])
     total = 0
     for (name, args), row in zip(ASKED, found.rows[1:], strict=True):
         with quiet():  # WilcoxonPruner warns
@@ -122,7 +122,7 @@ def test_what_is_known_is_the_same_however_the_unknown_trials_go_on(n: int, tmp_
     rows = record(n, path)
     asked = [one for one in ASKED if one[0] not in ALONE]
     resting = 0
-    for (name, args), row in zip(asked, whatif(path, [Named(*one) for one in asked]).rows[1:], strict=True):
+    for (name, args), row in zip(asked, whatif(path, [ComponentConfig(*one) for one in asked]).rows[1:], strict=True):
         for k in range(4):
             with quiet():
                 judge = getattr(optuna.pruners, name)(**args)

@@ -104,8 +104,8 @@ def test_every_key_of_the_file_reaches_the_search(tmp_path: Path) -> None:
             target_value=1.0,
             patience=7,
         ),
-        sampler=spec.Named("TPESampler", {"n_startup_trials": 4}),
-        pruner=spec.Named("HyperbandPruner", {"max_resource": 15}),
+        sampler=spec.ComponentConfig("TPESampler", {"n_startup_trials": 4}),
+        pruner=spec.ComponentConfig("HyperbandPruner", {"max_resource": 15}),
         seed=11,
         jobs=spec.LocalCommand(command=("python", "train.py"), folder=str(tmp_path), file="search.toml"),
         max_iteration_per_job=15,
@@ -125,7 +125,7 @@ def test_all_that_may_be_left_out_has_its_default(tmp_path: Path) -> None:
     search = loaded.search
     assert search.name == "mnist"
     assert search.limits == spec.Limits()
-    assert (search.sampler, search.pruner) == (spec.Named("TPESampler"), spec.Named("MedianPruner"))
+    assert (search.sampler, search.pruner) == (spec.ComponentConfig("TPESampler"), spec.ComponentConfig("MedianPruner"))
     assert (search.max_iteration_per_job, search.min_iteration_per_job) == (None, None)
     assert (search.nan_policy, loaded.trials) == ("fail", ())
 
@@ -142,8 +142,10 @@ def test_several_objectives_are_not_pruned_unless_the_file_says_otherwise(tmp_pa
     two = SMALL.replace("[objective]", "[[objective]]") + '[[objective]]\ntitle = "t"\nseries = "s"\nsign = "max"\n'
     search = load(write(tmp_path, two)).search
     assert [one.sign for one in search.objectives] == ["min", "max"]
-    assert search.pruner == spec.Named("NopPruner")
-    assert load(write(tmp_path, two + '[pruner]\nname = "NopPruner"\n')).search.pruner == spec.Named("NopPruner")
+    assert search.pruner == spec.ComponentConfig("NopPruner")
+    assert load(write(tmp_path, two + '[pruner]\nname = "NopPruner"\n')).search.pruner == spec.ComponentConfig(
+        "NopPruner"
+    )
 
 
 def test_a_name_without_a_section_stands_in_general_as_clearml_has_it(tmp_path: Path) -> None:

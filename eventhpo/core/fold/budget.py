@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from eventhpo.core.fold.clocks import Reading, elapsed
+from eventhpo.core.fold.clocks import ClockReading, elapsed
 from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.search.spec import MINUTE
 
@@ -100,7 +100,7 @@ def late(state: State, attempt: Attempt) -> int:
     return 0 if highest is None else max(0, highest - (through or 0))
 
 
-def compute_time(attempt: Attempt, until: Reading) -> int:
+def compute_time(attempt: Attempt, until: ClockReading) -> int:
     """Return microseconds from its start to its end, or to *until* (the door's clocks)."""
     return 0 if attempt.started is None else max(0, elapsed(attempt.started, attempt.finished or until))
 

@@ -16,7 +16,7 @@ class BootClock(msgspec.Struct, frozen=True, array_like=True):
     at: int
 
 
-class Reading(msgspec.Struct, frozen=True):
+class ClockReading(msgspec.Struct, frozen=True):
     """What the clocks of one machine said at one moment; `wall` is microseconds since 1970, UTC.
 
     `boot` is None where it is not known: on a server, and in logs from before it was recorded.
@@ -25,13 +25,13 @@ class Reading(msgspec.Struct, frozen=True):
     wall: int
     boot: BootClock | None = None
 
-    def later(self, microseconds: int) -> Reading:
+    def later(self, microseconds: int) -> ClockReading:
         """Return what the same clocks say so much later."""
         boot = self.boot and BootClock(self.boot.boot, self.boot.at + microseconds)
-        return Reading(self.wall + microseconds, boot)
+        return ClockReading(self.wall + microseconds, boot)
 
 
-def elapsed(since: Reading, until: Reading) -> int:
+def elapsed(since: ClockReading, until: ClockReading) -> int:
     """Return microseconds between two readings: by the boot clock if both are of one boot, else by wall time.
 
     Between two boots that is never negative; between readings without a boot clock it may be.
@@ -42,7 +42,7 @@ def elapsed(since: Reading, until: Reading) -> int:
     return wall if until.boot is None else max(0, wall)
 
 
-def one_boot(one: Reading, other: Reading) -> bool:
+def one_boot(one: ClockReading, other: ClockReading) -> bool:
     """Whether both readings have a boot clock, and of the same boot."""
     return one.boot is not None and other.boot is not None and one.boot.boot == other.boot.boot
 
@@ -53,14 +53,14 @@ class Course(msgspec.Struct, frozen=True):
     It begins with the wall time of the first reading. Where no reading has a boot clock it is wall time.
     """
 
-    newest: Reading | None = None
+    newest: ClockReading | None = None
     time: int = 0
 
-    def time_of(self, reading: Reading) -> int:
+    def time_of(self, reading: ClockReading) -> int:
         """Return our time at a *reading* that is not older than the newest."""
         return reading.wall if self.newest is None else self.time + elapsed(self.newest, reading)
 
-    def after(self, reading: Reading) -> Course:
+    def after(self, reading: ClockReading) -> Course:
         """Return the course with *reading* as its newest."""
         return Course(reading, self.time_of(reading))
 

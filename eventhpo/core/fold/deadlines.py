@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from eventhpo.core.fold import budget
-from eventhpo.core.fold.clocks import Reading, elapsed
+from eventhpo.core.fold.clocks import ClockReading, elapsed
 from eventhpo.core.fold.events import ClockTicked
 from eventhpo.core.fold.state import Attempt, Failure, State
 
@@ -21,16 +21,16 @@ SECOND = 1_000_000
 class Now(msgspec.Struct, frozen=True):
     """Both clocks at one moment."""
 
-    ours: Reading
-    jobs: Reading
+    ours: ClockReading
+    jobs: ClockReading
 
     @classmethod
     def of(cls, tick: ClockTicked) -> Now:
         """Return the clocks as *tick* has them."""
-        return cls(Reading(tick.clock, tick.boot_clock), Reading(tick.jobs_clock, tick.jobs_boot_clock))
+        return cls(ClockReading(tick.clock, tick.boot_clock), ClockReading(tick.jobs_clock, tick.jobs_boot_clock))
 
 
-class Due(msgspec.Struct, frozen=True):
+class Deadline(msgspec.Struct, frozen=True):
     """Something that happens in so many microseconds; it is reached when nothing is left of them."""
 
     left: int
@@ -48,7 +48,7 @@ def back_off(count: int) -> int:
     return min(300, 1 << min(count - 1, 10)) * SECOND
 
 
-def dues(state: State, now: Now) -> Iterator[Due]:
+def deadlines(state: State, now: Now) -> Iterator[Deadline]:
     """Yield all that a clock brings about and no tick has brought yet, as of *now*, in no particular order."""
     if state.finished is not None:
         return
@@ -77,22 +77,22 @@ def limited(state: State) -> Iterator[Attempt]:
                 yield attempt
 
 
-def _back_offs(state: State, time: int) -> Iterator[Due]:
+def _back_offs(state: State, time: int) -> Iterator[Deadline]:
     for failure in failures(state):
         if failure.until is not None:
             # Logs without a boot clock go by wall time: a back-off also ends when that was set back.
             left = 0 if time < failure.since else failure.until - time
-            yield Due(left, failure=failure)
+            yield Deadline(left, failure=failure)
 
 
-def _time_limit(state: State, attempt: Attempt, jobs: Reading) -> Due:
+def _time_limit(state: State, attempt: Attempt, jobs: ClockReading) -> Deadline:
     assert attempt.started is not None
     assert state.limits.time_limit_per_job is not None
     limit = budget.minutes(state.limits.time_limit_per_job)
-    return Due(limit - elapsed(attempt.started, jobs), attempt=attempt)
+    return Deadline(limit - elapsed(attempt.started, jobs), attempt=attempt)
 
 
-def _search_limits(state: State, now: Now) -> Iterator[Due]:
+def _search_limits(state: State, now: Now) -> Iterator[Deadline]:
     """Yield the limits of the whole search that the last tick was short of."""
     if state.ending is not None and state.ending.at_once:
         return
@@ -100,16 +100,16 @@ def _search_limits(state: State, now: Now) -> Iterator[Due]:
     if limits.wall_time_limit is not None and state.first_clock is not None:
         at = state.first_clock + budget.minutes(limits.wall_time_limit)
         if at > state.clock:
-            yield Due(at - state.course.time_of(now.ours))
+            yield Deadline(at - state.course.time_of(now.ours))
     if limits.compute_time_limit is not None:
         limit = budget.minutes(limits.compute_time_limit)
         left = _compute_left(state, limit, now.jobs)
         before = _compute_left(state, limit, state.jobs_clock)
         if left is not None and before is not None and before > 0:
-            yield Due(left)
+            yield Deadline(left)
 
 
-def _compute_left(state: State, limit: int, jobs: Reading) -> int | None:
+def _compute_left(state: State, limit: int, jobs: ClockReading) -> int | None:
     """Return in how long the attempts that run will have used up *limit*, None if none runs."""
     starts = [a.started for t in state.active.values() for a in t.attempts if a.ended is None and a.started is not None]
     if not starts:

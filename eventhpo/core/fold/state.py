@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core.fold.clocks import Course, Reading
+from eventhpo.core.fold.clocks import ClockReading, Course
 from eventhpo.core.fold.codec import GENESIS
 from eventhpo.core.fold.curve import Curve
 from eventhpo.core.fold.events import (
@@ -29,11 +29,11 @@ from eventhpo.core.fold.events import (
     SearchFinished,
     TrialFinished,
 )
-from eventhpo.core.search.space import Key, key_of
+from eventhpo.core.search.space import PointKey, key_of
 from eventhpo.core.search.spec import Limits, Scalar, Search
 
 Fate: TypeAlias = Literal["pruned", "limit", "time", "aborted"]
-Effect: TypeAlias = Literal["draft", "launch", "stop", "cancel", "poll"]
+EffectName: TypeAlias = Literal["draft", "launch", "stop", "cancel", "poll"]
 
 
 TrialState: TypeAlias = Literal["completed", "pruned", "failed", "aborted"]
@@ -63,7 +63,7 @@ class Attempt(msgspec.Struct):
     job_id: str | None = None
     provenance: Provenance | None = None
     queued: bool = False
-    started: Reading | None = None  # the door's clocks
+    started: ClockReading | None = None  # the door's clocks
     cursor: int = 0
     judged: int = 0  # points of the curve that have a verdict, or came before verdicts begin
     attrs: list[Attr] = []  # what the pruner wrote
@@ -81,7 +81,7 @@ class Attempt(msgspec.Struct):
     told_at: int | None = None  # our time when it was told last; None in logs of before that was recorded
     over: bool = False  # it was found over when it was to be told: its own end counts
     released: bool = False  # made by hand, and its launch was asked for
-    failures: dict[Effect, Failure] = {}
+    failures: dict[EffectName, Failure] = {}
     in_doubt: bool = False  # a launch of it may have taken place unseen
     inherited: int = 0  # last iteration that it took over from its predecessor
     ended: JobEnded | None = None
@@ -108,11 +108,11 @@ class Attempt(msgspec.Struct):
         return None if self.started is None else self.started.wall
 
     @property
-    def finished(self) -> Reading | None:
+    def finished(self) -> ClockReading | None:
         """When it ended, by the door's clocks."""
         if self.ended is None or self.ended.finished_at is None:
             return None
-        return Reading(self.ended.finished_at, self.ended.finished_boot_clock)
+        return ClockReading(self.ended.finished_at, self.ended.finished_boot_clock)
 
     @property
     def launched(self) -> bool:
@@ -162,7 +162,7 @@ class Trial(msgspec.Struct):
         return self.attempts[-1] if self.attempts else None
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class EnqueuedPoint(msgspec.Struct, frozen=True):
     """A point that somebody enqueued and that is no trial yet."""
 
     seq: int
@@ -184,7 +184,7 @@ class RunStop(msgspec.Struct, frozen=True):
     leave: bool
 
 
-class Totals(msgspec.Struct):
+class RunningTotals(msgspec.Struct):
     """Counts and sums that rules read, kept as they change."""
 
     charged: int = 0  # iterations, frozen
@@ -219,11 +219,11 @@ class State(msgspec.Struct):
     course: Course = Course()  # of our time, to the newest reading
     first_clock: int | None = None  # our time at the first ControllerStarted
     clock: int = 0  # our time at the last tick
-    jobs_clock: Reading = Reading(0)  # the door's at the last tick
+    jobs_clock: ClockReading = ClockReading(0)  # the door's at the last tick
     trials: list[Trial] = []
     active: dict[int, Trial] = {}  # unfinished, or with an attempt to be watched
-    taken: dict[Key, int] = {}  # how many trials hold a point
-    waiting: list[Waiting] = []
+    taken: dict[PointKey, int] = {}  # how many trials hold a point
+    waiting: list[EnqueuedPoint] = []
     by_hand: bool = False
     asked: list[JobRequested] = []  # callers' requests for a job that were not answered yet
     lapsed: dict[str, str] = {}  # why the newest requests came to nothing
@@ -232,7 +232,7 @@ class State(msgspec.Struct):
     optimizer_task: OptimizerTaskSet | None = None
     study_attrs: dict[str, Any] = {}
     latched: int | None = None
-    totals: Totals = msgspec.field(default_factory=Totals)
+    totals: RunningTotals = msgspec.field(default_factory=RunningTotals)
     poll_failure: Failure | None = None
     stop_asked: int | None = None  # seq of a StopAsked(search)
     run_stop: RunStop | None = None
@@ -266,6 +266,6 @@ class State(msgspec.Struct):
         if found.finished is not None and not any(a.watched for a in found.attempts):
             self.active.pop(trial, None)
 
-    def point_key(self, params: dict[str, Scalar]) -> Key:
+    def point_key(self, params: dict[str, Scalar]) -> PointKey:
         """Return what makes two points the same: what their jobs get, in the order of the space."""
         return key_of(self.job_names, params)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from eventhpo.core.fold import budget
 from eventhpo.core.fold.events import BudgetUpdated, JobCreated, RequestLapsed, TrialFinished, TrialSuggested
 from eventhpo.core.fold.job_key import job_key
-from eventhpo.core.fold.state import Attempt, Effect, State, Trial
+from eventhpo.core.fold.state import Attempt, EffectName, State, Trial
 from eventhpo.core.scheduler import actions, ending, outcome
 from eventhpo.core.search import points
 
@@ -61,7 +61,7 @@ def free_slot(state: State) -> int | None:
     return next(slot for slot in range(busy + 1) if slot not in held)
 
 
-def blocked(attempt: Attempt, effect: Effect) -> bool:
+def blocked(attempt: Attempt, effect: EffectName) -> bool:
     """Whether *effect* failed and its back-off is not over."""
     failure = attempt.failures.get(effect)
     return failure is not None and failure.until is not None

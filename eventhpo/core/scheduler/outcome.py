@@ -12,13 +12,13 @@ from eventhpo.core.fold.events import TrialFinished
 from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.search.spec import to_num
 
-Outcome: TypeAlias = Literal["completed", "pruned", "failed", "no value", "lost", "aborted"]
+AttemptOutcome: TypeAlias = Literal["completed", "pruned", "failed", "no value", "lost", "aborted"]
 
 
-class End(msgspec.Struct, frozen=True):
+class AttemptEnd(msgspec.Struct, frozen=True):
     """An attempt's outcome and the reason in words."""
 
-    outcome: Outcome
+    outcome: AttemptOutcome
     why: str = ""
 
 
@@ -29,36 +29,40 @@ def told_values(state: State, attempt: Attempt) -> list[float | None]:
     return [worth(objective, curve, curve.in_time, exact) for objective, curve in pairs]
 
 
-def end_of(state: State, attempt: Attempt) -> End:
+def end_of(state: State, attempt: Attempt) -> AttemptEnd:
     """Return how *attempt* ended: what was settled first counts, else what its job did."""
     assert attempt.ended is not None
     has_value = None not in told_values(state, attempt)
     match attempt.fate:
         case "pruned":
-            return End("pruned")
+            return AttemptEnd("pruned")
         case "aborted":
-            return End("aborted", attempt.fate_why or "stopped with the run or the search")
+            return AttemptEnd("aborted", attempt.fate_why or "stopped with the run or the search")
         case "limit":
-            return End("completed") if has_value else End("no value", _no_value(state, attempt))
+            return AttemptEnd("completed") if has_value else AttemptEnd("no value", _no_value(state, attempt))
         case "time":
             why = "reached time_limit_per_job"
-            return End("completed", why) if has_value else End("no value", f"{why}; {_no_value(state, attempt)}")
+            return (
+                AttemptEnd("completed", why)
+                if has_value
+                else AttemptEnd("no value", f"{why}; {_no_value(state, attempt)}")
+            )
         case None:
             return _by_its_job(state, attempt, has_value)
 
 
-def _by_its_job(state: State, attempt: Attempt, has_value: bool) -> End:
+def _by_its_job(state: State, attempt: Attempt, has_value: bool) -> AttemptEnd:
     assert attempt.ended is not None
     ended = attempt.ended
     match ended.how:
         case "completed":
-            return End("completed") if has_value else End("no value", _no_value(state, attempt))
+            return AttemptEnd("completed") if has_value else AttemptEnd("no value", _no_value(state, attempt))
         case "failed" | "launch_failed":
-            return End("failed", ended.why or ended.how.replace("_", " "))
+            return AttemptEnd("failed", ended.why or ended.how.replace("_", " "))
         case "lost":
-            return End("lost", ended.why or "lost")
+            return AttemptEnd("lost", ended.why or "lost")
         case "stopped" | "cancelled":
-            return End("aborted", ended.why or f"{ended.how} from outside")
+            return AttemptEnd("aborted", ended.why or f"{ended.how} from outside")
 
 
 def _no_value(state: State, attempt: Attempt) -> str:

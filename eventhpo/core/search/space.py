@@ -20,9 +20,9 @@ from eventhpo.core.search.spec import DiscreteParameterRange, Parameter, Paramet
 from eventhpo.core.validation.mistakes import Mistake, shown
 
 Space: TypeAlias = tuple[Parameter, ...]
-Table: TypeAlias = dict[str, Scalar]
-Part: TypeAlias = Scalar | tuple[bool, ...]
-Key: TypeAlias = tuple[Part, ...]
+ParamTable: TypeAlias = dict[str, Scalar]
+KeyPart: TypeAlias = Scalar | tuple[bool, ...]
+PointKey: TypeAlias = tuple[KeyPart, ...]
 
 
 # ---------------------------------------------------------------- dimensions, as a sampler knows them
@@ -61,9 +61,9 @@ def parameter_sets(space: Space) -> tuple[ParameterSet, ...]:
     return tuple(p for p in space if isinstance(p, ParameterSet))
 
 
-def asked(space: Space, value: Callable[[str], Scalar]) -> Table:
+def asked(space: Space, value: Callable[[str], Scalar]) -> ParamTable:
     """Return the point that *value* gives for each name, asked in the order of *space*; of a set only the chosen."""
-    point: Table = {}
+    point: ParamTable = {}
     for p in space:
         point[p.name] = value(p.name)
         if isinstance(p, ParameterSet):
@@ -111,9 +111,9 @@ def conditional_names(space: Space) -> set[str]:
     }
 
 
-def job_params(space: Space, point: Mapping[str, Scalar]) -> Table:
+def job_params(space: Space, point: Mapping[str, Scalar]) -> ParamTable:
     """Return what the job of a whole *point* gets."""
-    params: Table = {}
+    params: ParamTable = {}
     for p in space:
         if isinstance(p, ParameterSet):
             params |= _set_params(p, point)
@@ -122,24 +122,24 @@ def job_params(space: Space, point: Mapping[str, Scalar]) -> Table:
     return params
 
 
-def _set_params(p: ParameterSet, point: Mapping[str, Scalar]) -> Table:
+def _set_params(p: ParameterSet, point: Mapping[str, Scalar]) -> ParamTable:
     k = _chosen(point, p)
     chosen = p.sets[k]
     values = {name: chosen.values[name] for name in sorted(chosen.values)}
     return values | {r.name: to_job(r, point[name]) for name, r in inside(p, k).items()}
 
 
-def key(space: Space, params: Mapping[str, Scalar]) -> Key:
+def key(space: Space, params: Mapping[str, Scalar]) -> PointKey:
     """Return what makes two points the same: what their jobs get. What a job does not get differs from None."""
     return key_of(job_names(space), params)
 
 
-def key_of(names: Sequence[str], params: Mapping[str, Scalar]) -> Key:
+def key_of(names: Sequence[str], params: Mapping[str, Scalar]) -> PointKey:
     """Return `key` where the *names* that jobs may get are known already."""
     return tuple(_part(params[name]) if name in params else () for name in names)
 
 
-def _part(value: Scalar) -> Part:
+def _part(value: Scalar) -> KeyPart:
     """Return *value* so that True and 1 are two values, as they are for a script."""
     return (value,) if isinstance(value, bool) else value
 
@@ -174,17 +174,17 @@ def _in(r: Range, value: Scalar) -> bool:
     return True
 
 
-def set_point(p: ParameterSet, k: int, params: Mapping[str, Scalar]) -> Table:
+def set_point(p: ParameterSet, k: int, params: Mapping[str, Scalar]) -> ParamTable:
     """Return the point values of what *params*, which fits the *k*-th set, gives of its ranges."""
     return {name: from_job(r, params[r.name]) for name, r in inside(p, k).items() if r.name in params}
 
 
-def read_sets(space: Space, params: Mapping[str, Scalar]) -> tuple[Table, list[Mistake]]:
+def read_sets(space: Space, params: Mapping[str, Scalar]) -> tuple[ParamTable, list[Mistake]]:
     """Return what *params* says of the names of `ParameterSet`s, as jobs get it, and what no set holds.
 
     The place of a mistake is the name at fault, or empty where values do not go together.
     """
-    found: Table = {}
+    found: ParamTable = {}
     wrong: list[Mistake] = []
     for p in parameter_sets(space):
         if fits := fitting(p, params):
@@ -194,7 +194,7 @@ def read_sets(space: Space, params: Mapping[str, Scalar]) -> tuple[Table, list[M
     return found, wrong
 
 
-def _as_jobs_get(one: ParameterChoice, params: Mapping[str, Scalar]) -> Table:
+def _as_jobs_get(one: ParameterChoice, params: Mapping[str, Scalar]) -> ParamTable:
     known = {r.name: r for r in one.ranges}
     given = [name for name in names_of(one) if name in params]
     return {n: to_job(known[n], from_job(known[n], params[n])) if n in known else one.values[n] for n in given}
@@ -265,7 +265,7 @@ def _product(counts: Sequence[int | None]) -> int | None:
     return total if total <= FINITE else None
 
 
-def points(space: Space) -> Iterator[Table]:
+def points(space: Space) -> Iterator[ParamTable]:
     """Yield every point of *space* once, as point values; the last parameter turns fastest.
 
     Raises:
@@ -275,20 +275,20 @@ def points(space: Space) -> Iterator[Table]:
         yield {name: value for part in parts for name, value in part.items()}
 
 
-def _points(p: Parameter) -> Iterator[Table]:
+def _points(p: Parameter) -> Iterator[ParamTable]:
     if isinstance(p, ParameterSet):
         return _set_points(p)
     return ({p.name: value} for value in ranges.listed(p))
 
 
-def _set_points(p: ParameterSet) -> Iterator[Table]:
+def _set_points(p: ParameterSet) -> Iterator[ParamTable]:
     """Yield the points of *p*; of those that hand a job the same only the first."""
-    seen: set[Key] = set()
+    seen: set[PointKey] = set()
     overlap, names = _may_overlap(p), set_names(p)
     for k in range(len(p.sets)):
         within = inside(p, k)
         for values in product(*(ranges.listed(r) for r in within.values())):
-            point: Table = {p.name: k, **dict(zip(within, values, strict=True))}
+            point: ParamTable = {p.name: k, **dict(zip(within, values, strict=True))}
             if overlap:
                 if (found := key_of(names, _set_params(p, point))) in seen:
                     continue
@@ -298,7 +298,7 @@ def _set_points(p: ParameterSet) -> Iterator[Table]:
 
 def _may_overlap(p: ParameterSet) -> bool:
     """Whether a job could get the same of two sets; they do not where a fixed value tells any two apart."""
-    values: dict[tuple[str, ...], set[Key]] = {}
+    values: dict[tuple[str, ...], set[PointKey]] = {}
     fixed: dict[frozenset[str], tuple[str, ...]] = {}
     for one in p.sets:
         names = tuple(sorted(one.values))

@@ -62,13 +62,13 @@ class Objective(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return a > b if self.maximize else a < b
 
 
-class _Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag=True):
+class _ParameterBase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type", tag=True):
     """A dimension of the space; `name` is `Section/name`, as ClearML writes it."""
 
     name: str
 
 
-class UniformParameterRange(_Parameter, frozen=True, kw_only=True):
+class UniformParameterRange(_ParameterBase, frozen=True, kw_only=True):
     """A float between two bounds, on a grid of `step_size` if one is given."""
 
     min_value: float
@@ -77,7 +77,7 @@ class UniformParameterRange(_Parameter, frozen=True, kw_only=True):
     include_max_value: bool = True
 
 
-class LogUniformParameterRange(_Parameter, frozen=True, kw_only=True):
+class LogUniformParameterRange(_ParameterBase, frozen=True, kw_only=True):
     """`base ** x`, x between two exponents, on a grid of exponents if `step_size` is given."""
 
     min_value: float
@@ -87,7 +87,7 @@ class LogUniformParameterRange(_Parameter, frozen=True, kw_only=True):
     include_max_value: bool = True
 
 
-class UniformIntegerParameterRange(_Parameter, frozen=True, kw_only=True):
+class UniformIntegerParameterRange(_ParameterBase, frozen=True, kw_only=True):
     """An integer between two bounds, in steps of `step_size` from the lower one."""
 
     min_value: int
@@ -96,7 +96,7 @@ class UniformIntegerParameterRange(_Parameter, frozen=True, kw_only=True):
     include_max_value: bool = True
 
 
-class DiscreteParameterRange(_Parameter, frozen=True, kw_only=True):
+class DiscreteParameterRange(_ParameterBase, frozen=True, kw_only=True):
     """One of a list of values."""
 
     values: tuple[Scalar, ...]
@@ -114,7 +114,7 @@ class ParameterChoice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     ranges: tuple[Range, ...] = ()
 
 
-class ParameterSet(_Parameter, frozen=True, kw_only=True):
+class ParameterSet(_ParameterBase, frozen=True, kw_only=True):
     """One of several sets of parameters; `name` is the choice's own, no job gets it."""
 
     sets: tuple[ParameterChoice, ...]
@@ -123,7 +123,7 @@ class ParameterSet(_Parameter, frozen=True, kw_only=True):
 Parameter: TypeAlias = Range | ParameterSet
 
 
-class Foreign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class UserClassConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What tells an instance of a class that is not Optuna's own from others: hashes, 32 hex digits each.
 
     It recognises the instance that a script passes in again; nothing is built from it.
@@ -134,7 +134,7 @@ class Foreign(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     attributes: dict[str, str] = {}  # of each attribute alone: they name the one that is another
 
 
-class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ComponentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A sampler or pruner as data: of Optuna's own, its class's name and its arguments.
 
     An argument is a JSON value; an argument that is itself a sampler, pruner,
@@ -144,7 +144,7 @@ class Named(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str
     args: dict[str, Any] = {}
-    foreign: Foreign | msgspec.UnsetType = msgspec.UNSET  # unset, it is not written at all: as in older logs
+    foreign: UserClassConfig | msgspec.UnsetType = msgspec.UNSET  # unset, it is not written at all: as in older logs
 
     @property
     def is_foreign(self) -> bool:
@@ -291,8 +291,8 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     objectives: tuple[Objective, ...]
     space: tuple[Parameter, ...]
     limits: Limits
-    sampler: Named
-    pruner: Named
+    sampler: ComponentConfig
+    pruner: ComponentConfig
     seed: int
     jobs: JobSpec
     base_task_id: str | None = None

@@ -25,14 +25,14 @@ class Wrong(ValueError):
 
 
 @dataclass(frozen=True)
-class Kind(Generic[T]):
+class Validator(Generic[T]):
     """What is expected, in words, and a reader that returns the value or raises `Wrong`."""
 
     expected: str
     read: Callable[[object], T]
 
 
-def integer(least: int | None = None, most: int = EXACT) -> Kind[int]:
+def integer(least: int | None = None, most: int = EXACT) -> Validator[int]:
     """Return the kind of whole numbers from *least* to *most*; true and 1.0 are none."""
     expected = "a whole number" + _bounds(least, None, None if most == EXACT else most)
 
@@ -45,10 +45,10 @@ def integer(least: int | None = None, most: int = EXACT) -> Kind[int]:
             raise Wrong(expected)
         return value
 
-    return Kind(expected, read)
+    return Validator(expected, read)
 
 
-def number(least: float | None = None, above: float | None = None, most: float | None = None) -> Kind[float]:
+def number(least: float | None = None, above: float | None = None, most: float | None = None) -> Validator[float]:
     """Return the kind of finite numbers within the bounds, read as floats; true is none."""
     expected = "a finite number" + _bounds(least, above, most)
 
@@ -64,7 +64,7 @@ def number(least: float | None = None, above: float | None = None, most: float |
             raise Wrong(expected)
         return as_float
 
-    return Kind(expected, read)
+    return Validator(expected, read)
 
 
 def _bounds(least: float | None, above: float | None, most: float | None) -> str:
@@ -73,7 +73,7 @@ def _bounds(least: float | None, above: float | None, most: float | None) -> str
     return low + high
 
 
-def boolean() -> Kind[bool]:
+def boolean() -> Validator[bool]:
     """Return the kind of true and false; 0 and 1 are none."""
     expected = "true or false"
 
@@ -82,7 +82,7 @@ def boolean() -> Kind[bool]:
             raise Wrong(expected)
         return value
 
-    return Kind(expected, read)
+    return Validator(expected, read)
 
 
 def is_utf8(value: str) -> bool:
@@ -94,7 +94,7 @@ def is_utf8(value: str) -> bool:
     return True
 
 
-def text() -> Kind[str]:
+def text() -> Validator[str]:
     """Return the kind of strings that say something and can be shown in a line of text."""
     expected = "a string that is not empty"
 
@@ -107,10 +107,10 @@ def text() -> Kind[str]:
             raise Wrong("a string that can be written as UTF-8")
         return value
 
-    return Kind(expected, read)
+    return Validator(expected, read)
 
 
-def choice(*names: str) -> Kind[str]:
+def choice(*names: str) -> Validator[str]:
     """Return the kind of one of *names*."""
     expected = "one of " + ", ".join(f'"{name}"' for name in names)
 
@@ -119,10 +119,10 @@ def choice(*names: str) -> Kind[str]:
             raise Wrong(expected, nearest(value, names) if isinstance(value, str) else None)
         return value
 
-    return Kind(expected, read)
+    return Validator(expected, read)
 
 
-def either(first: Kind[T], second: Kind[U]) -> Kind[T | U]:
+def either(first: Validator[T], second: Validator[U]) -> Validator[T | U]:
     """Return the kind of what is of one kind or of the other."""
     expected = f"{first.expected} or {second.expected}"
 
@@ -134,15 +134,15 @@ def either(first: Kind[T], second: Kind[U]) -> Kind[T | U]:
                 continue
         raise Wrong(expected)
 
-    return Kind(expected, read)
+    return Validator(expected, read)
 
 
-def optional(kind: Kind[T]) -> Kind[T | None]:
+def optional(kind: Validator[T]) -> Validator[T | None]:
     """Return the kind of what is None or of *kind*."""
-    return Kind(kind.expected, lambda value: None if value is None else kind.read(value))
+    return Validator(kind.expected, lambda value: None if value is None else kind.read(value))
 
 
-def array(of: Kind[T], least: int = 1) -> Kind[list[T]]:
+def array(of: Validator[T], least: int = 1) -> Validator[list[T]]:
     """Return the kind of lists of at least *least* values, each of the kind *of*."""
     expected = f"a list of {least} or more, each {of.expected}"
 
@@ -154,4 +154,4 @@ def array(of: Kind[T], least: int = 1) -> Kind[list[T]]:
         except Wrong:
             raise Wrong(expected) from None
 
-    return Kind(expected, read)
+    return Validator(expected, read)

@@ -14,8 +14,8 @@ from eventhpo.core.fold.state import State
 from eventhpo.core.search.space import job_names
 from eventhpo.core.search.spec import ClearmlTasks, Search
 from eventhpo.errors import Unanswered, Usage
-from eventhpo.jobs.clearml.base_task import Found, described
-from eventhpo.jobs.clearml.clearml_jobs import ClearmlJobs
+from eventhpo.jobs.clearml.base_task import DescribedSearch, described
+from eventhpo.jobs.clearml.clearml_jobs import ClearmlBackend
 from eventhpo.jobs.clearml.curves import Curves
 from eventhpo.jobs.clearml.launch import Labels, Launcher
 from eventhpo.jobs.clearml.other_controllers import Rivals
@@ -27,7 +27,7 @@ from eventhpo.jobs.clearml.user_job_class import OwnJobs
 logger = logging.getLogger("eventhpo.jobs.clearml")
 
 
-class OnClearml:
+class ClearmlChoice:
     """Where the jobs of a search run: a ClearML server, as its SDK is configured here.
 
     *labels* says under which parent, in which project and by which names; without a
@@ -59,7 +59,7 @@ class OnClearml:
         Raises:
             Usage, Unanswered: as `base.described`.
         """
-        found: Found = described(
+        found: DescribedSearch = described(
             self._make("new"),
             _tasks(search),
             job_names(search.space),
@@ -91,13 +91,13 @@ class OnClearml:
         """Return nothing: tasks go with their search, wherever its log lies."""
         return ()
 
-    def open(self, log: Path, state: State) -> ClearmlJobs:
+    def open(self, log: Path, state: State) -> ClearmlBackend:
         """Return the door for the search whose log lies at *log*."""
         place = self._on(state), _tasks(state.search), lambda: self._labelled(state)
         keys = {a.key for trial in state.trials for a in trial.attempts} | state.left
         rivals = Rivals(self._on(state), state.search_id[:12], keys)
         own = self._job_class()
-        return ClearmlJobs(*place, rivals) if own is None else OwnJobs(*place, own, rivals)
+        return ClearmlBackend(*place, rivals) if own is None else OwnJobs(*place, own, rivals)
 
     def _on(self, state: State) -> Server:
         if self._server is None:

@@ -20,7 +20,7 @@ FULL_EDIT = "Hydra/_allow_omegaconf_edit_"  # with it the SDK ignores all others
 SHOWN = 30  # names that a message lists
 
 
-class Found(msgspec.Struct, frozen=True):
+class DescribedSearch(msgspec.Struct, frozen=True):
     """A search's tasks with all that the server had to say, and what to warn of."""
 
     tasks: ClearmlTasks
@@ -35,7 +35,7 @@ def described(
     *,
     values: Values,
     dry: bool = False,
-) -> Found:
+) -> DescribedSearch:
     """Return *asked* with base task, queue and project looked up; a missing project is made, unless *dry*.
 
     Two requests beside the login; a third if the queue is named by its id, two for a project that is named.
@@ -53,7 +53,7 @@ def described(
     if asked.project is not None:
         project = projects.find(calls, asked.project) if dry else projects.id_of(calls, asked.project)
         base = msgspec.structs.replace(base, project=project, project_name=asked.project)
-    return Found(msgspec.structs.replace(asked, base=base, queue=queue, web=server.web), tuple(warnings))
+    return DescribedSearch(msgspec.structs.replace(asked, base=base, queue=queue, web=server.web), tuple(warnings))
 
 
 def _base(server: Calls, task_id: str) -> Task:

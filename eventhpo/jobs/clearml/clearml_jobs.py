@@ -9,7 +9,7 @@ import msgspec
 
 from eventhpo.core.fold.events import OtherSeries
 from eventhpo.core.search.spec import ClearmlTasks, Objective
-from eventhpo.jobs.clearml.curves import Curves, Reading
+from eventhpo.jobs.clearml.curves import Curves, TaskReading
 from eventhpo.jobs.clearml.keys import OWN
 from eventhpo.jobs.clearml.last_metrics import exact, singles
 from eventhpo.jobs.clearml.launch import Labels, Launcher, refusal
@@ -19,15 +19,15 @@ from eventhpo.jobs.clearml.stop import Stopper
 from eventhpo.jobs.clearml.tasks import STATUS_FIELDS, Task, by_id, others, standing
 from eventhpo.jobs.clearml.watch import PENDING, SECOND, alive, end_of, runs_on, settled_unseen, silent, started_at
 from eventhpo.jobs.protocol import (
+    BoundJob,
     CancelOutcome,
-    Draft,
     DraftOutcome,
+    DraftRequest,
     Ended,
-    Job,
+    JobUpdate,
     LaunchOutcome,
-    Polled,
+    PollResult,
     Refused,
-    Seen,
     Started,
     StopOutcome,
 )
@@ -42,20 +42,20 @@ SEEN_WITHIN = 600  # seconds: a worker that reported no longer ago is there; age
 LAST_FIELDS = ["id", "last_metrics", "hyperparams", "last_iteration"]
 
 
-class _Running(msgspec.Struct):
+class _RunningTask(msgspec.Struct):
     id: str | None = None
 
 
 class _Worker(msgspec.Struct):
     id: str = ""
-    task: _Running | None = None
+    task: _RunningTask | None = None
 
 
 class _Workers(msgspec.Struct):
     workers: list[_Worker] = []
 
 
-class ClearmlJobs:
+class ClearmlBackend:
     """Jobs as tasks of a ClearML server.
 
     Nothing is kept here that a restart would lose but the pace of polls, and where
@@ -80,19 +80,19 @@ class ClearmlJobs:
 
     # ---------------------------------------------------------------- effects
 
-    def draft(self, drafts: Sequence[Draft]) -> list[DraftOutcome]:
+    def draft(self, drafts: Sequence[DraftRequest]) -> list[DraftOutcome]:
         """Clone the base task for each draft; with `look`, take the task that its key names."""
         return self._launcher.draft(drafts)
 
-    def launch(self, jobs: Sequence[Job]) -> list[LaunchOutcome]:
+    def launch(self, jobs: Sequence[BoundJob]) -> list[LaunchOutcome]:
         """Enqueue each task that is still a draft."""
         return self._launcher.launch(jobs)
 
-    def stop(self, jobs: Sequence[Job]) -> list[StopOutcome]:
+    def stop(self, jobs: Sequence[BoundJob]) -> list[StopOutcome]:
         """Tell each task to stop."""
         return self._stopper.stop(jobs)
 
-    def cancel(self, drafts: Sequence[Draft]) -> list[CancelOutcome]:
+    def cancel(self, drafts: Sequence[DraftRequest]) -> list[CancelOutcome]:
         """Delete what an unbound intent may have cloned."""
         return self._stopper.cancel(drafts)
 
@@ -105,7 +105,7 @@ class ClearmlJobs:
 
     # ---------------------------------------------------------------- polls
 
-    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled | Refused:
+    def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult | Refused:
         """Read status before curves, so that the curve of a job that ended is whole.
 
         Raises:
@@ -120,7 +120,7 @@ class ClearmlJobs:
             ends = {job.job_id: end_of(job, tasks.get(job.job_id), now, workers) for job in jobs}
             for job in jobs:
                 if settled_unseen(job, tasks.get(job.job_id)) and _tells(readings.get(job.job_id), job):
-                    readings.setdefault(job.job_id, Reading()).more = True
+                    readings.setdefault(job.job_id, TaskReading()).more = True
             lasts = self._lasts(jobs, tasks, ends)
         except (Silent, Denied) as error:
             return refusal(error, "poll", "read the tasks")
@@ -129,10 +129,10 @@ class ClearmlJobs:
         self._curves.forget(jobs)
         self._launcher.last = {task.id: standing(task) for task in tasks.values()}
         self._pace(tasks.values(), now)
-        looks = [_Look(job, tasks.get(job.job_id), now, ends[job.job_id], objectives) for job in jobs]
-        return Polled(clock=now, seen=tuple(_seen(look, readings, lasts) for look in looks))
+        looks = [_PolledTask(job, tasks.get(job.job_id), now, ends[job.job_id], objectives) for job in jobs]
+        return PollResult(clock=now, seen=tuple(_seen(look, readings, lasts) for look in looks))
 
-    def _statuses(self, jobs: Sequence[Job]) -> tuple[dict[str, Task], int]:
+    def _statuses(self, jobs: Sequence[BoundJob]) -> tuple[dict[str, Task], int]:
         """Return what there is of the jobs' tasks, and the server's clock."""
         return by_id(self._server, [job.job_id for job in jobs], STATUS_FIELDS)
 
@@ -141,7 +141,9 @@ class ClearmlJobs:
         answer = self._server.call("workers.get_all", {"last_seen": SEEN_WITHIN}, _Workers)
         return {worker.id: None if worker.task is None else worker.task.id for worker in answer.data.workers}
 
-    def _lasts(self, jobs: Sequence[Job], tasks: dict[str, Task], ends: dict[str, Ended | None]) -> dict[str, Task]:
+    def _lasts(
+        self, jobs: Sequence[BoundJob], tasks: dict[str, Task], ends: dict[str, Ended | None]
+    ) -> dict[str, Task]:
         """Return metrics and hyper-parameters of the jobs whose end this poll sees: one request for 500."""
         ended = [j.job_id for j in jobs if j.job_id in tasks and ends[j.job_id] is not None and not j.lost]
         return by_id(self._server, ended, LAST_FIELDS)[0] if ended else {}
@@ -153,17 +155,17 @@ class ClearmlJobs:
         self.shortest_wait = min(SLOWEST, max(FLOOR, SHARE * age))
 
 
-class _Look(msgspec.Struct, frozen=True):
+class _PolledTask(msgspec.Struct, frozen=True):
     """One job in one poll."""
 
-    job: Job
+    job: BoundJob
     task: Task | None
     now: int
     ended: Ended | None
     objectives: Sequence[Objective]
 
 
-def _tells(reading: Reading | None, job: Job) -> bool:
+def _tells(reading: TaskReading | None, job: BoundJob) -> bool:
     """Whether there is more to be told of *job* than its end."""
     return not job.started or (reading is not None and reading.points > 0)
 
@@ -172,9 +174,9 @@ def _reports(task: Task | None) -> bool:
     return task is not None and task.status not in PENDING
 
 
-def _seen(look: _Look, readings: dict[str, Reading], lasts: dict[str, Task]) -> Seen:
+def _seen(look: _PolledTask, readings: dict[str, TaskReading], lasts: dict[str, Task]) -> JobUpdate:
     job, task = look.job, look.task
-    reading = readings.get(job.job_id) or Reading()
+    reading = readings.get(job.job_id) or TaskReading()
     ended = None if reading.more else look.ended
     last = lasts.get(job.job_id) if ended is not None else None
     further: tuple[OtherSeries, ...] = () if last is None else others(last, look.objectives, OWN)
@@ -183,7 +185,7 @@ def _seen(look: _Look, readings: dict[str, Reading], lasts: dict[str, Task]) -> 
         ended = msgspec.structs.replace(ended, hyper_parameters=last.parameters, exact=exact_values)
         reading.curves += singles(last, job, reading.curves, look.objectives)
     begun = None if task is None else started_at(task)
-    return Seen(
+    return JobUpdate(
         trial=job.trial,
         attempt=job.attempt,
         to=job.cursor + reading.points + bool(further) + (reading.inherits is not None),

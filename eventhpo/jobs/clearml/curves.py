@@ -20,7 +20,7 @@ from eventhpo.core.search.spec import Objective
 from eventhpo.jobs.clearml.keys import OWN, RESUME
 from eventhpo.jobs.clearml.session import UNAUTHORIZED, Denied, Server
 from eventhpo.jobs.clearml.tasks import NO_ITERATION, parts
-from eventhpo.jobs.protocol import POINTS, Curve, Job
+from eventhpo.jobs.protocol import POINTS, BoundJob, CurveUpdate
 
 TASKS = 100  # of one question, the server's limit
 SAMPLES = 6_000  # points of a curve in one answer, the server's limit; a curve of so many may be thinned out
@@ -29,20 +29,20 @@ ODD = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 UNKNOWN_CALL = 10  # subcodes from here on are about what was asked; below, the call itself is not known
 
 Points = dict[int, float]  # by iteration, rising
-Table = dict[tuple[str, str], "Line"]  # by title and series
+LinesBySeries = dict[tuple[str, str], "SeriesCurve"]  # by title and series
 Span = tuple[int, int]  # lowest and highest iteration
 Spans = dict[tuple[str, str], Span]  # of a series over all tasks of one answer
 
 
-class Line(msgspec.Struct):
+class SeriesCurve(msgspec.Struct):
     """Points of one series: `x` iterations, `y` values."""
 
     x: list[float] = []
     y: list[float | None] = []
 
 
-class _Batch(msgspec.Struct):
-    metrics: dict[str, dict[str, dict[str, Line]]] = {}
+class _CurveBatch(msgspec.Struct):
+    metrics: dict[str, dict[str, dict[str, SeriesCurve]]] = {}
 
 
 class _RawLine(msgspec.Struct):
@@ -56,10 +56,10 @@ class _Raw(msgspec.Struct):
     variants: dict[str, _RawLine] = {}
 
 
-class Reading(msgspec.Struct):
+class TaskReading(msgspec.Struct):
     """What was read of one task."""
 
-    curves: tuple[Curve, ...] = ()
+    curves: tuple[CurveUpdate, ...] = ()
     bad: tuple[BadLine, ...] = ()
     inherits: int | None = None
     more: bool = False
@@ -78,13 +78,13 @@ class Curves:
         self._batched = True  # until the server says that it does not know the call
         self._scrolls: dict[tuple[str, str, str], str] = {}
 
-    def read(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> dict[str, Reading]:
+    def read(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> dict[str, TaskReading]:
         """Return what each job reported that its log does not have, by job id.
 
         Raises:
             Silent, Denied: as `Server.call`.
         """
-        found: dict[str, Reading] = {}
+        found: dict[str, TaskReading] = {}
         for some in parts(jobs, TASKS):
             tables = self._tables([job.job_id for job in some], objectives)
             spans = _spans(tables.values())
@@ -92,14 +92,14 @@ class Curves:
                 found[job.job_id] = self._of_one(job, objectives, tables.get(job.job_id, {}), spans)
         return found
 
-    def forget(self, jobs: Sequence[Job]) -> None:
+    def forget(self, jobs: Sequence[BoundJob]) -> None:
         """Forget where long curves of any others than *jobs* were read to."""
         ids = {job.job_id for job in jobs}
         self._scrolls = {key: value for key, value in self._scrolls.items() if key[0] in ids}
 
     # ---------------------------------------------------------------- questions
 
-    def _tables(self, ids: list[str], objectives: Sequence[Objective]) -> dict[str, Table]:
+    def _tables(self, ids: list[str], objectives: Sequence[Objective]) -> dict[str, LinesBySeries]:
         """Return the lines of each task by title and series."""
         if self._batched:
             try:
@@ -110,25 +110,27 @@ class Curves:
                 self._batched = False
         return {one: self._single(one, objectives) for one in ids}
 
-    def _batch(self, ids: list[str], objectives: Sequence[Objective]) -> dict[str, Table]:
+    def _batch(self, ids: list[str], objectives: Sequence[Objective]) -> dict[str, LinesBySeries]:
         asked: dict[str, object] = {"tasks": ids, "metrics": _metrics(objectives), "samples": SAMPLES}
-        answer = self._server.call("events.multi_task_scalar_metrics_iter_histogram", asked, _Batch)
-        found: dict[str, Table] = {}
+        answer = self._server.call("events.multi_task_scalar_metrics_iter_histogram", asked, _CurveBatch)
+        found: dict[str, LinesBySeries] = {}
         for title, variants in answer.data.metrics.items():
             for series, lines in variants.items():
                 for task, line in lines.items():
                     found.setdefault(task, {})[title, series] = line
         return found
 
-    def _single(self, task: str, objectives: Sequence[Objective]) -> Table:
+    def _single(self, task: str, objectives: Sequence[Objective]) -> LinesBySeries:
         asked: dict[str, object] = {"task": task, "metrics": _metrics(objectives), "samples": SAMPLES}
-        answer = self._server.call("events.scalar_metrics_iter_histogram", asked, dict[str, dict[str, Line]])
+        answer = self._server.call("events.scalar_metrics_iter_histogram", asked, dict[str, dict[str, SeriesCurve]])
         return {(title, series): line for title, lines in answer.data.items() for series, line in lines.items()}
 
     # ---------------------------------------------------------------- one task
 
-    def _of_one(self, job: Job, objectives: Sequence[Objective], table: Table, spans: Spans) -> Reading:
-        found = Reading(inherits=_inherits(job, table))
+    def _of_one(
+        self, job: BoundJob, objectives: Sequence[Objective], table: LinesBySeries, spans: Spans
+    ) -> TaskReading:
+        found = TaskReading(inherits=_inherits(job, table))
         left = POINTS
         for objective, known in zip(objectives, job.known, strict=True):
             name = objective.title, objective.series
@@ -143,13 +145,13 @@ class Curves:
             left -= len(new)
             self._turn(pages, new)
             if new:
-                found.curves += (Curve(*name, tuple(x for x, _ in new), tuple(y for _, y in new)),)
+                found.curves += (CurveUpdate(*name, tuple(x for x, _ in new), tuple(y for _, y in new)),)
                 found.bad += tuple(_out_of_nowhere(name, known, new))
         return found
 
-    def _page(self, task: str, name: tuple[str, str], table: Table, known: curve.Curve, spans: Spans) -> _Page:
+    def _page(self, task: str, name: tuple[str, str], table: LinesBySeries, known: curve.Curve, spans: Spans) -> _Page:
         """Return the points of one series: all that were answered, or the next page where those are thinned out."""
-        points = _points(table.get(name, Line()))
+        points = _points(table.get(name, SeriesCurve()))
         seen = [(min(points), max(points)), spans[name]] if points else []
         return self._long(task, name) if thinned(points, known, seen) else _Page(points)
 
@@ -243,7 +245,7 @@ def _metrics(objectives: Sequence[Objective]) -> list[dict[str, object]]:
     return [*asked, {"metric": OWN}]
 
 
-def _spans(tables: Iterable[Table]) -> Spans:
+def _spans(tables: Iterable[LinesBySeries]) -> Spans:
     found: Spans = {}
     for table in tables:
         for name, line in table.items():
@@ -253,7 +255,7 @@ def _spans(tables: Iterable[Table]) -> Spans:
     return found
 
 
-def _points(line: Line) -> Points:
+def _points(line: SeriesCurve) -> Points:
     return dict(
         sorted((round(x), y) for x, y in zip(line.x, line.y, strict=False) if y is not None and x > NO_ITERATION)
     )
@@ -268,7 +270,7 @@ def _firsts(line: _RawLine) -> Points:
     return found
 
 
-def _inherits(job: Job, table: Table) -> int | None:
+def _inherits(job: BoundJob, table: LinesBySeries) -> int | None:
     """Return from which iteration a retry says that it goes on, the first time that it says so."""
     line = table.get((OWN, RESUME))
     if line is None or not job.attempt or job.cursor:

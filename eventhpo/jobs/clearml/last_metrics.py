@@ -12,11 +12,13 @@ from collections.abc import Iterator, Sequence
 from eventhpo.core.fold.curve import single_precision
 from eventhpo.core.fold.events import ExactValue
 from eventhpo.core.search.spec import Objective, to_num
-from eventhpo.jobs.clearml.tasks import Metric, Task
-from eventhpo.jobs.protocol import Curve, Job
+from eventhpo.jobs.clearml.tasks import Task, TaskMetric
+from eventhpo.jobs.protocol import BoundJob, CurveUpdate
 
 
-def exact(task: Task, job: Job, new: Sequence[Curve], objectives: Sequence[Objective]) -> tuple[ExactValue, ...]:
+def exact(
+    task: Task, job: BoundJob, new: Sequence[CurveUpdate], objectives: Sequence[Objective]
+) -> tuple[ExactValue, ...]:
     """Return the points of the objectives' curves that *task* has in double precision, each once.
 
     The whole curve is what the log has of *job* and what is *new*.
@@ -36,7 +38,7 @@ def exact(task: Task, job: Job, new: Sequence[Curve], objectives: Sequence[Objec
     return tuple(found)
 
 
-def _pairs(metric: Metric, task: Task, points: dict[int, float]) -> Iterator[tuple[int, float]]:
+def _pairs(metric: TaskMetric, task: Task, points: dict[int, float]) -> Iterator[tuple[int, float]]:
     """Yield each value with its iteration.
 
     That of the last value is the task's last iteration; another series may have gone
@@ -61,7 +63,9 @@ def _is_of(points: dict[int, float], at: int, double: float) -> bool:
     return at in points and points[at] != double and points[at] == single_precision(double)
 
 
-def singles(task: Task, job: Job, new: Sequence[Curve], objectives: Sequence[Objective]) -> tuple[Curve, ...]:
+def singles(
+    task: Task, job: BoundJob, new: Sequence[CurveUpdate], objectives: Sequence[Objective]
+) -> tuple[CurveUpdate, ...]:
     """Return the objectives that have no curve and were reported by `report_single_value`, as curves of one point.
 
     Its iteration is the last one that the task reported of anything: what the value cost.
@@ -74,5 +78,5 @@ def singles(task: Task, job: Job, new: Sequence[Curve], objectives: Sequence[Obj
         has_curve = bool(known.iterations) or (objective.title, objective.series) in read
         if metric is not None and metric.is_single and metric.value is not None and not has_curve:
             at = max(0, task.last_iteration or 0)
-            found.append(Curve(objective.title, objective.series, (at,), (metric.value,)))
+            found.append(CurveUpdate(objective.title, objective.series, (at,), (metric.value,)))
     return tuple(found)

@@ -30,10 +30,10 @@ from eventhpo.jobs.clearml.tasks import (
 )
 from eventhpo.jobs.protocol import (
     Bound,
-    Draft,
+    BoundJob,
     DraftOutcome,
+    DraftRequest,
     Ended,
-    Job,
     LaunchOutcome,
     Queued,
     Refused,
@@ -43,8 +43,8 @@ from eventhpo.jobs.protocol import (
 OPTIMIZATION = "optimization"  # the tag that ClearML's class gives its jobs
 TASK_GONE, BAD_STATUS, QUEUE_GONE, ALREADY_QUEUED = 101, 110, 701, 706  # subcodes
 
-Name = Callable[[str, Mapping[str, Scalar]], str | None]
-Item = TypeVar("Item", Draft, Job)
+JobNamer = Callable[[str, Mapping[str, Scalar]], str | None]
+Item = TypeVar("Item", DraftRequest, BoundJob)
 Outcome = TypeVar("Outcome")
 
 
@@ -59,7 +59,7 @@ class Labels(msgspec.Struct, frozen=True):
     parent: str | None = None
     project: str | None = None
     project_name: str | None = None
-    name: Name = default_name
+    name: JobNamer = default_name
 
 
 class _Id(msgspec.Struct):
@@ -86,13 +86,13 @@ class Launcher:
         self._rivals = rivals
         self._queue = tasks.queue
         self._projects: dict[str, str] = {}
-        self._doubted: dict[str, Draft] = {}  # by key, whose clone may show itself only later
+        self._doubted: dict[str, DraftRequest] = {}  # by key, whose clone may show itself only later
         self._settled: dict[str, str | None] = {}  # the task that each of them was bound to, None if it was cancelled
         self.last: dict[str, str] = {}  # how this process last saw its tasks: status by id
 
     # ---------------------------------------------------------------- drafts
 
-    def draft(self, drafts: Sequence[Draft]) -> list[DraftOutcome]:
+    def draft(self, drafts: Sequence[DraftRequest]) -> list[DraftOutcome]:
         """Clone the base task for each draft; with `look`, take the task that its key names."""
         if self._rivals is not None:
             self._rivals.drafting(drafts)
@@ -109,7 +109,7 @@ class Launcher:
                 self._settled[draft.key] = outcome.job_id
         return outcomes
 
-    def look(self, drafts: Sequence[Draft]) -> dict[str, list[Task]]:
+    def look(self, drafts: Sequence[DraftRequest]) -> dict[str, list[Task]]:
         """Return the tasks that carry the keys of *drafts*.
 
         Raises:
@@ -122,7 +122,7 @@ class Launcher:
                 found.setdefault(key, []).append(task)
         return found
 
-    def _one(self, draft: Draft, found: Sequence[Task]) -> DraftOutcome:
+    def _one(self, draft: DraftRequest, found: Sequence[Task]) -> DraftOutcome:
         ours = self.ours(draft, found)
         if ours:
             return self._adopt(draft, ours)
@@ -137,7 +137,7 @@ class Launcher:
             raise
         return Bound(job_id=made)
 
-    def _cloned(self, draft: Draft, body: dict[str, object]) -> str:
+    def _cloned(self, draft: DraftRequest, body: dict[str, object]) -> str:
         """Return the id of a clone; under the next parent where one was deleted, since the server refuses such."""
         parents = [draft.extras.parent or self._labels().parent, self._tasks.base_task_id]
         for parent in filter(None, parents):
@@ -149,14 +149,14 @@ class Launcher:
                     raise
         raise AssertionError("the base task is always a parent")
 
-    def _adopt(self, draft: Draft, ours: Sequence[Task]) -> DraftOutcome:
+    def _adopt(self, draft: DraftRequest, ours: Sequence[Task]) -> DraftOutcome:
         """Take the first of *ours*; the others are clones whose answer was lost, and never ran."""
         for extra in ours[1:]:
             if extra.status == "created":
                 self.delete(extra.id)
         return Bound(job_id=ours[0].id, adopted=True)
 
-    def ours(self, draft: Draft, found: Sequence[Task]) -> list[Task]:
+    def ours(self, draft: DraftRequest, found: Sequence[Task]) -> list[Task]:
         """Return those of *found* that may be bound to *draft*, the first made first.
 
         A task of another name is taken only where there is none of ours: it was made under
@@ -165,13 +165,13 @@ class Launcher:
         alike = [task for task in found if holds(task, draft.params)]
         return [task for task in alike if self.is_ours(draft, task)] or alike[:1]
 
-    def is_ours(self, draft: Draft, task: Task) -> bool:
+    def is_ours(self, draft: DraftRequest, task: Task) -> bool:
         """Whether *task* is what the clone for *draft* makes, and no copy of it that somebody made by hand."""
         name = self._name(draft)
         named = name is None or task.name.strip() == name.strip()  # a server keeps no blanks around a name
         return named and holds(task, draft.params) and (task.comment or "") == comment(draft.params)
 
-    def _clone(self, draft: Draft, base: BaseTask) -> dict[str, object]:
+    def _clone(self, draft: DraftRequest, base: BaseTask) -> dict[str, object]:
         labels = self._labels()
         parent = draft.extras.parent or labels.parent
         values = texts(draft.params)
@@ -197,7 +197,7 @@ class Launcher:
             self._projects[name] = projects.id_of(self._server, name)
         return self._projects[name]
 
-    def _base_of(self, draft: Draft) -> BaseTask:
+    def _base_of(self, draft: DraftRequest) -> BaseTask:
         """Return what is cloned: the search's base task as its log has it, or one that a caller named."""
         other = draft.extras.base_task_id
         if other is None:
@@ -207,15 +207,15 @@ class Launcher:
             raise Denied(400, TASK_GONE, f"there is no task {other}")
         return base_task(tasks[other])
 
-    def _base_id(self, draft: Draft) -> str:
+    def _base_id(self, draft: DraftRequest) -> str:
         return draft.extras.base_task_id or self._tasks.base_task_id
 
-    def _name(self, draft: Draft) -> str | None:
+    def _name(self, draft: DraftRequest) -> str | None:
         return self._labels().name(self._base.name, draft.params)
 
     # ---------------------------------------------------------------- launches
 
-    def launch(self, jobs: Sequence[Job]) -> list[LaunchOutcome]:
+    def launch(self, jobs: Sequence[BoundJob]) -> list[LaunchOutcome]:
         """Enqueue each task that is still a draft; what is on its way or over already is left alone.
 
         Raises:
@@ -237,7 +237,7 @@ class Launcher:
         older = [job_id for job_id in ids if job_id not in newest]
         return newest | (by_id(self._server, older, fields)[0] if older else {})
 
-    def _enqueue(self, job: Job, task: Task | None) -> LaunchOutcome:
+    def _enqueue(self, job: BoundJob, task: Task | None) -> LaunchOutcome:
         if task is None:
             return Ended(how="lost", why="its task was deleted before it was launched")
         if task.status != "created":
@@ -256,7 +256,7 @@ class Launcher:
         self.last[job.job_id] = "queued"
         return Queued()
 
-    def _not_enqueued(self, job: Job, error: Denied) -> LaunchOutcome:
+    def _not_enqueued(self, job: BoundJob, error: Denied) -> LaunchOutcome:
         if error.subcode == ALREADY_QUEUED:
             return Queued()
         if error.subcode == QUEUE_GONE:
@@ -274,7 +274,7 @@ class Launcher:
 
     # ---------------------------------------------------------------- clean-up
 
-    def cancelled(self, draft: Draft) -> None:
+    def cancelled(self, draft: DraftRequest) -> None:
         """Take note that nobody will want the task of *draft* any more."""
         if draft.key in self._doubted:
             self._settled[draft.key] = None
@@ -305,7 +305,7 @@ class Launcher:
                 raise
 
 
-def retry_of(draft: Draft) -> list[str]:
+def retry_of(draft: DraftRequest) -> list[str]:
     """Return the tag that names the attempt before, none for a first one."""
     return [f"{RETRY}{draft.before}"] if draft.before else []
 
@@ -341,7 +341,7 @@ def while_it_answers(items: Sequence[Item], do: Callable[[Item], Outcome], doing
     outcomes: list[Outcome | Refused] = []
     silent = False
     for item in items:
-        what = item.key if isinstance(item, Draft) else item.job_id
+        what = item.key if isinstance(item, DraftRequest) else item.job_id
         if silent:
             outcomes.append(Refused(error=f"{what}: not tried, since the server does not answer"))
             continue

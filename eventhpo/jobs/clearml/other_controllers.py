@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from eventhpo.core.fold.read_job_key import Key, read_key, search_part
+from eventhpo.core.fold.read_job_key import AttemptKey, read_key, search_part
 from eventhpo.errors import DamagedLog
 from eventhpo.jobs.clearml.keys import REASON
 from eventhpo.jobs.clearml.session import Server
 from eventhpo.jobs.clearml.tasks import PAGE, Task, Tasks
 from eventhpo.jobs.clearml.watch import SECOND
-from eventhpo.jobs.protocol import Draft, Job
+from eventhpo.jobs.protocol import BoundJob, DraftRequest
 
 SLACK = 20  # copies that people make of our tasks carry our tags too
 EVERY = 300 * SECOND  # between two looks of a controller that makes nothing
@@ -33,7 +33,7 @@ class Rivals:
         self._looked: int | None = None  # when, by the server's clock
         self._running: set[str] = set()  # tasks that the last poll saw running, and that we had not told to stop
 
-    def drafting(self, drafts: Sequence[Draft]) -> None:
+    def drafting(self, drafts: Sequence[DraftRequest]) -> None:
         """Take note that tasks with the keys of *drafts* are ours."""
         self._known.update(draft.key for draft in drafts)
         self._made += len(drafts)
@@ -60,12 +60,12 @@ class Rivals:
         self._made = 0
         return newest
 
-    def _foreign(self, task: Task) -> Key | None:
+    def _foreign(self, task: Task) -> AttemptKey | None:
         """Return the key of *task* if it is of this search and of no attempt in our log."""
         keys = (read_key(tag, self._tag) for tag in task.tags)
         return next((key for key in keys if key is not None and key.text not in self._known), None)
 
-    def polled(self, jobs: Sequence[Job], tasks: dict[str, Task], now: int) -> None:
+    def polled(self, jobs: Sequence[BoundJob], tasks: dict[str, Task], now: int) -> None:
         """Look for what others did, by how the tasks of a poll stand at *now*, and by the newest tasks now and then.
 
         Raises:

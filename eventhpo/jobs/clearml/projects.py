@@ -10,7 +10,7 @@ import msgspec
 from eventhpo.jobs.clearml.session import Calls
 
 
-class Named(msgspec.Struct):
+class NamedObject(msgspec.Struct):
     """Something that has an id and a name."""
 
     id: str
@@ -18,7 +18,7 @@ class Named(msgspec.Struct):
 
 
 class _Projects(msgspec.Struct):
-    projects: list[Named] = []
+    projects: list[NamedObject] = []
 
 
 def find(server: Calls, name: str) -> str | None:
@@ -38,13 +38,13 @@ def id_of(server: Calls, name: str) -> str:
     Raises:
         Silent, Denied: as `Calls.call`.
     """
-    return find(server, name) or server.call("projects.create", {"name": name, "description": ""}, Named).data.id
+    return find(server, name) or server.call("projects.create", {"name": name, "description": ""}, NamedObject).data.id
 
 
 class Queues(msgspec.Struct):
     """An answer to `queues.get_all`."""
 
-    queues: list[Named] = []
+    queues: list[NamedObject] = []
 
 
 def queue(server: Calls, name: str) -> str | None:
@@ -57,7 +57,7 @@ def queue(server: Calls, name: str) -> str | None:
     return _of_name(found, name)
 
 
-def _of_name(found: Sequence[Named], name: str) -> str | None:
+def _of_name(found: Sequence[NamedObject], name: str) -> str | None:
     """Return the id of the one of that very name: a server may search without regard to case."""
     return next((one.id for one in found if one.name == name), None)
 

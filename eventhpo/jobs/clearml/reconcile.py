@@ -28,10 +28,10 @@ from eventhpo.jobs.clearml.session import Server
 from eventhpo.jobs.clearml.taken import fixed_values, ranges_of
 from eventhpo.jobs.clearml.tasks import Task, by_tags
 from eventhpo.jobs.clearml.watch import PENDING, RUNS
-from eventhpo.jobs.protocol import Draft, Job
+from eventhpo.jobs.protocol import BoundJob, DraftRequest
 
-Stray: TypeAlias = reconcile.Stray[Task]
-Survey: TypeAlias = reconcile.Survey[Task]
+StrayTask: TypeAlias = reconcile.Stray[Task]
+TaskSurvey: TypeAlias = reconcile.Survey[Task]
 
 WAY_OUT = (
     "; or, once no controller works on that one any more, resume this one with --adopt (adopt=True): "
@@ -39,7 +39,7 @@ WAY_OUT = (
 )
 
 
-def surveyed(server: Server, launcher: Launcher, state: State, hashes: Sequence[str]) -> Survey:
+def surveyed(server: Server, launcher: Launcher, state: State, hashes: Sequence[str]) -> TaskSurvey:
     """Return what the server has of this search beside the log; *hashes* are those of its rows, in order.
 
     Where another copy of the log parted from this one, all that comes after is that copy's.
@@ -49,7 +49,7 @@ def surveyed(server: Server, launcher: Launcher, state: State, hashes: Sequence[
     """
     search = search_part(state.search_id)
     known = {a.key: a for trial in state.trials for a in trial.attempts}
-    strays: list[Stray] = []
+    strays: list[StrayTask] = []
     drafts: list[Task] = []
     for task in by_tags(server, [search]):
         for key in filter(None, (read_key(tag, search) for tag in task.tags)):
@@ -57,19 +57,19 @@ def surveyed(server: Server, launcher: Launcher, state: State, hashes: Sequence[
             if attempt is not None:
                 drafts += [task] if _left_over(launcher, state, attempt, task) else []
             elif key.text not in state.left:
-                strays.append(Stray(key, task))
+                strays.append(StrayTask(key, task))
     parting = min((s.key.seq for s in strays if not reconcile.is_of_this_log(s.key, state, hashes)), default=None)
     forked = [s for s in strays if parting is not None and s.key.seq >= parting]
-    lost: dict[str, list[Stray]] = {}
+    lost: dict[str, list[StrayTask]] = {}
     for stray in strays:
         if parting is None or stray.key.seq < parting:
             lost.setdefault(stray.key.text, []).append(stray)
     chosen = [_chosen(launcher, state, strays) for strays in lost.values()]
     drafts += [task for _, extras in chosen for task in extras]
-    return Survey(reconcile.in_order([stray for stray, _ in chosen]), tuple(forked), tuple(drafts))
+    return TaskSurvey(reconcile.in_order([stray for stray, _ in chosen]), tuple(forked), tuple(drafts))
 
 
-def _chosen(launcher: Launcher, state: State, strays: Sequence[Stray]) -> tuple[Stray, list[Task]]:
+def _chosen(launcher: Launcher, state: State, strays: Sequence[StrayTask]) -> tuple[StrayTask, list[Task]]:
     """Return which of the tasks with one key is the job, and the drafts beside it that nobody bound.
 
     A copy that somebody made carries the key too, and another name; of two clones, the
@@ -81,7 +81,7 @@ def _chosen(launcher: Launcher, state: State, strays: Sequence[Stray]) -> tuple[
     return stray, [s.job for s in ours if s is not stray and s.job.status == "created"]
 
 
-def _made_by_us(launcher: Launcher, search: Search, stray: Stray) -> bool:
+def _made_by_us(launcher: Launcher, search: Search, stray: StrayTask) -> bool:
     key = stray.key
     return launcher.is_ours(_draft(key.text, key.trial, key.attempt, params_of(search, stray.job)), stray.job)
 
@@ -94,8 +94,8 @@ def _left_over(launcher: Launcher, state: State, attempt: Attempt, task: Task) -
     return launcher.is_ours(draft, task)
 
 
-def _draft(key: str, trial: int, attempt: int, params: dict[str, Scalar]) -> Draft:
-    return Draft(
+def _draft(key: str, trial: int, attempt: int, params: dict[str, Scalar]) -> DraftRequest:
+    return DraftRequest(
         trial=trial,
         attempt=attempt,
         key=key,
@@ -107,7 +107,7 @@ def _draft(key: str, trial: int, attempt: int, params: dict[str, Scalar]) -> Dra
     )
 
 
-def refuse(found: Survey, head: Head, *, adopt: bool) -> None:
+def refuse(found: TaskSurvey, head: Head, *, adopt: bool) -> None:
     """Return if the log may go on.
 
     Raises:
@@ -117,7 +117,7 @@ def refuse(found: Survey, head: Head, *, adopt: bool) -> None:
         reconcile.refuse(found, head, adopt=False, kind="task", name=lambda task: task.id, or_else=WAY_OUT)
 
 
-def left(forked: Sequence[Stray]) -> list[TasksLeft]:
+def left(forked: Sequence[StrayTask]) -> list[TasksLeft]:
     """Return the note that the tasks of *forked* are another copy's, if there are any."""
     if not forked:
         return []
@@ -127,7 +127,7 @@ def left(forked: Sequence[Stray]) -> list[TasksLeft]:
 # ---------------------------------------------------------------- taking up again
 
 
-def adopted(curves: Curves, state: State, lost: Sequence[Stray]) -> list[JobAdopted]:
+def adopted(curves: Curves, state: State, lost: Sequence[StrayTask]) -> list[JobAdopted]:
     """Return the events by which the tasks of *lost* are jobs of the search again, and what was settled of them is.
 
     Of those that we had stopped the curve is read here, since it is settled how much of it
@@ -168,7 +168,7 @@ def adopted(curves: Curves, state: State, lost: Sequence[Stray]) -> list[JobAdop
     return events
 
 
-def _read(curves: Curves, jobs: Sequence[Job], objectives: Sequence[Objective]) -> dict[str, int | None]:
+def _read(curves: Curves, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> dict[str, int | None]:
     """Take in the whole curves of *jobs*, and return from where each says that it goes on."""
     claims: dict[str, int | None] = {}
     while jobs:
@@ -183,8 +183,8 @@ def _read(curves: Curves, jobs: Sequence[Job], objectives: Sequence[Objective]) 
     return claims
 
 
-def _job(stray: Stray, objectives: int) -> Job:
-    return Job(
+def _job(stray: StrayTask, objectives: int) -> BoundJob:
+    return BoundJob(
         trial=stray.key.trial,
         attempt=stray.key.attempt,
         key=stray.key.text,

@@ -58,7 +58,7 @@ class Denied(Exception):
 
 
 @dataclass(frozen=True)
-class Answer(Generic[T]):
+class ServerAnswer(Generic[T]):
     """What the server answered: `data`, and its clock in microseconds since 1970."""
 
     data: T
@@ -92,7 +92,7 @@ class _Got(msgspec.Struct, frozen=True):
 class Calls(Protocol):
     """Something that sends one request and returns its answer, or raises."""
 
-    def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> Answer[T]:
+    def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> ServerAnswer[T]:
         """Return the answer to one request."""
         ...
 
@@ -112,7 +112,7 @@ class Server:
         """The address of the server's web page, as the SDK has it; empty before the first call."""
         return "" if self._session is None else str(self._session.get_app_server_host())
 
-    def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> Answer[T]:
+    def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> ServerAnswer[T]:
         """Send one request and return its answer, the data read as *kind*.
 
         Raises:
@@ -129,7 +129,7 @@ class Server:
             raise Denied(
                 envelope.meta.result_code, envelope.meta.result_subcode, envelope.meta.result_msg or got.reason
             )
-        return Answer(_read(endpoint, envelope.data, kind), _clock(endpoint, got))
+        return ServerAnswer(_read(endpoint, envelope.data, kind), _clock(endpoint, got))
 
 
 class Beforehand:
@@ -138,7 +138,7 @@ class Beforehand:
     def __init__(self, server: Server) -> None:
         self._server = server
 
-    def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> Answer[T]:
+    def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> ServerAnswer[T]:
         """Send one request and return its answer.
 
         Raises:

@@ -10,7 +10,7 @@ from eventhpo.jobs.clearml.keys import REASON
 from eventhpo.jobs.clearml.launch import BAD_STATUS, TASK_GONE, Launcher, refusal, while_it_answers
 from eventhpo.jobs.clearml.session import Denied, Nothing, Server, Silent
 from eventhpo.jobs.clearml.tasks import NEVER_RAN, OURS, Task, by_id, standing
-from eventhpo.jobs.protocol import CancelOutcome, Draft, Ended, Job, Refused, StopOutcome, Stopping
+from eventhpo.jobs.protocol import BoundJob, CancelOutcome, DraftRequest, Ended, Refused, StopOutcome, Stopping
 
 NEVER = "stopped before it started"
 
@@ -34,7 +34,7 @@ class Stopper:
         self._server = server
         self._launcher = launcher
 
-    def stop(self, jobs: Sequence[Job]) -> list[StopOutcome]:
+    def stop(self, jobs: Sequence[BoundJob]) -> list[StopOutcome]:
         """Tell each task to stop that is not over; one that never started never will.
 
         Before it aborts anything it looks once more: what has ended keeps its end.
@@ -51,7 +51,7 @@ class Stopper:
         tasks, _ = by_id(self._server, ids, ["id", "status", "status_reason", "started"])
         self._launcher.last |= {task.id: standing(task) for task in tasks.values()}
 
-    def _stop(self, job: Job) -> StopOutcome:
+    def _stop(self, job: BoundJob) -> StopOutcome:
         try:
             return self._tell(job)
         except Denied as error:
@@ -59,7 +59,7 @@ class Stopper:
                 raise
             return Stopping()  # deleted: a poll reads that it is lost
 
-    def _tell(self, job: Job) -> StopOutcome:
+    def _tell(self, job: BoundJob) -> StopOutcome:
         """Go by how the task stood last; where that has changed, by what the server says."""
         last = self._launcher.last.get(job.job_id)
         if last == NEVER_RAN and not (job.queued or job.started):
@@ -79,7 +79,7 @@ class Stopper:
         never = last == "created" and not (job.queued or job.started)
         return Ended(how="cancelled", why=NEVER) if never else Stopping()
 
-    def never(self, job: Job) -> None:
+    def never(self, job: BoundJob) -> None:
         """Have a task that has not started never start.
 
         Raises:
@@ -87,7 +87,7 @@ class Stopper:
         """
         self._stopped(job, force=True)
 
-    def _dequeued(self, job: Job) -> bool:
+    def _dequeued(self, job: BoundJob) -> bool:
         """Take the task from its queue; whether that changed it."""
         try:
             return bool(self._server.call("tasks.dequeue", {"task": job.job_id}, _Moved).data.updated)
@@ -96,11 +96,11 @@ class Stopper:
                 raise
             return False
 
-    def _stopped(self, job: Job, *, force: bool) -> None:
+    def _stopped(self, job: BoundJob, *, force: bool) -> None:
         body = {"task": job.job_id, "force": force, "status_reason": REASON, "status_message": job.settled}
         self._server.call("tasks.stopped", body, Nothing)
 
-    def cancel(self, drafts: Sequence[Draft]) -> list[CancelOutcome]:
+    def cancel(self, drafts: Sequence[DraftRequest]) -> list[CancelOutcome]:
         """Delete what an unbound intent may have cloned; it never starts."""
         try:
             found = self._launcher.look(drafts)
@@ -108,7 +108,7 @@ class Stopper:
             return [refusal(error, draft.key, "look for its task") for draft in drafts]
         return while_it_answers(drafts, lambda draft: self._cancel(draft, found.get(draft.key, [])), "delete its draft")
 
-    def _cancel(self, draft: Draft, found: Sequence[Task]) -> CancelOutcome:
+    def _cancel(self, draft: DraftRequest, found: Sequence[Task]) -> CancelOutcome:
         for task in found:
             if not self._launcher.is_ours(draft, task):
                 continue

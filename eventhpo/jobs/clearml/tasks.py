@@ -27,7 +27,7 @@ BASE_FIELDS = ["id", "name", "project", "tags", "hyperparams", "container", "las
 FOUND_FIELDS = ["id", "name", "status", "status_reason", "status_message", "tags", "hyperparams", "parent", "comment"]
 
 
-class Parameter(msgspec.Struct):
+class TaskParameter(msgspec.Struct):
     """A hyper-parameter in an answer."""
 
     section: str = ""
@@ -37,7 +37,7 @@ class Parameter(msgspec.Struct):
     description: str | None = ""
 
 
-class Metric(msgspec.Struct):
+class TaskMetric(msgspec.Struct):
     """What a task reported last of one series."""
 
     metric: str = ""
@@ -78,8 +78,8 @@ class Task(msgspec.Struct):
     parent: str | None = None
     project: str | None = None
     comment: str | None = ""
-    hyperparams: dict[str, dict[str, Parameter]] = {}
-    last_metrics: dict[str, dict[str, Metric]] = {}
+    hyperparams: dict[str, dict[str, TaskParameter]] = {}
+    last_metrics: dict[str, dict[str, TaskMetric]] = {}
     container: dict[str, str | None] | None = None
     script: dict[str, Any] | None = None
     execution: dict[str, Any] | None = None
@@ -101,7 +101,7 @@ class Task(msgspec.Struct):
         )
 
     @property
-    def series(self) -> Iterator[Metric]:
+    def series(self) -> Iterator[TaskMetric]:
         """What it reported last, series by series."""
         for variants in self.last_metrics.values():
             yield from variants.values()

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from eventhpo.core.search.spec import ClearmlTasks, Objective
-from eventhpo.jobs.clearml.clearml_jobs import ClearmlJobs
+from eventhpo.jobs.clearml.clearml_jobs import ClearmlBackend
 from eventhpo.jobs.clearml.keys import tag_of_search
 from eventhpo.jobs.clearml.launch import OPTIMIZATION, Labels, comment, refusal, retry_of
 from eventhpo.jobs.clearml.other_controllers import Rivals
@@ -22,15 +22,15 @@ from eventhpo.jobs.clearml.stop import ENDED
 from eventhpo.jobs.clearml.tasks import Task
 from eventhpo.jobs.protocol import (
     Bound,
-    Draft,
+    BoundJob,
     DraftOutcome,
+    DraftRequest,
     Ended,
-    Job,
+    JobUpdate,
     LaunchOutcome,
-    Polled,
+    PollResult,
     Queued,
     Refused,
-    Seen,
     StopOutcome,
     Stopping,
 )
@@ -38,7 +38,7 @@ from eventhpo.jobs.protocol import (
 NEVER_STARTED = Ended(how="cancelled", why="stopped before it started")
 
 
-class OwnJobs(ClearmlJobs):
+class OwnJobs(ClearmlBackend):
     """The door to ClearML through *job_class*; curves are read as for all tasks."""
 
     def __init__(
@@ -58,7 +58,7 @@ class OwnJobs(ClearmlJobs):
 
     # ---------------------------------------------------------------- effects
 
-    def draft(self, drafts: Sequence[Draft]) -> list[DraftOutcome]:
+    def draft(self, drafts: Sequence[DraftRequest]) -> list[DraftOutcome]:
         """Construct a job for each draft; with `look`, take the task that its key names."""
         if self._rivals is not None:
             self._rivals.drafting(drafts)
@@ -69,7 +69,7 @@ class OwnJobs(ClearmlJobs):
             return [Refused(error=f"{draft.key}: cannot look for its task: {error}") for draft in drafts]
         return [self._construct(draft, found.get(draft.key, [])) for draft in drafts]
 
-    def _construct(self, draft: Draft, found: Sequence[Task]) -> DraftOutcome:
+    def _construct(self, draft: DraftRequest, found: Sequence[Task]) -> DraftOutcome:
         ours = self._launcher.ours(draft, found)
         if ours:
             return Bound(job_id=ours[0].id, adopted=True)
@@ -97,11 +97,11 @@ class OwnJobs(ClearmlJobs):
     def _base_name(self) -> str:
         return "" if self._tasks.base is None else self._tasks.base.name
 
-    def _tags(self, draft: Draft, parent: str | None) -> list[str]:
+    def _tags(self, draft: DraftRequest, parent: str | None) -> list[str]:
         own = [OPTIMIZATION, f"opt: {parent}" if parent else "opt", tag_of_search(draft.key), draft.key]
         return [*draft.extras.tags, *retry_of(draft), *own]
 
-    def launch(self, jobs: Sequence[Job]) -> list[LaunchOutcome]:
+    def launch(self, jobs: Sequence[BoundJob]) -> list[LaunchOutcome]:
         """Call `launch` of each job that is still a draft."""
         try:
             if self._rivals is not None:
@@ -110,7 +110,7 @@ class OwnJobs(ClearmlJobs):
             return [refusal(error, job.job_id, "look over the tasks of its search") for job in jobs]
         return [self._launch(job) for job in jobs]
 
-    def _launch(self, job: Job) -> LaunchOutcome:
+    def _launch(self, job: BoundJob) -> LaunchOutcome:
         try:
             made = self._object(job)
             status = made.status(force=True)
@@ -123,11 +123,11 @@ class OwnJobs(ClearmlJobs):
             return Refused(error=f"{job.job_id}: launch() raised {_said(error)}", in_doubt=True)
         return Queued() if launched else Refused(error=f"{job.job_id}: launch() returned {launched!r}")
 
-    def stop(self, jobs: Sequence[Job]) -> list[StopOutcome]:
+    def stop(self, jobs: Sequence[BoundJob]) -> list[StopOutcome]:
         """Call `abort` of each job; one that never started never will."""
         return [self._stop(job) for job in jobs]
 
-    def _stop(self, job: Job) -> StopOutcome:
+    def _stop(self, job: BoundJob) -> StopOutcome:
         try:
             made = self._object(job)
             status = made.status(force=True)
@@ -147,7 +147,7 @@ class OwnJobs(ClearmlJobs):
 
     # ---------------------------------------------------------------- polls
 
-    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled | Refused:
+    def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult | Refused:
         """Read as for all tasks; a job whose own `status` raises is refused alone."""
         self._mute = {}
         polled = super().poll(jobs, objectives)
@@ -160,11 +160,13 @@ class OwnJobs(ClearmlJobs):
             polled, seen=tuple(self._or_refused(named[seen.trial, seen.attempt], seen) for seen in polled.seen)
         )
 
-    def _or_refused(self, job: Job, seen: Seen) -> Seen:
+    def _or_refused(self, job: BoundJob, seen: JobUpdate) -> JobUpdate:
         refused = self._mute.get(job.job_id)
-        return seen if refused is None else Seen(trial=job.trial, attempt=job.attempt, to=job.cursor, refused=refused)
+        return (
+            seen if refused is None else JobUpdate(trial=job.trial, attempt=job.attempt, to=job.cursor, refused=refused)
+        )
 
-    def _statuses(self, jobs: Sequence[Job]) -> tuple[dict[str, Task], int]:
+    def _statuses(self, jobs: Sequence[BoundJob]) -> tuple[dict[str, Task], int]:
         """Return the tasks, each with the status that its job's own `status` tells."""
         tasks, now = super()._statuses(jobs)
         for job in jobs:
@@ -175,13 +177,13 @@ class OwnJobs(ClearmlJobs):
                     self._mute[job.job_id] = Refused(error=f"{job.job_id}: status() raised {_said(error)}")
         return tasks, now
 
-    def _object(self, job: Job) -> Any:
+    def _object(self, job: BoundJob) -> Any:
         """Return the job's object; behind a restart it is made around its task, without the constructor."""
         if job.job_id not in self._objects:
             self._objects[job.job_id] = self._around(job)
         return self._objects[job.job_id]
 
-    def _around(self, job: Job) -> Any:
+    def _around(self, job: BoundJob) -> Any:
         from clearml import Task as SdkTask  # noqa: PLC0415
         from clearml.automation.job import BaseJob  # noqa: PLC0415
 
@@ -192,7 +194,7 @@ class OwnJobs(ClearmlJobs):
         return made
 
 
-def _was_cancelled(job: Job, status: str) -> bool:
+def _was_cancelled(job: BoundJob, status: str) -> bool:
     """Whether *job* was stopped before anybody launched it."""
     return status == "stopped" and not (job.queued or job.started)
 

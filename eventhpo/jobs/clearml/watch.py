@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from eventhpo.jobs.clearml.keys import REASON
 from eventhpo.jobs.clearml.tasks import Task, microseconds
-from eventhpo.jobs.protocol import Ended, Job
+from eventhpo.jobs.protocol import BoundJob, Ended
 
 SECOND = 1_000_000
 SETTLING = 120 * SECOND  # a task that was reset gets this long to be queued again, as autoscalers do
@@ -58,7 +58,7 @@ def _abandoned(task: Task, now: int, workers: Alive) -> bool:
     return workers[worker] is None and _silence(task, now) > IDLE
 
 
-def end_of(job: Job, task: Task | None, now: int, workers: Alive) -> Ended | None:
+def end_of(job: BoundJob, task: Task | None, now: int, workers: Alive) -> Ended | None:
     """Return how *job* ended as of *now* (the server's clock), None while it may go on."""
     if task is None:
         return Ended(how="lost", why="its task was deleted")
@@ -80,7 +80,7 @@ def end_of(job: Job, task: Task | None, now: int, workers: Alive) -> Ended | Non
     return None
 
 
-def _stopped(job: Job, task: Task, start: int | None, end: int | None) -> Ended:
+def _stopped(job: BoundJob, task: Task, start: int | None, end: int | None) -> Ended:
     """A task is stopped by us, by a person, by its agent that is ended, or by the server's watchdog."""
     if WATCHDOG in task.said().lower():
         return Ended(how="lost", started_at=start, finished_at=end, why=f"the server gave it up: {task.said()}")
@@ -92,7 +92,7 @@ def _stopped(job: Job, task: Task, start: int | None, end: int | None) -> Ended:
     return Ended(how="stopped", started_at=start, finished_at=end, why=f"aborted by somebody{said}")
 
 
-def settled_unseen(job: Job, task: Task | None) -> bool:
+def settled_unseen(job: BoundJob, task: Task | None) -> bool:
     """Whether we had stopped *task*, and the log has lost why.
 
     Its end is told a poll behind its points, so that what was settled can be so again.
@@ -101,7 +101,7 @@ def settled_unseen(job: Job, task: Task | None) -> bool:
     return ours and not (job.stopping or job.lost)
 
 
-def _taken_back(job: Job, task: Task, now: int) -> Ended | None:
+def _taken_back(job: BoundJob, task: Task, now: int) -> Ended | None:
     since = microseconds(task.status_changed)
     if since is not None and now - since < SETTLING:
         return None
@@ -118,12 +118,12 @@ def _dead(task: Task, workers: Alive) -> str:
     return f"{silence}, and its worker {worker} runs {workers[worker] or 'nothing'}"
 
 
-def runs_on(job: Job, task: Task | None) -> bool:
+def runs_on(job: BoundJob, task: Task | None) -> bool:
     """Whether a job that was told to stop runs, or will: an agent or somebody started it again."""
     return job.stopping and task is not None and task.status in ("queued", "in_progress")
 
 
-def alive(job: Job, task: Task | None, now: int) -> bool:
+def alive(job: BoundJob, task: Task | None, now: int) -> bool:
     """Whether a job that was given up as lost shows itself running after all."""
     if not job.lost or task is None:
         return False

@@ -15,21 +15,21 @@ import msgspec
 from eventhpo.core.fold.events import JobAdopted, JobBound, MetricObserved, Recorded, ReportsRead, SearchCreated
 from eventhpo.core.search.spec import Num, to_num
 from eventhpo.jobs.local.folder import AttemptFolder
-from eventhpo.jobs.local.reports import LONGEST, NotAReport, Point, parse
+from eventhpo.jobs.local.reports import LONGEST, NotAReport, ReportedPoint, parse
 
 Series: TypeAlias = tuple[str, str]
-Curve: TypeAlias = list[tuple[int, Num]]
+CurvePoints: TypeAlias = list[tuple[int, Num]]
 
 _REREAD = "bytes of it had been read"  # of a report file that was not the one read before; see `reports.read`
 
 
-class Reading(msgspec.Struct):
+class ReportsReading(msgspec.Struct):
     """What one poll recorded of one attempt: the bytes that it read, and the points in them."""
 
     seq: int
     start: int
     end: int
-    points: dict[Series, Curve]
+    points: dict[Series, CurvePoints]
     bad: bool = False
 
 
@@ -69,10 +69,10 @@ def compare(rows: Sequence[Recorded], jobs_folder: Path) -> Compared:
     return found
 
 
-def _by_attempt(rows: Iterable[Recorded]) -> dict[str, list[Reading]]:
+def _by_attempt(rows: Iterable[Recorded]) -> dict[str, list[ReportsReading]]:
     """Return the readings of each attempt that has a job, by the job's id."""
     jobs: dict[tuple[int, int], str] = {}
-    found: dict[str, list[Reading]] = {}
+    found: dict[str, list[ReportsReading]] = {}
     for row in rows:
         event = row.event
         if isinstance(event, JobBound | JobAdopted):
@@ -80,7 +80,7 @@ def _by_attempt(rows: Iterable[Recorded]) -> dict[str, list[Reading]]:
         elif isinstance(event, MetricObserved | ReportsRead) and (event.trial, event.attempt) in jobs:
             readings = found.setdefault(jobs[event.trial, event.attempt], [])
             if not readings or (readings[-1].start, readings[-1].end) != (event.from_, event.to):
-                readings.append(Reading(row.seq, event.from_, event.to, {}))
+                readings.append(ReportsReading(row.seq, event.from_, event.to, {}))
             if isinstance(event, MetricObserved):
                 points = zip(event.iterations, event.values, strict=True)
                 readings[-1].points.setdefault((event.title, event.series), []).extend(points)
@@ -90,14 +90,14 @@ def _by_attempt(rows: Iterable[Recorded]) -> dict[str, list[Reading]]:
     return found
 
 
-def _is_rewritten(readings: Sequence[Reading], size: int) -> bool:
+def _is_rewritten(readings: Sequence[ReportsReading], size: int) -> bool:
     reread = any(one.end < one.start for one in readings)
     return reread or readings[-1].end > size
 
 
-def _difference(reading: Reading, path: Path, objectives: frozenset[Series]) -> str | None:
+def _difference(reading: ReportsReading, path: Path, objectives: frozenset[Series]) -> str | None:
     """Return the first point of *reading* that its bytes do not hold, or hold and it lacks; None if there is none."""
-    there: dict[Series, Curve] = {}
+    there: dict[Series, CurvePoints] = {}
     for point in _points(path, reading.start, reading.end):
         if (point.title, point.series) in objectives:
             there.setdefault((point.title, point.series), []).append((point.iteration, to_num(point.value)))
@@ -110,13 +110,13 @@ def _difference(reading: Reading, path: Path, objectives: frozenset[Series]) -> 
     return None
 
 
-def _among(recorded: Curve, written: Curve) -> Curve:
+def _among(recorded: CurvePoints, written: CurvePoints) -> CurvePoints:
     """Return those of *recorded* that stand in *written*, in this order."""
     rest = iter(written)
     return [point for point in recorded if any(point == other for other in rest)]
 
 
-def _points(path: Path, start: int, end: int) -> Iterator[Point]:
+def _points(path: Path, start: int, end: int) -> Iterator[ReportedPoint]:
     with path.open("rb") as file:
         file.seek(max(start - 1, 0))
         data = file.read(end - file.tell())
@@ -128,5 +128,5 @@ def _points(path: Path, start: int, end: int) -> Iterator[Point]:
                 found = parse(line)
             except NotAReport:
                 continue
-            if isinstance(found, Point):
+            if isinstance(found, ReportedPoint):
                 yield found

@@ -31,10 +31,10 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core.fold.clocks import BootClock, Reading
+from eventhpo.core.fold.clocks import BootClock, ClockReading
 from eventhpo.core.search.spec import Scalar
 
-Never = Literal["cancelled", "launch_failed"]
+NeverStarted = Literal["cancelled", "launch_failed"]
 Identity: TypeAlias = tuple[int, int]  # device and inode of a job.lock
 
 
@@ -51,7 +51,7 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     slot: int | None = None
     at: int = 0
     boot_clock: int | None = None  # of jobs, at the same moment
-    never: Never | None = None
+    never: NeverStarted | None = None
     why: str = ""
 
     @property
@@ -78,7 +78,7 @@ class Exit(msgspec.Struct, frozen=True, kw_only=True):
         return _since_boot(self.boot, self.boot_clock)
 
 
-class Stop(msgspec.Struct, frozen=True, kw_only=True):
+class StopOrder(msgspec.Struct, frozen=True, kw_only=True):
     """When the job was first told to stop, and what was settled of it then."""
 
     at: int
@@ -87,9 +87,9 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
     settled: str = ""
 
     @property
-    def reading(self) -> Reading:
+    def reading(self) -> ClockReading:
         """When, by both clocks."""
-        return Reading(self.at, _since_boot(self.boot, self.boot_clock))
+        return ClockReading(self.at, _since_boot(self.boot, self.boot_clock))
 
 
 class Locks:
@@ -171,7 +171,7 @@ class AttemptFolder:
         """Whether *ticket* was copied into this folder along with it, so that who it names runs in another one."""
         return ticket.lock is not None and ticket.lock != self.identity()
 
-    def close_for_good(self, never: Never, why: str, at: int) -> bool:
+    def close_for_good(self, never: NeverStarted, why: str, at: int) -> bool:
         """Take the ticket so that no runner can; False if one has it already."""
         mine = self._write(
             self.path / f"never.{secrets.token_hex(4)}.tmp",
@@ -185,13 +185,13 @@ class AttemptFolder:
             mine.unlink()
         return True
 
-    def ask_to_stop(self, now: Reading, settled: str = "") -> None:
+    def ask_to_stop(self, now: ClockReading, settled: str = "") -> None:
         """Leave the stop file for the runner, *settled* in it; its age and words stay those of the first time."""
         if os.access(self.stop_file, os.F_OK):
             return
-        stop = Stop(at=now.wall, settled=settled)
+        stop = StopOrder(at=now.wall, settled=settled)
         if now.boot is not None:
-            stop = Stop(at=now.wall, boot=now.boot.boot, boot_clock=now.boot.at, settled=settled)
+            stop = StopOrder(at=now.wall, boot=now.boot.boot, boot_clock=now.boot.at, settled=settled)
         try:
             mine = self._write(self.path / f"stop.{secrets.token_hex(4)}.tmp", msgspec.json.encode(stop))
         except OSError:
@@ -203,15 +203,15 @@ class AttemptFolder:
         finally:
             mine.unlink()
 
-    def stop_asked(self) -> Stop | None:
+    def stop_asked(self) -> StopOrder | None:
         """Return when the job was first told to stop; an empty file, as older versions left it, has its own time."""
         found = _read(self.stop_file)
         if found is None:
             return None
         try:
-            return msgspec.json.decode(found, type=Stop)
+            return msgspec.json.decode(found, type=StopOrder)
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return Stop(at=_changed(self.stop_file))
+            return StopOrder(at=_changed(self.stop_file))
 
     def exit(self) -> Exit | None:
         """Return how the job ended, None while it runs; without code and signal if the file is not a runner's."""

@@ -6,7 +6,7 @@ import functools
 import time
 from pathlib import Path
 
-from eventhpo.core.fold.clocks import BootClock, Reading
+from eventhpo.core.fold.clocks import BootClock, ClockReading
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = Path("/proc/self/ns/pid")
@@ -17,13 +17,13 @@ def clock() -> int:
     return time.time_ns() // 1000
 
 
-def read_clocks() -> Reading:
+def read_clocks() -> ClockReading:
     """Return both clocks of jobs on this machine, as the runner reads them.
 
     Their boot clock stands still while the machine is suspended, as the jobs do.
     """
     boot = boot_id()
-    return Reading(clock(), BootClock(boot, time.monotonic_ns() // 1000) if boot else None)
+    return ClockReading(clock(), BootClock(boot, time.monotonic_ns() // 1000) if boot else None)
 
 
 @functools.cache

@@ -26,7 +26,7 @@ PROC = Path("/proc")
 _ENDED = (FileNotFoundError, ProcessLookupError)
 
 
-class Lost(NamedTuple):
+class LostAttempt(NamedTuple):
     """An attempt whose processes are to end."""
 
     key: str
@@ -47,7 +47,7 @@ class Process(NamedTuple):
 Owner: TypeAlias = Callable[[Process], str | None]
 
 
-def sweep(lost: Sequence[Lost]) -> dict[str, tuple[int, ...]]:
+def kill_leftovers(lost: Sequence[LostAttempt]) -> dict[str, tuple[int, ...]]:
     """Kill what is left of each attempt; return the process ids that were found, by key.
 
     One pass over /proc for all of them. Holders of a lock are looked for only where
@@ -86,7 +86,7 @@ def _process(pid: int) -> Process | None:
     return Process(pid, fields[0].decode(), int(fields[2]), int(fields[3]), int(fields[19]))
 
 
-def _by_environment_or_group(lost: Sequence[Lost]) -> Owner:
+def _by_environment_or_group(lost: Sequence[LostAttempt]) -> Owner:
     keys = {one.key: one for one in lost}
     groups = {(one.ticket.pid, one.ticket.runner): one for one in lost if one.ticket is not None and _counts(one)}
 
@@ -101,7 +101,7 @@ def _by_environment_or_group(lost: Sequence[Lost]) -> Owner:
     return owner
 
 
-def _counts(one: Lost) -> bool:
+def _counts(one: LostAttempt) -> bool:
     """Whether the process ids of the ticket mean today what they meant then, and are of this folder's job."""
     ticket = one.ticket
     if ticket is None or ticket.pid <= 0 or ticket.boot != boot_id() or ticket.ns != pid_namespace():
@@ -134,7 +134,7 @@ def _is_same(one: Path, other: Path) -> bool:
     return one == other or (one.exists() and other.exists() and one.samefile(other))
 
 
-def _by_lock(lost: Sequence[Lost]) -> Owner:
+def _by_lock(lost: Sequence[LostAttempt]) -> Owner:
     files = {(status.st_dev, status.st_ino): one.key for one in lost for status in [one.folder.job_lock.stat()]}
     return lambda process: _holder(process.pid, files)
 

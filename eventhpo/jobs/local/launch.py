@@ -10,12 +10,12 @@ from pathlib import Path
 
 from eventhpo.jobs.local.folder import AttemptFolder, Identity, Locks
 from eventhpo.jobs.local.host import boot_id, pid_namespace
-from eventhpo.jobs.protocol import Job
+from eventhpo.jobs.protocol import BoundJob
 
 RUNNER = Path(__file__).with_name("runner.py")
 
 
-def environment(job: Job, folder: AttemptFolder, ours: Mapping[str, str]) -> dict[str, str]:
+def environment(job: BoundJob, folder: AttemptFolder, ours: Mapping[str, str]) -> dict[str, str]:
     """Return *ours* with what tells the job who it is, and our own interpreter first on PATH.
 
     A controller started as `.venv/bin/eventhpo` has not activated its environment,

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.search.placeholders import words
 from eventhpo.core.search.spec import Objective
-from eventhpo.jobs.local.folder import AttemptFolder, Locks, Never, as_json
+from eventhpo.jobs.local.folder import AttemptFolder, Locks, NeverStarted, as_json
 from eventhpo.jobs.local.host import boot_id, read_clocks
 from eventhpo.jobs.local.launch import CHILDREN, environment, spawn
 from eventhpo.jobs.local.provenance import Surroundings
@@ -23,13 +23,13 @@ from eventhpo.jobs.local.reconcile import job_id_of
 from eventhpo.jobs.local.watch import Watch, by_itself, never_started
 from eventhpo.jobs.protocol import (
     Bound,
+    BoundJob,
     CancelOutcome,
-    Draft,
     DraftOutcome,
+    DraftRequest,
     Ended,
-    Job,
     LaunchOutcome,
-    Polled,
+    PollResult,
     Refused,
     Started,
     StopOutcome,
@@ -43,19 +43,19 @@ REAP = 1.0  # seconds between two rounds for ended runners: 1 ms for 1,000 of th
 FRUITLESS = 3  # runners that ended without a start before a launch fails for good
 HESITANT = 8  # launches with a runner that lives and does not start before it is given up
 
-Item = TypeVar("Item", Draft, Job)
+Item = TypeVar("Item", DraftRequest, BoundJob)
 Outcome = TypeVar("Outcome")
 
 
-class Waiting(NamedTuple):
+class PendingLaunch(NamedTuple):
     """A launch without a ticket yet; `runner` is None while somebody else's may be starting it."""
 
-    job: Job
+    job: BoundJob
     folder: AttemptFolder
     runner: int | None
 
 
-class LocalJobs:
+class LocalBackend:
     """The door to processes on this machine; see `protocol.Jobs` for its promises.
 
     *command* is run in *folder* without a shell, `{slot}` and `{Section/name}` in it
@@ -74,7 +74,7 @@ class LocalJobs:
         *,
         grace: float = GRACE,
         start: float = START,
-        clocks: Callable[[], Reading] = read_clocks,
+        clocks: Callable[[], ClockReading] = read_clocks,
     ) -> None:
         self._command = command
         self._folder = Path(folder).absolute()
@@ -89,29 +89,29 @@ class LocalJobs:
 
     # ---------------------------------------------------------------- effects
 
-    def draft(self, drafts: Sequence[Draft]) -> list[DraftOutcome]:
+    def draft(self, drafts: Sequence[DraftRequest]) -> list[DraftOutcome]:
         """Make each attempt's folder with its parameters; start nothing."""
         return [self._or_refuse(self._draft, draft) for draft in drafts]
 
-    def cancel(self, drafts: Sequence[Draft]) -> list[CancelOutcome]:
+    def cancel(self, drafts: Sequence[DraftRequest]) -> list[CancelOutcome]:
         """Remove what an unbound intent may have created."""
         return [self._or_refuse(self._cancel, draft) for draft in drafts]
 
-    def stop(self, jobs: Sequence[Job]) -> list[StopOutcome]:
+    def stop(self, jobs: Sequence[BoundJob]) -> list[StopOutcome]:
         """Ask each runner to stop its job; a job that never started never will."""
         return [self._or_refuse(self._stop, job) for job in jobs]
 
-    def launch(self, jobs: Sequence[Job]) -> list[LaunchOutcome]:
+    def launch(self, jobs: Sequence[BoundJob]) -> list[LaunchOutcome]:
         """Start a runner for each job that has none, then wait for their tickets together."""
         CHILDREN.reap()
         answers = [self._or_refuse(self._begin, job) for job in jobs]
         deadline = time.monotonic() + self._start
-        while any(isinstance(answer, Waiting) for answer in answers) and time.monotonic() < deadline:
+        while any(isinstance(answer, PendingLaunch) for answer in answers) and time.monotonic() < deadline:
             time.sleep(STEP)
-            answers = [self._go_on(answer) if isinstance(answer, Waiting) else answer for answer in answers]
-        return [self._hesitate(answer) if isinstance(answer, Waiting) else answer for answer in answers]
+            answers = [self._go_on(answer) if isinstance(answer, PendingLaunch) else answer for answer in answers]
+        return [self._hesitate(answer) if isinstance(answer, PendingLaunch) else answer for answer in answers]
 
-    def poll(self, jobs: Sequence[Job], objectives: Sequence[Objective]) -> Polled | Refused:
+    def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult | Refused:
         """Read what each job did behind its cursor; refused if the machine can't even look."""
         now = self._clocks()
         self._reap()
@@ -120,7 +120,7 @@ class LocalJobs:
         except OSError as error:
             return Refused(error=str(error))
         self._forget(jobs)
-        return Polled(clock=now.wall, seen=seen, boot_clock=now.boot)
+        return PollResult(clock=now.wall, seen=seen, boot_clock=now.boot)
 
     def close(self) -> None:
         """Let go of runners that have ended; the others and their jobs go on."""
@@ -141,7 +141,7 @@ class LocalJobs:
             found = self._folders[job_id] = AttemptFolder(self._jobs_folder / job_id)
         return found
 
-    def _forget(self, jobs: Sequence[Job]) -> None:
+    def _forget(self, jobs: Sequence[BoundJob]) -> None:
         """Keep the folders of running jobs at hand, not those of every job there was."""
         if len(self._folders) > 2 * len(jobs) + 100:
             self._folders.clear()
@@ -151,7 +151,7 @@ class LocalJobs:
             CHILDREN.reap()
             self._reaped = time.monotonic()
 
-    def _draft(self, draft: Draft) -> DraftOutcome:
+    def _draft(self, draft: DraftRequest) -> DraftOutcome:
         folder = self._folder_of(job_id_of(draft.key))
         found = folder.drafted() if draft.look else None
         if found is None:
@@ -161,7 +161,7 @@ class LocalJobs:
         command = words(self._command, draft.params, draft.slot)
         return Bound(job_id=folder.job_id, adopted=found is not None, provenance=self._surroundings.of(command))
 
-    def _cancel(self, draft: Draft) -> CancelOutcome:
+    def _cancel(self, draft: DraftRequest) -> CancelOutcome:
         folder = self._folder_of(job_id_of(draft.key))
         why = "cancelled before it was bound"
         if folder.exists():
@@ -172,7 +172,7 @@ class LocalJobs:
             folder.remove()
         return Ended(how="cancelled", why=why)
 
-    def _stop(self, job: Job) -> StopOutcome:
+    def _stop(self, job: BoundJob) -> StopOutcome:
         folder = self._folder_of(job.job_id)
         if not folder.exists():
             return Stopping()  # whatever runs without its folder is ended by a poll, as lost
@@ -182,7 +182,7 @@ class LocalJobs:
             folder.close_for_good("cancelled", "stopped before it started", self._clocks().wall)
         return self._stop_started(job, folder)
 
-    def _stop_started(self, job: Job, folder: AttemptFolder) -> StopOutcome:
+    def _stop_started(self, job: BoundJob, folder: AttemptFolder) -> StopOutcome:
         never = never_started(folder, folder.ticket())
         if never is not None:
             return never
@@ -194,7 +194,7 @@ class LocalJobs:
 
     # ---------------------------------------------------------------- launching
 
-    def _begin(self, job: Job) -> Waiting | LaunchOutcome:
+    def _begin(self, job: BoundJob) -> PendingLaunch | LaunchOutcome:
         """Start a runner if nobody has; say so at once if it is clear already how this ends."""
         folder = self._folder_of(job.job_id)
         if not folder.exists():
@@ -206,11 +206,11 @@ class LocalJobs:
             return _restarted()
         locks = folder.take_locks()
         if locks is None:
-            return Waiting(job, folder, None)
+            return PendingLaunch(job, folder, None)
         with locks:
             return self._by_ticket(folder) or self._spawn(job, folder, locks)
 
-    def _without_folder(self, job: Job, folder: AttemptFolder) -> LaunchOutcome:
+    def _without_folder(self, job: BoundJob, folder: AttemptFolder) -> LaunchOutcome:
         if job.boot != boot_id():
             return _restarted()
         why = f"its folder {folder.path} is gone"
@@ -230,22 +230,24 @@ class LocalJobs:
             return never
         return Started(ticket.at, ticket.since_boot) if ticket.at else _restarted()
 
-    def _spawn(self, job: Job, folder: AttemptFolder, locks: Locks) -> Waiting | LaunchOutcome:
+    def _spawn(self, job: BoundJob, folder: AttemptFolder, locks: Locks) -> PendingLaunch | LaunchOutcome:
         """Start a runner that holds *locks* on."""
         command = words(self._command, job.params, job.slot)
         try:
             theirs = environment(job, folder, os.environ)
             runner = spawn(folder, self._folder, command=command, theirs=theirs, locks=locks, grace=self._grace)
         except (OSError, ValueError) as error:
-            return self._fruitless(Waiting(job, folder, None), FRUITLESS, f"its runner cannot be started: {error}")
+            return self._fruitless(
+                PendingLaunch(job, folder, None), FRUITLESS, f"its runner cannot be started: {error}"
+            )
         CHILDREN.add(runner)
-        return Waiting(job, folder, runner)
+        return PendingLaunch(job, folder, runner)
 
-    def _go_on(self, waiting: Waiting) -> Waiting | LaunchOutcome:
+    def _go_on(self, waiting: PendingLaunch) -> PendingLaunch | LaunchOutcome:
         """Look again: the ticket first, then whether the runner ended without one."""
         return self._or_refuse(lambda _: self._look_again(waiting), waiting.job)
 
-    def _look_again(self, waiting: Waiting) -> Waiting | LaunchOutcome:
+    def _look_again(self, waiting: PendingLaunch) -> PendingLaunch | LaunchOutcome:
         if waiting.runner is None:
             return self._begin(waiting.job)
         gone = CHILDREN.is_gone(waiting.runner)
@@ -254,17 +256,17 @@ class LocalJobs:
             return known or waiting
         return self._fruitless(waiting, FRUITLESS, "its runner ended without starting it")
 
-    def _hesitate(self, waiting: Waiting) -> LaunchOutcome:
+    def _hesitate(self, waiting: PendingLaunch) -> LaunchOutcome:
         why = f"its runner lives, but has not started it within {self._start:g} s"
         return self._or_refuse(lambda _: self._fruitless(waiting, HESITANT, why), waiting.job)
 
-    def _fruitless(self, waiting: Waiting, tries: int, why: str) -> LaunchOutcome:
+    def _fruitless(self, waiting: PendingLaunch, tries: int, why: str) -> LaunchOutcome:
         """Refuse, or after *tries* in a row take the ticket: no runner, however late, can then start the job."""
         if waiting.job.failures + 1 < tries:
             return Refused(error=f"{waiting.job.key}: {why}; see {waiting.folder.output}")
         return self._give_up(waiting.folder, "launch_failed", f"{why}, {tries} times; see its output")
 
-    def _give_up(self, folder: AttemptFolder, never: Never, why: str) -> LaunchOutcome:
+    def _give_up(self, folder: AttemptFolder, never: NeverStarted, why: str) -> LaunchOutcome:
         folder.close_for_good(never, why, self._clocks().wall)
         return self._by_ticket(folder) or Refused(error=f"{folder.path} cannot be closed: its ticket vanished")
 

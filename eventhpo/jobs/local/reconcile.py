@@ -14,7 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from eventhpo.core.fold.events import AdoptedCurve, Head, JobAdopted
-from eventhpo.core.fold.read_job_key import Key, read_key, search_part
+from eventhpo.core.fold.read_job_key import AttemptKey, read_key, search_part
 from eventhpo.core.fold.state import State
 from eventhpo.core.search.spec import Objective, Scalar, to_num
 from eventhpo.errors import DamagedLog
@@ -23,8 +23,8 @@ from eventhpo.jobs.local.folder import AttemptFolder
 from eventhpo.jobs.local.host import clock
 from eventhpo.jobs.local.reports import read
 
-Stray: TypeAlias = reconcile.Stray[AttemptFolder]
-Survey: TypeAlias = reconcile.Survey[AttemptFolder]
+StrayFolder: TypeAlias = reconcile.Stray[AttemptFolder]
+FolderSurvey: TypeAlias = reconcile.Survey[AttemptFolder]
 
 FORGOTTEN = "never started, and lost with the end of the log"
 
@@ -48,16 +48,16 @@ def listed(jobs_folder: Path) -> tuple[str, ...]:
         raise DamagedLog(f"{jobs_folder} cannot be looked at ({error.strerror}), and with it the log's end") from error
 
 
-def _key(name: str) -> Key | None:
+def _key(name: str) -> AttemptKey | None:
     return read_key(name.replace("_", ":"))
 
 
-def surveyed(jobs_folder: Path, names: Sequence[str], state: State, hashes: Sequence[str]) -> Survey:
+def surveyed(jobs_folder: Path, names: Sequence[str], state: State, hashes: Sequence[str]) -> FolderSurvey:
     """Return which of the folders *names* the log does not know; *hashes* are those of its rows, in order."""
     search = search_part(state.search_id)
     known = {job_id_of(a.key) for trial in state.trials for a in trial.attempts}
-    lost: list[Stray] = []
-    forked: list[Stray] = []
+    lost: list[StrayFolder] = []
+    forked: list[StrayFolder] = []
     for name in names:
         key = _key(name)
         if key is None or key.search != search or name in known:
@@ -67,7 +67,7 @@ def surveyed(jobs_folder: Path, names: Sequence[str], state: State, hashes: Sequ
     return reconcile.Survey(reconcile.in_order(lost), reconcile.in_order(forked))
 
 
-def refuse(found: Survey, head: Head, *, adopt: bool) -> None:
+def refuse(found: FolderSurvey, head: Head, *, adopt: bool) -> None:
     """Return if the log may go on.
 
     Raises:
@@ -91,7 +91,7 @@ def _is_of_another(folder: AttemptFolder) -> bool:
 # ---------------------------------------------------------------- taking up again
 
 
-def adopted(state: State, lost: Sequence[Stray]) -> list[JobAdopted]:
+def adopted(state: State, lost: Sequence[StrayFolder]) -> list[JobAdopted]:
     """Return the events by which what has started of *lost* is a job of the search again; remove what never did.
 
     Of a job that was told to stop the reports are read here, since it is settled how much
@@ -115,7 +115,7 @@ def _has_started(folder: AttemptFolder) -> bool:
     return False
 
 
-def _adopted(state: State, stray: Stray, taken: set[int]) -> JobAdopted:
+def _adopted(state: State, stray: StrayFolder, taken: set[int]) -> JobAdopted:
     folder, key, objectives = stray.job, stray.key, state.search.objectives
     stop = folder.stop_asked()
     fate, judged = reconcile.settled("" if stop is None else stop.settled)

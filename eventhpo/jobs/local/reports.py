@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeAlias
 from eventhpo.core.fold import curve
 from eventhpo.core.fold.events import BadLine, OtherSeries, unspelled
 from eventhpo.core.search.spec import Objective, to_num
-from eventhpo.jobs.protocol import POINTS, Curve
+from eventhpo.jobs.protocol import POINTS, CurveUpdate
 
 LONGEST = 1 << 20  # bytes of a line: far more than a report needs, little enough to hold
 PER_POLL = 4 << 20  # bytes read of one job in one poll; must exceed LONGEST, so that every poll gets on
@@ -38,7 +38,7 @@ _KEYS = 5  # keys of a line that are named where one is missing: a report needs 
 _BARE = re.compile(rb'("value"\s*:\s*)([+-]?)(nan|inf|infinity)(?=\s*[,}])', re.IGNORECASE)
 
 
-class Point(NamedTuple):
+class ReportedPoint(NamedTuple):
     """A value reported."""
 
     title: str
@@ -53,18 +53,18 @@ class Claim(NamedTuple):
     iteration: int
 
 
-Report: TypeAlias = Point | Claim
+ReportLine: TypeAlias = ReportedPoint | Claim
 
 
 class NotAReport(ValueError):
     """A line that can't be read as a report; the message says why."""
 
 
-class Batch(NamedTuple):
+class ReportBatch(NamedTuple):
     """What was read from a cursor on; `to` is the new cursor, `more` says that more is there already."""
 
     to: int
-    curves: tuple[Curve, ...] = ()
+    curves: tuple[CurveUpdate, ...] = ()
     others: tuple[OtherSeries, ...] = ()
     bad: tuple[BadLine, ...] = ()
     inherits: int | None = None
@@ -74,7 +74,7 @@ class Batch(NamedTuple):
 # ---------------------------------------------------------------- one line
 
 
-def parse(line: bytes) -> Report:
+def parse(line: bytes) -> ReportLine:
     """Return the report in *line*.
 
     Raises:
@@ -94,7 +94,7 @@ def parse(line: bytes) -> Report:
         raise NotAReport("not a JSON object")
     if "resume_from" in found:
         return Claim(_iteration(found, "resume_from"))
-    return Point(_name(found, "title"), _name(found, "series"), _iteration(found, "iteration"), _value(found))
+    return ReportedPoint(_name(found, "title"), _name(found, "series"), _iteration(found, "iteration"), _value(found))
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -167,11 +167,11 @@ def _value(found: dict[str, object]) -> float:
 class _Other:
     """One other series, as far as it was read."""
 
-    def __init__(self, first: Point) -> None:
+    def __init__(self, first: ReportedPoint) -> None:
         self.first = self.last = self.min = self.max = first
         self.count, self.sum = 0, 0.0
 
-    def add(self, point: Point) -> None:
+    def add(self, point: ReportedPoint) -> None:
         self.last = point
         self.min = point if math.isnan(self.min.value) or point.value < self.min.value else self.min
         self.max = point if math.isnan(self.max.value) or point.value > self.max.value else self.max
@@ -222,13 +222,13 @@ class _Tally:
             except NotAReport as error:
                 self.bad(at, str(error))
 
-    def _take(self, report: Report) -> None:
+    def _take(self, report: ReportLine) -> None:
         match report:
             case Claim(iteration):
                 if not self._fresh or self._points or self._inherits is not None:
                     raise NotAReport("resume_from must be said once, before the first point")
                 self._inherits = iteration
-            case Point(title, series, iteration, value):
+            case ReportedPoint(title, series, iteration, value):
                 curve = self._curves.get((title, series))
                 if curve is None:
                     self._others.setdefault((title, series), _Other(report)).add(report)
@@ -245,16 +245,16 @@ class _Tally:
             self._bad.append(BadLine(f"{self._name}:byte {at}", ""))
         self._unspelled += 1
 
-    def batch(self, to: int, more: bool) -> Batch:
+    def batch(self, to: int, more: bool) -> ReportBatch:
         if self._unspelled:
             self._bad[-1] = unspelled(self._bad[-1].place, self._unspelled)
         curves = (
-            Curve(title, series, tuple(iterations), tuple(values))
+            CurveUpdate(title, series, tuple(iterations), tuple(values))
             for (title, series), (iterations, values) in self._curves.items()
             if iterations
         )
         others = (one.named(title, series) for (title, series), one in self._others.items())
-        return Batch(to, tuple(curves), tuple(others), tuple(self._bad), self._inherits, more)
+        return ReportBatch(to, tuple(curves), tuple(others), tuple(self._bad), self._inherits, more)
 
 
 def size_of(path: Path) -> int:
@@ -273,7 +273,7 @@ def read(
     fresh: bool,
     final: bool,
     known: Sequence[curve.Curve] = (),
-) -> Batch:
+) -> ReportBatch:
     """Return what stands behind *cursor*, up to the last newline; the same cursor gets the same, or more.
 
     *fresh*: no objective point was read before. *final*: nobody writes any more, so
@@ -282,7 +282,7 @@ def read(
     """
     size = size_of(path)
     if size == cursor and not (final and known):  # most jobs in most polls
-        return Batch(cursor)
+        return ReportBatch(cursor)
     tally = _Tally(path.name, objectives, fresh)
     why = _rewritten(path, size, cursor, objectives, known)
     if why:
@@ -332,7 +332,7 @@ def _ends_with_news(path: Path, size: int, objectives: Sequence[Objective], know
         last = parse(next((line for line in reversed(lines) if line.strip()), b""))
     except NotAReport:
         return False
-    return isinstance(last, Point) and any(
+    return isinstance(last, ReportedPoint) and any(
         (o.title, o.series) == (last.title, last.series) and not one.has(last.iteration, last.value)
         for o, one in zip(objectives, known, strict=True)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from eventhpo.core.fold.clocks import BootClock, Reading
+from eventhpo.core.fold.clocks import BootClock, ClockReading
 from eventhpo.jobs.local.folder import AttemptFolder, Ticket
 
 COARSE = 1_000_000  # microseconds; times of files are some milliseconds behind the clock
@@ -19,7 +19,7 @@ class Times(TypedDict):
     finished_boot_clock: BootClock | None
 
 
-def both(began: Reading | None, over: Reading | None) -> Times:
+def both(began: ClockReading | None, over: ClockReading | None) -> Times:
     """Return both times as an end has them."""
     return Times(
         started_at=None if began is None else began.wall,
@@ -29,20 +29,20 @@ def both(began: Reading | None, over: Reading | None) -> Times:
     )
 
 
-def began(ticket: Ticket | None) -> Reading | None:
+def began(ticket: Ticket | None) -> ClockReading | None:
     """Return when the job started, as its *ticket* says it."""
-    return Reading(ticket.at, ticket.since_boot) if ticket is not None and ticket.at else None
+    return ClockReading(ticket.at, ticket.since_boot) if ticket is not None and ticket.at else None
 
 
-def last_sign(folder: AttemptFolder, start: Reading | None, now: Reading) -> Reading | None:
+def last_sign(folder: AttemptFolder, start: ClockReading | None, now: ClockReading) -> ClockReading | None:
     """Return when an attempt that began at *start* last wrote something, None if it never did."""
     sign = folder.last_sign()
     if start is None:
-        return Reading(sign) if sign else None
-    return Reading(max(sign, start.wall), _since_boot(start, sign, now))
+        return ClockReading(sign) if sign else None
+    return ClockReading(max(sign, start.wall), _since_boot(start, sign, now))
 
 
-def _since_boot(start: Reading, sign: int, now: Reading) -> BootClock | None:
+def _since_boot(start: ClockReading, sign: int, now: ClockReading) -> BootClock | None:
     """Return when a file was written whose wall time is *sign*, by the boot clock of *start* and *now*.
 
     The wall clock may have been set between the two, so *sign* may be as it was then or as it

@@ -14,14 +14,14 @@ from typing import Literal
 
 from msgspec import structs
 
-from eventhpo.core.fold.clocks import Reading, elapsed
+from eventhpo.core.fold.clocks import ClockReading, elapsed
 from eventhpo.core.search.spec import Objective
 from eventhpo.jobs.local import times
 from eventhpo.jobs.local.folder import AttemptFolder, Exit, Ticket, is_free
 from eventhpo.jobs.local.host import boot_id
-from eventhpo.jobs.local.kill_leftovers import Lost, sweep
-from eventhpo.jobs.local.reports import Batch, read
-from eventhpo.jobs.protocol import Ended, Job, Refused, Seen, Started
+from eventhpo.jobs.local.kill_leftovers import LostAttempt, kill_leftovers
+from eventhpo.jobs.local.reports import ReportBatch, read
+from eventhpo.jobs.protocol import BoundJob, Ended, JobUpdate, Refused, Started
 
 PROBE = 0.5  # seconds between two looks at a running job's lock: 10 ms for 1,000 jobs, so not in every poll
 LEAK = 30.0  # seconds of sweeping before an attempt ends although something of it is left
@@ -31,10 +31,10 @@ LATE = 15.0  # seconds behind its grace period in which a runner that lives has 
 
 
 @dataclass
-class Look:
+class JobLook:
     """What was found of one job in this poll."""
 
-    job: Job
+    job: BoundJob
     folder: AttemptFolder
     ticket: Ticket | None = None
     exit: Exit | None = None
@@ -59,17 +59,19 @@ class Sweeping:
 class Watch:
     """Looks at jobs; what it keeps between two polls only spares work."""
 
-    def __init__(self, clocks: Callable[[], Reading]) -> None:
+    def __init__(self, clocks: Callable[[], ClockReading]) -> None:
         self._clocks = clocks
         self._probed: dict[str, float] = {}
         self._sweeping: dict[str, Sweeping] = {}
 
-    def seen(self, jobs: Sequence[tuple[Job, AttemptFolder]], objectives: Sequence[Objective]) -> tuple[Seen, ...]:
+    def seen(
+        self, jobs: Sequence[tuple[BoundJob, AttemptFolder]], objectives: Sequence[Objective]
+    ) -> tuple[JobUpdate, ...]:
         """Return what each job did behind its cursor."""
         looks = [self._look_or_refuse(job, folder) for job, folder in jobs]
-        self._sweep([look for look in looks if isinstance(look, Look) and look.gone])
+        self._sweep([look for look in looks if isinstance(look, JobLook) and look.gone])
         self._forget({job.job_id for job, _ in jobs})
-        return tuple(self._tell_or_refuse(look, objectives) if isinstance(look, Look) else look for look in looks)
+        return tuple(self._tell_or_refuse(look, objectives) if isinstance(look, JobLook) else look for look in looks)
 
     def _forget(self, watched: set[str]) -> None:
         """Drop what is kept of jobs that nobody asks for any more."""
@@ -78,13 +80,13 @@ class Watch:
         for job_id in self._sweeping.keys() - watched:
             del self._sweeping[job_id]
 
-    def _look_or_refuse(self, job: Job, folder: AttemptFolder) -> Look | Seen:
+    def _look_or_refuse(self, job: BoundJob, folder: AttemptFolder) -> JobLook | JobUpdate:
         try:
             return self._look(job, folder)
         except OSError as error:
             return refused(job, error)
 
-    def _tell_or_refuse(self, look: Look, objectives: Sequence[Objective]) -> Seen:
+    def _tell_or_refuse(self, look: JobLook, objectives: Sequence[Objective]) -> JobUpdate:
         try:
             return self._tell(look, objectives)
         except OSError as error:
@@ -93,10 +95,10 @@ class Watch:
             ended = structs.replace(
                 _by_exit(look, look.exit, self._clocks()), how="failed", why=f"its reports cannot be read: {error}"
             )
-            return Seen(trial=look.job.trial, attempt=look.job.attempt, to=look.job.cursor, ended=ended)
+            return JobUpdate(trial=look.job.trial, attempt=look.job.attempt, to=look.job.cursor, ended=ended)
 
-    def _look(self, job: Job, folder: AttemptFolder) -> Look:
-        look = Look(job, folder, exit=folder.exit())
+    def _look(self, job: BoundJob, folder: AttemptFolder) -> JobLook:
+        look = JobLook(job, folder, exit=folder.exit())
         if look.exit is not None or not job.started:
             look.ticket = folder.ticket()
         if look.exit is None and _may_be_lost(look) and self._is_due(job):
@@ -106,7 +108,7 @@ class Watch:
             look.ticket = folder.ticket()
         return look
 
-    def _is_due(self, job: Job) -> bool:
+    def _is_due(self, job: BoundJob) -> bool:
         """Whether to look at the lock: in every poll once something is wrong, else from time to time."""
         now = time.monotonic()
         wrong = job.stopping or job.lost or job.job_id in self._sweeping
@@ -115,21 +117,21 @@ class Watch:
         self._probed[job.job_id] = now
         return True
 
-    def _sweep(self, looks: Sequence[Look]) -> None:
+    def _sweep(self, looks: Sequence[JobLook]) -> None:
         """Go on with the sweep of each attempt that is gone; one pass for all of them."""
-        lost = [Lost(look.job.key, look.folder, look.ticket) for look in looks if _of_this_boot(look)]
-        found = sweep(lost) if lost else {}
+        lost = [LostAttempt(look.job.key, look.folder, look.ticket) for look in looks if _of_this_boot(look)]
+        found = kill_leftovers(lost) if lost else {}
         for look in looks:
             state = self._sweeping.setdefault(look.job.job_id, Sweeping(time.monotonic(), look.gone))
             state.found |= look.job.key in found
             look.left = _left(look, found, state)
 
-    def _tell(self, look: Look, objectives: Sequence[Objective]) -> Seen:
+    def _tell(self, look: JobLook, objectives: Sequence[Objective]) -> JobUpdate:
         job, ticket = look.job, look.ticket
         started = ticket is not None and ticket.never is None and not job.started and ticket.at > 0
         known = () if job.lost else job.known
         batch = read(look.folder.reports, job.cursor, objectives, fresh=job.points == 0, final=look.over, known=known)
-        return Seen(
+        return JobUpdate(
             trial=job.trial,
             attempt=job.attempt,
             to=batch.to,
@@ -145,13 +147,13 @@ class Watch:
             more=batch.more,
         )
 
-    def _is_alive(self, look: Look) -> bool:
+    def _is_alive(self, look: JobLook) -> bool:
         """Whether a lost attempt shows itself: somebody holds a lock, or something was left to end."""
         if look.exit is not None or (look.ticket is not None and look.ticket.never is not None):
             return False
         return not look.gone or look.left != ""
 
-    def _ended(self, look: Look, batch: Batch) -> Ended | None:
+    def _ended(self, look: JobLook, batch: ReportBatch) -> Ended | None:
         never = never_started(look.folder, look.ticket)
         if never is not None or batch.more:
             return never
@@ -161,7 +163,7 @@ class Watch:
             return None
         return self._as_lost(look, look.left)
 
-    def _as_lost(self, look: Look, left: str) -> Ended:
+    def _as_lost(self, look: JobLook, left: str) -> Ended:
         """Return the end of an attempt that left no word: at its last sign, or now if it ran until now."""
         state = self._sweeping[look.job.job_id]
         began = times.began(look.ticket)
@@ -176,9 +178,9 @@ class Watch:
         )
 
 
-def refused(job: Job, error: OSError) -> Seen:
+def refused(job: BoundJob, error: OSError) -> JobUpdate:
     """Return that *job* could not be looked at; the others are told all the same."""
-    return Seen(trial=job.trial, attempt=job.attempt, to=job.cursor, refused=Refused(error=f"{job.key}: {error}"))
+    return JobUpdate(trial=job.trial, attempt=job.attempt, to=job.cursor, refused=Refused(error=f"{job.key}: {error}"))
 
 
 def never_started(folder: AttemptFolder, ticket: Ticket | None) -> Ended | None:
@@ -194,19 +196,19 @@ def by_itself(end: Exit) -> bool:
     return not end.stopped and _how(end) in ("completed", "failed")
 
 
-def _runs_on(look: Look) -> bool:
+def _runs_on(look: JobLook) -> bool:
     """Whether nothing tells its runner any more that it is to stop: the file is gone."""
     return look.job.stopping and bool(look.job.settled) and not look.over and not look.folder.stop_file.exists()
 
 
-def _may_be_lost(look: Look) -> bool:
+def _may_be_lost(look: JobLook) -> bool:
     """Whether anything says that the attempt has been started."""
     if look.ticket is not None and look.ticket.never is not None:
         return False
     return look.ticket is not None or look.job.started or look.job.lost or look.job.stopping
 
 
-def _gone(look: Look, now: Reading) -> str:
+def _gone(look: JobLook, now: ClockReading) -> str:
     """Return why the attempt is taken for lost, empty if its runner lives and does its work."""
     if not look.folder.exists():
         return "its folder is gone"
@@ -217,7 +219,7 @@ def _gone(look: Look, now: Reading) -> str:
     return ""
 
 
-def _runner_gone(look: Look) -> str:
+def _runner_gone(look: JobLook) -> str:
     """Return why there is no runner; empty if one may still come, for `stop` or `launch` to settle."""
     ticket = look.folder.ticket()
     if ticket is None and not (look.job.started or look.job.lost):
@@ -229,7 +231,7 @@ def _runner_gone(look: Look) -> str:
     return "its runner is gone"
 
 
-def _ignores_stop(folder: AttemptFolder, now: Reading) -> bool:
+def _ignores_stop(folder: AttemptFolder, now: ClockReading) -> bool:
     """Whether the stop is older than any runner needs for it: one that is frozen never sees it."""
     ticket, asked = folder.ticket(), folder.stop_asked()
     if ticket is None or asked is None:
@@ -237,11 +239,11 @@ def _ignores_stop(folder: AttemptFolder, now: Reading) -> bool:
     return elapsed(asked.reading, now) > (ticket.grace + LATE) * 1e6
 
 
-def _of_this_boot(look: Look) -> bool:
+def _of_this_boot(look: JobLook) -> bool:
     return (look.job.boot if look.ticket is None else look.ticket.boot) == boot_id()
 
 
-def _left(look: Look, found: Mapping[str, tuple[int, ...]], state: Sweeping) -> str | None:
+def _left(look: JobLook, found: Mapping[str, tuple[int, ...]], state: Sweeping) -> str | None:
     """Return what of the attempt is left: empty for nothing, None while it is to be looked at again."""
     if not _of_this_boot(look) or (look.job.key not in found and is_free(look.folder.job_lock)):
         return ""
@@ -251,8 +253,8 @@ def _left(look: Look, found: Mapping[str, tuple[int, ...]], state: Sweeping) -> 
     return f"; still there after {LEAK:g} s of ending it: {who}"
 
 
-def _by_exit(look: Look, end: Exit, now: Reading) -> Ended:
-    began, over = times.began(look.ticket), Reading(end.finished_at, end.since_boot)
+def _by_exit(look: JobLook, end: Exit, now: ClockReading) -> Ended:
+    began, over = times.began(look.ticket), ClockReading(end.finished_at, end.since_boot)
     if _how(end) == "lost":  # it is no runner's, and has no time of its own
         over = times.last_sign(look.folder, began, now) or over
     return Ended(

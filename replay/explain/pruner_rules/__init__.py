@@ -15,15 +15,15 @@ from replay.explain.pruner_rules.findings import (
     AgainstBest,
     AgainstBounds,
     AgainstOthers,
-    Found,
-    Never,
+    AnyFinding,
+    NeverPrunes,
     Patience,
     Rungs,
-    Unknown,
+    UnknownRule,
 )
-from replay.explain.pruner_rules.pruner_view import Sight
+from replay.explain.pruner_rules.pruner_view import PrunerView
 
-_RULES: dict[str, Callable[[str, Mapping[str, Any], Sight], Found]] = {
+_RULES: dict[str, Callable[[str, Mapping[str, Any], PrunerView], AnyFinding]] = {
     "MedianPruner": percentile.find,
     "PercentilePruner": percentile.find,
     "SuccessiveHalvingPruner": rungs.halving,
@@ -34,43 +34,43 @@ _RULES: dict[str, Callable[[str, Mapping[str, Any], Sight], Found]] = {
 KNOWN = frozenset({*_RULES, "PatientPruner", "NopPruner"})
 
 
-def find(name: str, args: Mapping[str, Any], sight: Sight) -> Found:
+def find(name: str, args: Mapping[str, Any], sight: PrunerView) -> AnyFinding:
     """Return what the pruner *name* finds at the last point of `sight.own`.
 
     A resource that the pruner finds out by itself ("auto") is given in *args* once it
     is known.
     """
     if name == "NopPruner":
-        return Never(rule=name, prune=False, iteration=sight.own.last)
+        return NeverPrunes(rule=name, prune=False, iteration=sight.own.last)
     if name == "PatientPruner":
         return patient.find(name, args, sight, _wrapped(args.get("wrapped_pruner"), sight))
     rule = _RULES.get(name)
     if rule is None:
-        return Unknown(rule=name, prune=False, iteration=sight.own.last)
+        return UnknownRule(rule=name, prune=False, iteration=sight.own.last)
     return rule(name, args, sight)
 
 
-def _wrapped(named: Mapping[str, Any] | None, sight: Sight) -> Found | None:
+def _wrapped(named: Mapping[str, Any] | None, sight: PrunerView) -> AnyFinding | None:
     if named is None:
         return None
     return find(named["name"], {key: value for key, value in named.items() if key != "name"}, sight)
 
 
-def is_known(found: Found) -> bool:
+def is_known(found: AnyFinding) -> bool:
     """Whether the verdict of *found* rests on a rule that is known here."""
     if isinstance(found, Patience) and found.inner is not None:
         return is_known(found.inner)
-    return not isinstance(found, Unknown)
+    return not isinstance(found, UnknownRule)
 
 
-def rungs_of(found: Found) -> Rungs | None:
+def rungs_of(found: AnyFinding) -> Rungs | None:
     """Return what a pruner with rungs found, also where it is wrapped."""
     if isinstance(found, Patience):
         return None if found.inner is None else rungs_of(found.inner)
     return found if isinstance(found, Rungs) else None
 
 
-def words(found: Found) -> str:
+def words(found: AnyFinding) -> str:
     """Return *found* in words, in one line."""
     match found:
         case AgainstOthers():
@@ -83,15 +83,15 @@ def words(found: Found) -> str:
             return wilcoxon.words(found)
         case Patience():
             return patient.words(found, None if found.inner is None else words(found.inner))
-        case Never():
+        case NeverPrunes():
             return f"{found.rule} lets every trial go on"
-        case Unknown():
+        case UnknownRule():
             return f"no rule is known of {found.rule}: only what was recorded can be shown"
         case _:
             assert_never(found)
 
 
-def needed(found: Found) -> str | None:
+def needed(found: AnyFinding) -> str | None:
     """Return what would have let a pruned point go on, None if it was not pruned or nobody can tell."""
     match found:
         case AgainstOthers():
@@ -104,7 +104,7 @@ def needed(found: Found) -> str | None:
             return wilcoxon.needed(found)
         case Patience():
             return patient.needed(found, None if found.inner is None else needed(found.inner))
-        case Never() | Unknown():
+        case NeverPrunes() | UnknownRule():
             return None
         case _:
             assert_never(found)

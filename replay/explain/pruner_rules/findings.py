@@ -109,17 +109,17 @@ class Patience(Finding, frozen=True, kw_only=True, tag="patient"):
     lately: Num | None  # best value of the newest patience + 1 points
     waits: bool  # too few points to tell
     lost: bool  # patience is lost
-    inner: AgainstOthers | Rungs | AgainstBounds | AgainstBest | Patience | Never | Unknown | None = (
+    inner: AgainstOthers | Rungs | AgainstBounds | AgainstBest | Patience | NeverPrunes | UnknownRule | None = (
         None  # what the wrapped pruner found, if it was asked
     )
 
 
-class Never(Finding, frozen=True, kw_only=True, tag="nop"):
+class NeverPrunes(Finding, frozen=True, kw_only=True, tag="nop"):
     """NopPruner: every trial goes on."""
 
 
-class Unknown(Finding, frozen=True, kw_only=True, tag="unknown"):
+class UnknownRule(Finding, frozen=True, kw_only=True, tag="unknown"):
     """A pruner whose rule is not known here."""
 
 
-Found: TypeAlias = AgainstOthers | Rungs | AgainstBounds | AgainstBest | Patience | Never | Unknown
+AnyFinding: TypeAlias = AgainstOthers | Rungs | AgainstBounds | AgainstBest | Patience | NeverPrunes | UnknownRule

@@ -8,11 +8,11 @@ from typing import Any
 
 from eventhpo.core.search.spec import Num, to_num
 from eventhpo.views.formatting import number, plural
-from replay.explain.pruner_rules.findings import Found, Patience
-from replay.explain.pruner_rules.pruner_view import Sight
+from replay.explain.pruner_rules.findings import AnyFinding, Patience
+from replay.explain.pruner_rules.pruner_view import PrunerView
 
 
-def find(rule: str, args: Mapping[str, Any], sight: Sight, inner: Found | None) -> Patience:
+def find(rule: str, args: Mapping[str, Any], sight: PrunerView, inner: AnyFinding | None) -> Patience:
     """Return the verdict of Optuna's `PatientPruner.prune` and its numbers; *inner* is what the wrapped one finds."""
     patience, delta = args["patience"], float(args.get("min_delta", 0.0))
     own = sight.own
@@ -41,7 +41,7 @@ def find(rule: str, args: Mapping[str, Any], sight: Sight, inner: Found | None) 
     )
 
 
-def _margin(gap: float | None, inner: Found | None, *, lost: bool) -> Num | None:
+def _margin(gap: float | None, inner: AnyFinding | None, *, lost: bool) -> Num | None:
     if lost and inner is not None:
         return inner.margin
     return None if gap is None or math.isnan(gap) else to_num(gap)

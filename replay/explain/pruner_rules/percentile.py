@@ -10,10 +10,10 @@ from typing import Any
 from eventhpo.core.search.spec import to_num
 from eventhpo.views.formatting import number, plural
 from replay.explain.pruner_rules.findings import AgainstOthers, Waits
-from replay.explain.pruner_rules.pruner_view import Sight, due_since
+from replay.explain.pruner_rules.pruner_view import PrunerView, due_since
 
 
-def find(rule: str, args: Mapping[str, Any], sight: Sight) -> AgainstOthers:
+def find(rule: str, args: Mapping[str, Any], sight: PrunerView) -> AgainstOthers:
     """Return the verdict of Optuna's `PercentilePruner.prune` and its numbers (the median is percentile 50)."""
     startup, warmup = args.get("n_startup_trials", 5), args.get("n_warmup_steps", 0)
     interval, least = args.get("interval_steps", 1), args.get("n_min_trials", 1)
@@ -62,7 +62,7 @@ def _waits(completed: int, startup: int, step: int, warmup: int, *, first: bool)
     return None if first else "between"
 
 
-def _cut(sight: Sight, there: list[float], percentile: float) -> float:
+def _cut(sight: PrunerView, there: list[float], percentile: float) -> float:
     if not there:
         return math.nan
     import numpy as np  # noqa: PLC0415  only where a cut is asked for

@@ -8,14 +8,14 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-Shown: TypeAlias = Literal["completed", "pruned", "failed", "running"]
+VisibleState: TypeAlias = Literal["completed", "pruned", "failed", "running"]
 
 
-class Curve(msgspec.Struct, frozen=True):
+class TrialCurve(msgspec.Struct, frozen=True):
     """A trial as the pruner sees it: its points so far, its told value, its value at each rung it completed."""
 
     trial: int
-    state: Shown
+    state: VisibleState
     points: dict[int, float]
     value: float | None = None
     rungs: dict[int, float] = {}
@@ -26,15 +26,15 @@ class Curve(msgspec.Struct, frozen=True):
         return max(self.points)
 
 
-class Sight(msgspec.Struct, frozen=True):
+class PrunerView(msgspec.Struct, frozen=True):
     """All trials by number, the one in question as `own` (it is not among `others`)."""
 
     name: str  # of the search; HyperbandPruner draws brackets by it
     maximize: bool
-    own: Curve
-    others: Sequence[Curve]
+    own: TrialCurve
+    others: Sequence[TrialCurve]
 
-    def completed(self) -> list[Curve]:
+    def completed(self) -> list[TrialCurve]:
         """Return the completed trials."""
         return [curve for curve in self.others if curve.state == "completed"]
 
@@ -50,7 +50,7 @@ class Sight(msgspec.Struct, frozen=True):
         return value - cut if self.maximize else cut - value
 
 
-def due_since(own: Curve, warmup: int, interval: int) -> tuple[int, bool]:
+def due_since(own: TrialCurve, warmup: int, interval: int) -> tuple[int, bool]:
     """Return the iteration at which the question of the last point became due, and whether this point is its first.
 
     Pruners that are asked every `interval_steps` iterations are asked at the first point

@@ -12,7 +12,7 @@ import msgspec
 from eventhpo.core.search.spec import Num, to_num
 from eventhpo.views.formatting import number, plural
 from replay.explain.pruner_rules.findings import Rung, Rungs
-from replay.explain.pruner_rules.pruner_view import Curve, Sight
+from replay.explain.pruner_rules.pruner_view import PrunerView, TrialCurve
 
 
 class _Ladder(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +27,7 @@ class _Ladder(msgspec.Struct, frozen=True, kw_only=True):
         return int(self.min_resource * self.factor ** (self.rate + rung))
 
 
-def halving(rule: str, args: Mapping[str, Any], sight: Sight) -> Rungs:
+def halving(rule: str, args: Mapping[str, Any], sight: PrunerView) -> Rungs:
     """Return the verdict of Optuna's `SuccessiveHalvingPruner.prune` and its numbers; no "auto" unless unknown yet."""
     factor, bootstrap = args.get("reduction_factor", 4), args.get("bootstrap_count", 0)
     least = args.get("min_resource", "auto")
@@ -39,7 +39,7 @@ def halving(rule: str, args: Mapping[str, Any], sight: Sight) -> Rungs:
     return _climb(rule, ladder, sight, sight.others)
 
 
-def hyperband(rule: str, args: Mapping[str, Any], sight: Sight) -> Rungs:
+def hyperband(rule: str, args: Mapping[str, Any], sight: PrunerView) -> Rungs:
     """Return the verdict of Optuna's `HyperbandPruner.prune` and its numbers.
 
     A trial's bracket is drawn by crc32 of the search's name and its number; trials
@@ -71,7 +71,7 @@ def _bracket(name: str, trial: int, shares: Sequence[int]) -> int:
     raise AssertionError("the shares add up to more than what is left")
 
 
-def _unknown_yet(rule: str, sight: Sight, factor: int, bootstrap: int) -> Rungs:
+def _unknown_yet(rule: str, sight: PrunerView, factor: int, bootstrap: int) -> Rungs:
     own = sight.own
     return Rungs(
         rule=rule,
@@ -88,7 +88,7 @@ def _unknown_yet(rule: str, sight: Sight, factor: int, bootstrap: int) -> Rungs:
     )
 
 
-def _climb(rule: str, ladder: _Ladder, sight: Sight, rivals: Sequence[Curve]) -> Rungs:
+def _climb(rule: str, ladder: _Ladder, sight: PrunerView, rivals: Sequence[TrialCurve]) -> Rungs:
     """Take the rungs that the last point reaches, until one prunes it."""
     own, reached = sight.own, list[Rung]()
     value = own.points[own.last]
@@ -119,7 +119,7 @@ def _climb(rule: str, ladder: _Ladder, sight: Sight, rivals: Sequence[Curve]) ->
     )
 
 
-def _rung(number_: int, value: float, ladder: _Ladder, sight: Sight, rivals: Sequence[Curve]) -> Rung:
+def _rung(number_: int, value: float, ladder: _Ladder, sight: PrunerView, rivals: Sequence[TrialCurve]) -> Rung:
     there = sorted([c.rungs[number_] for c in rivals if number_ in c.rungs] + [value], reverse=sight.maximize)
     go_on = max(1, len(there) // ladder.factor)
     return Rung(
@@ -134,7 +134,7 @@ def _rung(number_: int, value: float, ladder: _Ladder, sight: Sight, rivals: Seq
     )
 
 
-def _margin(sight: Sight, value: float, reached: Sequence[Rung]) -> Num | None:
+def _margin(sight: PrunerView, value: float, reached: Sequence[Rung]) -> Num | None:
     """Return how much worse *value* might have been at its tightest rung; negative: how much better it had to be."""
     gaps = []
     for rung in reached:

@@ -9,10 +9,10 @@ from typing import Any, Literal
 from eventhpo.core.search.spec import to_num
 from eventhpo.views.formatting import number
 from replay.explain.pruner_rules.findings import AgainstBounds
-from replay.explain.pruner_rules.pruner_view import Sight, due_since
+from replay.explain.pruner_rules.pruner_view import PrunerView, due_since
 
 
-def find(rule: str, args: Mapping[str, Any], sight: Sight) -> AgainstBounds:
+def find(rule: str, args: Mapping[str, Any], sight: PrunerView) -> AgainstBounds:
     """Return the verdict of Optuna's `ThresholdPruner.prune` and its numbers."""
     warmup, interval = args.get("n_warmup_steps", 0), args.get("interval_steps", 1)
     lower, upper = _bound(args.get("lower"), -math.inf), _bound(args.get("upper"), math.inf)

@@ -10,10 +10,10 @@ from typing import Any, Literal
 from eventhpo.core.search.spec import to_num
 from eventhpo.views.formatting import number, plural
 from replay.explain.pruner_rules.findings import AgainstBest
-from replay.explain.pruner_rules.pruner_view import Curve, Sight
+from replay.explain.pruner_rules.pruner_view import PrunerView, TrialCurve
 
 
-def find(rule: str, args: Mapping[str, Any], sight: Sight) -> AgainstBest:
+def find(rule: str, args: Mapping[str, Any], sight: PrunerView) -> AgainstBest:
     """Return the verdict of Optuna's `WilcoxonPruner.prune` and its numbers; p is SciPy's."""
     threshold, startup = args.get("p_threshold", 0.1), args.get("n_startup_steps", 2)
     own, best = sight.own, _best(sight)
@@ -46,7 +46,7 @@ def find(rule: str, args: Mapping[str, Any], sight: Sight) -> AgainstBest:
     )
 
 
-def _best(sight: Sight) -> Curve | None:
+def _best(sight: PrunerView) -> TrialCurve | None:
     """Return the completed trial with the best value, the first of equals."""
     valued = [(c.value, c) for c in sight.completed() if c.value is not None]
     if not valued:
@@ -55,7 +55,7 @@ def _best(sight: Sight) -> Curve | None:
     return best(valued, key=lambda pair: pair[0])[1]
 
 
-def _unusable(own: Curve, best: Curve | None) -> Literal["own", "best", "no best", "no curve"] | None:
+def _unusable(own: TrialCurve, best: TrialCurve | None) -> Literal["own", "best", "no best", "no curve"] | None:
     if not all(map(math.isfinite, own.points.values())):
         return "own"
     if best is None:
@@ -65,7 +65,7 @@ def _unusable(own: Curve, best: Curve | None) -> Literal["own", "best", "no best
     return None if all(map(math.isfinite, best.points.values())) else "best"
 
 
-def _mean(curve: Curve) -> float:
+def _mean(curve: TrialCurve) -> float:
     return sum(curve.points.values()) / len(curve.points)
 
 

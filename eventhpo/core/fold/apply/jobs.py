@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eventhpo.core.fold import deadlines
-from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.fold.events import (
     ClockTicked,
     EffectFailed,
@@ -76,7 +76,7 @@ def _queued(state: State, row: Recorded, event: JobQueued) -> None:
 
 def _started(state: State, row: Recorded, event: JobStarted) -> None:
     attempt = state.attempt(event.trial, event.attempt)
-    attempt.started = Reading(event.started_at, event.started_boot_clock)
+    attempt.started = ClockReading(event.started_at, event.started_boot_clock)
     attempt.failures.pop("launch", None)
     _answered(state, row, attempt)
 
@@ -85,7 +85,7 @@ def _stop_sent(state: State, row: Recorded, event: JobStopSent) -> None:
     attempt = state.attempt(event.trial, event.attempt)
     attempt.stop_sent, attempt.told_at = True, None
     if event.clock:
-        state.course = state.course.after(Reading(event.clock, event.boot_clock))
+        state.course = state.course.after(ClockReading(event.clock, event.boot_clock))
         attempt.told_at = state.course.time
     attempt.stops += 1
     attempt.failures.pop("stop", None)
@@ -116,7 +116,7 @@ def _job_ended(state: State, row: Recorded, event: JobEnded) -> None:
     attempt.end_curves()  # a lost one may come back: what it reports then was charged to nobody
     attempt.failures.clear()
     if attempt.started is None and event.started_at is not None:
-        attempt.started = Reading(event.started_at, event.started_boot_clock)
+        attempt.started = ClockReading(event.started_at, event.started_boot_clock)
     if attempt.fate is None and event.how != "completed":
         attempt.closed = True
 
@@ -129,7 +129,7 @@ def _returned(state: State, row: Recorded, event: JobReturned) -> None:
 
 
 def _effect_failed(state: State, row: Recorded, event: EffectFailed) -> None:
-    state.course = state.course.after(Reading(event.clock, event.boot_clock))
+    state.course = state.course.after(ClockReading(event.clock, event.boot_clock))
     since = state.course.time
     failure = Failure(
         count=event.count,
@@ -153,7 +153,7 @@ def _effect_failed(state: State, row: Recorded, event: EffectFailed) -> None:
 
 def _ticked(state: State, row: Recorded, event: ClockTicked) -> None:
     now = deadlines.Now.of(event)
-    for item in list(deadlines.dues(state, now)):
+    for item in list(deadlines.deadlines(state, now)):
         if not item.reached:
             continue
         if item.failure is not None:

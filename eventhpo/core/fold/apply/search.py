@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eventhpo.core.fold.apply.jobs import settle
-from eventhpo.core.fold.clocks import Reading
+from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.fold.events import (
     ControllerStarted,
     Event,
@@ -19,14 +19,14 @@ from eventhpo.core.fold.events import (
     SearchReopened,
     StopAsked,
 )
-from eventhpo.core.fold.state import RunStop, State, Waiting
+from eventhpo.core.fold.state import EnqueuedPoint, RunStop, State
 
 
 def _controller(state: State, row: Recorded, event: ControllerStarted) -> None:
     state.epoch = row.epoch
     state.host, state.pid = event.host, event.pid
     state.boots[row.epoch] = event.boot
-    state.course = state.course.after(Reading(event.clock, event.boot_clock))
+    state.course = state.course.after(ClockReading(event.clock, event.boot_clock))
     if state.first_clock is None:
         state.first_clock = state.course.time
     if state.run_stop is not None and state.run_stop.epoch < row.epoch:
@@ -54,7 +54,7 @@ def _stop_asked(state: State, row: Recorded, event: StopAsked) -> None:
 
 
 def _enqueued(state: State, row: Recorded, event: PointEnqueued) -> None:
-    state.waiting.append(Waiting(row.seq, event.params))
+    state.waiting.append(EnqueuedPoint(row.seq, event.params))
 
 
 def _refused(state: State, row: Recorded, event: RequestRefused) -> None:
