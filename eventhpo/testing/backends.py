@@ -44,7 +44,7 @@ class Behaviour(msgspec.Struct, frozen=True):
         return tuple((i, i / 8) for i in range(self.points))
 
 
-class BackendUnderTest(ABC):
+class Place(ABC):
     """A place where jobs run, new for each test.
 
     Its jobs do what `Behaviour.of` their parameters says. Each reports its points as

@@ -32,11 +32,11 @@ from eventhpo.jobs.protocol import (
     StopOutcome,
     Stopping,
 )
-from eventhpo.testing.backends import BackendUnderTest, Behaviour
+from eventhpo.testing.backends import Behaviour, Place
 from eventhpo.testing.driver import BackendDriver, Watched, changed, points_of, watched
 from eventhpo.testing.waiting import DEADLINE
 
-__all__ = ["BackendUnderTest", "Behaviour", "JobsContract"]
+__all__ = ["Behaviour", "JobsContract", "Place"]
 
 SHORT = Behaviour(3)
 HANGING = Behaviour(3, "hang")
@@ -45,20 +45,20 @@ HANGING = Behaviour(3, "hang")
 class JobsContract:
     """Each promise of `protocol.Jobs` as a test of the door to the fixture `place`.
 
-    A subclass gives that fixture: a `BackendUnderTest` of its own for each test. Nothing else
+    A subclass gives that fixture: a `Place` of its own for each test. Nothing else
     has to be overridden. A test fails when what it waits for takes longer than
     `patience` seconds.
     """
 
     patience: ClassVar[float] = DEADLINE
 
-    def driver(self, place: BackendUnderTest) -> BackendDriver:
+    def driver(self, place: Place) -> BackendDriver:
         """Return what asks the door of *place*."""
         return BackendDriver(place, self.patience)
 
     # ---------------------------------------------------------------- draft
 
-    def test_a_draft_makes_a_job_and_does_not_start_it(self, place: BackendUnderTest) -> None:
+    def test_a_draft_makes_a_job_and_does_not_start_it(self, place: Place) -> None:
         """It is there once, has not begun, and could still be stopped before its start."""
         ask = self.driver(place)
         job = ask.bind(SHORT)
@@ -69,7 +69,7 @@ class JobsContract:
         is_cancelled(*ask.stop(job))
         assert place.runs(job.job.key) == 0
 
-    def test_a_draft_with_look_adopts_the_job_of_its_key(self, place: BackendUnderTest) -> None:
+    def test_a_draft_with_look_adopts_the_job_of_its_key(self, place: Place) -> None:
         """However often it is looked for, behind whichever crash, it is that one and there is no second."""
         ask = self.driver(place)
         first = ask.bound(ask.intent(SHORT))
@@ -81,7 +81,7 @@ class JobsContract:
             assert found.job_id == first.job_id
         assert place.made(ask.intent(SHORT).key) == 1
 
-    def test_a_draft_with_look_makes_the_job_if_there_is_none(self, place: BackendUnderTest) -> None:
+    def test_a_draft_with_look_makes_the_job_if_there_is_none(self, place: Place) -> None:
         """A crash may have come before the draft, too."""
         ask = self.driver(place)
         other = ask.bound(ask.intent(SHORT))
@@ -90,7 +90,7 @@ class JobsContract:
         assert made.job_id != other.job_id
         assert place.made(ask.intent(SHORT, trial=1).key) == 1
 
-    def test_a_retry_is_a_job_of_its_own(self, place: BackendUnderTest) -> None:
+    def test_a_retry_is_a_job_of_its_own(self, place: Place) -> None:
         """The attempt before it, with the same parameters, is not taken for it."""
         ask = self.driver(place)
         first = ask.run(Behaviour(2, "exit 1"))
@@ -105,7 +105,7 @@ class JobsContract:
 
     # ---------------------------------------------------------------- launch
 
-    def test_a_job_that_is_launched_twice_starts_once(self, place: BackendUnderTest) -> None:
+    def test_a_job_that_is_launched_twice_starts_once(self, place: Place) -> None:
         """The second launch finds that it was started."""
         ask = self.driver(place)
         job = ask.bind(HANGING)
@@ -113,7 +113,7 @@ class JobsContract:
         ask.launch(job.forgotten())
         runs_once(ask, job)
 
-    def test_a_job_that_is_launched_again_behind_a_crash_starts_once(self, place: BackendUnderTest) -> None:
+    def test_a_job_that_is_launched_again_behind_a_crash_starts_once(self, place: Place) -> None:
         """What keeps it from a second start is not the memory of the door."""
         ask = self.driver(place)
         job = ask.bind(HANGING)
@@ -123,7 +123,7 @@ class JobsContract:
         assert isinstance(answer, Queued | Started)
         runs_once(ask, job)
 
-    def test_a_job_that_is_over_is_not_started_again(self, place: BackendUnderTest) -> None:
+    def test_a_job_that_is_over_is_not_started_again(self, place: Place) -> None:
         """A crash may have come between its start and the receipt, and lasted."""
         ask = self.driver(place)
         job = ask.run(SHORT)
@@ -136,7 +136,7 @@ class JobsContract:
         assert late.points == job.points
         assert place.runs(job.job.key) == 1
 
-    def test_the_start_of_a_job_is_told_once(self, place: BackendUnderTest) -> None:
+    def test_the_start_of_a_job_is_told_once(self, place: Place) -> None:
         """By the launch or by a poll; and again only to whoever has not recorded it."""
         ask = self.driver(place)
         job = ask.run(HANGING)
@@ -151,7 +151,7 @@ class JobsContract:
 
     # ---------------------------------------------------------------- poll
 
-    def test_the_same_cursor_gets_the_same_answer_or_more_of_it(self, place: BackendUnderTest) -> None:
+    def test_the_same_cursor_gets_the_same_answer_or_more_of_it(self, place: Place) -> None:
         """From the same door, and from the one behind a crash, which is when it is asked again."""
         ask = self.driver(place)
         job = ask.run(Behaviour(7))
@@ -170,7 +170,7 @@ class JobsContract:
         ask.insist(told_alike, "the end")
         assert job.points == job.reports
 
-    def test_points_come_in_order_and_each_once(self, place: BackendUnderTest) -> None:
+    def test_points_come_in_order_and_each_once(self, place: Place) -> None:
         """Each poll brings those behind its cursor; nothing more comes with the end."""
         ask = self.driver(place)
         job = ask.run(Behaviour(9, "hang"))
@@ -180,7 +180,7 @@ class JobsContract:
         ask.follow(job)
         assert job.points == job.reports
 
-    def test_a_poll_brings_no_more_points_than_it_may(self, place: BackendUnderTest) -> None:
+    def test_a_poll_brings_no_more_points_than_it_may(self, place: Place) -> None:
         """The others come in the next ones, also where all of them are there to be read."""
         ask = self.driver(place)
         job = ask.run(Behaviour(POINTS + 1))
@@ -190,14 +190,14 @@ class JobsContract:
         ask.follow(again)
         assert again.points == job.points == job.reports
 
-    def test_an_end_is_told_when_every_report_was_read(self, place: BackendUnderTest) -> None:
+    def test_an_end_is_told_when_every_report_was_read(self, place: Place) -> None:
         """An end ends the polls: what comes behind it would be lost."""
         ask = self.driver(place)
         jobs = [ask.run(Behaviour(points), trial) for trial, points in enumerate((0, 1, 8))]
         ask.follow(*jobs)
         assert [job.points for job in jobs] == [job.reports for job in jobs]
 
-    def test_an_end_that_was_not_recorded_is_told_again(self, place: BackendUnderTest) -> None:
+    def test_an_end_that_was_not_recorded_is_told_again(self, place: Place) -> None:
         """With all that stood in front of it, behind a crash."""
         ask = self.driver(place)
         job = ask.run(SHORT)
@@ -208,14 +208,14 @@ class JobsContract:
         assert seen.ended == job.ended
         assert not points_of(seen)
 
-    def test_a_job_that_exits_with_0_has_completed(self, place: BackendUnderTest) -> None:
+    def test_a_job_that_exits_with_0_has_completed(self, place: Place) -> None:
         """All it reported stands in front of its end."""
         ask = self.driver(place)
         job = ask.run(SHORT)
         ask.follow(job)
         ends_as(job, "completed")
 
-    def test_a_job_that_exits_with_1_has_failed(self, place: BackendUnderTest) -> None:
+    def test_a_job_that_exits_with_1_has_failed(self, place: Place) -> None:
         """All it reported stands in front of its end."""
         ask = self.driver(place)
         job = ask.run(Behaviour(3, "exit 1"))
@@ -224,7 +224,7 @@ class JobsContract:
 
     # ---------------------------------------------------------------- stop
 
-    def test_a_running_job_that_is_stopped_ends_and_a_poll_tells_it(self, place: BackendUnderTest) -> None:
+    def test_a_running_job_that_is_stopped_ends_and_a_poll_tells_it(self, place: Place) -> None:
         """The answer says no more than that it was told."""
         ask = self.driver(place)
         job = ask.run(HANGING)
@@ -234,7 +234,7 @@ class JobsContract:
         ask.follow(job)
         ends_as(job, "stopped")
 
-    def test_a_stop_that_is_asked_again_behind_a_crash_changes_nothing(self, place: BackendUnderTest) -> None:
+    def test_a_stop_that_is_asked_again_behind_a_crash_changes_nothing(self, place: Place) -> None:
         """It was told, or is over."""
         ask = self.driver(place)
         job = ask.run(HANGING)
@@ -246,7 +246,7 @@ class JobsContract:
         assert ask.stop(job) == [Stopping()]
         ends_as(job, "stopped")
 
-    def test_a_job_that_is_over_is_not_changed_by_a_stop(self, place: BackendUnderTest) -> None:
+    def test_a_job_that_is_over_is_not_changed_by_a_stop(self, place: Place) -> None:
         """A verdict may come too late."""
         ask = self.driver(place)
         job = ask.run(SHORT)
@@ -257,7 +257,7 @@ class JobsContract:
         assert late.ended == job.ended
         ends_as(late, "completed")
 
-    def test_a_job_that_is_stopped_before_its_start_never_starts(self, place: BackendUnderTest) -> None:
+    def test_a_job_that_is_stopped_before_its_start_never_starts(self, place: Place) -> None:
         """It is cancelled, says each stop, and no launch brings it back."""
         ask = self.driver(place)
         job = ask.bind(SHORT)
@@ -269,7 +269,7 @@ class JobsContract:
 
     # ---------------------------------------------------------------- cancel
 
-    def test_a_cancel_removes_what_an_unbound_intent_made(self, place: BackendUnderTest) -> None:
+    def test_a_cancel_removes_what_an_unbound_intent_made(self, place: Place) -> None:
         """The receipt of the draft was lost in a crash; a second one may take that of the cancel."""
         ask = self.driver(place)
         draft = ask.intent(SHORT)
@@ -281,7 +281,7 @@ class JobsContract:
         is_not_started(*ask.door.launch([job.job]))
         assert place.runs(draft.key) == 0
 
-    def test_a_cancel_of_an_intent_that_made_nothing_is_a_cancel(self, place: BackendUnderTest) -> None:
+    def test_a_cancel_of_an_intent_that_made_nothing_is_a_cancel(self, place: Place) -> None:
         """And leaves what others made."""
         ask = self.driver(place)
         other = ask.bind(SHORT)
@@ -291,7 +291,7 @@ class JobsContract:
 
     # ---------------------------------------------------------------- crashes
 
-    def test_all_that_is_asked_again_behind_a_crash_gives_what_was_done(self, place: BackendUnderTest) -> None:
+    def test_all_that_is_asked_again_behind_a_crash_gives_what_was_done(self, place: Place) -> None:
         """One that lost every receipt gets the same job, the same start, the same points and the same end."""
         ask = self.driver(place)
         job = ask.run(HANGING)
@@ -310,7 +310,7 @@ class JobsContract:
         assert again.ended == job.ended
         assert place.made(job.job.key) == place.runs(job.job.key) == 1
 
-    def test_jobs_go_on_when_the_door_is_closed(self, place: BackendUnderTest) -> None:
+    def test_jobs_go_on_when_the_door_is_closed(self, place: Place) -> None:
         """The next controller finds them running."""
         ask = self.driver(place)
         job = ask.run(HANGING)
@@ -324,7 +324,7 @@ class JobsContract:
 
     # ---------------------------------------------------------------- many jobs
 
-    def test_outcomes_come_in_the_order_of_the_items(self, place: BackendUnderTest) -> None:
+    def test_outcomes_come_in_the_order_of_the_items(self, place: Place) -> None:
         """A poll names its jobs."""
         ask = self.driver(place)
         drafts = [ask.intent(Behaviour(2 + trial, "hang"), trial) for trial in (2, 0, 1)]
@@ -346,7 +346,7 @@ class JobsContract:
         ends_as(first, "stopped")
         ends_as(last, "stopped")
 
-    def test_one_bad_job_does_not_spoil_the_answers_of_the_others(self, place: BackendUnderTest) -> None:
+    def test_one_bad_job_does_not_spoil_the_answers_of_the_others(self, place: Place) -> None:
         """Whatever the door says of it, and whatever place it has among them."""
         ask = self.driver(place)
         first, bad, last = (ask.bind(HANGING, trial) for trial in range(3))
@@ -360,7 +360,7 @@ class JobsContract:
         ends_as(last, "stopped")
         assert place.runs(first.job.key) == place.runs(last.job.key) == 1
 
-    def test_the_waits_between_two_polls_are_in_order(self, place: BackendUnderTest) -> None:
+    def test_the_waits_between_two_polls_are_in_order(self, place: Place) -> None:
         """The loop doubles the shorter one until it is as long as the longer one."""
         door = place.door()
         assert 0 < door.shortest_wait <= door.longest_wait

@@ -26,7 +26,7 @@ from eventhpo.jobs.protocol import (
     Started,
     StopOutcome,
 )
-from eventhpo.testing.backends import BackendUnderTest, Behaviour
+from eventhpo.testing.backends import Behaviour, Place
 from eventhpo.testing.waiting import eventually
 
 Item = TypeVar("Item", DraftRequest, BoundJob)
@@ -85,7 +85,7 @@ class Watched:
 class BackendDriver:
     """A controller without a head: it asks what it is told to ask, and insists where it is refused."""
 
-    def __init__(self, place: BackendUnderTest, patience: float) -> None:
+    def __init__(self, place: Place, patience: float) -> None:
         self.place = place
         self.patience = patience
         self.door = place.door()

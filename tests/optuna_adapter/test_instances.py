@@ -318,7 +318,7 @@ def test_a_name_a_table_and_nothing_are_samplers_and_pruners_too() -> None:
         ({"name": "TPESampler", "n_startups": 3}, 'did you mean "n_startup_trials"'),
         ({"name": "TPESampler", "gamma": len}, "a function is no data"),
     ],
-    ids=range(10),
+    ids=range(12),
 )
 def test_anything_else_is_refused_with_what_to_write(given: object, said: str) -> None:
     assert said in refusal(lambda: sampler_of(given, SPACE))
