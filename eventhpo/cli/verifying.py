@@ -147,10 +147,10 @@ def decided(rows: Iterable[Recorded]) -> Check:
     It counts those that are equal up to rounding, on another platform than the recorder's,
     and those that nobody is there to decide again, and says why.
     """
-    walk = sister("replay.decide.check_prefixes").walk  # by its name: the core never imports replay
+    check_prefixes = sister("replay.decide.check_prefixes").check_prefixes  # by its name: the core never imports replay
     decisions = rounded = 0
     skipped: Counter[str] = Counter()
-    for checked in walk(rows):
+    for checked in check_prefixes(rows):
         if checked.divergence is not None:
             return Check("decide", False, parted(checked.divergence))
         rounded += checked.rounded is not None

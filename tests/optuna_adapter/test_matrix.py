@@ -80,9 +80,9 @@ AGAIN = """
 import sys
 from pathlib import Path
 from eventhpo.log.reader import read
-from replay.decide.check_prefixes import walk
+from replay.decide.check_prefixes import check_prefixes
 for path in sys.argv[1:]:
-    checks = list(walk(read(Path(path)).rows))
+    checks = list(check_prefixes(read(Path(path)).rows))
     print(sum(c.decision for c in checks), [c.divergence.seq for c in checks if c.divergence])
 """
 

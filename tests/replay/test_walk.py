@@ -134,8 +134,8 @@ AGAIN = """
 import sys
 from pathlib import Path
 from eventhpo.log.reader import read
-from replay.decide.check_prefixes import walk
-checks = list(walk(read(Path(sys.argv[1])).rows))
+from replay.decide.check_prefixes import check_prefixes
+checks = list(check_prefixes(read(Path(sys.argv[1])).rows))
 print(sum(c.decision for c in checks), [c.divergence for c in checks if c.divergence])
 """
 
