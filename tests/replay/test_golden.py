@@ -42,6 +42,7 @@ GOLDEN = {
     "adopted": Golden("128:5259cc6a362b6115e843df675a0ef31b", 58, (3, 7, 0, 1)),
     "brute_force": Golden("189:b731c0f197492f939ff7f695cd63864a", 80, (4, 9, 0, 0)),
     "by_hand": Golden("315:a28c3d963bf95a023bf46ef29682d98b", 130, (1, 23, 0, 1)),
+    "clock_set": Golden("299:b693154d972459e4d6377a1013aaed3b", 120, (3, 18, 0, 0)),
     "clearml": Golden("173:0f03a5cea4becdcda58012bcfa5c7094", 76, (3, 10, 0, 0)),
     "cmaes": Golden("354:fce9e2724d28b8020b648967e05623dd", 152, (10, 17, 0, 0)),
     "fixed": Golden("178:3077f96bd8d810ce83b847a2d653d1f2", 73, (10, 2, 1, 0)),
