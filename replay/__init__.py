@@ -13,8 +13,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from replay.decide.divergence import Diverged, Divergence
-    from replay.decide.redecide import Report, redecide, redecide_many
+    from replay.decide.divergence import Divergence
+    from replay.decide.redecide import redecide, redecide_many
+    from replay.decide.report import Diverged, Report
     from replay.explain import explain
     from replay.rebuild import rebuild
     from replay.whatif import whatif
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 PROJECT = "eventhpo"  # whose package this is: PyPI has another one that is called replay
 
 _EXPORTS = {
-    "Diverged": "replay.decide.divergence",
+    "Diverged": "replay.decide.report",
     "Divergence": "replay.decide.divergence",
-    "Report": "replay.decide.redecide",
+    "Report": "replay.decide.report",
     "explain": "replay.explain",
     "rebuild": "replay.rebuild",
     "redecide": "replay.decide.redecide",

@@ -17,7 +17,7 @@ from eventhpo.errors import DamagedLog
 from eventhpo.log import reader
 
 if TYPE_CHECKING:
-    from replay.decide.redecide import Report
+    from replay.decide.report import Report
 
 
 @click.command()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
-    from replay.decide.redecide import Report
+    from replay.decide.report import Report
 
 
 class AssertReplays(Protocol):

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from eventhpo.core.fold.events import Decision, Event, Input, JobsContinued, Recorded
-from eventhpo.errors import Failed
 from eventhpo.views import formatting
 from replay.decide.fingerprints import FingerprintDifference
 from replay.decide.nearness import Near
-
-if TYPE_CHECKING:
-    from replay.decide.redecide import Report
 
 NEWEST = 20  # inputs of a divergence that are kept: a curve may hold 50,000
 
@@ -41,14 +37,6 @@ class Divergence(msgspec.Struct, frozen=True):
     fingerprint: FingerprintDifference | None = None
     rounds: tuple[FingerprintDifference, ...] = ()
     near: Near | None = None
-
-
-class Diverged(Failed):
-    """A log was not decided again as it was recorded; `report` has both sides."""
-
-    def __init__(self, message: str, report: Report) -> None:
-        super().__init__(message)
-        self.report = report
 
 
 class Field(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -18,9 +18,8 @@ from eventhpo.log import head, verify
 from eventhpo.views import as_of
 from replay import verified_rows
 from replay.decide import divergence, fingerprints, rounding
-from replay.decide.divergence import Diverged, Divergence
-from replay.decide.fingerprints import Fingerprints
-from replay.decide.rounding import Rounded
+from replay.decide.divergence import Divergence
+from replay.decide.report import Diverged, Report, Undecided
 
 if TYPE_CHECKING:
     from optuna.pruners import BasePruner
@@ -28,48 +27,7 @@ if TYPE_CHECKING:
 
     from replay.decide.check_prefixes import Checked
 
-ReplayVerdict: TypeAlias = Literal["ok", "rounded", "diverged", "damaged"]
 AnyPath: TypeAlias = str | os.PathLike[str]
-
-
-class Undecided(msgspec.Struct, frozen=True):
-    """A decision that was not decided again, and why."""
-
-    seq: int
-    why: str
-
-
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What deciding a log again came to.
-
-    `decisions` were decided again: all of them, or up to and with the first divergence;
-    `undecided` were not. Of those decided again, `rounded` are equal up to rounding, on
-    another platform than the recorder's; the others are equal to the bit, or divergences.
-    A divergence may stand at a row that is no decision, where one is missing. Of a damaged
-    log nothing is decided: `damage` says what is wrong, and `fingerprint` is None. `notes`
-    say what could not be looked at.
-    """
-
-    path: str
-    search_id: str | None
-    name: str | None
-    head: Head
-    decisions: int
-    undecided: tuple[Undecided, ...]
-    divergences: tuple[Divergence, ...]
-    fingerprint: Fingerprints | None
-    damage: str | None
-    notes: tuple[str, ...]
-    rounded: tuple[Rounded, ...] = ()
-
-    @property
-    def verdict(self) -> ReplayVerdict:
-        """The verdict in one word."""
-        if self.damage is not None:
-            return "damaged"
-        if self.divergences:
-            return "diverged"
-        return "rounded" if self.rounded else "ok"
 
 
 def redecide(

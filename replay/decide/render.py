@@ -14,7 +14,7 @@ from eventhpo.views import event_lines, formatting
 from replay.decide.divergence import Divergence, Field, first_field
 from replay.decide.fingerprints import ORDER, FingerprintDifference, Fingerprints
 from replay.decide.nearness import Near
-from replay.decide.redecide import ReplayVerdict, Report, Undecided
+from replay.decide.report import ReplayVerdict, Report, Undecided
 from replay.decide.rounding import ROUNDS, Rounded
 
 CODES: dict[ReplayVerdict, int] = {"ok": 0, "rounded": 0, "diverged": 1, "damaged": DamagedLog.code}

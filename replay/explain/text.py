@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 from eventhpo.views.formatting import duration, line, number, params, plural
 from replay.explain import pruner_rules, suggestion_facts
@@ -27,10 +27,9 @@ from replay.explain.explanation import (
     Suggestion,
     TooLate,
 )
+from replay.explain.suggestion_facts import Fact
 
 _MOST = 30  # events that the last line lists
-
-Fact: TypeAlias = tuple[str, str]  # a word for what it is, and the rest of the line
 
 
 def text(found: Explanation, *, all_verdicts: bool = False) -> Iterator[str]:

@@ -32,7 +32,7 @@ from eventhpo.log.reader import read
 from eventhpo.optuna_adapter.fingerprint import fingerprint
 from replay import redecide
 from replay.decide import render, rounding
-from replay.decide.redecide import Report
+from replay.decide.report import Report
 from replay.explain.collect import of_rows
 from tests.cli.harness import data, invoke
 from tests.replay.elsewhere import replayed, surroundings
