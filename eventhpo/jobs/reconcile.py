@@ -13,7 +13,7 @@ from typing import Generic, Literal, TypeAlias, TypeVar, cast
 import msgspec
 
 from eventhpo.core.fold.events import Head
-from eventhpo.core.fold.read_job_key import AttemptKey
+from eventhpo.core.fold.job_key import AttemptKey
 from eventhpo.core.fold.state import State
 from eventhpo.errors import DamagedLog
 

@@ -45,7 +45,7 @@ from eventhpo.core.fold.events import (
     StopAsked,
 )
 from eventhpo.core.fold.evolve import fold
-from eventhpo.core.fold.read_job_key import read_key
+from eventhpo.core.fold.job_key import read_key
 from eventhpo.core.fold.state import State
 from eventhpo.core.search.spec import POLICY, ComponentConfig, Limits, Objective, Search
 from eventhpo.errors import EventhpoError, Unanswered

@@ -16,7 +16,7 @@ import pytest
 from eventhpo.cli.verifying import adoptions, verified
 from eventhpo.core.fold.events import JobAdopted, JobCreated, JobEnded, PointEnqueued, TasksLeft
 from eventhpo.core.fold.evolve import fold
-from eventhpo.core.fold.read_job_key import AttemptKey, read_key
+from eventhpo.core.fold.job_key import AttemptKey, read_key
 from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.search.spec import (
     ComponentConfig,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from eventhpo.core.fold.events import JobAdopted, JobCreated, JobEnded, JobPruned, JobStarted, TrialSuggested
-from eventhpo.core.fold.read_job_key import read_key
+from eventhpo.core.fold.job_key import read_key
 from eventhpo.jobs.local.folder import AttemptFolder
 from eventhpo.log import lease, paths
 from eventhpo.log.create import write_log

@@ -56,6 +56,13 @@ def test_the_core_imports_msgspec_and_nothing_else_outside_itself() -> None:
             assert name != "datetime", f"{path.name}: {name}"
 
 
+def test_the_parts_of_the_core_import_downwards_only() -> None:
+    order = ("validation", "search", "fold", "scheduler")
+    for number, part in enumerate(order):
+        above = tuple(f"eventhpo.core.{name}" for name in order[number + 1 :])
+        assert offenders(f"eventhpo.core.{part}", above) == []
+
+
 @pytest.mark.parametrize("door", DOORS)
 def test_the_doors_never_import_each_other_nor_what_lies_above_them(door: str) -> None:
     others = tuple(d for d in DOORS if d != door)

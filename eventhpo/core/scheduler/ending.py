@@ -3,31 +3,8 @@
 from __future__ import annotations
 
 from eventhpo.core.fold import budget
-from eventhpo.core.fold.events import EndReason, SearchEnding, SearchFinished, TrialFinished
+from eventhpo.core.fold.events import EndReason, SearchEnding, SearchFinished
 from eventhpo.core.fold.state import Reached, State
-
-
-def reached_by(state: State, event: TrialFinished) -> Reached | None:
-    """Return the reason to end that the trial just finished brings about, if any."""
-    if event.state == "failed":
-        return _all_failed(state)
-    if event.state != "completed" or event.values is None or not state.single:
-        return None
-    return _target(state, float(event.values[0])) or _patience(state)
-
-
-def _target(state: State, value: float) -> Reached | None:
-    target, objective = state.limits.target_value, state.search.objectives[0]
-    if target is None or not (value >= target if objective.maximize else value <= target):
-        return None
-    return Reached("target_value", f"{value:g} reaches {target:g}")
-
-
-def _patience(state: State) -> Reached | None:
-    patience = state.limits.patience
-    if patience is None or state.totals.since_best < patience:
-        return None
-    return Reached("patience", f"no gain in {state.totals.since_best} completed trials")
 
 
 def _too_many_failures(state: State) -> Reached | None:
@@ -35,14 +12,6 @@ def _too_many_failures(state: State) -> Reached | None:
     if most is None or failed < most:
         return None
     return Reached("failures", f"{failed} trials failed (max_failed_trials = {most})")
-
-
-def _all_failed(state: State) -> Reached | None:
-    counts = state.totals.trials
-    others = counts["completed"] + counts["pruned"]
-    if not others and counts["failed"] >= max(3, state.limits.num_concurrent_workers):
-        return Reached("failures", f"the first {counts['failed']} trials all failed")
-    return None
 
 
 def search_ending(state: State) -> SearchEnding | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from eventhpo.core.fold.read_job_key import AttemptKey, read_key, search_part
+from eventhpo.core.fold.job_key import AttemptKey, read_key, search_part
 from eventhpo.errors import DamagedLog
 from eventhpo.jobs.clearml.keys import REASON
 from eventhpo.jobs.clearml.session import Server

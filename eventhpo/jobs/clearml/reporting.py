@@ -12,7 +12,7 @@ import os
 import sys
 from typing import Any
 
-from eventhpo.core.fold.read_job_key import read_key
+from eventhpo.core.fold.job_key import read_key
 from eventhpo.jobs.clearml.keys import OWN, RESUME, RETRY
 
 _known: dict[str, Any] = {}  # the task of this process, once it is asked for

@@ -7,8 +7,7 @@ from typing import Any
 
 from eventhpo.core.fold.curve import Curve
 from eventhpo.core.fold.events import BudgetUpdated, Event, JobCreated, Recorded, TrialFinished, TrialSuggested
-from eventhpo.core.fold.state import Attempt, State, Trial
-from eventhpo.core.scheduler.ending import reached_by
+from eventhpo.core.fold.state import Attempt, Reached, State, Trial
 from eventhpo.core.search import points
 from eventhpo.core.search.space import is_whole
 
@@ -97,7 +96,7 @@ def _trial_finished(state: State, row: Recorded, event: TrialFinished) -> None:
         _free(state, trial)
     if event.state == "completed" and event.values is not None:
         _completed(state, trial, [float(v) for v in event.values])
-    state.reached = state.reached or reached_by(state, event)
+    state.reached = state.reached or _reached_by(state, event)
     state.let_go(event.trial)
 
 
@@ -113,6 +112,37 @@ def _completed(state: State, trial: Trial, values: list[float]) -> None:
     if state.single and trial.last is not None and trial.last.judged:
         step = trial.last.curves[0].iterations[trial.last.judged - 1]
         totals.longest = step if totals.longest is None else max(totals.longest, step)
+
+
+def _reached_by(state: State, event: TrialFinished) -> Reached | None:
+    """Return the reason to end the search that *event* gives, if any."""
+    if event.state == "failed":
+        return _all_failed(state)
+    if event.state != "completed" or event.values is None or not state.single:
+        return None
+    return _target(state, float(event.values[0])) or _patience(state)
+
+
+def _target(state: State, value: float) -> Reached | None:
+    target, objective = state.limits.target_value, state.search.objectives[0]
+    if target is None or not (value >= target if objective.maximize else value <= target):
+        return None
+    return Reached("target_value", f"{value:g} reaches {target:g}")
+
+
+def _patience(state: State) -> Reached | None:
+    patience = state.limits.patience
+    if patience is None or state.totals.since_best < patience:
+        return None
+    return Reached("patience", f"no gain in {state.totals.since_best} completed trials")
+
+
+def _all_failed(state: State) -> Reached | None:
+    counts = state.totals.trials
+    others = counts["completed"] + counts["pruned"]
+    if not others and counts["failed"] >= max(3, state.limits.num_concurrent_workers):
+        return Reached("failures", f"the first {counts['failed']} trials all failed")
+    return None
 
 
 FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {
