@@ -153,12 +153,12 @@ class LocalChoice:
         if self._log is None:
             return ()
         folder = paths.jobs(self._log)
-        found = reconcile.surveyed(folder, reconcile.listed(folder), state, [row.hash for row in rows])
-        reconcile.refuse(found, state.head, adopt=self._adopt)
+        survey = reconcile.surveyed(folder, reconcile.listed(folder), state, [row.hash for row in rows])
+        reconcile.refuse(survey, state.head, adopt=self._adopt)
         events: list[Event] = []
         if isinstance(state.search.jobs, LocalCommand):
             events += command_folder.moves(state.search.jobs, self._jobs)
-        return events + reconcile.adopted(state, found.lost)
+        return events + reconcile.adopted(state, survey.lost)
 
     def open(self, log: Path, state: State) -> JobBackend:
         """Return the door to processes whose folders lie beside the log."""

@@ -40,9 +40,9 @@ def _from_here(recorded: State, jobs: LocalCommand, home: str) -> LocalCommand:
     made = home_before(recorded, jobs)
     if not made or made == home:
         return jobs
-    found = Path(os.path.normpath(Path(home, os.path.relpath(jobs.folder, made))))
-    holds = is_utf8(str(found)) and _holds(found, recorded.scripts.keys() or _scripts(jobs))
-    return replace(jobs, folder=str(found)) if holds else jobs
+    folder = Path(os.path.normpath(Path(home, os.path.relpath(jobs.folder, made))))
+    holds = is_utf8(str(folder)) and _holds(folder, recorded.scripts.keys() or _scripts(jobs))
+    return replace(jobs, folder=str(folder)) if holds else jobs
 
 
 def _holds(folder: Path, scripts: Collection[str]) -> bool:
@@ -73,8 +73,8 @@ def is_the_same(recorded: State, log: Path, now: LocalCommand) -> bool:
     jobs = recorded.search.jobs
     if not isinstance(jobs, LocalCommand) or jobs.command != now.command:
         return False
-    found = today(jobs, log, None, recorded).folder
-    return now.folder in (jobs.folder, found) or not Path(found).is_dir()
+    folder = today(jobs, log, None, recorded).folder
+    return now.folder in (jobs.folder, folder) or not Path(folder).is_dir()
 
 
 def output_of(path: str, log: Path) -> str:

@@ -9,7 +9,7 @@ outcome for each item, in order; it never raises for a single job.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -159,6 +159,9 @@ DraftOutcome: TypeAlias = Bound | Ended | Refused
 LaunchOutcome: TypeAlias = Queued | Started | Ended | Refused
 StopOutcome: TypeAlias = Stopping | Ended | Refused
 CancelOutcome: TypeAlias = Ended | Refused
+
+Item = TypeVar("Item", DraftRequest, BoundJob)  # what an effect is asked for
+Outcome = TypeVar("Outcome")  # what it answers for one item
 
 
 class JobBackend(Protocol):

@@ -8,18 +8,17 @@ a fork of the log that made the job, and must not go on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, Literal, TypeAlias, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 import msgspec
 
 from eventhpo.core.fold.events import Head
 from eventhpo.core.fold.job_key import AttemptKey
-from eventhpo.core.fold.state import State
+from eventhpo.core.fold.state import Fate, State
 from eventhpo.errors import DamagedLog
 
 T = TypeVar("T")
 
-Fate: TypeAlias = Literal["pruned", "limit", "time", "aborted"]
 FATES = ("pruned", "limit", "time", "aborted")
 SHOWN = 5  # jobs that a message names
 
@@ -55,21 +54,21 @@ def in_order(strays: Sequence[Stray[T]]) -> tuple[Stray[T], ...]:
 
 
 def refuse(
-    found: Survey[T], head: Head, *, adopt: bool, kind: str, name: Callable[[T], str], or_else: str = ""
+    survey: Survey[T], head: Head, *, adopt: bool, kind: str, name: Callable[[T], str], or_else: str = ""
 ) -> None:
     """Return if the log may go on; *kind* and *name* say what its strays are called, *or_else* what helps a fork.
 
     Raises:
         DamagedLog: it is a fork, or has lost its tail and *adopt* was not asked for.
     """
-    if found.forked:
+    if survey.forked:
         raise DamagedLog(
-            f"this log is a fork: {_named(found.forked, kind, name)} made by another log of the same search, which "
+            f"this log is a fork: {_named(survey.forked, kind, name)} made by another log of the same search, which "
             f"went on differently; go on with that one{or_else}"
         )
-    if found.lost and not adopt:
+    if survey.lost and not adopt:
         raise DamagedLog(
-            f"this log has lost its tail: it ends at {head.seq}, and {_named(found.lost, kind, name)} made behind "
+            f"this log has lost its tail: it ends at {head.seq}, and {_named(survey.lost, kind, name)} made behind "
             "that; go on with a copy that has them, or take them up again with --adopt (adopt=True)"
         )
 

@@ -76,9 +76,9 @@ class JobsContract:
         assert not first.adopted
         for _ in range(2):
             ask.crash()
-            found = ask.bound(ask.intent(SHORT, look=True))
-            assert found.adopted, "the job of the key is there, and is not said to be adopted"
-            assert found.job_id == first.job_id
+            adopted = ask.bound(ask.intent(SHORT, look=True))
+            assert adopted.adopted, "the job of the key is there, and is not said to be adopted"
+            assert adopted.job_id == first.job_id
         assert place.made(ask.intent(SHORT).key) == 1
 
     def test_a_draft_with_look_makes_the_job_if_there_is_none(self, place: Place) -> None:
@@ -299,12 +299,12 @@ class JobsContract:
         ask.stop(job)
         ask.follow(job)
         ask.crash()
-        found = ask.bound(ask.intent(HANGING, look=True))
-        again = watched(ask.intent(HANGING), found.job_id)
+        adopted = ask.bound(ask.intent(HANGING, look=True))
+        again = watched(ask.intent(HANGING), adopted.job_id)
         ask.launch(again)
         ask.stop(again)
         ask.follow(again)
-        assert (found.adopted, found.job_id) == (True, job.job.job_id)
+        assert (adopted.adopted, adopted.job_id) == (True, job.job.job_id)
         assert again.starts == job.starts
         assert again.points == job.points
         assert again.ended == job.ended
@@ -407,8 +407,8 @@ def is_same_or_more(first: JobUpdate | None, second: JobUpdate | None) -> None:
     assert second is not None, "what was told once is not told again"
     if second.refused is not None:
         return
-    told, again = points_of(first), points_of(second)
-    assert again[: len(told)] == told, "the same cursor gets other points"
+    first_points, second_points = points_of(first), points_of(second)
+    assert second_points[: len(first_points)] == first_points, "the same cursor gets other points"
     assert second.to >= first.to
     assert first.started in (None, second.started)
     assert first.ended in (None, second.ended)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import msgspec
 
@@ -18,8 +17,10 @@ from eventhpo.jobs.protocol import (
     DraftOutcome,
     DraftRequest,
     Ended,
+    Item,
     JobUpdate,
     LaunchOutcome,
+    Outcome,
     PollResult,
     Queued,
     Refused,
@@ -28,9 +29,6 @@ from eventhpo.jobs.protocol import (
 )
 from eventhpo.testing.backends import Behaviour, Place
 from eventhpo.testing.waiting import eventually
-
-Item = TypeVar("Item", DraftRequest, BoundJob)
-Outcome = TypeVar("Outcome")
 
 
 @dataclass
@@ -62,8 +60,8 @@ class Watched:
         key, cursor = self.job.key, self.job.cursor
         assert seen.to >= cursor, f"{key}: the cursor goes back from {cursor} to {seen.to}"
         if seen.refused is not None:
-            told = seen.curves or seen.started or seen.ended or seen.to != cursor
-            assert not told, f"{key}: it could not be looked at, and is told of all the same: {seen}"
+            has_content = seen.curves or seen.started or seen.ended or seen.to != cursor
+            assert not has_content, f"{key}: it could not be looked at, and is told of all the same: {seen}"
             self.job = changed(self.job, failures=self.job.failures + 1)
             return
         new = points_of(seen)
@@ -138,9 +136,9 @@ class BackendDriver:
 
     def launch(self, *jobs: Watched, bad: Watched | None = None) -> list[LaunchOutcome]:
         """Launch; whatever is refused is asked again, but for the *bad* one."""
-        answers = self._ask(self.door.launch, [one.job for one in jobs], None if bad is None else bad.job)
-        for one, answer in zip(jobs, answers, strict=True):
-            one.launched(answer)
+        answers = self._ask(self.door.launch, [job.job for job in jobs], None if bad is None else bad.job)
+        for job, answer in zip(jobs, answers, strict=True):
+            job.launched(answer)
         return answers
 
     def run(self, behaviour: Behaviour, trial: int = 0) -> Watched:
@@ -152,51 +150,51 @@ class BackendDriver:
 
     def stop(self, *jobs: Watched, bad: Watched | None = None) -> list[StopOutcome]:
         """Stop; whatever is refused is asked again, but for the *bad* one."""
-        for one in jobs:
-            one.job = changed(one.job, stopping=True)
-        return self._ask(self.door.stop, [one.job for one in jobs], None if bad is None else bad.job)
+        for job in jobs:
+            job.job = changed(job.job, stopping=True)
+        return self._ask(self.door.stop, [job.job for job in jobs], None if bad is None else bad.job)
 
     # ---------------------------------------------------------------- looking
 
     def poll(self, *jobs: Watched) -> list[JobUpdate | None]:
         """Poll once and return what was seen of each job, None for one that nothing was told of."""
         polled = self.insist(lambda: self._polled(jobs), "a poll that is not refused")
-        names = [(one.job.trial, one.job.attempt) for one in jobs]
-        seen = {(one.trial, one.attempt): one for one in polled.seen}
+        names = [(job.job.trial, job.job.attempt) for job in jobs]
+        seen = {(update.trial, update.attempt): update for update in polled.seen}
         assert len(seen) == len(polled.seen), f"a poll tells twice of one job: {polled}"
         assert seen.keys() <= set(names), f"a poll tells of a job that it was not asked for: {polled}"
-        mine = {(self.place.objective.title, self.place.objective.series)}
-        others = {(c.title, c.series) for one in polled.seen for c in one.curves} - mine
+        expected = {(self.place.objective.title, self.place.objective.series)}
+        others = {(c.title, c.series) for update in polled.seen for c in update.curves} - expected
         assert not others, f"a poll tells of objectives that it was not asked for: {others}"
         return [seen.get(name) for name in names]
 
     def _polled(self, jobs: Sequence[Watched]) -> PollResult | None:
-        answer = self.door.poll([one.job for one in jobs], [self.place.objective])
+        answer = self.door.poll([job.job for job in jobs], [self.place.objective])
         return None if isinstance(answer, Refused) else answer
 
     def look(self, *jobs: Watched) -> None:
         """Poll once, if there is anything to look at, and take in what was told."""
-        for one, seen in zip(jobs, self.poll(*jobs) if jobs else (), strict=True):
+        for job, seen in zip(jobs, self.poll(*jobs) if jobs else (), strict=True):
             if seen is not None:
-                one.take(seen)
+                job.take(seen)
 
     def until(self, condition: Callable[[], object], what: str, *jobs: Watched) -> None:
         """Look until *condition* is met; nobody looks at a job again that is over."""
 
         def met() -> bool:
-            self.look(*(one for one in jobs if one.ended is None))
+            self.look(*(job for job in jobs if job.ended is None))
             return bool(condition())
 
         self.insist(met, what)
 
     def follow(self, *jobs: Watched) -> None:
         """Look until each job is over."""
-        self.until(lambda: all(one.ended for one in jobs), f"the end of {_keys(jobs)}", *jobs)
+        self.until(lambda: all(job.ended for job in jobs), f"the end of {_keys(jobs)}", *jobs)
 
     def reported(self, *jobs: Watched) -> None:
         """Look until each job has been seen to start and to report all that it is to report."""
         self.until(
-            lambda: all(one.starts and len(one.points) >= len(one.reports) for one in jobs),
+            lambda: all(job.starts and len(job.points) >= len(job.reports) for job in jobs),
             f"all reports of {_keys(jobs)}",
             *jobs,
         )
@@ -228,9 +226,9 @@ class BackendDriver:
 
     def insist(self, condition: Callable[[], Outcome | None], what: str) -> Outcome:
         """Return the first truthy answer of *condition*."""
-        found = eventually(condition, what, deadline=self.patience, step=self.door.shortest_wait)
-        assert found is not None
-        return found
+        answer = eventually(condition, what, deadline=self.patience, step=self.door.shortest_wait)
+        assert answer is not None
+        return answer
 
 
 def again(item: Item, refused: Refused) -> Item:
@@ -267,9 +265,9 @@ def changed(item: Item, **fields: object) -> Item:
 
 def curve_of(points: Sequence[tuple[int, float]]) -> Curve:
     """Return what a log has of an objective whose points these are."""
-    found = Curve()
-    list(found.add(points))
-    return found
+    curve = Curve()
+    list(curve.add(points))
+    return curve
 
 
 def points_of(seen: JobUpdate) -> list[tuple[int, float]]:
@@ -278,4 +276,4 @@ def points_of(seen: JobUpdate) -> list[tuple[int, float]]:
 
 
 def _keys(jobs: Sequence[Watched]) -> str:
-    return ", ".join(one.job.key for one in jobs)
+    return ", ".join(job.job.key for job in jobs)

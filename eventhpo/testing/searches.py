@@ -102,8 +102,8 @@ def _open(state: State, event: Event) -> bool:
 
 
 def _attempt(state: State, trial: int, number: int) -> Attempt | None:
-    there = trial < len(state.trials) and number < len(state.trials[trial].attempts)
-    return state.attempt(trial, number) if there else None
+    exists = trial < len(state.trials) and number < len(state.trials[trial].attempts)
+    return state.attempt(trial, number) if exists else None
 
 
 def simulate(

@@ -240,9 +240,9 @@ class SimulatedJobs:
         return Refused(error=f"{what} refused by the script", in_doubt=script.in_doubt) if refused else outcome
 
     def _draft(self, item: DraftRequest, script: Script) -> protocol.DraftOutcome:
-        found = self.ledger.find("draft", key=item.key) if item.look else None
-        if found is not None:
-            return Bound(job_id=found.job_id, adopted=True)
+        draft = self.ledger.find("draft", key=item.key) if item.look else None
+        if draft is not None:
+            return Bound(job_id=draft.job_id, adopted=True)
         job_id = f"sim-{sum(d.what == 'draft' for d in self.ledger.deeds())}"
         self._do("draft", item, job_id)
         return Bound(job_id=job_id)
@@ -273,9 +273,9 @@ class SimulatedJobs:
         return launched and ends and not item.lost and item.cursor == len(script.points)
 
     def _cancel(self, item: DraftRequest, script: Script) -> protocol.CancelOutcome:
-        found = self.ledger.find("draft", key=item.key)
-        if found is not None:
-            self._do("cancel", item, found.job_id)
+        draft = self.ledger.find("draft", key=item.key)
+        if draft is not None:
+            self._do("cancel", item, draft.job_id)
         return Ended(how="cancelled")
 
     def _do(
@@ -354,16 +354,19 @@ class SimulatedJobs:
 def _curves(
     points: Sequence[tuple[int, float] | tuple[int, float, int]], objectives: Sequence[Objective]
 ) -> tuple[CurveUpdate, ...]:
-    found = []
+    curves = []
     for index, objective in enumerate(objectives):
-        mine = [p for p in points if (p[2] if len(p) == 3 else 0) == index]
-        if mine:
-            found.append(
+        own_points = [p for p in points if (p[2] if len(p) == 3 else 0) == index]
+        if own_points:
+            curves.append(
                 CurveUpdate(
-                    objective.title, objective.series, tuple(p[0] for p in mine), tuple(float(p[1]) for p in mine)
+                    objective.title,
+                    objective.series,
+                    tuple(p[0] for p in own_points),
+                    tuple(float(p[1]) for p in own_points),
                 )
             )
-    return tuple(found)
+    return tuple(curves)
 
 
 def _others(script: Script, start: int, to: int) -> tuple[OtherSeries, ...]:

@@ -59,7 +59,7 @@ class ClearmlChoice:
         Raises:
             Usage, Unanswered: as `base.described`.
         """
-        found: DescribedSearch = described(
+        described_search: DescribedSearch = described(
             self._make("new"),
             _tasks(search),
             job_names(search.space),
@@ -67,7 +67,7 @@ class ClearmlChoice:
             values=given(search.space),
             dry=dry,
         )
-        return msgspec.structs.replace(search, jobs=found.tasks), found.warnings
+        return msgspec.structs.replace(search, jobs=described_search.tasks), described_search.warnings
 
     def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
         """Return the jobs to be taken up again, and the tasks to be left to another copy; delete clones nobody bound.
@@ -77,11 +77,11 @@ class ClearmlChoice:
         """
         server, launcher = self._on(state), self._launcher(state)
         try:
-            found = surveyed(server, launcher, state, [row.hash for row in rows])
-            refuse(found, state.head, adopt=self._adopt)
-            for draft in found.drafts:
+            survey = surveyed(server, launcher, state, [row.hash for row in rows])
+            refuse(survey, state.head, adopt=self._adopt)
+            for draft in survey.drafts:
                 launcher.delete(draft.id)
-            return [*left(found.forked), *adopted(Curves(server), state, found.lost)]
+            return [*left(survey.forked), *adopted(Curves(server), state, survey.lost)]
         except Silent as error:
             raise Unanswered(f"the ClearML server does not answer, so nothing was begun: {error}") from error
         except Denied as error:

@@ -58,17 +58,17 @@ def described(
 
 def _base(server: Calls, task_id: str) -> Task:
     body = {"id": [task_id], "only_fields": BASE_FIELDS, "page": 0, "page_size": 1, "search_hidden": True}
-    found = server.call("tasks.get_all", body, Tasks).data.tasks
-    if not found:
+    tasks = server.call("tasks.get_all", body, Tasks).data.tasks
+    if not tasks:
         raise Usage(f"base_task_id: there is no task {task_id} on this ClearML server, or it may not be seen by you")
-    return found[0]
+    return tasks[0]
 
 
 def _queue(server: Calls, asked: str) -> str:
     """Return the id of a queue that is named by its name or its id."""
-    found = projects.queue(server, asked)
-    if found is not None:
-        return found
+    queue_id = projects.queue(server, asked)
+    if queue_id is not None:
+        return queue_id
     queues = server.call("queues.get_all", {"only_fields": ["id", "name"]}, projects.Queues).data.queues
     if any(queue.id == asked for queue in queues):
         return asked
@@ -85,14 +85,14 @@ def _parameters(task: Task, names: Sequence[str], new: Sequence[str]) -> list[st
         missing = [name for name in missing if not name.startswith(HYDRA)]
     if not missing:
         return []
-    told = f"the base task {task.id} has no parameter {_listed(missing)}"
+    problem = f"the base task {task.id} has no parameter {_listed(missing)}"
     if have:
         hints = [f"did you mean {near}?" for name in missing if (near := nearest(name, have))]
         raise Usage(
-            f"{told}; {' '.join(hints) or 'its jobs would not notice it.'} It has: {_listed(have)}. If its script "
+            f"{problem}; {' '.join(hints) or 'its jobs would not notice it.'} It has: {_listed(have)}. If its script "
             "reads it all the same, name it in new_parameters"
         )
-    return [f"{told}, nor any other: whether its script reads them cannot be told"]
+    return [f"{problem}, nor any other: whether its script reads them cannot be told"]
 
 
 def _types(task: Task, values: Values) -> list[str]:
@@ -132,19 +132,19 @@ def _metrics(task: Task, objectives: Sequence[Objective]) -> list[str]:
     missing = [name for o in objectives if (name := f"{o.title}/{o.series}") not in have]
     if not missing:
         return _single_values(task, objectives)
-    told = f"the base task {task.id} has reported no {_listed(missing)}"
+    problem = f"the base task {task.id} has reported no {_listed(missing)}"
     if have:
-        raise Usage(f"{told}; it has reported: {_listed(have)}")
-    return [f"{told}, nor anything else: whether its script reports it cannot be told"]
+        raise Usage(f"{problem}; it has reported: {_listed(have)}")
+    return [f"{problem}, nor anything else: whether its script reports it cannot be told"]
 
 
 def _single_values(task: Task, objectives: Sequence[Objective]) -> list[str]:
     singles = {(m.metric, m.variant) for m in task.series if m.is_single}
-    found = [f"{o.title}/{o.series}" for o in objectives if (o.title, o.series) in singles]
-    if not found:
+    single_values = [f"{o.title}/{o.series}" for o in objectives if (o.title, o.series) in singles]
+    if not single_values:
         return []
     return [
-        f"the base task {task.id} has reported {_listed(found)} by report_single_value: "
+        f"the base task {task.id} has reported {_listed(single_values)} by report_single_value: "
         "it is read when a job is over, so that nothing can be pruned by it"
     ]
 

@@ -84,13 +84,13 @@ class Curves:
         Raises:
             Silent, Denied: as `Server.call`.
         """
-        found: dict[str, TaskReading] = {}
+        readings: dict[str, TaskReading] = {}
         for some in parts(jobs, TASKS):
             tables = self._tables([job.job_id for job in some], objectives)
             spans = _spans(tables.values())
             for job in some:
-                found[job.job_id] = self._of_one(job, objectives, tables.get(job.job_id, {}), spans)
-        return found
+                readings[job.job_id] = self._of_one(job, objectives, tables.get(job.job_id, {}), spans)
+        return readings
 
     def forget(self, jobs: Sequence[BoundJob]) -> None:
         """Forget where long curves of any others than *jobs* were read to."""
@@ -108,17 +108,17 @@ class Curves:
                 if error.code == UNAUTHORIZED or error.subcode >= UNKNOWN_CALL:
                     raise
                 self._batched = False
-        return {one: self._single(one, objectives) for one in ids}
+        return {task_id: self._single(task_id, objectives) for task_id in ids}
 
     def _batch(self, ids: list[str], objectives: Sequence[Objective]) -> dict[str, LinesBySeries]:
         asked: dict[str, object] = {"tasks": ids, "metrics": _metrics(objectives), "samples": SAMPLES}
         answer = self._server.call("events.multi_task_scalar_metrics_iter_histogram", asked, _CurveBatch)
-        found: dict[str, LinesBySeries] = {}
+        tables: dict[str, LinesBySeries] = {}
         for title, variants in answer.data.metrics.items():
             for series, lines in variants.items():
                 for task, line in lines.items():
-                    found.setdefault(task, {})[title, series] = line
-        return found
+                    tables.setdefault(task, {})[title, series] = line
+        return tables
 
     def _single(self, task: str, objectives: Sequence[Objective]) -> LinesBySeries:
         asked: dict[str, object] = {"task": task, "metrics": _metrics(objectives), "samples": SAMPLES}
@@ -130,7 +130,7 @@ class Curves:
     def _of_one(
         self, job: BoundJob, objectives: Sequence[Objective], table: LinesBySeries, spans: Spans
     ) -> TaskReading:
-        found = TaskReading(inherits=_inherits(job, table))
+        reading = TaskReading(inherits=_inherits(job, table))
         left = POINTS
         for objective, known in zip(objectives, job.known, strict=True):
             name = objective.title, objective.series
@@ -140,14 +140,14 @@ class Curves:
                 odd.points = dict.fromkeys(odd.points, value)
                 pages.append(odd)
             new = _merged(pages, known)
-            found.more = found.more or len(new) > left or any(page.more for page in pages)
+            reading.more = reading.more or len(new) > left or any(page.more for page in pages)
             new = new[:left]
             left -= len(new)
             self._turn(pages, new)
             if new:
-                found.curves += (CurveUpdate(*name, tuple(x for x, _ in new), tuple(y for _, y in new)),)
-                found.bad += tuple(_out_of_nowhere(name, known, new))
-        return found
+                reading.curves += (CurveUpdate(*name, tuple(x for x, _ in new), tuple(y for _, y in new)),)
+                reading.bad += tuple(_out_of_nowhere(name, known, new))
+        return reading
 
     def _page(self, task: str, name: tuple[str, str], table: LinesBySeries, known: curve.Curve, spans: Spans) -> _Page:
         """Return the points of one series: all that were answered, or the next page where those are thinned out."""
@@ -176,9 +176,9 @@ class Curves:
 
     def _turn(self, pages: Sequence[_Page], given: Sequence[tuple[int, float]]) -> None:
         """Go on behind those pages of which all that is new was given; the others are asked for again."""
-        told = {x for x, _ in given}
+        given_iterations = {x for x, _ in given}
         for page in pages:
-            if page.scroll is not None and page.fresh <= told:
+            if page.scroll is not None and page.fresh <= given_iterations:
                 self._scrolls[page.key] = page.scroll
 
 
@@ -246,13 +246,13 @@ def _metrics(objectives: Sequence[Objective]) -> list[dict[str, object]]:
 
 
 def _spans(tables: Iterable[LinesBySeries]) -> Spans:
-    found: Spans = {}
+    spans: Spans = {}
     for table in tables:
         for name, line in table.items():
             if line.x:
-                low, high = found.get(name, (round(line.x[0]), round(line.x[0])))
-                found[name] = min(low, *map(round, line.x)), max(high, *map(round, line.x))
-    return found
+                low, high = spans.get(name, (round(line.x[0]), round(line.x[0])))
+                spans[name] = min(low, *map(round, line.x)), max(high, *map(round, line.x))
+    return spans
 
 
 def _points(line: SeriesCurve) -> Points:
@@ -263,11 +263,11 @@ def _points(line: SeriesCurve) -> Points:
 
 def _firsts(line: _RawLine) -> Points:
     """Return the points of a page in rising order, of each iteration the first."""
-    found: Points = {}
+    points: Points = {}
     for x, y in sorted(zip(line.iter, line.y, strict=False), key=lambda pair: pair[0]):
         if y is not None and x > NO_ITERATION:
-            found.setdefault(round(x), y)
-    return found
+            points.setdefault(round(x), y)
+    return points
 
 
 def _inherits(job: BoundJob, table: LinesBySeries) -> int | None:

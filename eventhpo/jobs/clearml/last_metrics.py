@@ -25,7 +25,7 @@ def exact(
     """
     metrics = {(m.metric, m.variant): m for m in task.series}
     read = {(c.title, c.series): c for c in new}
-    found: list[ExactValue] = []
+    exact_values: list[ExactValue] = []
     for objective, known in zip(objectives, job.known, strict=True):
         name = objective.title, objective.series
         if name not in metrics or metrics[name].is_single:
@@ -34,8 +34,8 @@ def exact(
         if name in read:
             points |= zip(read[name].iterations, read[name].values, strict=True)
         pairs = dict.fromkeys(_pairs(metrics[name], task, points))
-        found += [ExactValue(*name, at, to_num(double)) for at, double in pairs if _is_of(points, at, double)]
-    return tuple(found)
+        exact_values += [ExactValue(*name, at, to_num(double)) for at, double in pairs if _is_of(points, at, double)]
+    return tuple(exact_values)
 
 
 def _pairs(metric: TaskMetric, task: Task, points: dict[int, float]) -> Iterator[tuple[int, float]]:
@@ -72,11 +72,11 @@ def singles(
     """
     metrics = {(m.metric, m.variant): m for m in task.series}
     read = {(c.title, c.series) for c in new}
-    found = []
+    curves = []
     for objective, known in zip(objectives, job.known, strict=True):
         metric = metrics.get((objective.title, objective.series))
         has_curve = bool(known.iterations) or (objective.title, objective.series) in read
         if metric is not None and metric.is_single and metric.value is not None and not has_curve:
             at = max(0, task.last_iteration or 0)
-            found.append(CurveUpdate(objective.title, objective.series, (at,), (metric.value,)))
-    return tuple(found)
+            curves.append(CurveUpdate(objective.title, objective.series, (at,), (metric.value,)))
+    return tuple(curves)

@@ -7,7 +7,6 @@ looked up, a clone by the key among its tags, an enqueue by its status.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
 
 import msgspec
 
@@ -34,7 +33,9 @@ from eventhpo.jobs.protocol import (
     DraftOutcome,
     DraftRequest,
     Ended,
+    Item,
     LaunchOutcome,
+    Outcome,
     Queued,
     Refused,
     Started,
@@ -44,8 +45,6 @@ OPTIMIZATION = "optimization"  # the tag that ClearML's class gives its jobs
 TASK_GONE, BAD_STATUS, QUEUE_GONE, ALREADY_QUEUED = 101, 110, 701, 706  # subcodes
 
 JobNamer = Callable[[str, Mapping[str, Scalar]], str | None]
-Item = TypeVar("Item", DraftRequest, BoundJob)
-Outcome = TypeVar("Outcome")
 
 
 def default_name(base: str, params: Mapping[str, Scalar]) -> str | None:
@@ -98,10 +97,12 @@ class Launcher:
             self._rivals.drafting(drafts)
         looked = [draft for draft in drafts if draft.look]
         try:
-            found = self.look(looked) if looked else {}
+            tasks_by_key = self.look(looked) if looked else {}
         except (Silent, Denied) as error:
             return [refusal(error, draft.key, "look for its task") for draft in drafts]
-        outcomes = while_it_answers(drafts, lambda draft: self._one(draft, found.get(draft.key, [])), "make its task")
+        outcomes = while_it_answers(
+            drafts, lambda draft: self._one(draft, tasks_by_key.get(draft.key, [])), "make its task"
+        )
         for draft, outcome in zip(drafts, outcomes, strict=True):
             if isinstance(outcome, Refused) and outcome.in_doubt:
                 self._doubted[draft.key] = draft
@@ -115,19 +116,19 @@ class Launcher:
         Raises:
             Silent, Denied: the server does not say.
         """
-        found: dict[str, list[Task]] = {}
+        tasks_by_key: dict[str, list[Task]] = {}
         keys = {draft.key for draft in drafts}
         for task in by_tags(self._server, sorted(keys)):
             for key in keys.intersection(task.tags):
-                found.setdefault(key, []).append(task)
-        return found
+                tasks_by_key.setdefault(key, []).append(task)
+        return tasks_by_key
 
-    def _one(self, draft: DraftRequest, found: Sequence[Task]) -> DraftOutcome:
-        ours = self.ours(draft, found)
-        if ours:
-            return self._adopt(draft, ours)
-        if draft.look and found:
-            return Refused(error=f"{draft.key}: task {found[0].id} carries this key and has other parameters")
+    def _one(self, draft: DraftRequest, tasks: Sequence[Task]) -> DraftOutcome:
+        own_tasks = self.own_tasks(draft, tasks)
+        if own_tasks:
+            return self._adopt(draft, own_tasks)
+        if draft.look and tasks:
+            return Refused(error=f"{draft.key}: task {tasks[0].id} carries this key and has other parameters")
         try:
             base = self._base_of(draft)
             made = self._cloned(draft, self._clone(draft, base))
@@ -149,20 +150,20 @@ class Launcher:
                     raise
         raise AssertionError("the base task is always a parent")
 
-    def _adopt(self, draft: DraftRequest, ours: Sequence[Task]) -> DraftOutcome:
-        """Take the first of *ours*; the others are clones whose answer was lost, and never ran."""
-        for extra in ours[1:]:
+    def _adopt(self, draft: DraftRequest, own_tasks: Sequence[Task]) -> DraftOutcome:
+        """Bind the first of *own_tasks*; delete the others: clones whose answer was lost and that never ran."""
+        for extra in own_tasks[1:]:
             if extra.status == "created":
                 self.delete(extra.id)
-        return Bound(job_id=ours[0].id, adopted=True)
+        return Bound(job_id=own_tasks[0].id, adopted=True)
 
-    def ours(self, draft: DraftRequest, found: Sequence[Task]) -> list[Task]:
-        """Return those of *found* that may be bound to *draft*, the first made first.
+    def own_tasks(self, draft: DraftRequest, tasks: Sequence[Task]) -> list[Task]:
+        """Return those of *tasks* that may be bound to *draft*, the oldest first.
 
         A task of another name is taken only where there is none of ours: it was made under
-        another naming scheme. A copy cannot be older than what it is a copy of.
+        another naming scheme. A copy cannot be older than its original.
         """
-        alike = [task for task in found if holds(task, draft.params)]
+        alike = [task for task in tasks if holds(task, draft.params)]
         return [task for task in alike if self.is_ours(draft, task)] or alike[:1]
 
     def is_ours(self, draft: DraftRequest, task: Task) -> bool:
@@ -243,7 +244,7 @@ class Launcher:
         if task.status != "created":
             at = microseconds(task.started)
             if at is None and task.status == "stopped":
-                return Ended(how="cancelled", why=task.said() or "stopped before it was launched")
+                return Ended(how="cancelled", why=task.describe_status() or "stopped before it was launched")
             return Queued() if task.status == "queued" or at is None else Started(at)
         self.last.pop(job.job_id, None)  # until an answer says that a queue has it, nobody knows
         try:
@@ -266,10 +267,10 @@ class Launcher:
     def _without_queue(self, error: Denied) -> Refused:
         """Look whether there is another queue of the name that was asked for; the next try goes there."""
         name = self._tasks.execution_queue
-        found = projects.queue(self._server, name)
-        if found is None:
+        queue_id = projects.queue(self._server, name)
+        if queue_id is None:
             return Refused(error=f"the queue {name} is gone ({error}); launches wait for one of that name or id")
-        self._queue = found
+        self._queue = queue_id
         return Refused(error=f"the queue {name} is gone ({error}); there is another of this name, which comes next")
 
     # ---------------------------------------------------------------- clean-up
@@ -286,9 +287,9 @@ class Launcher:
             Silent, Denied: the server does not do it.
         """
         drafts = [self._doubted[key] for key in self._settled]
-        found = self.look(drafts) if drafts else {}
+        tasks_by_key = self.look(drafts) if drafts else {}
         for draft in drafts:
-            for task in found.get(draft.key, []):
+            for task in tasks_by_key.get(draft.key, []):
                 if task.status == "created" and task.id != self._settled[draft.key] and self.is_ours(draft, task):
                     self.delete(task.id)
 

@@ -51,27 +51,27 @@ def target_project(extras: JobExtras) -> str | None:
 
 def sections(extras: JobExtras) -> set[str]:
     """Return the sections of a task that have to be read, since an edit replaces them as a whole."""
-    found = {path.partition(".")[0] for path in extras.task_overrides} & set(SECTIONS)
-    return found | ({"configuration"} if extras.further.get("configuration_overrides") else set())
+    names = {path.partition(".")[0] for path in extras.task_overrides} & set(SECTIONS)
+    return names | ({"configuration"} if extras.further.get("configuration_overrides") else set())
 
 
 def changes(extras: JobExtras, task: Task) -> dict[str, Any]:
     """Return the fields of *task* that are others by *extras*, sections as a whole."""
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for path, value in extras.task_overrides.items():
         section, _, field = path.partition(".")
         if not field:
-            found[section] = value
+            fields[section] = value
             continue
-        whole = found.get(section, copy.deepcopy(getattr(task, section, None)))
-        found[section] = _with(whole, field.split("."), value)
+        whole = fields.get(section, copy.deepcopy(getattr(task, section, None)))
+        fields[section] = _with(whole, field.split("."), value)
     given = extras.further.get("configuration_overrides") or {}
     if given:
-        found.setdefault("configuration", copy.deepcopy(task.configuration or {})).update(_configuration(given))
+        fields.setdefault("configuration", copy.deepcopy(task.configuration or {})).update(_configuration(given))
     uri = extras.further.get("output_uri")
     if isinstance(uri, str):
-        found["output_dest"] = uri
-    return found
+        fields["output_dest"] = uri
+    return fields
 
 
 def _with(whole: Any, path: list[str], value: Any) -> Any:

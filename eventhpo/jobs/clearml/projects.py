@@ -28,8 +28,8 @@ def find(server: Calls, name: str) -> str | None:
         Silent, Denied: as `Calls.call`.
     """
     body = {"name": exactly(name), "only_fields": ["id", "name"], "search_hidden": True}
-    found = server.call("projects.get_all", body, _Projects).data.projects
-    return _of_name(found, name)
+    projects = server.call("projects.get_all", body, _Projects).data.projects
+    return _of_name(projects, name)
 
 
 def id_of(server: Calls, name: str) -> str:
@@ -53,13 +53,13 @@ def queue(server: Calls, name: str) -> str | None:
     Raises:
         Silent, Denied: as `Calls.call`.
     """
-    found = server.call("queues.get_all", {"name": exactly(name), "only_fields": ["id", "name"]}, Queues).data.queues
-    return _of_name(found, name)
+    queues = server.call("queues.get_all", {"name": exactly(name), "only_fields": ["id", "name"]}, Queues).data.queues
+    return _of_name(queues, name)
 
 
-def _of_name(found: Sequence[NamedObject], name: str) -> str | None:
+def _of_name(objects: Sequence[NamedObject], name: str) -> str | None:
     """Return the id of the one of that very name: a server may search without regard to case."""
-    return next((one.id for one in found if one.name == name), None)
+    return next((item.id for item in objects if item.name == name), None)
 
 
 def exactly(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 from eventhpo.core.fold.curve import Curve
 from eventhpo.core.fold.events import AdoptedCurve, Head, JobAdopted, TasksLeft
 from eventhpo.core.fold.job_key import read_key, search_part
-from eventhpo.core.fold.state import Attempt, State
+from eventhpo.core.fold.state import Attempt, Fate, State
 from eventhpo.core.search.spec import (
     BaseTask,
     DiscreteParameterRange,
@@ -76,9 +76,9 @@ def _chosen(launcher: Launcher, state: State, strays: Sequence[StrayTask]) -> tu
     answer to the first lost, only the second can have run.
     """
     search = state.search
-    ours = [stray for stray in strays if _made_by_us(launcher, search, stray)]
-    stray = next((s for s in ours or strays if s.job.status != "created"), (ours or strays)[0])
-    return stray, [s.job for s in ours if s is not stray and s.job.status == "created"]
+    own_strays = [stray for stray in strays if _made_by_us(launcher, search, stray)]
+    stray = next((s for s in own_strays or strays if s.job.status != "created"), (own_strays or strays)[0])
+    return stray, [s.job for s in own_strays if s is not stray and s.job.status == "created"]
 
 
 def _made_by_us(launcher: Launcher, search: Search, stray: StrayTask) -> bool:
@@ -107,14 +107,14 @@ def _draft(key: str, trial: int, attempt: int, params: dict[str, Scalar]) -> Dra
     )
 
 
-def refuse(found: TaskSurvey, head: Head, *, adopt: bool) -> None:
+def refuse(survey: TaskSurvey, head: Head, *, adopt: bool) -> None:
     """Return if the log may go on.
 
     Raises:
         DamagedLog: it is a fork, or has lost its tail, and *adopt* was not asked for.
     """
     if not adopt:
-        reconcile.refuse(found, head, adopt=False, kind="task", name=lambda task: task.id, or_else=WAY_OUT)
+        reconcile.refuse(survey, head, adopt=False, kind="task", name=lambda task: task.id, or_else=WAY_OUT)
 
 
 def left(forked: Sequence[StrayTask]) -> list[TasksLeft]:
@@ -176,9 +176,9 @@ def _read(curves: Curves, jobs: Sequence[BoundJob], objectives: Sequence[Objecti
         for job in jobs:
             reading = readings[job.job_id]
             claims.setdefault(job.job_id, reading.inherits)
-            for one in reading.curves:
-                index = [(o.title, o.series) for o in objectives].index((one.title, one.series))
-                list(job.known[index].add(zip(one.iterations, one.values, strict=True)))
+            for update in reading.curves:
+                index = [(o.title, o.series) for o in objectives].index((update.title, update.series))
+                list(job.known[index].add(zip(update.iterations, update.values, strict=True)))
         jobs = [job for job in jobs if readings[job.job_id].more]
     return claims
 
@@ -202,7 +202,7 @@ def _job(stray: StrayTask, objectives: int) -> BoundJob:
     )
 
 
-def fate_of(task: Task) -> tuple[reconcile.Fate | None, int]:
+def fate_of(task: Task) -> tuple[Fate | None, int]:
     """Return what had been settled of a task that we stopped, and at which point a prune came."""
     if task.status != "stopped" or task.status_reason != REASON:
         return None, 0
@@ -220,16 +220,16 @@ def params_of(search: Search, task: Task) -> dict[str, Scalar]:
     base = _base_texts(search)
     texts, kinds = task.parameters, {p.full_name: p.type for p in task.declared}
     named = {line.split("=", 1)[0] for line in (task.comment or "").splitlines()} & texts.keys()
-    found: dict[str, Scalar] = {}
+    params: dict[str, Scalar] = {}
     for name in named or texts:
         text = texts[name]
         if name in ranges:
-            found[name] = _value(ranges[name], text, kinds[name])
+            params[name] = _value(ranges[name], text, kinds[name])
         elif name in fixed:
-            found[name] = _among(fixed[name], text, kinds[name])
+            params[name] = _among(fixed[name], text, kinds[name])
         elif named or base.get(name) != text:
-            found[name] = text
-    return found
+            params[name] = text
+    return params
 
 
 def _among(values: Iterable[Scalar], text: str, kind: str) -> Scalar:

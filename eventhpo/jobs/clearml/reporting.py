@@ -31,9 +31,9 @@ def task() -> Any:
     if "task" not in _known:
         from clearml import Task  # noqa: PLC0415
 
-        found = Task.current_task() or Task.init()
-        found.set_initial_iteration(0)  # a task that runs a second time would have them behind those of the first
-        _known["task"] = found
+        current = Task.current_task() or Task.init()
+        current.set_initial_iteration(0)  # a task that runs a second time would have them behind those of the first
+        _known["task"] = current
     return _known["task"]
 
 
@@ -43,8 +43,8 @@ def texts() -> dict[str, str | None]:
     ClearML stores None as an empty text; only that of a string has a type beside it.
     """
     sections = task().data.hyperparams or {}
-    found = {f"{section}/{p.name}": p for section, params in sections.items() for p in params.values()}
-    return {name: None if not p.value and p.type != "str" else str(p.value) for name, p in found.items()}
+    params_by_name = {f"{section}/{p.name}": p for section, params in sections.items() for p in params.values()}
+    return {name: None if not p.value and p.type != "str" else str(p.value) for name, p in params_by_name.items()}
 
 
 def declare(params: dict[str, Any], name: str) -> None:
@@ -60,9 +60,9 @@ def names() -> tuple[int, int]:
 
 def predecessor() -> str | None:
     """Return the id of the attempt before, by a tag; before there was one, the parent of a retry said it."""
-    found = task()
-    named = [tag.removeprefix(RETRY) for tag in found.get_tags() or () if tag.startswith(RETRY)]
-    return named[0] if named else found.parent if names()[1] else None
+    this_task = task()
+    named = [tag.removeprefix(RETRY) for tag in this_task.get_tags() or () if tag.startswith(RETRY)]
+    return named[0] if named else this_task.parent if names()[1] else None
 
 
 def report(title: str, series: str, value: float, iteration: int) -> None:

@@ -207,8 +207,10 @@ def _session_class(mark: str) -> Any:
             params: object = None,
         ) -> _Got:
             url = f"{self.host}/v{version}/{service}.{action}" if version else f"{self.host}/{service}.{action}"
-            ours = dict.fromkeys(self._WORKER_HEADER, self.worker) | dict.fromkeys(self._CLIENT_HEADER, self.client)
-            sent = {**(headers or {}), **ours, MARK: mark}
+            own_headers = dict.fromkeys(self._WORKER_HEADER, self.worker) | dict.fromkeys(
+                self._CLIENT_HEADER, self.client
+            )
+            sent = {**(headers or {}), **own_headers, MARK: mark}
             got = _once(
                 self._Session__http_session,
                 url,
@@ -311,10 +313,10 @@ def _new_token(session: Any) -> None:
 
 def _version(offered: str) -> str:
     try:
-        theirs = tuple(int(part) for part in str(offered).split(".")[:2])
+        server_version = tuple(int(part) for part in str(offered).split(".")[:2])
     except ValueError:
-        theirs = API
-    return ".".join(map(str, min(theirs, API)))
+        server_version = API
+    return ".".join(map(str, min(server_version, API)))
 
 
 def _envelope(endpoint: str, got: _Got) -> _Envelope:
@@ -340,11 +342,11 @@ def _read(endpoint: str, data: msgspec.Raw, kind: type[T]) -> T:
         raise Silent(f"{endpoint}: its answer cannot be read ({error})", in_doubt=True) from None
 
 
-def _without_nulls(found: Any) -> Any:
-    """Return what was decoded without the fields that are null, at any depth; lists keep their length."""
-    if isinstance(found, dict):
-        return {name: _without_nulls(value) for name, value in found.items() if value is not None}
-    return [_without_nulls(value) for value in found] if isinstance(found, list) else found
+def _without_nulls(decoded: Any) -> Any:
+    """Return *decoded* without the fields that are null, at any depth; lists keep their length."""
+    if isinstance(decoded, dict):
+        return {name: _without_nulls(value) for name, value in decoded.items() if value is not None}
+    return [_without_nulls(value) for value in decoded] if isinstance(decoded, list) else decoded
 
 
 def _clock(endpoint: str, got: _Got) -> int:

@@ -103,13 +103,15 @@ class Stopper:
     def cancel(self, drafts: Sequence[DraftRequest]) -> list[CancelOutcome]:
         """Delete what an unbound intent may have cloned; it never starts."""
         try:
-            found = self._launcher.look(drafts)
+            tasks_by_key = self._launcher.look(drafts)
         except (Silent, Denied) as error:
             return [refusal(error, draft.key, "look for its task") for draft in drafts]
-        return while_it_answers(drafts, lambda draft: self._cancel(draft, found.get(draft.key, [])), "delete its draft")
+        return while_it_answers(
+            drafts, lambda draft: self._cancel(draft, tasks_by_key.get(draft.key, [])), "delete its draft"
+        )
 
-    def _cancel(self, draft: DraftRequest, found: Sequence[Task]) -> CancelOutcome:
-        for task in found:
+    def _cancel(self, draft: DraftRequest, tasks: Sequence[Task]) -> CancelOutcome:
+        for task in tasks:
             if not self._launcher.is_ours(draft, task):
                 continue
             if task.status != "created":

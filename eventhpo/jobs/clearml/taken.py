@@ -33,20 +33,20 @@ def ranges_of(space: Space) -> Iterator[Range]:
 
 def fixed_values(space: Space) -> dict[str, list[Scalar]]:
     """Return what the sets of *space* hand to a job as it stands."""
-    found: dict[str, list[Scalar]] = {}
+    values_by_name: dict[str, list[Scalar]] = {}
     for p in space:
-        for one in p.sets if isinstance(p, ParameterSet) else ():
-            for name, value in one.values.items():
-                found.setdefault(name, []).append(value)
-    return found
+        for parameter_set in p.sets if isinstance(p, ParameterSet) else ():
+            for name, value in parameter_set.values.items():
+                values_by_name.setdefault(name, []).append(value)
+    return values_by_name
 
 
 def given(space: Space) -> dict[str, list[Scalar]]:
     """Return what jobs of *space* may get, by name; the bounds stand for a range of numbers."""
-    found = fixed_values(space)
+    values_by_name = fixed_values(space)
     for r in ranges_of(space):
-        found.setdefault(r.name, []).extend(_some(r))
-    return found
+        values_by_name.setdefault(r.name, []).extend(_some(r))
+    return values_by_name
 
 
 def _some(r: Range) -> Iterable[Scalar]:

@@ -106,8 +106,8 @@ class Task(msgspec.Struct):
         for variants in self.last_metrics.values():
             yield from variants.values()
 
-    def said(self) -> str:
-        """What its status says in words: reason and message, where there are any."""
+    def describe_status(self) -> str:
+        """Return the status reason and message, each if the server gave one."""
         return "; ".join(part for part in (self.status_reason, self.status_message) if part)
 
 
@@ -123,14 +123,14 @@ def by_id(server: Server, ids: Sequence[str], fields: Sequence[str]) -> tuple[di
     Raises:
         Silent, Denied: as `Server.call`.
     """
-    found: dict[str, Task] = {}
+    tasks_by_id: dict[str, Task] = {}
     clock = 0
     for part in parts(ids, PAGE):
         asked = {"id": list(part), "only_fields": list(fields), "page": 0, "page_size": PAGE, "search_hidden": True}
         answer = server.call("tasks.get_all", asked, Tasks)
         clock = clock or answer.clock
-        found |= {task.id: task for task in answer.data.tasks}
-    return found, clock
+        tasks_by_id |= {task.id: task for task in answer.data.tasks}
+    return tasks_by_id, clock
 
 
 def by_tags(server: Server, tags: Sequence[str]) -> list[Task]:
@@ -139,18 +139,18 @@ def by_tags(server: Server, tags: Sequence[str]) -> list[Task]:
     Raises:
         Silent, Denied: as `Server.call`.
     """
-    found: dict[str, Task] = {}
+    tasks_by_id: dict[str, Task] = {}
     for part in parts(tags, KEYS):
         page = 0
         while True:
             asked = {"tags": list(part), "only_fields": FOUND_FIELDS, "page": page, "page_size": PAGE}
             asked |= {"search_hidden": True, "order_by": ["created"]}
             tasks = server.call("tasks.get_all", asked, Tasks).data.tasks
-            found |= {task.id: task for task in tasks}
+            tasks_by_id |= {task.id: task for task in tasks}
             page += 1
             if len(tasks) < PAGE:
                 break
-    return list(found.values())
+    return list(tasks_by_id.values())
 
 
 def parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
@@ -178,16 +178,16 @@ def microseconds(text: str | None) -> int | None:
 
 def as_sections(declared: Iterable[HyperParameter]) -> dict[str, dict[str, dict[str, str]]]:
     """Return hyper-parameters as a request carries them."""
-    found: dict[str, dict[str, dict[str, str]]] = {}
+    sections: dict[str, dict[str, dict[str, str]]] = {}
     for p in declared:
-        found.setdefault(p.section, {})[p.name] = {
+        sections.setdefault(p.section, {})[p.name] = {
             "section": p.section,
             "name": p.name,
             "value": p.value,
             "type": p.type,
             "description": p.description,
         }
-    return found
+    return sections
 
 
 def others(task: Task, objectives: Sequence[Objective], own: str) -> tuple[OtherSeries, ...]:

@@ -64,15 +64,15 @@ class OwnJobs(ClearmlBackend):
             self._rivals.drafting(drafts)
         looked = [draft for draft in drafts if draft.look]
         try:
-            found = self._launcher.look(looked) if looked else {}
+            tasks_by_key = self._launcher.look(looked) if looked else {}
         except (Silent, Denied) as error:
             return [Refused(error=f"{draft.key}: cannot look for its task: {error}") for draft in drafts]
-        return [self._construct(draft, found.get(draft.key, [])) for draft in drafts]
+        return [self._construct(draft, tasks_by_key.get(draft.key, [])) for draft in drafts]
 
-    def _construct(self, draft: DraftRequest, found: Sequence[Task]) -> DraftOutcome:
-        ours = self._launcher.ours(draft, found)
-        if ours:
-            return Bound(job_id=ours[0].id, adopted=True)
+    def _construct(self, draft: DraftRequest, tasks: Sequence[Task]) -> DraftOutcome:
+        own_tasks = self._launcher.own_tasks(draft, tasks)
+        if own_tasks:
+            return Bound(job_id=own_tasks[0].id, adopted=True)
         labels = self._labels()
         parent = draft.extras.parent or labels.parent
         try:

@@ -67,7 +67,7 @@ def end_of(job: BoundJob, task: Task | None, now: int, workers: Alive) -> Ended 
         case "completed" | "published" | "closed":
             return Ended(how="completed", started_at=start, finished_at=end, by_itself=True)
         case "failed":
-            return Ended(how="failed", started_at=start, finished_at=end, why=task.said() or "failed")
+            return Ended(how="failed", started_at=start, finished_at=end, why=task.describe_status() or "failed")
         case "stopped" if start is None and end is not None and now - end < HANDED_OVER:
             return None  # an agent may have it already, and starts it all the same
         case "stopped":
@@ -82,14 +82,18 @@ def end_of(job: BoundJob, task: Task | None, now: int, workers: Alive) -> Ended 
 
 def _stopped(job: BoundJob, task: Task, start: int | None, end: int | None) -> Ended:
     """A task is stopped by us, by a person, by its agent that is ended, or by the server's watchdog."""
-    if WATCHDOG in task.said().lower():
-        return Ended(how="lost", started_at=start, finished_at=end, why=f"the server gave it up: {task.said()}")
+    if WATCHDOG in task.describe_status().lower():
+        return Ended(
+            how="lost", started_at=start, finished_at=end, why=f"the server gave it up: {task.describe_status()}"
+        )
     if job.settled:
         return Ended(how="stopped", started_at=start, finished_at=end, why=job.settled)
     if task.status_reason == AGENT_ENDED and (task.status_message or "").startswith(BY_AGENT):
-        return Ended(how="lost", started_at=start, finished_at=end, why=f"its agent was ended ({task.said()})")
-    said = f" ({task.said()})" if task.said() else ""
-    return Ended(how="stopped", started_at=start, finished_at=end, why=f"aborted by somebody{said}")
+        return Ended(
+            how="lost", started_at=start, finished_at=end, why=f"its agent was ended ({task.describe_status()})"
+        )
+    reason = f" ({task.describe_status()})" if task.describe_status() else ""
+    return Ended(how="stopped", started_at=start, finished_at=end, why=f"aborted by somebody{reason}")
 
 
 def settled_unseen(job: BoundJob, task: Task | None) -> bool:
@@ -97,8 +101,8 @@ def settled_unseen(job: BoundJob, task: Task | None) -> bool:
 
     Its end is told a poll behind its points, so that what was settled can be so again.
     """
-    ours = task is not None and task.status == "stopped" and task.status_reason == REASON
-    return ours and not (job.stopping or job.lost)
+    stopped_by_us = task is not None and task.status == "stopped" and task.status_reason == REASON
+    return stopped_by_us and not (job.stopping or job.lost)
 
 
 def _taken_back(job: BoundJob, task: Task, now: int) -> Ended | None:
@@ -106,7 +110,7 @@ def _taken_back(job: BoundJob, task: Task, now: int) -> Ended | None:
     if since is not None and now - since < SETTLING:
         return None
     if not job.started and _QUEUE_DELETED.search(task.status_reason or ""):
-        return Ended(how="lost", finished_at=since, why=f"its queue was deleted: {task.said()}")
+        return Ended(how="lost", finished_at=since, why=f"its queue was deleted: {task.describe_status()}")
     what = "reset" if job.started else "taken out of its queue"
     return Ended(how="stopped", finished_at=since, why=f"its task was {what} by somebody")
 

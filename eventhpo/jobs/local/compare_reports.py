@@ -49,36 +49,36 @@ def compare(rows: Sequence[Recorded], jobs_folder: Path) -> Compared:
     Raises:
         OSError: a report file cannot be read.
     """
-    found = Compared()
+    comparison = Compared()
     created = rows[0].event
     assert isinstance(created, SearchCreated)
-    objectives = frozenset((one.title, one.series) for one in created.search.objectives)
+    objectives = frozenset((objective.title, objective.series) for objective in created.search.objectives)
     for name, readings in _by_attempt(rows).items():
-        if not any(one.points for one in readings):
+        if not any(reading.points for reading in readings):
             continue
         path = AttemptFolder(jobs_folder / Path(name).name).reports
         if not path.is_file():
-            found.missing += 1
+            comparison.missing += 1
         elif _is_rewritten(readings, path.stat().st_size):
-            found.rewritten += 1
+            comparison.rewritten += 1
         else:
-            found.attempts += 1
-            for one in readings:
-                found.points += sum(map(len, one.points.values()))
-                found.wrong = found.wrong or _difference(one, path, objectives)
-    return found
+            comparison.attempts += 1
+            for reading in readings:
+                comparison.points += sum(map(len, reading.points.values()))
+                comparison.wrong = comparison.wrong or _difference(reading, path, objectives)
+    return comparison
 
 
 def _by_attempt(rows: Iterable[Recorded]) -> dict[str, list[ReportsReading]]:
     """Return the readings of each attempt that has a job, by the job's id."""
     jobs: dict[tuple[int, int], str] = {}
-    found: dict[str, list[ReportsReading]] = {}
+    readings_by_job: dict[str, list[ReportsReading]] = {}
     for row in rows:
         event = row.event
         if isinstance(event, JobBound | JobAdopted):
             jobs[event.trial, event.attempt] = event.job_id
         elif isinstance(event, MetricObserved | ReportsRead) and (event.trial, event.attempt) in jobs:
-            readings = found.setdefault(jobs[event.trial, event.attempt], [])
+            readings = readings_by_job.setdefault(jobs[event.trial, event.attempt], [])
             if not readings or (readings[-1].start, readings[-1].end) != (event.from_, event.to):
                 readings.append(ReportsReading(row.seq, event.from_, event.to, {}))
             if isinstance(event, MetricObserved):
@@ -87,22 +87,22 @@ def _by_attempt(rows: Iterable[Recorded]) -> dict[str, list[ReportsReading]]:
             readings[-1].bad |= bool(event.bad)
             if any(_REREAD in line.why for line in event.bad):
                 readings[-1].end = -1
-    return found
+    return readings_by_job
 
 
 def _is_rewritten(readings: Sequence[ReportsReading], size: int) -> bool:
-    reread = any(one.end < one.start for one in readings)
+    reread = any(reading.end < reading.start for reading in readings)
     return reread or readings[-1].end > size
 
 
 def _difference(reading: ReportsReading, path: Path, objectives: frozenset[Series]) -> str | None:
     """Return the first point of *reading* that its bytes do not hold, or hold and it lacks; None if there is none."""
-    there: dict[Series, CurvePoints] = {}
+    points: dict[Series, CurvePoints] = {}
     for point in _points(path, reading.start, reading.end):
         if (point.title, point.series) in objectives:
-            there.setdefault((point.title, point.series), []).append((point.iteration, to_num(point.value)))
-    for series in sorted(there.keys() | reading.points.keys()):
-        recorded, written = reading.points.get(series, []), there.get(series, [])
+            points.setdefault((point.title, point.series), []).append((point.iteration, to_num(point.value)))
+    for series in sorted(points.keys() | reading.points.keys()):
+        recorded, written = reading.points.get(series, []), points.get(series, [])
         # Which lines are bad depends on who reads them; which points were read stands in the log.
         if recorded != (_among(recorded, written) if reading.bad else written):
             where = f"bytes {reading.start} to {reading.end} of {path.parent.name}/{path.name}"
@@ -125,8 +125,8 @@ def _points(path: Path, start: int, end: int) -> Iterator[ReportedPoint]:
     for line in data.split(b"\n"):
         if line.strip() and len(line) <= LONGEST:
             try:
-                found = parse(line)
+                report = parse(line)
             except NotAReport:
                 continue
-            if isinstance(found, ReportedPoint):
-                yield found
+            if isinstance(report, ReportedPoint):
+                yield report

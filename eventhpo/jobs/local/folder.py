@@ -142,16 +142,16 @@ class AttemptFolder:
 
     def previous(self) -> str | None:
         """Return the job id of the attempt before this one."""
-        found = _read(self.predecessor)
-        return None if found is None else found.decode()
+        content = _read(self.predecessor)
+        return None if content is None else content.decode()
 
     def ticket(self) -> Ticket | None:
         """Return the ticket, None as long as an attempt may still start; an unreadable one names nobody."""
-        found = _read(self.ticket_file)
-        if found is None:
+        content = _read(self.ticket_file)
+        if content is None:
             return None
         try:
-            return msgspec.json.decode(found, type=Ticket)
+            return msgspec.json.decode(content, type=Ticket)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return Ticket()  # torn by a loss of power: nothing fsyncs it, so it is of an earlier boot
 
@@ -173,16 +173,16 @@ class AttemptFolder:
 
     def close_for_good(self, never: NeverStarted, why: str, at: int) -> bool:
         """Take the ticket so that no runner can; False if one has it already."""
-        mine = self._write(
+        temporary = self._write(
             self.path / f"never.{secrets.token_hex(4)}.tmp",
             msgspec.json.encode(Ticket(never=never, why=why, at=at)),
         )
         try:
-            self.ticket_file.hardlink_to(mine)
+            self.ticket_file.hardlink_to(temporary)
         except FileExistsError:
             return False
         finally:
-            mine.unlink()
+            temporary.unlink()
         return True
 
     def ask_to_stop(self, now: ClockReading, settled: str = "") -> None:
@@ -193,23 +193,23 @@ class AttemptFolder:
         if now.boot is not None:
             stop = StopOrder(at=now.wall, boot=now.boot.boot, boot_clock=now.boot.at, settled=settled)
         try:
-            mine = self._write(self.path / f"stop.{secrets.token_hex(4)}.tmp", msgspec.json.encode(stop))
+            temporary = self._write(self.path / f"stop.{secrets.token_hex(4)}.tmp", msgspec.json.encode(stop))
         except OSError:
             self.stop_file.touch()  # a full disk has room for an empty one, and the runner needs no more
             return
         try:
             with contextlib.suppress(FileExistsError):
-                self.stop_file.hardlink_to(mine)  # whole, and once
+                self.stop_file.hardlink_to(temporary)  # whole, and once
         finally:
-            mine.unlink()
+            temporary.unlink()
 
     def stop_asked(self) -> StopOrder | None:
         """Return when the job was first told to stop; an empty file, as older versions left it, has its own time."""
-        found = _read(self.stop_file)
-        if found is None:
+        content = _read(self.stop_file)
+        if content is None:
             return None
         try:
-            return msgspec.json.decode(found, type=StopOrder)
+            return msgspec.json.decode(content, type=StopOrder)
         except (msgspec.DecodeError, UnicodeDecodeError):
             return StopOrder(at=_changed(self.stop_file))
 
@@ -254,9 +254,9 @@ class AttemptFolder:
 
     def _write(self, path: Path, content: bytes) -> Path:
         """Give *path* its whole content, or leave it as it was."""
-        mine = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-        mine.write_bytes(content)
-        return mine.replace(path)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+        temporary.write_bytes(content)
+        return temporary.replace(path)
 
 
 def as_json(params: Mapping[str, Scalar]) -> bytes:

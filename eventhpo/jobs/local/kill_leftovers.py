@@ -53,9 +53,9 @@ def kill_leftovers(lost: Sequence[LostAttempt]) -> dict[str, tuple[int, ...]]:
     One pass over /proc for all of them. Holders of a lock are looked for only where
     nothing else was found and the lock is still held: that pass reads every descriptor.
     """
-    found = _kill_all(_by_environment_or_group(lost))
-    held = [one for one in lost if one.key not in found and not is_free(one.folder.job_lock)]
-    return found | _kill_all(_by_lock(held)) if held else found
+    killed = _kill_all(_by_environment_or_group(lost))
+    held = [attempt for attempt in lost if attempt.key not in killed and not is_free(attempt.folder.job_lock)]
+    return killed | _kill_all(_by_lock(held)) if held else killed
 
 
 def _kill_all(owner: Owner) -> dict[str, tuple[int, ...]]:
@@ -87,36 +87,40 @@ def _process(pid: int) -> Process | None:
 
 
 def _by_environment_or_group(lost: Sequence[LostAttempt]) -> Owner:
-    keys = {one.key: one for one in lost}
-    groups = {(one.ticket.pid, one.ticket.runner): one for one in lost if one.ticket is not None and _counts(one)}
+    keys = {attempt.key: attempt for attempt in lost}
+    groups = {
+        (attempt.ticket.pid, attempt.ticket.runner): attempt
+        for attempt in lost
+        if attempt.ticket is not None and _counts(attempt)
+    }
 
     def owner(process: Process) -> str | None:
-        one = groups.get((process.group, process.session))
-        if one is not None and one.ticket is not None and process.start >= one.ticket.start:
-            return one.key
-        theirs = _environment(process.pid)
-        carried = keys.get(theirs.get("EVENTHPO_KEY", ""))
-        return carried.key if carried is not None and _names(theirs, carried.folder) else None
+        attempt = groups.get((process.group, process.session))
+        if attempt is not None and attempt.ticket is not None and process.start >= attempt.ticket.start:
+            return attempt.key
+        variables = _environment(process.pid)
+        carried = keys.get(variables.get("EVENTHPO_KEY", ""))
+        return carried.key if carried is not None and _names(variables, carried.folder) else None
 
     return owner
 
 
-def _counts(one: LostAttempt) -> bool:
+def _counts(attempt: LostAttempt) -> bool:
     """Whether the process ids of the ticket mean today what they meant then, and are of this folder's job."""
-    ticket = one.ticket
+    ticket = attempt.ticket
     if ticket is None or ticket.pid <= 0 or ticket.boot != boot_id() or ticket.ns != pid_namespace():
         return False
     if ticket.lock is None:
-        return not is_free(one.folder.job_lock)
-    return not one.folder.is_copied(ticket)
+        return not is_free(attempt.folder.job_lock)
+    return not attempt.folder.is_copied(ticket)
 
 
-def _names(theirs: Mapping[str, str], folder: AttemptFolder) -> bool:
+def _names(variables: Mapping[str, str], folder: AttemptFolder) -> bool:
     """Whether an environment is that of a job in this very *folder*."""
-    lock, ours = theirs.get("EVENTHPO_LOCK"), folder.identity()
-    if lock is None or ours is None:
-        return _is_same(Path(theirs.get("EVENTHPO_PARAMS", "")), folder.params)
-    return lock == named(ours)
+    lock, identity = variables.get("EVENTHPO_LOCK"), folder.identity()
+    if lock is None or identity is None:
+        return _is_same(Path(variables.get("EVENTHPO_PARAMS", "")), folder.params)
+    return lock == named(identity)
 
 
 def _environment(pid: int) -> dict[str, str]:
@@ -125,17 +129,19 @@ def _environment(pid: int) -> dict[str, str]:
         entries = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except (*_ENDED, PermissionError):
         return {}
-    ours = (os.fsdecode(entry).partition("=") for entry in entries if entry.startswith(b"EVENTHPO_"))
-    return {name: value for name, _, value in ours}
+    variables = (os.fsdecode(entry).partition("=") for entry in entries if entry.startswith(b"EVENTHPO_"))
+    return {name: value for name, _, value in variables}
 
 
-def _is_same(one: Path, other: Path) -> bool:
+def _is_same(path: Path, other: Path) -> bool:
     """Whether both name one file, by other links perhaps, or did before it was deleted."""
-    return one == other or (one.exists() and other.exists() and one.samefile(other))
+    return path == other or (path.exists() and other.exists() and path.samefile(other))
 
 
 def _by_lock(lost: Sequence[LostAttempt]) -> Owner:
-    files = {(status.st_dev, status.st_ino): one.key for one in lost for status in [one.folder.job_lock.stat()]}
+    files = {
+        (status.st_dev, status.st_ino): attempt.key for attempt in lost for status in [attempt.folder.job_lock.stat()]
+    }
     return lambda process: _holder(process.pid, files)
 
 

@@ -15,15 +15,15 @@ from eventhpo.jobs.protocol import BoundJob
 RUNNER = Path(__file__).with_name("runner.py")
 
 
-def environment(job: BoundJob, folder: AttemptFolder, ours: Mapping[str, str]) -> dict[str, str]:
-    """Return *ours* with what tells the job who it is, and our own interpreter first on PATH.
+def environment(job: BoundJob, folder: AttemptFolder, inherited: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of *job*: *inherited*, the `EVENTHPO_` variables, and our interpreter first on PATH.
 
     A controller started as `.venv/bin/eventhpo` has not activated its environment,
     so `python` on PATH may be another one, without the packages of the search.
     """
-    path = [str(Path(sys.executable).parent), *filter(None, [ours.get("PATH", os.defpath)])]
-    theirs = {
-        **ours,
+    path = [str(Path(sys.executable).parent), *filter(None, [inherited.get("PATH", os.defpath)])]
+    variables = {
+        **inherited,
         "PATH": os.pathsep.join(path),
         "EVENTHPO_KEY": job.key,
         "EVENTHPO_TRIAL": str(job.trial),
@@ -34,20 +34,26 @@ def environment(job: BoundJob, folder: AttemptFolder, ours: Mapping[str, str]) -
         "EVENTHPO_CHECKPOINT_DIR": str(folder.path.parent / "checkpoints" / str(job.trial)),
     }
     for outer in ("EVENTHPO_LOCK", "EVENTHPO_PREDECESSOR"):  # of an outer search, if this one runs inside a job
-        theirs.pop(outer, None)
+        variables.pop(outer, None)
     if (lock := folder.identity()) is not None:
-        theirs["EVENTHPO_LOCK"] = named(lock)
+        variables["EVENTHPO_LOCK"] = named(lock)
     before = folder.previous()
-    return theirs if before is None else {**theirs, "EVENTHPO_PREDECESSOR": before}
+    return variables if before is None else {**variables, "EVENTHPO_PREDECESSOR": before}
 
 
-def named(one: Identity) -> str:
-    """Return *one* as a job's environment carries it."""
-    return f"{one[0]}:{one[1]}"
+def named(identity: Identity) -> str:
+    """Return *identity* as a job's environment carries it."""
+    return f"{identity[0]}:{identity[1]}"
 
 
 def spawn(
-    folder: AttemptFolder, cwd: Path, *, command: Sequence[str], theirs: Mapping[str, str], locks: Locks, grace: float
+    folder: AttemptFolder,
+    cwd: Path,
+    *,
+    command: Sequence[str],
+    variables: Mapping[str, str],
+    locks: Locks,
+    grace: float,
 ) -> int:
     """Start a runner that holds *locks* on and nothing else of ours; return its process id.
 
@@ -60,7 +66,7 @@ def spawn(
     process = subprocess.Popen(
         [*runner, *facts, *command],
         pass_fds=(locks.job, locks.runner),
-        env=theirs,
+        env=variables,
         start_new_session=True,  # Ctrl-C on the terminal is for the controller
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.search.placeholders import words
@@ -28,7 +28,9 @@ from eventhpo.jobs.protocol import (
     DraftOutcome,
     DraftRequest,
     Ended,
+    Item,
     LaunchOutcome,
+    Outcome,
     PollResult,
     Refused,
     Started,
@@ -42,9 +44,6 @@ STEP = 0.002  # seconds between two looks for a ticket
 REAP = 1.0  # seconds between two rounds for ended runners: 1 ms for 1,000 of them
 FRUITLESS = 3  # runners that ended without a start before a launch fails for good
 HESITANT = 8  # launches with a runner that lives and does not start before it is given up
-
-Item = TypeVar("Item", DraftRequest, BoundJob)
-Outcome = TypeVar("Outcome")
 
 
 class PendingLaunch(NamedTuple):
@@ -136,10 +135,10 @@ class LocalBackend:
             return Refused(error=f"{item.key}: {error}")
 
     def _folder_of(self, job_id: str) -> AttemptFolder:
-        found = self._folders.get(job_id)
-        if found is None:
-            found = self._folders[job_id] = AttemptFolder(self._jobs_folder / job_id)
-        return found
+        folder = self._folders.get(job_id)
+        if folder is None:
+            folder = self._folders[job_id] = AttemptFolder(self._jobs_folder / job_id)
+        return folder
 
     def _forget(self, jobs: Sequence[BoundJob]) -> None:
         """Keep the folders of running jobs at hand, not those of every job there was."""
@@ -153,13 +152,13 @@ class LocalBackend:
 
     def _draft(self, draft: DraftRequest) -> DraftOutcome:
         folder = self._folder_of(job_id_of(draft.key))
-        found = folder.drafted() if draft.look else None
-        if found is None:
+        params = folder.drafted() if draft.look else None
+        if params is None:
             folder.create(draft.params, draft.before)
-        elif found != as_json(draft.params):
+        elif params != as_json(draft.params):
             return Refused(error=f"{folder.params} holds other parameters than the intent {draft.key}")
         command = words(self._command, draft.params, draft.slot)
-        return Bound(job_id=folder.job_id, adopted=found is not None, provenance=self._surroundings.of(command))
+        return Bound(job_id=folder.job_id, adopted=params is not None, provenance=self._surroundings.of(command))
 
     def _cancel(self, draft: DraftRequest) -> CancelOutcome:
         folder = self._folder_of(job_id_of(draft.key))
@@ -234,8 +233,8 @@ class LocalBackend:
         """Start a runner that holds *locks* on."""
         command = words(self._command, job.params, job.slot)
         try:
-            theirs = environment(job, folder, os.environ)
-            runner = spawn(folder, self._folder, command=command, theirs=theirs, locks=locks, grace=self._grace)
+            variables = environment(job, folder, os.environ)
+            runner = spawn(folder, self._folder, command=command, variables=variables, locks=locks, grace=self._grace)
         except (OSError, ValueError) as error:
             return self._fruitless(
                 PendingLaunch(job, folder, None), FRUITLESS, f"its runner cannot be started: {error}"

@@ -67,14 +67,14 @@ def surveyed(jobs_folder: Path, names: Sequence[str], state: State, hashes: Sequ
     return reconcile.Survey(reconcile.in_order(lost), reconcile.in_order(forked))
 
 
-def refuse(found: FolderSurvey, head: Head, *, adopt: bool) -> None:
+def refuse(survey: FolderSurvey, head: Head, *, adopt: bool) -> None:
     """Return if the log may go on.
 
     Raises:
         DamagedLog: it is a fork, or has lost its tail and *adopt* was not asked for.
     """
     away = ", or move these folders away once their jobs are over"
-    reconcile.refuse(found, head, adopt=adopt, kind="job folder", name=lambda folder: folder.job_id, or_else=away)
+    reconcile.refuse(survey, head, adopt=adopt, kind="job folder", name=lambda folder: folder.job_id, or_else=away)
 
 
 def of_others(jobs_folder: Path, state: State) -> list[int]:
@@ -159,10 +159,10 @@ def _read(folder: AttemptFolder, objectives: Sequence[Objective]) -> tuple[tuple
     while more:
         fresh = not any(iterations for iterations, _ in points.values())
         batch = read(folder.reports, cursor, objectives, fresh=fresh, final=folder.exit() is not None)
-        for one in batch.curves:
-            iterations, values = points[one.title, one.series]
-            iterations += one.iterations
-            values += one.values
+        for update in batch.curves:
+            iterations, values = points[update.title, update.series]
+            iterations += update.iterations
+            values += update.values
         cursor, more = batch.to, batch.more
         inherits = batch.inherits if inherits is None else inherits
     curves = (

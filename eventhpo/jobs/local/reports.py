@@ -81,7 +81,7 @@ def parse(line: bytes) -> ReportLine:
         NotAReport: it is none; nothing is guessed.
     """
     try:
-        found = _JSON.decode(_BARE.sub(_literal, line).decode("utf-8"))
+        fields = _JSON.decode(_BARE.sub(_literal, line).decode("utf-8"))
     except UnicodeDecodeError:
         raise NotAReport("not UTF-8") from None
     except RecursionError:
@@ -90,42 +90,44 @@ def parse(line: bytes) -> ReportLine:
         raise
     except ValueError as error:
         raise NotAReport(f"not JSON: {error}") from None
-    if not isinstance(found, dict):
+    if not isinstance(fields, dict):
         raise NotAReport("not a JSON object")
-    if "resume_from" in found:
-        return Claim(_iteration(found, "resume_from"))
-    return ReportedPoint(_name(found, "title"), _name(found, "series"), _iteration(found, "iteration"), _value(found))
+    if "resume_from" in fields:
+        return Claim(_iteration(fields, "resume_from"))
+    return ReportedPoint(
+        _name(fields, "title"), _name(fields, "series"), _iteration(fields, "iteration"), _value(fields)
+    )
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         raise NotAReport("a key stands twice")
-    return found
+    return fields
 
 
 class _Literal(float):
     """A number that JSON has no word for, as `json.dumps` of Python writes it."""
 
 
-def _literal(found: re.Match[bytes]) -> bytes:
+def _literal(match: re.Match[bytes]) -> bytes:
     """Return a bare `nan` or `inf` as Python's decoder knows it; a NaN has no sign."""
-    key, sign, word = found.groups()
+    key, sign, word = match.groups()
     return bytes(key) + (b"NaN" if word.lower() == b"nan" else sign.replace(b"+", b"") + b"Infinity")
 
 
 _JSON = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_Literal)
 
 
-def _get(found: dict[str, object], key: str) -> object:
-    if key not in found:
-        there = [name[:40] for name in list(found)[:_KEYS]]
-        raise NotAReport(f"{key} is missing; there is {', '.join(there) or 'nothing'}")
-    return found[key]
+def _get(fields: dict[str, object], key: str) -> object:
+    if key not in fields:
+        present = [name[:40] for name in list(fields)[:_KEYS]]
+        raise NotAReport(f"{key} is missing; there is {', '.join(present) or 'nothing'}")
+    return fields[key]
 
 
-def _name(found: dict[str, object], key: str) -> str:
-    name = _get(found, key)
+def _name(fields: dict[str, object], key: str) -> str:
+    name = _get(fields, key)
     if not isinstance(name, str):
         raise NotAReport(f"{key} is not a string")
     if len(name) > NAME:
@@ -135,8 +137,8 @@ def _name(found: dict[str, object], key: str) -> str:
     return name
 
 
-def _iteration(found: dict[str, object], key: str) -> int:
-    number = _get(found, key)
+def _iteration(fields: dict[str, object], key: str) -> int:
+    number = _get(fields, key)
     if not isinstance(number, int) or isinstance(number, bool):
         raise NotAReport(f"{key} is not an integer")
     if not 0 <= number <= BIGGEST:
@@ -144,8 +146,8 @@ def _iteration(found: dict[str, object], key: str) -> int:
     return number
 
 
-def _value(found: dict[str, object]) -> float:
-    value = _get(found, "value")
+def _value(fields: dict[str, object]) -> float:
+    value = _get(fields, "value")
     if isinstance(value, str) and value in _NAMED:
         return _NAMED[value]
     if isinstance(value, _Literal):
@@ -200,7 +202,7 @@ class _Tally:
     def __init__(self, name: str, objectives: Sequence[Objective], fresh: bool) -> None:
         self._name = name
         self._curves: dict[tuple[str, str], tuple[list[int], list[float]]] = {
-            (one.title, one.series): ([], []) for one in objectives
+            (objective.title, objective.series): ([], []) for objective in objectives
         }
         self._others: dict[tuple[str, str], _Other] = {}
         self._bad: list[BadLine] = []
@@ -253,7 +255,7 @@ class _Tally:
             for (title, series), (iterations, values) in self._curves.items()
             if iterations
         )
-        others = (one.named(title, series) for (title, series), one in self._others.items())
+        others = (other.named(title, series) for (title, series), other in self._others.items())
         return ReportBatch(to, tuple(curves), tuple(others), tuple(self._bad), self._inherits, more)
 
 
@@ -333,8 +335,8 @@ def _ends_with_news(path: Path, size: int, objectives: Sequence[Objective], know
     except NotAReport:
         return False
     return isinstance(last, ReportedPoint) and any(
-        (o.title, o.series) == (last.title, last.series) and not one.has(last.iteration, last.value)
-        for o, one in zip(objectives, known, strict=True)
+        (o.title, o.series) == (last.title, last.series) and not known_curve.has(last.iteration, last.value)
+        for o, known_curve in zip(objectives, known, strict=True)
     )
 
 

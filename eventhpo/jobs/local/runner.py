@@ -151,16 +151,16 @@ def _ticket_head(child: int, runner: int) -> str:
 def _take_ticket(facts: str) -> bool:
     """Return whether this process is the one that may start the job: a link is exclusive and whole."""
     pid = os.getpid()
-    mine = f"started.{pid}.tmp"
-    with open(mine, "w", encoding="ascii") as ticket:
+    temporary = f"started.{pid}.tmp"
+    with open(temporary, "w", encoding="ascii") as ticket:
         head = _ticket_head(pid, os.getppid())
         ticket.write(head + f'"start": {_start_ticks()}, {facts}, "at": {_wall()}, "boot_clock": {_since_boot()}}}\n')
     try:
-        os.link(mine, "started.json")
+        os.link(temporary, "started.json")
     except FileExistsError:
         return False
     finally:
-        os.unlink(mine)
+        os.unlink(temporary)
     return True
 
 
@@ -223,10 +223,10 @@ def _watch(child: int, grace: float, wake: int, adopts: bool) -> tuple[int, bool
 
 def _is_over(child: int) -> bool:
     """Reap adopted orphans; return whether *child* waits to be reaped."""
-    while found := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-        if found.si_pid == child:
+    while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        if ended.si_pid == child:
             return True
-        os.waitpid(found.si_pid, 0)
+        os.waitpid(ended.si_pid, 0)
     return False
 
 
@@ -255,15 +255,15 @@ def _end_children() -> bool:
 def _children() -> list[int]:
     """Return the direct children of this process."""
     me = str(os.getpid()).encode()
-    found = []
+    children = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{name}/stat", "rb") as stat:
                 if stat.read().rpartition(b")")[2].split()[1] == me:
-                    found.append(int(name))
+                    children.append(int(name))
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended while we looked
-    return found
+    return children
 
 
 def _signal_group(child: int, number: int) -> None:

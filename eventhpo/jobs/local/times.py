@@ -52,5 +52,5 @@ def _since_boot(start: ClockReading, sign: int, now: ClockReading) -> BootClock 
         return None
     first, last = start.boot.at, now.boot.at
     moments = [first + sign - start.wall, last + sign - now.wall]
-    found = min((m for m in moments if first - COARSE <= m <= last + COARSE), default=moments[1])
-    return BootClock(now.boot.boot, min(max(found, first), last))
+    moment = min((m for m in moments if first - COARSE <= m <= last + COARSE), default=moments[1])
+    return BootClock(now.boot.boot, min(max(moment, first), last))

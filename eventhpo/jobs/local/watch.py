@@ -32,7 +32,7 @@ LATE = 15.0  # seconds behind its grace period in which a runner that lives has 
 
 @dataclass
 class JobLook:
-    """What was found of one job in this poll."""
+    """What this poll saw of one job."""
 
     job: BoundJob
     folder: AttemptFolder
@@ -49,11 +49,11 @@ class JobLook:
 
 @dataclass
 class Sweeping:
-    """Since when an attempt is swept (monotonic), why, and whether anything was there to end."""
+    """Since when an attempt is swept (monotonic), why, and whether a process of it was killed."""
 
     since: float
     why: str
-    found: bool = False
+    killed_any: bool = False
 
 
 class Watch:
@@ -120,11 +120,11 @@ class Watch:
     def _sweep(self, looks: Sequence[JobLook]) -> None:
         """Go on with the sweep of each attempt that is gone; one pass for all of them."""
         lost = [LostAttempt(look.job.key, look.folder, look.ticket) for look in looks if _of_this_boot(look)]
-        found = kill_leftovers(lost) if lost else {}
+        killed = kill_leftovers(lost) if lost else {}
         for look in looks:
             state = self._sweeping.setdefault(look.job.job_id, Sweeping(time.monotonic(), look.gone))
-            state.found |= look.job.key in found
-            look.left = _left(look, found, state)
+            state.killed_any |= look.job.key in killed
+            look.left = _left(look, killed, state)
 
     def _tell(self, look: JobLook, objectives: Sequence[Objective]) -> JobUpdate:
         job, ticket = look.job, look.ticket
@@ -168,7 +168,7 @@ class Watch:
         state = self._sweeping[look.job.job_id]
         began = times.began(look.ticket)
         now = self._clocks()
-        end = now if state.found else times.last_sign(look.folder, began, now) or now
+        end = now if state.killed_any else times.last_sign(look.folder, began, now) or now
         known = began is not None or look.job.started
         return Ended(
             how="lost",
@@ -243,13 +243,13 @@ def _of_this_boot(look: JobLook) -> bool:
     return (look.job.boot if look.ticket is None else look.ticket.boot) == boot_id()
 
 
-def _left(look: JobLook, found: Mapping[str, tuple[int, ...]], state: Sweeping) -> str | None:
+def _left(look: JobLook, killed: Mapping[str, tuple[int, ...]], state: Sweeping) -> str | None:
     """Return what of the attempt is left: empty for nothing, None while it is to be looked at again."""
-    if not _of_this_boot(look) or (look.job.key not in found and is_free(look.folder.job_lock)):
+    if not _of_this_boot(look) or (look.job.key not in killed and is_free(look.folder.job_lock)):
         return ""
     if time.monotonic() - state.since < LEAK:
         return None
-    who = ", ".join(map(str, found.get(look.job.key, ()))) or "somebody who holds job.lock"
+    who = ", ".join(map(str, killed.get(look.job.key, ()))) or "somebody who holds job.lock"
     return f"; still there after {LEAK:g} s of ending it: {who}"
 
 
@@ -282,5 +282,5 @@ def _why(end: Exit) -> str:
         return end.why
     if end.signal is None:
         return f"exit {end.code}"
-    known = {one.value: one.name for one in signal.Signals}
+    known = {number.value: number.name for number in signal.Signals}
     return f"killed by {known.get(end.signal, f'signal {end.signal}')}"
