@@ -1,9 +1,14 @@
-"""Options of the whole suite."""
+"""Options of the whole suite, and the lane that each test is in."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
+
+# Each runs whole searches, killed at every point or at random: about six minutes together on two cores.
+LONG_SWEEPS = ("clearml/test_crash.py", "crash", "kills", "matrix")
 
 settings.register_profile("short", max_examples=100, deadline=None)
 settings.register_profile("long", max_examples=2000, deadline=None)
@@ -15,8 +20,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--stock", action="store_true", help="also run ClearML's own class, for docs/faults.md (off)")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest picks by marker
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    sweeps = [Path(__file__).parent / name for name in LONG_SWEEPS]
     for item in items:
+        if any(item.path.is_relative_to(sweep) for sweep in sweeps):
+            item.add_marker("slow")
         if item.path.name == "test_kills.py":  # as long as it is asked for, and no longer
             item.add_marker(pytest.mark.timeout(900 + 10 * int(config.getoption("--kills"))))
     if not config.getoption("--stock"):
