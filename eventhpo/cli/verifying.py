@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core.fold import codec
-from eventhpo.core.fold.events import Event, Head, JobAdopted, JobCreated, Recorded, TasksLeft
+from eventhpo.core.fold.events import Head, JobAdopted, JobCreated, Recorded, TasksLeft
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State
-from eventhpo.core.search.spec import ClearmlTasks, LocalCommand, knows_policy
+from eventhpo.core.search.spec import ClearmlTasks, LocalCommand
 from eventhpo.errors import DamagedLog, StorageFailed
 from eventhpo.jobs.local import reconcile
 from eventhpo.jobs.local.compare_reports import compare
@@ -69,8 +66,10 @@ def verified(log: Path, expect: Head | None, *, decide: bool) -> Verified:
         unchecked += _not_asked(found.rows, expect, decide=decide)
     if decide:
         whole = not any(check.damage for check in checks)
-        checks.append(decided(found.rows) if whole else Check("decide", False, "not looked at: the log is damaged"))
-        notes += [] if state is None else other_platform(state.fingerprint)
+        checks.append(
+            decided(log, found.head.seq) if whole else Check("decide", False, "not looked at: the log is damaged")
+        )
+        notes += [] if state is None else sister("replay.decide.fingerprints").other_platform(state.fingerprint)
     if state is not None:
         from eventhpo.cli.reading import missing  # noqa: PLC0415  which loads this module
 
@@ -141,37 +140,12 @@ def _verdict(checks: Iterable[Check]) -> VerifyVerdict:
     return "failed" if wrong else "ok"
 
 
-def decided(rows: Iterable[Recorded]) -> Check:
-    """Decide every decision in *rows* again; the check names the first that comes out otherwise.
-
-    It counts those that are equal up to rounding, on another platform than the recorder's,
-    and those that nobody is there to decide again, and says why.
-    """
-    check_prefixes = sister("replay.decide.check_prefixes").check_prefixes  # by its name: the core never imports replay
-    decisions = rounded = 0
-    skipped: Counter[str] = Counter()
-    for checked in check_prefixes(rows):
-        if checked.divergence is not None:
-            return Check("decide", False, parted(checked.divergence))
-        rounded += checked.rounded is not None
-        if checked.skipped is None:
-            decisions += checked.decision
-        else:
-            skipped[checked.skipped] += 1
-    left = [f"; {count} not decided again ({why})" for why, count in sorted(skipped.items())]
-    same = f"{decisions - rounded} as recorded, {rounded} equal up to rounding" if rounded else "all as recorded"
-    return Check("decide", True, f"{formatting.plural(decisions, 'decision')}, {same}{''.join(left)}")
-
-
-def parted(divergence: Any) -> str:
-    """Return both sides of a divergence."""
-    recorded = _side(divergence.recorded, divergence.recorded_cause)
-    mine = "nothing" if divergence.decided is None else _side(divergence.decided, divergence.decided_cause)
-    return f"seq {divergence.seq}: recorded {recorded}; decided {mine}; due was {divergence.due}"
-
-
-def _side(event: Event, cause: int | None) -> str:
-    return f"{type(event).__name__} {codec.encode(event)} (cause {cause})"
+def decided(log: Path, seq: int) -> Check:
+    """Decide the log at *log* again up to event *seq*, as `eventhpo replay` does, and return the outcome as a check."""
+    # Loaded by name: nothing in eventhpo imports replay.
+    report = sister("replay.decide.redecide").redecide(log, raise_on_divergence=False, at=seq)
+    detail = sister("replay.decide.render").describe_outcome(report)
+    return Check("decide", report.verdict in ("ok", "rounded"), detail)
 
 
 def adoptions(rows: Sequence[Recorded]) -> list[str]:
@@ -189,17 +163,6 @@ def adoptions(rows: Sequence[Recorded]) -> list[str]:
         "not known, and replay starts anew there"
         for seq in starts
     ]
-
-
-def other_platform(recorded: Mapping[str, str]) -> list[str]:
-    """Return a note that names what differs between the log's platform and this one, if anything does."""
-    fingerprint = importlib.import_module("eventhpo.optuna_adapter.fingerprint").fingerprint
-    here: dict[str, str] = fingerprint()
-    differing = (name for name in {*recorded, *here} if recorded.get(name) != here.get(name))
-    parts = sorted(name for name in differing if name != "policy" or not knows_policy(recorded.get(name)))
-    if not parts:
-        return []
-    return [f"decided on another platform than this one ({', '.join(parts)}), so decisions may differ by rounding"]
 
 
 def text(found: Verified) -> Iterator[str]:

@@ -77,3 +77,15 @@ def _recorded(rows: Sequence[Recorded]) -> Iterator[tuple[int, dict[str, str]]]:
     for row in rows:
         if isinstance(row.event, SearchCreated | ControllerStarted):
             yield row.seq, row.event.fingerprint
+
+
+def other_platform(recorded: Mapping[str, str]) -> list[str]:
+    """Return a note that names what differs between the platform that *recorded* describes and this one, if any."""
+    from eventhpo.optuna_adapter.fingerprint import fingerprint  # noqa: PLC0415  it loads Optuna
+
+    here = fingerprint()
+    differing = (name for name in {*recorded, *here} if recorded.get(name) != here.get(name))
+    parts = sorted(name for name in differing if name != "policy" or not knows_policy(recorded.get(name)))
+    if not parts:
+        return []
+    return [f"decided on another platform than this one ({', '.join(parts)}), so decisions may differ by rounding"]

@@ -242,16 +242,33 @@ def _verdict(report: Report) -> str:
         first = report.divergences[0].seq
         count = len(report.divergences)
         return f"at seq {first}" if count == 1 else f"at {count} places, first at seq {first}"
-    said = f"{formatting.plural(report.decisions, 'decision')}, all as recorded"
-    if report.rounded:
-        same = report.decisions - len(report.rounded)
-        because = dict.fromkeys(one.name for found in report.rounded for one in found.because)
-        differ = ", ".join(name for name in ROUNDS if name in because)
-        said = (
-            f"{formatting.plural(report.decisions, 'decision')}, {same} as recorded, {len(report.rounded)} equal up to "
-            f"rounding (other {differ})"
-        )
+    said = _equal_decisions(report)
     return f"{said}; {len(report.undecided)} not decided again" if report.undecided else said
+
+
+def _equal_decisions(report: Report) -> str:
+    decisions = formatting.plural(report.decisions, "decision")
+    if not report.rounded:
+        return f"{decisions}, all as recorded"
+    same = report.decisions - len(report.rounded)
+    because = dict.fromkeys(one.name for found in report.rounded for one in found.because)
+    differ = ", ".join(name for name in ROUNDS if name in because)
+    return f"{decisions}, {same} as recorded, {len(report.rounded)} equal up to rounding (other {differ})"
+
+
+def describe_outcome(report: Report) -> str:
+    """Return *report* in one line for `verify --decide`: its first divergence with both sides, or the counts."""
+    if report.damage is not None:
+        return report.damage
+    if report.divergences:
+        return _both_sides(report.divergences[0])
+    reasons = sorted(Counter(one.why for one in report.undecided).items())
+    return _equal_decisions(report) + "".join(f"; {count} not decided again ({why})" for why, count in reasons)
+
+
+def _both_sides(one: Divergence) -> str:
+    decided = "nothing" if one.decided is None else _side(one.decided, one.decided_cause)
+    return f"seq {one.seq}: recorded {_side(one.recorded, one.recorded_cause)}; decided {decided}; due was {one.due}"
 
 
 def over_all(verdicts: Sequence[ReplayVerdict]) -> str:

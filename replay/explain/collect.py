@@ -33,6 +33,7 @@ from eventhpo.core.fold.state import State, Trial
 from eventhpo.errors import DamagedLog, Usage
 from eventhpo.views import formatting
 from eventhpo.views.statuses import trial_status
+from replay.decide.fingerprints import other_platform
 from replay.explain import pruner_rules, steps
 from replay.explain.explanation import (
     AnyStep,
@@ -138,8 +139,6 @@ class _Collector:
         """Return a note where a suggestion differs and the log is of another platform, which may be why."""
         if not any(isinstance(s, Suggestion) and s.again == "differs" for s in self._steps):
             return []
-        from eventhpo.cli.verifying import other_platform  # noqa: PLC0415  it loads Optuna
-
         return other_platform(self._suggested_by)
 
     # ------------------------------------------------------------ on the state before a row

@@ -184,7 +184,7 @@ def test_a_walk_that_is_given_the_sampler_decides_again_and_one_that_is_not_coun
     assert skipped(rows, sampler=SAMPLERS[name]) == []
     name_of = f"tests.optuna_adapter.test_own.{type(SAMPLERS[name]).__name__}"
     assert skipped(rows) == [f"{name_of} is not Optuna's own"] * 12
-    check = decided(rows)
+    check = decided(tmp_path / "one.db", rows[-1].seq)
     assert check.ok
     assert f"; 12 not decided again ({name_of} is not Optuna's own)" in check.detail
 
@@ -241,7 +241,7 @@ def test_randomness_outside_of_the_instance_is_found_out_and_said(sampler: Any, 
     assert skipped(rows, **given) == [
         f"tests.optuna_adapter.test_own.{type(sampler or pruner).__name__}: answers differ"
     ] * len(marked)
-    assert "not decided again" in decided(rows).detail
+    assert "not decided again" in decided(tmp_path / "one.db", rows[-1].seq).detail
 
 
 def test_a_point_of_a_user_and_a_finite_space_go_through_it_too(tmp_path: Path) -> None:
