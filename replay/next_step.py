@@ -1,4 +1,4 @@
-"""What a search would do next, in words: the next action of its state, and what that waits for."""
+"""What a search would do next: the next action of its state, and what that action waits for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ MOST = 6  # jobs that a line names
 
 
 class Next(msgspec.Struct, frozen=True, kw_only=True):
-    """The next action: its name, what it is in words, what it waits for, and how to have more done."""
+    """The next action.
+
+    `action` is its name and `what` describes it; `waits` describes what it waits for, and
+    `way_on` names the command that makes an ended run or search go on.
+    """
 
     action: str
     what: str
@@ -25,8 +29,8 @@ class Next(msgspec.Struct, frozen=True, kw_only=True):
     way_on: str
 
 
-# what lifts an end, by its reason
-_LIFTS = {
+# what a user can do to reopen a finished search, by the reason of its end
+_REOPEN_WITH = {
     "budget": "eventhpo resume: a larger --total-max-jobs, or --max-trials, reopens it",
     "compute_time_limit": "eventhpo resume: a larger --compute-time-limit reopens it",
     "wall_time_limit": "eventhpo resume: a larger --wall-time-limit reopens it",
@@ -39,29 +43,29 @@ _LIFTS = {
 
 
 def what_next(state: State) -> Next:
-    """Return what the controller of *state* does next; of a run that was ended, what the next one would."""
+    """Return what the controller does next in *state*; if its run was ended, what the next controller would do."""
     ended = state.run_stop is not None and state.finished is None
-    seen = msgspec.structs.replace(state, run_stop=None) if ended else state
-    action = next_action(seen)
+    running = msgspec.structs.replace(state, run_stop=None) if ended else state
+    action = next_action(running)
     return Next(
         action=type(action).__name__,
-        what=told(seen, action),
-        waits=_waits(seen, action),
+        what=describe_action(running, action),
+        waits=_waits(running, action),
         way_on=_way_on(state, ended=ended),
     )
 
 
 def _way_on(state: State, *, ended: bool) -> str:
     if state.finished is not None:
-        return _LIFTS[state.finished.reason]
+        return _REOPEN_WITH[state.finished.reason]
     return "eventhpo resume: the run was ended, the search was not" if ended else ""
 
 
-def told(state: State, action: actions.Action) -> str:
-    """Return *action* in words."""
+def describe_action(state: State, action: actions.Action) -> str:
+    """Describe *action* in a phrase: `start the job of trial 7`."""
     match action:
         case actions.Decide(event=event):
-            subject = of(getattr(event, "trial", None), getattr(event, "attempt", None))
+            subject = of_attempt(getattr(event, "trial", None), getattr(event, "attempt", None))
             return f"record {type(event).__name__}{subject}: {formatting.line(event_lines.told(event))}"
         case actions.Suggest():
             trial = len(state.trials)
@@ -70,17 +74,17 @@ def told(state: State, action: actions.Action) -> str:
             return f"ask {state.search.sampler.name} for trial {trial}"
         case actions.Judge():
             names = [(a.trial, a.number) for a in judgeable(state)]
-            return f"ask {state.search.pruner.name} about the new points of {named(names)}"
+            return f"ask {state.search.pruner.name} about the new points of {describe_jobs(names)}"
         case actions.Draft(attempts=names):
-            return f"create {named(names)}"
+            return f"create {describe_jobs(names)}"
         case actions.Launch(attempts=names):
-            return f"start {named(names)}"
+            return f"start {describe_jobs(names)}"
         case actions.Stop(attempts=names):
-            return f"tell {named(names)} to stop"
+            return f"tell {describe_jobs(names)} to stop"
         case actions.Cancel(attempts=names):
-            return f"remove {named(names)}, never started"
+            return f"remove {describe_jobs(names)}, never started"
         case actions.Poll(attempts=names):
-            return f"look at what {named(names)} did since"
+            return f"look at what {describe_jobs(names)} did since"
         case actions.Wait():
             return "wait until something that failed may be tried again"
         case actions.Rest(why=why):
@@ -96,42 +100,43 @@ _RESTS = {
 }
 
 
-def of(trial: int | None, attempt: int | None) -> str:
-    """Return ` of trial 3, attempt 1`; nothing without a trial."""
+def of_attempt(trial: int | None, attempt: int | None) -> str:
+    """Return ` of trial 3, attempt 1`, to follow a noun; empty without a trial."""
     if trial is None:
         return ""
     return f" of trial {trial}" + (f", attempt {attempt}" if attempt else "")
 
 
-def named(names: Sequence[tuple[int, int]]) -> str:
-    """Return `the job of trial 3` or `the jobs of trials 3, 4 (attempt 1) and 5 more`."""
+def describe_jobs(names: Sequence[tuple[int, int]]) -> str:
+    """Describe jobs: `the job of trial 3`, or `the jobs of trials 3, 4 (attempt 1) and 5 more`."""
     shown = [f"{trial} (attempt {attempt})" if attempt else str(trial) for trial, attempt in names[:MOST]]
     more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
     return f"the {'job of trial' if len(names) == 1 else 'jobs of trials'} {', '.join(shown)}{more}"
 
 
 def _waits(state: State, action: actions.Action) -> list[str]:
-    """Return what *action*, or what comes behind it, waits for."""
+    """Describe what *action*, or the action after it, waits for."""
     if not isinstance(action, actions.Poll | actions.Wait):
         return []
-    found = [_retry(state, whose, failure) for whose, failure in _failures(state) if failure.until is not None]
-    found += [_limit(attempt) for attempt in deadlines.limited(state)]
-    return [*found[:MOST], f"and {len(found) - MOST} more"] if len(found) > MOST else found
+    waits = [_describe_retry(state, what, failure) for what, failure in _failures(state) if failure.until is not None]
+    waits += [_describe_limit(attempt) for attempt in deadlines.limited(state)]
+    return [*waits[:MOST], f"and {len(waits) - MOST} more"] if len(waits) > MOST else waits
 
 
 def _failures(state: State) -> list[tuple[str, Failure]]:
-    found = [] if state.poll_failure is None else [("the look at all jobs", state.poll_failure)]
+    failures = [] if state.poll_failure is None else [("the look at all jobs", state.poll_failure)]
     for attempt in (a for t in state.active.values() for a in t.attempts):
-        found += [(f"{effect}{of(attempt.trial, attempt.number)}", f) for effect, f in attempt.failures.items()]
-    return found
+        owner = of_attempt(attempt.trial, attempt.number)
+        failures += [(f"{effect}{owner}", failure) for effect, failure in attempt.failures.items()]
+    return failures
 
 
-def _retry(state: State, whose: str, failure: Failure) -> str:
+def _describe_retry(state: State, what: str, failure: Failure) -> str:
     assert failure.until is not None
     times = formatting.plural(failure.count, "failure")
     at = formatting.rfc3339(state.course.wall_of(failure.until))
-    return f"{whose}: again at {at}, after {times} in a row ({formatting.line(failure.error)})"
+    return f"{what}: again at {at}, after {times} in a row ({formatting.line(failure.error)})"
 
 
-def _limit(attempt: Attempt) -> str:
-    return f"the end of time_limit_per_job{of(attempt.trial, attempt.number)}"
+def _describe_limit(attempt: Attempt) -> str:
+    return f"the end of time_limit_per_job{of_attempt(attempt.trial, attempt.number)}"

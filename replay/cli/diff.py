@@ -1,4 +1,4 @@
-"""The command that says where two searches part."""
+"""The command that compares two logs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import click
 
 from eventhpo.cli import output
 from eventhpo.cli.reading import FILE, at_option, json_option, up_to
-from replay.diff import text
-from replay.diff.report import diff as compared
+from replay.diff.report import diff as compare_logs
+from replay.diff.text import render_diff
 from replay.verified_rows import verified_rows
 
 
@@ -28,10 +28,10 @@ def diff(ctx: click.Context, a: Path, b: Path, at: int | datetime | None, as_jso
     is the last line. Exit code 0 if no decision differs as far as both go, 1 if one does,
     3 if a log is damaged.
     """
-    one, other = verified_rows(a), verified_rows(b)
-    sides = [up_to(side.rows, at) for side in (one, other)]
-    found = compared(sides[0], sides[1], (str(a), str(b)), (one.damage, other.damage))
-    output.data(output.as_json(found) if as_json else text.text(found))
-    one.require_whole(a)
-    other.require_whole(b)
-    ctx.exit(int(found.parting is not None))
+    log_a, log_b = verified_rows(a), verified_rows(b)
+    rows_a, rows_b = (up_to(log.rows, at) for log in (log_a, log_b))
+    result = compare_logs(rows_a, rows_b, (str(a), str(b)), (log_a.damage, log_b.damage))
+    output.data(output.as_json(result) if as_json else render_diff(result))
+    log_a.require_whole(a)
+    log_b.require_whole(b)
+    ctx.exit(int(result.parting is not None))

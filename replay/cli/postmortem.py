@@ -9,9 +9,9 @@ import click
 
 from eventhpo.cli import output
 from eventhpo.cli.reading import FILE, at_option, json_option, up_to
-from replay.postmortem import text
 from replay.postmortem.files_on_disk import look
-from replay.postmortem.report import postmortem as happened
+from replay.postmortem.report import postmortem as examine
+from replay.postmortem.text import render_postmortem
 from replay.verified_rows import verified_rows
 
 
@@ -26,10 +26,10 @@ def postmortem(log: Path, at: int | datetime | None, as_json: bool) -> None:
     slots' time went to, whether it was still improving. The chain is checked; of a
     damaged log all of this is said of the rows that are verified, and the exit code is 3.
     """
-    scene = look(log)  # before the log: a controller that ends in between is not taken for killed
-    found = verified_rows(log)
-    rows = up_to(found.rows, at)
-    goes_on = len(rows) < len(found.rows)
-    said, state = happened(rows, scene, found.damage, cut=found.cut and not goes_on, goes_on=goes_on)
-    output.data(output.as_json(said) if as_json else text.text(said, state))
-    found.require_whole(log)
+    files = look(log)  # before the log is read: a controller that ends in between is not taken for killed
+    verified = verified_rows(log)
+    rows = up_to(verified.rows, at)
+    goes_on = len(rows) < len(verified.rows)
+    report, state = examine(rows, files, verified.damage, cut=verified.cut and not goes_on, goes_on=goes_on)
+    output.data(output.as_json(report) if as_json else render_postmortem(report, state))
+    verified.require_whole(log)

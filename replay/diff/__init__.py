@@ -1,1 +1,1 @@
-"""Where two searches part, and what each had seen before."""
+"""Compare two logs: the first decision that differs, and the inputs that each search had before it."""

@@ -1,7 +1,7 @@
-"""What two searches saw, input by input, without what differs between any two searches.
+"""The inputs of two searches compared, without what differs between any two searches.
 
-Compared are points of the objective, how jobs ended, and what users asked for. Left
-out are receipts (job ids, times of a start), other series, ticks, and who drove it.
+Compared are the points of the objectives, the ends of jobs and the requests of users.
+Not compared are receipts (job ids, start times), other series, ticks and controllers.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import msgspec
 from eventhpo.core.fold import events
 from eventhpo.core.fold.events import Input, MetricObserved, Recorded
 from eventhpo.views import event_lines, formatting
-from replay.next_step import of
+from replay.next_step import of_attempt
 
 InputKey: TypeAlias = tuple[str, ...]
 MOST = 20  # differences that are listed
 
-_ASIDE = (
+_NOT_COMPARED = (
     events.SearchCreated,
     events.ControllerStarted,
     events.CommandMoved,
@@ -33,13 +33,13 @@ _ASIDE = (
     events.ReportsRead,
     events.ClockTicked,
 )
-# fields that say who, when or how exactly, and change no decision
+# fields that change no decision: who, when, and the details of an end
 _TIMES = ("clock", "started_at", "finished_at", "boot_clock", "started_boot_clock", "finished_boot_clock")
-_WITHOUT = ("request", "why", "error", *_TIMES, "output", "code", "signal", "by_itself")
+_IGNORED_FIELDS = ("request", "why", "error", *_TIMES, "output", "code", "signal", "by_itself")
 
 
 class ComparedInput(msgspec.Struct, frozen=True):
-    """One thing that was seen: which thing, what of it is compared, and how it is told."""
+    """One input: what it is about, the part of it that is compared, and a phrase that describes it."""
 
     seq: int
     key: InputKey
@@ -48,26 +48,26 @@ class ComparedInput(msgspec.Struct, frozen=True):
 
 
 class InputSide(msgspec.Struct, frozen=True):
-    """An input of one log."""
+    """A row of one log: its seq, and a phrase that describes it."""
 
     seq: int
     what: str
 
 
 class InputDifference(msgspec.Struct, frozen=True):
-    """An input that differs: another value, or seen by one only (the other side is None)."""
+    """An input that differs: its value differs, or only one log has it (then the other side is None)."""
 
     how: Literal["value", "only A", "only B"]
     a: InputSide | None
     b: InputSide | None
 
 
-class Inputs(msgspec.Struct, frozen=True, kw_only=True):
-    """How what two searches saw compares.
+class InputComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """How the inputs of two searches compare.
 
-    `alike` inputs come first in both, in the same order; `first` are the first that
-    are not the same, None for a side that had seen no more. `order_only`: both saw the
-    same, in another order. `differences` are the first `MOST` of `different`.
+    Both begin with `alike` equal inputs in the same order. `first` is the next input of
+    each, None where a log has no more. `order_only`: both have the same inputs, in
+    another order. `differences` lists the first `MOST` of the `different` inputs.
     """
 
     alike: int
@@ -78,67 +78,75 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     differences: list[InputDifference]
 
 
-def compared(a: Sequence[Recorded], b: Sequence[Recorded]) -> Inputs:
-    """Return how the inputs in *a* and *b* compare."""
-    ours, theirs = list(seen(a)), list(seen(b))
-    alike = _alike(ours, theirs)
-    first = tuple(_side(one[alike]) if alike < len(one) else None for one in (ours, theirs))
-    same = len(ours) == len(theirs) == alike
-    differences = [] if same else list(_differences(ours[alike:], theirs[alike:]))
-    return Inputs(
+def compare_inputs(a: Sequence[Recorded], b: Sequence[Recorded]) -> InputComparison:
+    """Compare the inputs in the rows *a* and *b*."""
+    inputs_a, inputs_b = list(compared_inputs(a)), list(compared_inputs(b))
+    alike = _count_alike(inputs_a, inputs_b)
+    same = len(inputs_a) == len(inputs_b) == alike
+    differences = [] if same else list(_differences(inputs_a[alike:], inputs_b[alike:]))
+    return InputComparison(
         alike=alike,
         same=same,
         order_only=not same and not differences,
-        first=(first[0], first[1]),
+        first=(_side_at(inputs_a, alike), _side_at(inputs_b, alike)),
         different=len(differences),
         differences=differences[:MOST],
     )
 
 
-def _alike(a: Sequence[ComparedInput], b: Sequence[ComparedInput]) -> int:
-    for place, (one, other) in enumerate(zip(a, b, strict=False)):
-        if (one.key, one.value) != (other.key, other.value):
+def _count_alike(a: Sequence[ComparedInput], b: Sequence[ComparedInput]) -> int:
+    for place, (input_a, input_b) in enumerate(zip(a, b, strict=False)):
+        if (input_a.key, input_a.value) != (input_b.key, input_b.value):
             return place
     return min(len(a), len(b))
 
 
-def _side(one: ComparedInput) -> InputSide:
-    return InputSide(one.seq, one.text)
+def _side(compared: ComparedInput) -> InputSide:
+    return InputSide(compared.seq, compared.text)
+
+
+def _side_at(inputs: Sequence[ComparedInput], place: int) -> InputSide | None:
+    return _side(inputs[place]) if place < len(inputs) else None
 
 
 def _differences(a: Sequence[ComparedInput], b: Sequence[ComparedInput]) -> Iterator[InputDifference]:
-    theirs = {one.key: one for one in b}
-    ours = {one.key for one in a}
-    for one in a:
-        other = theirs.get(one.key)
-        if other is None:
-            yield InputDifference("only A", _side(one), None)
-        elif other.value != one.value:
-            yield InputDifference("value", _side(one), _side(other))
-    yield from (InputDifference("only B", None, _side(one)) for one in b if one.key not in ours)
+    by_key_b = {input_b.key: input_b for input_b in b}
+    keys_a = {input_a.key for input_a in a}
+    for input_a in a:
+        input_b = by_key_b.get(input_a.key)
+        if input_b is None:
+            yield InputDifference("only A", _side(input_a), None)
+        elif input_b.value != input_a.value:
+            yield InputDifference("value", _side(input_a), _side(input_b))
+    yield from (InputDifference("only B", None, _side(input_b)) for input_b in b if input_b.key not in keys_a)
 
 
-def seen(rows: Sequence[Recorded]) -> Iterator[ComparedInput]:
-    """Yield what a search saw, in the order of its log; a point at a time."""
+def compared_inputs(rows: Sequence[Recorded]) -> Iterator[ComparedInput]:
+    """Yield the inputs of a search that are compared, in the order of its log; each point of a curve by itself."""
     times: Counter[InputKey] = Counter()
     for row in rows:
-        if not isinstance(row.event, Input) or isinstance(row.event, _ASIDE):
+        if not isinstance(row.event, Input) or isinstance(row.event, _NOT_COMPARED):
             continue
-        for which, value, text in _things(row.event):
-            times[which] += 1
-            yield ComparedInput(row.seq, (*which, str(times[which])), value, text)
+        for key, value, text in _split(row.event):
+            times[key] += 1
+            yield ComparedInput(row.seq, (*key, str(times[key])), value, text)
 
 
-def _things(event: Input) -> Iterator[tuple[InputKey, bytes, str]]:
+def _split(event: Input) -> Iterator[tuple[InputKey, bytes, str]]:
+    """Yield the key, the compared part and the description of each input in *event*."""
     subject = str(getattr(event, "trial", "")), str(getattr(event, "attempt", ""))
-    whose = of(getattr(event, "trial", None), getattr(event, "attempt", None))
+    owner = of_attempt(getattr(event, "trial", None), getattr(event, "attempt", None))
     if isinstance(event, MetricObserved):
         name = f"{event.title}/{event.series}"
         for iteration, value in zip(event.iterations, event.values, strict=True):
-            text = f"{formatting.line(name)} = {formatting.number(value)} at iteration {iteration}{whose}"
+            text = f"{formatting.line(name)} = {formatting.number(value)} at iteration {iteration}{owner}"
             yield (*subject, "point", name), msgspec.json.encode([iteration, value]), text
         return
     kind = type(event).__name__
-    body = {name: value for name, value in msgspec.to_builtins(event).items() if name not in _WITHOUT}
-    said = formatting.line(event_lines.told(event))  # type: ignore[arg-type]
-    yield (*subject, kind), msgspec.json.encode(body, order="deterministic"), f"{kind}{whose}{f': {said}' * bool(said)}"
+    body = {name: value for name, value in msgspec.to_builtins(event).items() if name not in _IGNORED_FIELDS}
+    details = formatting.line(event_lines.told(event))  # type: ignore[arg-type]
+    yield (
+        (*subject, kind),
+        msgspec.json.encode(body, order="deterministic"),
+        f"{kind}{owner}{f': {details}' * bool(details)}",
+    )

@@ -1,4 +1,4 @@
-"""Two logs compared: is it the same search, where do they part, what had each seen."""
+"""Compare two logs: whether they are one search, the first decision that differs, and the inputs before it."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State, Trial
 from eventhpo.search_file.changed_keys import flat_keys
 from eventhpo.views import formatting
-from replay.diff.decisions import FirstDifference, first_difference
-from replay.diff.inputs import Inputs, InputSide, compared
-from replay.postmortem.controllers import says
+from replay.diff.decisions import FirstDifference, PointId, first_difference
+from replay.diff.inputs import InputComparison, InputSide, compare_inputs
+from replay.postmortem.controllers import describe_row_and_content
 
 Relation: TypeAlias = Literal[
     "the same log", "A is the beginning of B", "B is the beginning of A", "a fork", "two searches"
 ]
 
 
-class Differs(msgspec.Struct, frozen=True):
-    """A key in which two searches were created otherwise, as a search file or a fingerprint has it."""
+class DifferingKey(msgspec.Struct, frozen=True):
+    """A key of the search file or of the fingerprint that differs, and its value in each log as JSON (`-`: absent)."""
 
     key: str
     a: str
@@ -30,7 +30,7 @@ class Differs(msgspec.Struct, frozen=True):
 
 
 class ComparedLog(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the two logs, as far as it is verified."""
+    """The verified part of one of the two logs."""
 
     path: str
     search_id: str
@@ -40,56 +40,56 @@ class ComparedLog(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Parting(msgspec.Struct, frozen=True, kw_only=True):
-    """The first decision that differs, on both sides, and whether a clock's tick led to one of them."""
+    """The first decision that differs, in each log, and whether a tick of the clock caused one of the two."""
 
     a: InputSide
     b: InputSide
     on_a_tick: bool
 
 
-class ByTrial(msgspec.Struct, frozen=True, kw_only=True):
-    """The same trials of both, whatever the order of their decisions; None: no such trial."""
+class TrialComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """The trials of both logs compared by number, in any order of decisions; None where no trial differs."""
 
     both: int
     first_other_parameters: int | None
-    first_other_outcome: int | None  # of those with the same parameters, among trials that are over in both
+    first_other_outcome: int | None  # among trials that ended in both logs with the same parameters
     parameters: tuple[dict[str, Any], dict[str, Any]] | None
     outcomes: tuple[str, str] | None
 
     @property
     def alike(self) -> bool:
-        """Whether no trial differs, so that only the order of decisions can."""
+        """Whether all common trials are the same, so that at most the order of decisions differs."""
         return self.first_other_parameters is None and self.first_other_outcome is None
 
 
 class Diff(msgspec.Struct, frozen=True, kw_only=True):
-    """How two logs compare; `alike` decisions come first in both."""
+    """How two logs compare; both begin with `alike` equal decisions."""
 
     a: ComparedLog
     b: ComparedLog
     relation: Relation
-    common: int  # leading rows that are the same to the bit
-    definitions: list[Differs]
-    platforms: list[Differs]
+    common: int  # equal rows at the beginning of both
+    definitions: list[DifferingKey]
+    platforms: list[DifferingKey]
     alike: int
     parting: Parting | None
-    inputs: Inputs
+    inputs: InputComparison
     explanation: str
-    by_trial: ByTrial
+    by_trial: TrialComparison
 
 
 def diff(
     a: Sequence[Recorded], b: Sequence[Recorded], paths: tuple[str, str], damage: tuple[list[str], list[str]]
 ) -> Diff:
-    """Return how the logs *a* and *b* compare, which lie at *paths* and whose rows end for *damage*."""
+    """Compare the verified rows *a* and *b* of the logs at *paths*; *damage* says why the rows of each end early."""
     common = _common(a, b)
-    found, alike = first_difference(a, b)
-    before_a = a if found is None else a[: found.a.seq - 1]
-    before_b = b if found is None else b[: found.b.seq - 1]
-    inputs = compared(before_a, before_b)
+    difference, alike = first_difference(a, b)
+    before_a = a if difference is None else a[: difference.a.seq - 1]
+    before_b = b if difference is None else b[: difference.b.seq - 1]
+    inputs = compare_inputs(before_a, before_b)
     definitions = _definitions(a, b)
-    platforms = _platforms(a, b, found)
-    parting = None if found is None else _parting(a, b, found)
+    platforms = _platforms(a, b, difference)
+    parting = None if difference is None else _parting(a, b, difference)
     states = fold(a), fold(b)
     return Diff(
         a=_log(a, paths[0], damage[0]),
@@ -119,7 +119,7 @@ def _log(rows: Sequence[Recorded], path: str, damage: list[str]) -> ComparedLog:
 
 
 def _common(a: Sequence[Recorded], b: Sequence[Recorded]) -> int:
-    """Return how many leading rows are the same: the hash of a row stands for all before it."""
+    """Count the equal rows at the beginning of both; the hash of a row covers all rows before it."""
     fewest = min(len(a), len(b))
     return next((n for n in range(fewest, 0, -1) if a[n - 1].hash == b[n - 1].hash), 0)
 
@@ -134,13 +134,13 @@ def _relation(a: Sequence[Recorded], b: Sequence[Recorded], common: int) -> Rela
     return "A is the beginning of B" if len(a) < len(b) else "B is the beginning of A"
 
 
-# ---------------------------------------------------------------- what they were created with
+# ---------------------------------------------------------------- definitions and platforms
 
 
-def _definitions(a: Sequence[Recorded], b: Sequence[Recorded]) -> list[Differs]:
-    """Return the keys in which the searches were created otherwise, what decides most first."""
-    found = _differing(_flat(_created(a)), _flat(_created(b)))
-    return sorted(found, key=lambda one: _ORDER.get(one.key.split(".")[0], len(_ORDER)))
+def _definitions(a: Sequence[Recorded], b: Sequence[Recorded]) -> list[DifferingKey]:
+    """Return the keys of the search file in which the searches differ, the most decisive first."""
+    keys = _differing(_flat(_created(a)), _flat(_created(b)))
+    return sorted(keys, key=lambda differing: _ORDER.get(differing.key.split(".")[0], len(_ORDER)))
 
 
 _ORDER = {key: place for place, key in enumerate(("space", "sampler", "pruner", "seed", "objective"))}
@@ -151,9 +151,9 @@ def _flat(event: SearchCreated) -> dict[str, Any]:
     return flat_keys(event.search) | {"space (the order of its parameters)": names, "policy": event.policy}
 
 
-def _platforms(a: Sequence[Recorded], b: Sequence[Recorded], found: FirstDifference | None) -> list[Differs]:
-    """Return in what versions and machines differ, as of the decisions that differ."""
-    ends = (len(a), len(b)) if found is None else (found.a.seq, found.b.seq)
+def _platforms(a: Sequence[Recorded], b: Sequence[Recorded], difference: FirstDifference | None) -> list[DifferingKey]:
+    """Return the entries of the fingerprints that differ, at the first difference or else at the end of the logs."""
+    ends = (len(a), len(b)) if difference is None else (difference.a.seq, difference.b.seq)
     return _differing(_fingerprint(a[: ends[0]]), _fingerprint(b[: ends[1]]))
 
 
@@ -162,40 +162,47 @@ def _fingerprint(rows: Sequence[Recorded]) -> dict[str, str]:
     return next(events).fingerprint
 
 
-def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Differs]:
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[DifferingKey]:
     keys = dict.fromkeys([*a, *b])
-    pairs = ((key, _shown(a, key), _shown(b, key)) for key in keys)
-    return [Differs(key, one, other) for key, one, other in pairs if one != other]
+    pairs = ((key, _as_json(a, key), _as_json(b, key)) for key in keys)
+    return [DifferingKey(key, value_a, value_b) for key, value_a, value_b in pairs if value_a != value_b]
 
 
-def _shown(values: Mapping[str, Any], key: str) -> str:
+def _as_json(values: Mapping[str, Any], key: str) -> str:
     return msgspec.json.encode(values[key]).decode() if key in values else "-"
 
 
-# ---------------------------------------------------------------- where they part
+# ---------------------------------------------------------------- the first difference
 
 
-def _parting(a: Sequence[Recorded], b: Sequence[Recorded], found: FirstDifference) -> Parting:
+def _parting(a: Sequence[Recorded], b: Sequence[Recorded], difference: FirstDifference) -> Parting:
     on_a_tick = any(
         row.cause is not None and isinstance(rows[row.cause - 1].event, ClockTicked)
-        for rows, row in ((a, found.a), (b, found.b))
+        for rows, row in ((a, difference.a), (b, difference.b))
     )
-    return Parting(a=_said(found.a, found), b=_said(found.b, found), on_a_tick=on_a_tick)
+    side_a, side_b = (_side(row, difference.point) for row in (difference.a, difference.b))
+    return Parting(a=side_a, b=side_b, on_a_tick=on_a_tick)
 
 
-def _said(row: Recorded, found: FirstDifference) -> InputSide:
-    if found.point is None:
-        return InputSide(row.seq, says(row))
-    trial, attempt, position = found.point
+def _side(row: Recorded, point: PointId | None) -> InputSide:
+    if point is None:
+        return InputSide(row.seq, describe_row_and_content(row))
+    trial, attempt, position = point
     word = "prunes" if type(row.event).__name__ == "JobPruned" else "does not prune"
-    of = f"trial {trial}" + (f", attempt {attempt}" if attempt else "")
-    return InputSide(row.seq, f"seq {row.seq}, {type(row.event).__name__}: {word} {of} at its point {position}")
+    job = f"trial {trial}" + (f", attempt {attempt}" if attempt else "")
+    return InputSide(row.seq, f"seq {row.seq}, {type(row.event).__name__}: {word} {job} at its point {position}")
 
 
 def _explanation(
-    parting: Parting | None, inputs: Inputs, definitions: Sequence[Differs], platforms: Sequence[Differs]
+    parting: Parting | None,
+    inputs: InputComparison,
+    definitions: Sequence[DifferingKey],
+    platforms: Sequence[DifferingKey],
 ) -> str:
-    """Return what the difference may come from; a cause is named only where there is but one candidate."""
+    """Say what may have caused the difference; empty without a difference.
+
+    A cause is named only if it is the only candidate.
+    """
     if parting is None:
         return ""
     if not inputs.same:
@@ -214,12 +221,12 @@ def _explanation(
 # ---------------------------------------------------------------- trial by trial
 
 
-def _by_trial(a: State, b: State) -> ByTrial:
+def _by_trial(a: State, b: State) -> TrialComparison:
     pairs = list(zip(a.trials, b.trials, strict=False))
-    other = next((n for n, (one, two) in enumerate(pairs) if one.params != two.params), None)
-    ends = [(n, outcome(one), outcome(two)) for n, (one, two) in enumerate(pairs) if one.params == two.params]
+    other = next((n for n, (trial_a, trial_b) in enumerate(pairs) if trial_a.params != trial_b.params), None)
+    ends = [(n, describe_end(x), describe_end(y)) for n, (x, y) in enumerate(pairs) if x.params == y.params]
     ended = next(((n, x, y) for n, x, y in ends if x != y and "running" not in (x, y)), None)
-    return ByTrial(
+    return TrialComparison(
         both=len(pairs),
         first_other_parameters=other,
         first_other_outcome=None if ended is None else ended[0],
@@ -228,8 +235,8 @@ def _by_trial(a: State, b: State) -> ByTrial:
     )
 
 
-def outcome(trial: Trial) -> str:
-    """Return how *trial* came out: `completed with 0.25`, `pruned at iteration 3`, `failed`, `running`."""
+def describe_end(trial: Trial) -> str:
+    """Describe how *trial* ended: `completed with 0.25`, `pruned at iteration 3`, `failed`, `running`."""
     end, attempt = trial.finished, trial.last
     if end is None:
         return "running"

@@ -1,1 +1,1 @@
-"""What happened in a search, for somebody who was handed its log."""
+"""Say what happened in a search, from its log and the files next to it."""

@@ -1,4 +1,4 @@
-"""How a search ended as far as its log and what lies beside it tell, and what neither can tell."""
+"""How a search ended, as far as its log and the files next to it show, and what they cannot show."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from eventhpo.core.fold.events import Recorded
 from eventhpo.core.fold.state import State
 from eventhpo.views import formatting, status
-from replay.postmortem.controllers import Epoch, in_words
+from replay.postmortem.controllers import Epoch, describe_row
 from replay.postmortem.files_on_disk import FULL, FilesOnDisk
 
 SearchEndKind: TypeAlias = Literal[
@@ -19,31 +19,31 @@ SearchEndKind: TypeAlias = Literal[
 
 
 class SearchEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """How it ended in one word and in a line; behind which row; what speaks for it; what cannot be told."""
+    """How a search ended: in a word and in a line, its last row, the evidence, and what is not known."""
 
     how: SearchEndKind
     what: str
-    behind: str  # the last row
-    before: str  # what was to come next; empty if nothing
+    behind: str  # describes the last row
+    before: str  # describes the action that was next; empty if there was none
     evidence: list[str]
     unknown: list[str]
 
 
-def end(state: State, last: Recorded, epochs: list[Epoch], scene: FilesOnDisk, *, cut: bool) -> SearchEnd:
-    """Return how the search of *state*, whose last proven row is *last*, ended."""
+def end(state: State, last: Recorded, epochs: list[Epoch], files: FilesOnDisk, *, cut: bool) -> SearchEnd:
+    """Return how the search of *state* ended, whose last verified row is *last*."""
     newest = epochs[-1] if epochs else None
-    how = _how(state, newest, cut=cut)
+    how = _kind(state, newest, cut=cut)
     return SearchEnd(
         how=how,
-        what=_what(state, newest, how),
-        behind=in_words(last),
+        what=_describe(state, newest, how),
+        behind=describe_row(last),
         before="" if newest is None or how in ("finished", "stopped") else newest.came_next,
-        evidence=list(_evidence(newest, how, scene)),
-        unknown=list(_unknown(newest, how, scene)),
+        evidence=list(_evidence(newest, how, files)),
+        unknown=list(_unknown(newest, how, files)),
     )
 
 
-def _how(state: State, newest: Epoch | None, *, cut: bool) -> SearchEndKind:
+def _kind(state: State, newest: Epoch | None, *, cut: bool) -> SearchEndKind:
     if cut:
         return "cut off"
     if newest is None:
@@ -59,7 +59,7 @@ def _how(state: State, newest: Epoch | None, *, cut: bool) -> SearchEndKind:
             return how
 
 
-def _what(state: State, newest: Epoch | None, how: SearchEndKind) -> str:
+def _describe(state: State, newest: Epoch | None, how: SearchEndKind) -> str:
     reason = status.ending_of(state)
     why = "" if reason is None else status.ending(reason)
     match how:
@@ -73,7 +73,7 @@ def _what(state: State, newest: Epoch | None, how: SearchEndKind) -> str:
         case "by hand":
             return "not yet: driven by hand, and its caller asked for nothing more"
         case "goes on":
-            return "not yet: the log goes on behind this event"
+            return "not yet: the log goes on after this event"
         case "cut off":
             return "not known: the log is damaged, and this is how far it can be relied on"
         case "not begun":
@@ -91,35 +91,35 @@ def _interrupted(newest: Epoch | None) -> str:
     return f"interrupted{by}: the run was ended, the search was not"
 
 
-def _evidence(newest: Epoch | None, how: SearchEndKind, scene: FilesOnDisk) -> Iterator[str]:
-    if scene.holder is not None and (newest is None or scene.holder.epoch != newest.epoch):
-        yield f"{scene.holder} is taking it up just now"
-    if how not in ("record stops", "cut off", "not begun") or (how == "not begun" and scene.at_rest):
+def _evidence(newest: Epoch | None, how: SearchEndKind, files: FilesOnDisk) -> Iterator[str]:
+    if files.holder is not None and (newest is None or files.holder.epoch != newest.epoch):
+        yield f"{files.holder} is taking it up just now"
+    if how not in ("record stops", "cut off", "not begun") or (how == "not begun" and files.at_rest):
         return
-    yield _closing(scene)
-    if scene.free < FULL:
-        yield f"the disk that it lies on is full now ({scene.free} bytes free)"
+    yield _describe_closing(files)
+    if files.free < FULL:
+        yield f"the disk that it lies on is full now ({files.free} bytes free)"
 
 
-def _closing(scene: FilesOnDisk) -> str:
-    """Return what the state of the file says of its last writer: killed, ended by an error, or neither any more."""
-    if scene.wal:
-        return "a write-ahead log lies beside it: nobody closed it, as after kill -9 or the loss of power"
-    if scene.at_rest:
+def _describe_closing(files: FilesOnDisk) -> str:
+    """Describe how the last writer left the file: killed, ended by an error, or closed for good."""
+    if files.wal:
+        return "a write-ahead log lies next to it: nobody closed it, as after kill -9 or the loss of power"
+    if files.at_rest:
         return "it is one quiet file, as backup, seal, salvage and a clean end leave a log"
     return (
-        "it was closed and not put to rest, as by a controller that ends itself on an error (a full disk); "
+        "it was closed without being put to rest, as by a controller that ends itself on an error (a full disk); "
         "or it was copied without its write-ahead log"
     )
 
 
-def _unknown(newest: Epoch | None, how: SearchEndKind, scene: FilesOnDisk) -> Iterator[str]:
+def _unknown(newest: Epoch | None, how: SearchEndKind, files: FilesOnDisk) -> Iterator[str]:
     if how == "record stops":
         yield "what ended it: kill -9, a crash, a full disk and the loss of power leave the same rows"
-        yield "when: any time behind its last row"
+        yield "when: any time after its last row"
         if newest is not None and newest.may_be_done:
             yield "whether what came next took place: only its receipt may be missing; the next controller looks"
-        if not scene.lock_file:
-            yield "whether it still runs elsewhere: there is no lock file beside this copy"
+        if not files.lock_file:
+            yield "whether it still runs elsewhere: there is no lock file next to this copy"
     if how == "cut off":
-        yield "what came behind the last proven row"
+        yield "what came after the last proven row"

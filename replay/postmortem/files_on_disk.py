@@ -1,4 +1,4 @@
-"""What lies beside a log and tells something that the log cannot: who holds it, whether it rests."""
+"""The files next to a log, which show what the log cannot: who holds it, and whether it was closed."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ FULL = 1 << 20  # bytes; a controller needs more than that for its next transact
 
 
 class FilesOnDisk(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found beside the log."""
+    """What the files next to a log, and the disk, show."""
 
     holder: Holder | None
-    lock_file: bool  # whether a lock file is there at all: without one nobody's holding can be seen
-    wal: bool  # a write-ahead log lies beside it: its last writer did not close it
-    at_rest: bool  # the file itself was closed as one quiet file
-    free: int  # bytes free where it lies
+    lock_file: bool  # without a lock file, no holder can be seen
+    wal: bool  # a write-ahead log lies next to it: its last writer did not close it
+    at_rest: bool  # the log was closed as one file
+    free: int  # free bytes on its disk
 
 
-UNSEEN = FilesOnDisk(
-    holder=None, lock_file=True, wal=False, at_rest=True, free=FULL
-)  # where nothing speaks for anything
+# no evidence of anything: for a state of the past
+UNSEEN = FilesOnDisk(holder=None, lock_file=True, wal=False, at_rest=True, free=FULL)
 
 
 def look(log: Path) -> FilesOnDisk:
-    """Look around the log at *log* without touching anything; call it before the log is read.
+    """Look at the files next to *log* and change nothing; call it before reading the log.
 
     Raises:
         StorageFailed: the folder or the lock file cannot be looked at.
@@ -43,10 +42,10 @@ def look(log: Path) -> FilesOnDisk:
             at_rest=_at_rest(log),
             free=_free(log),
         )
-    except FileNotFoundError:  # there is no log, which whoever reads it says best
+    except FileNotFoundError:  # no log; the reader has the better message
         return FilesOnDisk(holder=None, lock_file=False, wal=False, at_rest=True, free=FULL)
     except OSError as error:
-        raise StorageFailed(f"what lies beside {log} cannot be looked at: {error.strerror}") from error
+        raise StorageFailed(f"the files next to {log} cannot be looked at: {error.strerror}") from error
 
 
 def _at_rest(log: Path) -> bool:
@@ -54,5 +53,5 @@ def _at_rest(log: Path) -> bool:
 
 
 def _free(log: Path) -> int:
-    found = os.statvfs(log.resolve().parent)
-    return found.f_bavail * found.f_frsize
+    disk = os.statvfs(log.resolve().parent)
+    return disk.f_bavail * disk.f_frsize

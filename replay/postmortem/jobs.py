@@ -1,4 +1,4 @@
-"""Jobs that did not go straight: lost, retried, taken up; and effects that failed."""
+"""What went wrong with jobs: lost jobs, retries, jobs that a later controller took up, and failed effects."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from eventhpo.core.scheduler import outcome
 
 
 class LostJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job that was lost; `back`: it showed itself alive afterwards."""
+    """A job that was lost; `back`: it was seen alive again later."""
 
     trial: int
     attempt: int
@@ -21,7 +21,7 @@ class LostJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Retried(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt behind another one, and how that one ended."""
+    """A retry, and how the attempt before it ended: its outcome (`after`) and the reason (`why`)."""
 
     trial: int
     attempt: int
@@ -34,28 +34,28 @@ class Failures(msgspec.Struct, kw_only=True):
 
     effect: EffectName
     count: int = 0
-    in_doubt: int = 0  # nobody knew whether they took place
-    jobs: int = 0  # how many jobs they were about; 0: the look at all jobs
-    in_a_row: int = 0  # the most
-    back_off: int = 0  # the longest wait that followed
-    lasting: int = 0  # the longest time from the first to the last of failures in a row
+    in_doubt: int = 0  # of these, effects that may have been done
+    jobs: int = 0  # how many jobs they concern; 0: the poll of all jobs
+    in_a_row: int = 0  # the most failures in a row
+    back_off: int = 0  # the longest wait after one, in microseconds
+    lasting: int = 0  # the longest row of failures, in microseconds
     first: int = 0
     last: int = 0
-    error: str = ""  # of the last
-    going_on: bool = False  # it has not worked since
+    error: str = ""  # of the last failure
+    going_on: bool = False  # it has not succeeded since
 
 
 class Trouble(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened to jobs beside running."""
+    """All that went wrong with jobs."""
 
     lost: list[LostJob]
     retried: list[Retried]
-    bound_later: list[tuple[int, int]]  # intents of a controller whose jobs a later one made or found
+    bound_later: list[tuple[int, int]]  # jobs announced by one controller, and made or found by a later one
     failures: list[Failures]
 
 
 class Troubles:
-    """Follows a log row by row."""
+    """Collects what went wrong with jobs, row by row."""
 
     def __init__(self) -> None:
         self._failures: dict[str, Failures] = {}
@@ -65,7 +65,7 @@ class Troubles:
         self._back: set[tuple[int, int]] = set()
 
     def before(self, state: State, row: Recorded) -> None:
-        """Take in *row*; *state* is the one before it."""
+        """Note *row*; *state* is the state before it."""
         match row.event:
             case JobBound(trial=trial, attempt=number) if state.attempt(trial, number).epoch != row.epoch:
                 self._bound_later.append((trial, number))
@@ -75,27 +75,27 @@ class Troubles:
                 self._back.add((trial, number))
 
     def _failed(self, state: State, event: EffectFailed) -> None:
-        one = self._failures.setdefault(event.effect, Failures(effect=event.effect, first=event.clock))
-        whose = (event.effect, event.trial, event.attempt)
+        failures = self._failures.setdefault(event.effect, Failures(effect=event.effect, first=event.clock))
+        subject = (event.effect, event.trial, event.attempt)
         time = state.course.time_of(ClockReading(event.clock, event.boot_clock))
         if event.count == 1:
-            self._begun[whose] = time
+            self._begun[subject] = time
         if event.trial is not None and event.attempt is not None:
             self._of.setdefault(event.effect, set()).add((event.trial, event.attempt))
-        one.count += 1
-        one.in_doubt += event.in_doubt
-        one.in_a_row = max(one.in_a_row, event.count)
-        one.back_off = max(one.back_off, deadlines.back_off(event.count))
-        one.lasting = max(one.lasting, time - self._begun.get(whose, time))
-        one.last, one.error = event.clock, event.error
+        failures.count += 1
+        failures.in_doubt += event.in_doubt
+        failures.in_a_row = max(failures.in_a_row, event.count)
+        failures.back_off = max(failures.back_off, deadlines.back_off(event.count))
+        failures.lasting = max(failures.lasting, time - self._begun.get(subject, time))
+        failures.last, failures.error = event.clock, event.error
 
     def close(self, state: State) -> Trouble:
-        """Return what was found in a log that ends in *state*."""
+        """Return all that went wrong in a log that ends in *state*."""
         going_on = {effect for t in state.active.values() for a in t.attempts for effect in a.failures}
         going_on |= {"poll"} if state.poll_failure is not None else set()
-        for effect, one in self._failures.items():
-            one.jobs = len(self._of.get(effect, ()))
-            one.going_on = effect in going_on and state.finished is None
+        for effect, failures in self._failures.items():
+            failures.jobs = len(self._of.get(effect, ()))
+            failures.going_on = effect in going_on and state.finished is None
         return Trouble(
             lost=self._lost(state),
             retried=_retried(state),
@@ -117,9 +117,9 @@ class Troubles:
 
 
 def _retried(state: State) -> list[Retried]:
-    found = []
+    retries = []
     for trial in state.trials:
         for before, attempt in zip(trial.attempts, trial.attempts[1:], strict=False):
             end = outcome.end_of(state, before)
-            found.append(Retried(trial=trial.number, attempt=attempt.number, after=end.outcome, why=end.why))
-    return found
+            retries.append(Retried(trial=trial.number, attempt=attempt.number, after=end.outcome, why=end.why))
+    return retries

@@ -1,4 +1,4 @@
-"""Whether a search was still improving when its record ends: when it last did, and by how much lately."""
+"""Whether a search was still improving at the end of its log: its last gain, and the gain in its last third."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from eventhpo.core.search.spec import Num, to_num
 
 
 class Gain(msgspec.Struct, frozen=True, kw_only=True):
-    """A completed trial that was better than all before it, and how far the search was."""
+    """A completed trial that was better than all before it, and how far the search had come."""
 
     trial: int
     value: Num
@@ -21,7 +21,7 @@ class Gain(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """The gains in their order; nothing is said of what further trials would bring.
+    """The gains in their order; no forecast of what further trials would bring.
 
     `third` is where the last third of the charged iterations begins; `before` is the
     best value at that point, None if no trial had completed.
@@ -37,7 +37,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Gains:
-    """Follows a log of one objective row by row."""
+    """Collects the gains of a search with one objective, row by row."""
 
     def __init__(self) -> None:
         self._gains: list[Gain] = []
@@ -45,7 +45,7 @@ class Gains:
         self._best: float | None = None
 
     def after(self, state: State, row: Recorded) -> None:
-        """Take in *row*; *state* is the one after it."""
+        """Note *row*; *state* is the state after it."""
         event = row.event
         if not isinstance(event, TrialFinished) or event.state != "completed" or not state.single:
             return
@@ -65,7 +65,7 @@ class Gains:
         )
 
     def close(self, state: State) -> Progress | None:
-        """Return how it went, None with several objectives, which have no one best."""
+        """Return the progress; None with several objectives, where no single trial is the best."""
         if not state.single:
             return None
         third = state.totals.charged - state.totals.charged // 3

@@ -1,4 +1,4 @@
-"""All that a log tells of its search, in one pass over its rows."""
+"""The post-mortem of a search, made in one pass over the rows of its log."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from eventhpo.core.fold.events import Head, Recorded
 from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import rank
-from eventhpo.views import statuses as jobs
-from eventhpo.views import top
+from eventhpo.views import statuses, top
 from eventhpo.views.top import RankedTrial
 from replay.next_step import Next, what_next
 from replay.postmortem.controllers import Controllers, Epoch
@@ -24,7 +23,7 @@ from replay.postmortem.spending import Spending, spending
 
 
 class Postmortem(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened in a search; all of it is about the rows up to `head`, which are verified."""
+    """What happened in a search up to `head`, its last verified row."""
 
     search_id: str
     name: str
@@ -47,19 +46,19 @@ class Postmortem(msgspec.Struct, frozen=True, kw_only=True):
 
 def postmortem(
     rows: Sequence[Recorded],
-    scene: FilesOnDisk,
+    files: FilesOnDisk,
     damage: Sequence[str] = (),
     *,
     cut: bool = False,
     goes_on: bool = False,
 ) -> tuple[Postmortem, State]:
-    """Return what *rows*, which fold, tell of their search, and their state.
+    """Return what happened in the search of *rows*, and its state after them.
 
-    *scene* is what lies beside the log; *damage* what is wrong with it, and *cut* says
-    that rows behind these are missing; *goes_on*, that the log goes on behind them.
+    *files* are the files next to the log, *damage* is what is wrong with it. *cut*: rows
+    after these are missing. *goes_on*: the log has later rows, which are left out here.
     """
-    if goes_on:  # what lies beside the log now tells nothing of that time
-        scene = UNSEEN
+    if goes_on:  # the files of today show nothing about that time
+        files = UNSEEN
     state = begin(rows[0])
     controllers, slots, gains, troubles = Controllers(), SlotTime(), Gains(), Troubles()
     for row in rows[1:]:
@@ -68,21 +67,21 @@ def postmortem(
         troubles.before(state, row)
         state = evolve(state, row)
         gains.after(state, row)
-    held = scene.holder is not None and scene.holder.epoch == state.epoch
+    held = files.holder is not None and files.holder.epoch == state.epoch
     epochs = controllers.close(state, held=held, cut=cut, goes_on=goes_on)
     winner = next(iter(rank.top(state, 1, only_completed=True)), None)
-    found = Postmortem(
+    report = Postmortem(
         search_id=state.search_id,
         name=state.search.name,
         damage=list(damage),
         head=state.head,
         began=rows[0].at,
         ended=rows[-1].at,
-        end=end(state, rows[-1], epochs, scene, cut=cut),
+        end=end(state, rows[-1], epochs, files, cut=cut),
         controllers=epochs,
-        trials=jobs.trial_counts(state),
+        trials=statuses.trial_counts(state),
         imported=state.imported,
-        jobs=jobs.job_counts(state),
+        jobs=statuses.job_counts(state),
         trouble=troubles.close(state),
         spending=spending(state),
         slots=slots.close(),
@@ -90,4 +89,4 @@ def postmortem(
         progress=gains.close(state),
         next=what_next(state),
     )
-    return found, state
+    return report, state

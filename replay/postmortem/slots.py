@@ -1,8 +1,8 @@
-"""Where the slots' time went: held by jobs, or idle, and why.
+"""What the time of the slots was used for: held by jobs, or idle, and why.
 
-By `at`, the clock of the controllers' hosts, which is for people and for nothing
-else. Between two rows a search is in the state that the first one left; a row's own
-work (asking a sampler, say) falls into the time before it.
+Time is read from `at`, the wall clock of the controllers' hosts, which decides nothing.
+Between two rows a search is in the state after the first one. The work for a row, such
+as asking a sampler, falls into the time before it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ Idle: TypeAlias = Literal[
 class Slots(msgspec.Struct, frozen=True, kw_only=True):
     """Slot time in microseconds, from the first controller to the last row.
 
-    `held` and `idle` add up to `total`, but for more jobs than slots (`beyond`): lost
-    ones that came back, or limits that were lowered.
+    `held` and `idle` add up to `total` plus `beyond`. `beyond` is the time of more jobs
+    than slots: lost jobs came back, or the number of workers was lowered.
     """
 
     total: int
@@ -47,7 +47,7 @@ class Slots(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SlotTime:
-    """Follows a log row by row and adds up slot time."""
+    """Adds up slot time, row by row."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -57,7 +57,7 @@ class SlotTime:
         self._by_slot: Counter[int] = Counter()
 
     def before(self, state: State, row: Recorded) -> None:
-        """Add the time before *row*; *state* is the one before it."""
+        """Add the time before *row*; *state* is the state in that time."""
         time = row.at - state.last_at
         if state.epoch == 0 or time <= 0 or state.finished is not None:
             return  # not begun, a clock that was set back, or over
@@ -86,7 +86,7 @@ class SlotTime:
 
 
 def use(attempt: Attempt) -> Use:
-    """Return what a slot is held for."""
+    """Return what the slot of *attempt* is held for."""
     if attempt.stop is not None:
         return "stopping"
     if attempt.started is not None:
@@ -97,7 +97,7 @@ def use(attempt: Attempt) -> Use:
 
 
 def _why(state: State, following: Event) -> Idle:
-    """Return why a slot is free: what keeps jobs from it, else what the controller did in that time."""
+    """Return why a slot is free: what keeps jobs out of it, or else what the controller did in that time."""
     if state.ending is not None:
         return "search ending"
     if state.run_stop is not None:
@@ -117,6 +117,6 @@ def _why(state: State, following: Event) -> Idle:
 
 
 def _retries_wait(state: State) -> bool:
-    """Whether a retry waits for its predecessor's second end, and nothing else fits beside what it needs."""
+    """Whether a retry waits until the lost job before it ends again, and its budget leaves none for another job."""
     waiting = [t for t in state.active.values() if any(a.returned for a in t.attempts) and outcome.retry_due(state, t)]
     return bool(waiting) and not budget.fits(state, 1 + len(waiting))

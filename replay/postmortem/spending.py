@@ -1,4 +1,4 @@
-"""What the budget went to, what of it bought nothing new, and which trials cost the most."""
+"""What the budget was spent on, how much of it on repeated points, and which trials cost the most."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ COSTLIEST = 3  # of each kind: enough to see whether one stands out
 
 
 class Repeats(msgspec.Struct, frozen=True):
-    """Trials whose point another trial before them has, and the iterations that they were charged."""
+    """Trials with the point of an earlier trial, and the iterations that they were charged."""
 
     trials: list[int]
     iterations: int
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a trial cost over all of its attempts.
+    """What a trial cost in all its attempts.
 
-    `compute_time` is microseconds of the door's clock, None while a job of it runs.
+    `compute_time` is in microseconds of the backend's clock, None while a job of it runs.
     """
 
     trial: int
@@ -36,7 +36,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Spending(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the budget went; `late` are iterations that were reported behind an end, by what had ended the job."""
+    """What the budget was spent on; `late` counts the iterations reported after a job's end, by what ended it."""
 
     spent: Spent
     held: int  # reserved by jobs that are not settled
@@ -47,7 +47,7 @@ class Spending(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def spending(state: State) -> Spending:
-    """Return where the budget of *state* went."""
+    """Return what the budget of *state* was spent on."""
     costs = [_cost(state, t) for t in state.trials if t.attempts]
     return Spending(
         spent=spent.spent(state),
@@ -78,24 +78,24 @@ def _slowest(cost: Cost) -> tuple[int, int]:
 
 
 def _iterations(state: State, attempt: Attempt) -> int:
-    """Return its charge, or what it would be charged if it ended now."""
+    """Return the charge of *attempt*, or what it would be charged if it ended now."""
     return budget.charge(state, attempt) if attempt.charge is None else attempt.charge
 
 
 def _repeats(state: State) -> Repeats:
     seen = set()
-    found = []
+    repeated = []
     for trial in state.trials:
         key = state.point_key(trial.params)
         if key in seen and trial.source != "imported":
-            found.append(trial)
-        if trial.finished is None or trial.finished.state != "aborted":  # whose point is free again
+            repeated.append(trial)
+        if trial.finished is None or trial.finished.state != "aborted":  # the point of an aborted trial is free again
             seen.add(key)
-    charged = sum(_iterations(state, a) for t in found for a in t.attempts)
-    return Repeats([t.number for t in found], charged)
+    charged = sum(_iterations(state, a) for t in repeated for a in t.attempts)
+    return Repeats([t.number for t in repeated], charged)
 
 
-# what had ended a job whose points come late
+# what ended a job whose points came late, by its fate
 _ENDS = {"pruned": "a prune", "limit": "the iteration limit", "time": "the time limit", "aborted": "a stop"}
 
 

@@ -1,4 +1,4 @@
-"""A post-mortem as lines: a fact a line, what matters most first."""
+"""The lines of `eventhpo postmortem`: one fact per line, what matters most first."""
 
 from __future__ import annotations
 
@@ -7,55 +7,57 @@ from collections.abc import Iterator, Mapping, Sequence
 from eventhpo.core.fold.state import State
 from eventhpo.views import budget_use, formatting, top
 from eventhpo.views.formatting import duration, plural, rfc3339
-from replay.next_step import Next, named, of
+from replay.next_step import Next, describe_jobs, of_attempt
 from replay.postmortem.controllers import Epoch, Gap
 from replay.postmortem.ending import SearchEnd
-from replay.postmortem.jobs import Failures, Trouble
+from replay.postmortem.jobs import Failures, LostJob, Retried, Trouble
 from replay.postmortem.progress import Progress
 from replay.postmortem.report import Postmortem
 from replay.postmortem.slots import Slots
 from replay.postmortem.spending import Cost, Spending
 
-MOST = 8  # lines of one kind; the JSON has them all
+MOST = 8  # lines of one kind; --json has all
 
 
-def text(found: Postmortem, state: State) -> Iterator[str]:
-    """Yield *found* as lines, a fact a line; what is damaged stands in front."""
-    for fault in found.damage:
+def render_postmortem(report: Postmortem, state: State) -> Iterator[str]:
+    """Yield the lines of *report*; damage comes first."""
+    for fault in report.damage:
         yield _fact("damaged", formatting.line(fault))
-    if found.end.how == "cut off":
-        yield _fact("", f"all below is about the verified part, {plural(found.head.seq, 'row')}")
-    yield _fact("search", f"{formatting.line(found.name)} ({found.search_id})")
-    lasting = duration(max(0, found.ended - found.began))
-    yield _fact("log", f"{plural(found.head.seq, 'row')}, {rfc3339(found.began)} to {rfc3339(found.ended)}, {lasting}")
-    yield from _ending(found.end)
-    yield from _several(_controllers(found.controllers))
-    yield _fact("trials", _counts(found.trials))
-    yield _fact("jobs", _counts(found.jobs))
-    yield from _trouble(found.trouble, state)
-    yield from _spending(found.spending)
-    yield from _slots(found.slots)
-    yield from _costs(found.spending)
-    if found.winner is not None:
-        yield _fact("winner", top.summary(state, state.trials[found.winner.trial]))
-    yield from _progress(found.progress, state)
-    yield from _next(found.next)
+    if report.end.how == "cut off":
+        yield _fact("", f"all below is about the verified part, {plural(report.head.seq, 'row')}")
+    yield _fact("search", f"{formatting.line(report.name)} ({report.search_id})")
+    lasting = duration(max(0, report.ended - report.began))
+    yield _fact(
+        "log", f"{plural(report.head.seq, 'row')}, {rfc3339(report.began)} to {rfc3339(report.ended)}, {lasting}"
+    )
+    yield from _ending(report.end)
+    yield from _several(_controllers(report.controllers))
+    yield _fact("trials", _counts(report.trials))
+    yield _fact("jobs", _counts(report.jobs))
+    yield from _trouble(report.trouble)
+    yield from _spending(report.spending)
+    yield from _slots(report.slots)
+    yield from _costs(report.spending)
+    if report.winner is not None:
+        yield _fact("winner", top.summary(state, state.trials[report.winner.trial]))
+    yield from _progress(report.progress, state)
+    yield from _next(report.next)
 
 
-def _fact(label: str, said: str) -> str:
-    return f"{label:<11} {said}".rstrip()
+def _fact(label: str, fact: str) -> str:
+    return f"{label:<11} {fact}".rstrip()
 
 
 def _several(lines: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """Yield the first and the last of many lines, and how many are left out in between."""
+    """Yield the lines; of more than `MOST`, only the first and the last, and the number left out between them."""
     half = MOST // 2
     out = len(lines) - MOST
-    for place, (label, said) in enumerate(lines):
+    for place, (label, fact) in enumerate(lines):
         if out > 0 and half <= place < half + out:
             if place == half:
                 yield _fact("", f"... {plural(out, 'more line')} of this kind (--json has all) ...")
             continue
-        yield _fact(label, said)
+        yield _fact(label, fact)
 
 
 def _counts(counts: Mapping[str, int]) -> str:
@@ -69,7 +71,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 def _ending(end: SearchEnd) -> Iterator[str]:
     yield _fact("ended", end.what)
-    yield _fact("", f"behind {end.behind}" + (f"; what came next was to {end.before}" if end.before else ""))
+    yield _fact("", f"after {end.behind}" + (f"; what came next was to {end.before}" if end.before else ""))
     for fact in end.evidence:
         yield _fact("evidence", fact)
     for fact in end.unknown:
@@ -78,49 +80,48 @@ def _ending(end: SearchEnd) -> Iterator[str]:
 
 def _controllers(epochs: Sequence[Epoch]) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
-    for place, one in enumerate(epochs):
-        lines.append(("controller", _life(one, epochs[place + 1] if place + 1 < len(epochs) else None)))
-        if one.gap is not None:
-            lines.append(("gap", _gap(one.gap)))
+    for place, epoch in enumerate(epochs):
+        lines.append(("controller", _describe_epoch(epoch, epochs[place + 1] if place + 1 < len(epochs) else None)))
+        if epoch.gap is not None:
+            lines.append(("gap", _describe_gap(epoch.gap)))
     return lines
 
 
-def _life(one: Epoch, following: Epoch | None) -> str:
-    lasting = duration(max(0, one.ended - one.began))
-    took = ", took the log over" if one.took_over else ""
-    up = f"; took up {plural(len(one.took_up), 'job')}" if one.took_up else ""
-    return f"epoch {one.epoch}: {one.pid} on {one.host}, seq {one.first} to {one.last}, {lasting}{took}{up}; " + (
-        _left(one, following)
-    )
+def _describe_epoch(epoch: Epoch, following: Epoch | None) -> str:
+    lasting = duration(max(0, epoch.ended - epoch.began))
+    took = ", took the log over" if epoch.took_over else ""
+    up = f"; took up {plural(len(epoch.took_up), 'job')}" if epoch.took_up else ""
+    process = f"{epoch.pid} on {epoch.host}, seq {epoch.first} to {epoch.last}"
+    return f"epoch {epoch.epoch}: {process}, {lasting}{took}{up}; {_describe_end(epoch, following)}"
 
 
-def _left(one: Epoch, following: Epoch | None) -> str:
-    why = f": {formatting.line(one.why)}" if one.why else ""
-    match one.how:
+def _describe_end(epoch: Epoch, following: Epoch | None) -> str:
+    why = f": {formatting.line(epoch.why)}" if epoch.why else ""
+    match epoch.how:
         case "request":
             return "only wrote what a user asked for"
         case "lease lost":
-            return f"lost its lease behind {one.last_event}{why}"
+            return f"lost its lease after {epoch.last_event}{why}"
         case "record stops":
             if following is None:
                 return "its record just stops"
-            between = f"between {one.last_event}, and seq {following.first}, the next ControllerStarted"
-            return f"its record stops {between}; what came next was to {one.came_next}"
+            between = f"between {epoch.last_event}, and seq {following.first}, the next ControllerStarted"
+            return f"its record stops {between}; what came next was to {epoch.came_next}"
         case "by hand":
             return "rested, driven by hand"
         case "holds the log":
             return "holds the log now"
         case "goes on":
-            return "goes on behind that"
+            return "goes on after that"
         case "cut off":
-            return f"how it went on is lost with the rows behind {one.last_event}"
+            return f"how it went on is lost with the rows after {epoch.last_event}"
         case "finished" | "stopped" | "interrupted":
-            return f"ended well, {one.how}{why}"
+            return f"ended well, {epoch.how}{why}"
 
 
-def _gap(gap: Gap) -> str:
+def _describe_gap(gap: Gap) -> str:
     if gap.microseconds < 0:
-        time = f"nobody knows how long (the later one's clock was {duration(-gap.microseconds)} behind)"
+        time = f"for an unknown time (the clock of the later host was {duration(-gap.microseconds)} slow)"
     else:
         time = duration(gap.microseconds)
     unwatched = f", {plural(gap.unwatched, 'job')} unwatched" if gap.unwatched else ""
@@ -134,114 +135,114 @@ def _gap(gap: Gap) -> str:
 # ---------------------------------------------------------------- jobs and effects
 
 
-def _trouble(found: Trouble, state: State) -> Iterator[str]:
-    lost = [
-        ("lost", f"the job{of(one.trial, one.attempt)}: {formatting.line(one.why)}{'; it came back' * one.back}")
-        for one in found.lost
-    ]
-    retried = [
-        (
-            "retried",
-            f"trial {one.trial}, attempt {one.attempt}, behind one that was {one.after}: {formatting.line(one.why)}",
-        )
-        for one in found.retried
-    ]
-    yield from _several(lost)
-    yield from _several(retried)
-    if found.bound_later:
-        yield _fact("adopted", f"{named(found.bound_later)}, made or found by a later controller than the one meant it")
-    for one in found.failures:
-        yield _fact("failing", _failing(one))
+def _trouble(trouble: Trouble) -> Iterator[str]:
+    yield from _several([("lost", _describe_lost(job)) for job in trouble.lost])
+    yield from _several([("retried", _describe_retry(retry)) for retry in trouble.retried])
+    if trouble.bound_later:
+        jobs = describe_jobs(trouble.bound_later)
+        yield _fact("adopted", f"{jobs}, made or found by a later controller than the one that announced it")
+    for failures in trouble.failures:
+        yield _fact("failing", _describe_failures(failures))
 
 
-def _failing(one: Failures) -> str:
-    whose = f" of {plural(one.jobs, 'job')}" if one.jobs else ""
-    doubt = f", {one.in_doubt} in doubt" if one.in_doubt else ""
-    row = f"at most {one.in_a_row} in a row over {duration(one.lasting)}, waits up to {duration(one.back_off)}"
-    still = "; it has not worked since" if one.going_on else ""
-    times = plural(one.count, "time")
-    return f"{one.effect}{whose} failed {times}{doubt}, {row}; last: {formatting.line(one.error)}{still}"
+def _describe_lost(job: LostJob) -> str:
+    return f"the job{of_attempt(job.trial, job.attempt)}: {formatting.line(job.why)}{'; it came back' * job.back}"
+
+
+def _describe_retry(retry: Retried) -> str:
+    attempt = f"trial {retry.trial}, attempt {retry.attempt}"
+    return f"{attempt}, after one that was {retry.after}: {formatting.line(retry.why)}"
+
+
+def _describe_failures(failures: Failures) -> str:
+    jobs = f" of {plural(failures.jobs, 'job')}" if failures.jobs else ""
+    doubt = f", {failures.in_doubt} in doubt" if failures.in_doubt else ""
+    waits = f"over {duration(failures.lasting)}, waits up to {duration(failures.back_off)}"
+    still = "; it has not worked since" if failures.going_on else ""
+    times = f"{plural(failures.count, 'time')}{doubt}, at most {failures.in_a_row} in a row {waits}"
+    return f"{failures.effect}{jobs} failed {times}; last: {formatting.line(failures.error)}{still}"
 
 
 # ---------------------------------------------------------------- budget and slots
 
 
-def _spending(found: Spending) -> Iterator[str]:
-    yield from budget_use.text(found.spent)
-    if found.late:
-        parts = ", ".join(f"{iterations} behind {ended}" for ended, iterations in found.late.items())
+def _spending(spending: Spending) -> Iterator[str]:
+    yield from budget_use.text(spending.spent)
+    if spending.late:
+        parts = ", ".join(f"{iterations} after {ended}" for ended, iterations in spending.late.items())
         yield f"  {'':<10} {'':>6} of these {parts}"
-    if found.held:
-        yield f"  {'held':<10} {found.held:>6} iterations reserved by jobs that are not settled"
-    limit = found.spent.limit
-    if limit is not None and limit > found.spent.used + found.held:
-        yield f"  {'unused':<10} {limit - found.spent.used - found.held:>6} iterations"
-    if found.repeats.trials:
-        trials = plural(len(found.repeats.trials), "trial")
-        yield f"  {'repeats':<10} {found.repeats.iterations:>6} iterations of {trials} whose point an earlier trial has"
+    if spending.held:
+        yield f"  {'held':<10} {spending.held:>6} iterations reserved by jobs that are not settled"
+    limit = spending.spent.limit
+    if limit is not None and limit > spending.spent.used + spending.held:
+        yield f"  {'unused':<10} {limit - spending.spent.used - spending.held:>6} iterations"
+    repeats = spending.repeats
+    if repeats.trials:
+        trials = plural(len(repeats.trials), "trial")
+        yield f"  {'repeats':<10} {repeats.iterations:>6} iterations of {trials} whose point an earlier trial has"
 
 
-def _slots(found: Slots) -> Iterator[str]:
-    if not found.total:
+def _slots(slots: Slots) -> Iterator[str]:
+    if not slots.total:
         return
-    yield f"slots: {duration(found.total)} of slot time, from the first controller to the last row"
-    parts = [(f"held, {use}", time) for use, time in found.held.items()]
-    parts += [(f"idle, {why}", time) for why, time in found.idle.items()]
-    shown = [part for part in parts if part[1] >= found.total / 200]  # what is not 0 % in whole numbers
+    yield f"slots: {duration(slots.total)} of slot time, from the first controller to the last row"
+    parts = [(f"held, {use}", time) for use, time in slots.held.items()]
+    parts += [(f"idle, {why}", time) for why, time in slots.idle.items()]
+    shown = [part for part in parts if part[1] >= slots.total / 200]  # the others would show as 0 %
     for what, time in sorted(shown, key=lambda part: -part[1]):
-        yield f"  {what:<35} {100 * time / found.total:4.0f} %  {duration(time)}"
-    if found.beyond:
-        yield f"  {'more jobs than slots':<35} {100 * found.beyond / found.total:4.0f} %  {duration(found.beyond)}"
+        yield f"  {what:<35} {100 * time / slots.total:4.0f} %  {duration(time)}"
+    if slots.beyond:
+        yield f"  {'more jobs than slots':<35} {100 * slots.beyond / slots.total:4.0f} %  {duration(slots.beyond)}"
 
 
-def _costs(found: Spending) -> Iterator[str]:
-    if found.costliest:
-        if found.slowest:
-            yield _fact("slowest", "; ".join(_cost(one) for one in found.slowest))
-        yield _fact("costliest", "; ".join(_cost(one) for one in found.costliest))
+def _costs(spending: Spending) -> Iterator[str]:
+    if spending.costliest:
+        if spending.slowest:
+            yield _fact("slowest", "; ".join(_describe_cost(cost) for cost in spending.slowest))
+        yield _fact("costliest", "; ".join(_describe_cost(cost) for cost in spending.costliest))
 
 
-def _cost(one: Cost) -> str:
-    time = [] if one.compute_time is None else [duration(one.compute_time)]
-    attempts = [plural(one.attempts, "attempt")] if one.attempts > 1 else []
-    return f"trial {one.trial} ({', '.join([*time, plural(one.iterations, 'iteration'), one.status, *attempts])})"
+def _describe_cost(cost: Cost) -> str:
+    time = [] if cost.compute_time is None else [duration(cost.compute_time)]
+    attempts = [plural(cost.attempts, "attempt")] if cost.attempts > 1 else []
+    return f"trial {cost.trial} ({', '.join([*time, plural(cost.iterations, 'iteration'), cost.status, *attempts])})"
 
 
 # ---------------------------------------------------------------- progress and what comes next
 
 
-def _progress(found: Progress | None, state: State) -> Iterator[str]:
-    if found is None:
+def _progress(progress: Progress | None, state: State) -> Iterator[str]:
+    if progress is None:
         yield _fact("improving", "not asked: with several objectives there is no one best")
         return
-    if not found.gains:
+    if not progress.gains:
         yield _fact("improving", "never: no trial has completed with a value")
         return
-    last, metric = found.gains[-1], formatting.metric(state.search.objectives[0])
-    place = f"the {_nth(last.completed)} of {found.completed} to complete"
-    where = f"{place}, at {last.iterations} of {found.iterations} iterations"
+    last, metric = progress.gains[-1], formatting.metric(state.search.objectives[0])
+    place = f"the {_ordinal(last.completed)} of {progress.completed} to complete"
+    where = f"{place}, at {last.iterations} of {progress.iterations} iterations"
     yield _fact("improving", f"last with trial {last.trial}, {metric} = {formatting.number(last.value)}: {where}")
-    if found.since:
-        yield _fact("", f"{plural(found.since, 'trial')} completed since without a gain")
-    yield _fact("", _last_third(found))
+    if progress.since:
+        yield _fact("", f"{plural(progress.since, 'trial')} completed since without a gain")
+    yield _fact("", _describe_last_third(progress))
 
 
-def _last_third(found: Progress) -> str:
-    where = f"in the last third of the iterations used (behind {found.third})"
-    if not found.in_last_third:
+def _describe_last_third(progress: Progress) -> str:
+    where = f"in the last third of the iterations used (after {progress.third})"
+    if not progress.in_last_third:
         return f"nothing gained {where}"
-    before = "none" if found.before is None else formatting.number(found.before)
-    return f"{where} the best went from {before} to {formatting.number(found.gains[-1].value)}"
+    before = "none" if progress.before is None else formatting.number(progress.before)
+    return f"{where} the best went from {before} to {formatting.number(progress.gains[-1].value)}"
 
 
-def _nth(n: int) -> str:
+def _ordinal(n: int) -> str:
     ends = {1: "st", 2: "nd", 3: "rd"}
     return f"{n}{'th' if n % 100 in (11, 12, 13) else ends.get(n % 10, 'th')}"
 
 
-def _next(found: Next) -> Iterator[str]:
-    yield _fact("next", found.what)
-    for wait in found.waits:
+def _next(upcoming: Next) -> Iterator[str]:
+    yield _fact("next", upcoming.what)
+    for wait in upcoming.waits:
         yield _fact("", f"waits for {wait}")
-    if found.way_on:
-        yield _fact("", found.way_on)
+    if upcoming.way_on:
+        yield _fact("", upcoming.way_on)

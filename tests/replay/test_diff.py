@@ -18,7 +18,7 @@ from eventhpo.log.reader import read
 from eventhpo.testing.searches import created, search, simulate
 from eventhpo.testing.simulated import START, CutPoint, Script, Scripts
 from replay.diff.report import Diff, diff
-from replay.diff.text import text
+from replay.diff.text import render_diff
 from tests.cli.harness import invoke
 from tests.core.rules import OVER_ONE, each, line
 from tests.crash.scenarios import SCENARIOS, plain
@@ -49,7 +49,7 @@ def compared(a: Sequence[Recorded], b: Sequence[Recorded]) -> Diff:
 
 
 def last(found: Diff) -> str:
-    return list(text(found))[-1]
+    return list(render_diff(found))[-1]
 
 
 # ---------------------------------------------------------------- no difference
@@ -118,7 +118,7 @@ def test_another_value_is_named_as_what_was_seen_before_another_verdict(tmp_path
     trials = found.by_trial
     assert (trials.first_other_parameters, trials.first_other_outcome) == (None, 1)
     assert trials.outcomes == ("completed with 0.7", "pruned at iteration 2")
-    assert last(found).startswith("verdict   they part behind")
+    assert last(found).startswith("verdict   they part after")
     mirrored = compared(b, a)
     assert mirrored.parting is not None
     assert (mirrored.parting.a.seq, mirrored.parting.b.seq) == (found.parting.b.seq, found.parting.a.seq)
@@ -160,7 +160,7 @@ def test_another_order_of_the_same_is_said_to_be_that(tmp_path: Path) -> None:
     assert "BudgetUpdated of trial 1" in found.parting.a.what
     assert "BudgetUpdated of trial 0" in found.parting.b.what
     assert not found.inputs.same
-    assert last(found).endswith("no trial of both came out otherwise")
+    assert last(found).endswith("the trials that both have are the same")
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_a_decision_that_nothing_explains_is_called_that(tmp_path: Path) -> None
 
 def test_what_is_alike_in_six_digits_is_shown_in_all_of_them() -> None:
     logs = Path(__file__).parents[2] / "fixtures" / "logs"
-    said = list(text(compared(read(logs / "rungs.db").rows, read(logs / "must_fail" / "altered.db").rows)))
+    said = list(render_diff(compared(read(logs / "rungs.db").rows, read(logs / "must_fail" / "altered.db").rows)))
     assert "          alike in six digits; --json has all of them" in said
     (trials,) = (one for one in said if one.startswith("trials"))
     assert "0.42582222966959327" in trials

@@ -21,7 +21,7 @@ from eventhpo.testing.simulated import Script
 from replay.diff.report import Diff
 from replay.postmortem.files_on_disk import FilesOnDisk, look
 from replay.postmortem.report import Postmortem, postmortem
-from replay.postmortem.text import text
+from replay.postmortem.text import render_postmortem
 from tests.cli.harness import data, ended, frozen, invoke
 from tests.core.rules import OVER_ONE, Hand, each, line, observed
 from tests.core.rules import ended as over
@@ -41,7 +41,7 @@ def made(path: Path, name: str) -> list[Recorded]:
 
 
 def told(rows: Sequence[Recorded], scene: FilesOnDisk = AT_REST) -> str:
-    return "\n".join(text(*postmortem(rows, scene)))
+    return "\n".join(render_postmortem(*postmortem(rows, scene)))
 
 
 def found(rows: Sequence[Recorded], scene: FilesOnDisk = AT_REST) -> Postmortem:
@@ -57,8 +57,8 @@ def moved(rows: Sequence[Recorded], at: int, **fields: object) -> list[Recorded]
 # ---------------------------------------------------------------- what must be said of which search
 
 SAID = {
-    "rungs, limit and late points": ("ended       finished: budget", "behind a prune", "behind the iteration limit"),
-    "failures and retries": ("retried     trial 1, attempt 1, behind one that was failed",),
+    "rungs, limit and late points": ("ended       finished: budget", "after a prune", "after the iteration limit"),
+    "failures and retries": ("retried     trial 1, attempt 1, after one that was failed",),
     "lost and back": (
         "lost        the job of trial 0: it lost; it came back",
         "lost        the job of trial 1, attempt 1",
@@ -95,7 +95,7 @@ def test_every_beginning_of_a_log_can_be_told_and_its_slot_time_adds_up(name: st
     rows = made(tmp_path / "search.db", name)
     for n in {*range(1, len(rows), 11), len(rows)}:
         one, state = postmortem(rows[:n], AT_REST)
-        assert list(text(one, state))
+        assert list(render_postmortem(one, state))
         slots = one.slots
         assert sum(slots.held.values()) + sum(slots.idle.values()) == slots.total + slots.beyond
         spent = one.spending.spent
@@ -320,7 +320,7 @@ def test_of_a_damaged_log_the_verified_part_is_told_and_the_code_is_3(tmp_path: 
     assert lines[0].startswith("damaged ")
     assert "the hash of seq 21" in result.stdout
     assert "all below is about the verified part, 20 rows" in result.stdout
-    assert f"\n            behind seq 20, {type(rows[19].event).__name__}" in result.stdout
+    assert f"\n            after seq 20, {type(rows[19].event).__name__}" in result.stdout
     assert "\nended       not known" in result.stdout
     assert len(result.stderr.splitlines()) == 1
 
