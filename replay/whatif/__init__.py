@@ -1,4 +1,4 @@
-"""The same curves under other rules: what is known of it, and what is not."""
+"""A recorded search under other rules: what its curves tell about it, and what stays unknown."""
 
 from __future__ import annotations
 

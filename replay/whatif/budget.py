@@ -1,4 +1,4 @@
-"""The search under a smaller budget: the beginning of the record, and the ends of the jobs that run then."""
+"""The search under a smaller budget: the beginning of the record, and the ends of the jobs that run by then."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from replay.whatif.rows import Record, compared, totals, trial_rows, unknown_row
 
 
 class SmallerBudget(Counterfactual):
-    """The search of a log with `total_max_jobs` lowered from its beginning.
+    """The search of a log as if `total_max_jobs` had been lower from its beginning.
 
-    Up to the first suggestion that no longer fits it is the record. The jobs that run then end as
-    they did; if enough of their reservations comes back for another job, `parted` says so.
+    Up to the first suggestion that no longer fits, it is the record. The jobs that run at that time end as they did in
+    the record. If they give back enough reserved iterations for one more job, `first_unmade` says so.
     """
 
     def __init__(self, rows: Sequence[Recorded], pruner: ComponentConfig, total_max_jobs: int) -> None:
@@ -48,7 +48,7 @@ class SmallerBudget(Counterfactual):
         if isinstance(event, JobCreated) and event.attempt and not budget.fits(self.state):
             return  # a retry for which there is no room
         super()._take(row)
-        if isinstance(event, BudgetUpdated) and self.ended is not None and self.parted is None:
+        if isinstance(event, BudgetUpdated) and self.ended is not None and self.first_unmade is None:
             self._look_for_room(row)
 
     def _fits(self, row: Recorded) -> bool:
@@ -61,12 +61,13 @@ class SmallerBudget(Counterfactual):
 
     def _look_for_room(self, row: Recorded) -> None:
         if budget.fits(self.state) and budget.trials_left(self.state):
-            why = "jobs that end early leave room for another one, which the record has later if at all"
-            self.parted = FirstUnmadeSuggestion(row.seq, len(self.state.trials), why)
-            self._has_more = True
+            why = "jobs that end early leave room for another job, which the record does not have at that time"
+            self.first_unmade = FirstUnmadeSuggestion(row.seq, len(self.state.trials), why)
+            self._has_extra_jobs = True
 
-    def _open(self) -> str | None:
-        return super()._open() or (None if self.parted is None else "a job that the record does not have there")
+    def _describe_unknown(self) -> str | None:
+        extra = None if self.first_unmade is None else "a job that the record does not have at that time"
+        return super()._describe_unknown() or extra
 
     def _is_another(self) -> bool:
         return self.ended is not None
@@ -85,30 +86,32 @@ def _lowered(row: Recorded, jobs: int) -> Recorded:
 
 
 def budget_row(record: Record, rows: Sequence[Recorded], total_max_jobs: int) -> Row:
-    """Return the row of a smaller budget.
+    """Return the row of a search with the smaller budget *total_max_jobs*.
 
     Raises:
-        Usage: it is larger than the record's, or none.
+        Usage: *total_max_jobs* is larger than the record's budget, or less than 1.
     """
-    has = record.state.limits.total_max_jobs
-    if total_max_jobs < 1 or (has is not None and total_max_jobs > has):
-        most = "at least 1" if has is None else f"from 1 to {has}, which the record had"
+    recorded_limit = record.state.limits.total_max_jobs
+    if total_max_jobs < 1 or (recorded_limit is not None and total_max_jobs > recorded_limit):
+        most = "at least 1" if recorded_limit is None else f"from 1 to {recorded_limit}, which the record had"
         raise Usage(f"total_max_jobs {total_max_jobs}: expected {most}; what a larger budget would find is not known")
-    rule, named = f"total_max_jobs={total_max_jobs}", record.state.search.pruner
-    if named.is_foreign:
-        why = f"{named.name} is no pruner of Optuna's, and the log alone cannot ask it again"
+    rule, pruner = f"total_max_jobs={total_max_jobs}", record.state.search.pruner
+    if pruner.is_foreign:
+        why = f"{pruner.name} is not one of Optuna's pruners, and it cannot be asked from the log alone"
         return unknown_row(record, "budget", rule, why)
-    world = SmallerBudget(rows, named, total_max_jobs)
-    each = trial_rows(record, world)
-    started = [row for row in each if row.started]
-    open_ones = [row for row in started if not row.known]
-    why = world.parted.why if world.parted is not None else "some of its trials are unknown" if open_ones else ""
+    smaller = SmallerBudget(rows, pruner, total_max_jobs)
+    each_trial = trial_rows(record, smaller)
+    started = [row for row in each_trial if row.started]
+    unknown = [row for row in started if not row.known]
+    why = "some of its trials are unknown" if unknown else ""
+    if smaller.first_unmade is not None:
+        why = smaller.first_unmade.why
     search = Searched(
         known=not why,
         trials=len(started),
-        seq=None if world.parted is None else world.parted.seq,
+        seq=None if smaller.first_unmade is None else smaller.first_unmade.seq,
         why=why,
         totals=totals(row for row in started if row.known),
         room=None,
     )
-    return compared("budget", rule, record, world, search=search)
+    return compared("budget", rule, record, smaller, search=search)

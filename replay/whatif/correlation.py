@@ -1,4 +1,4 @@
-"""How well the ranks at a cut foretell the final ones."""
+"""How well the ranks of trials at a cut predict their final ranks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ FEWEST = 3  # two trials always correlate perfectly
 
 
 def at_cuts(state: State, iterations: Iterable[int]) -> Correlation:
-    """Return the rank correlation at each of *iterations*, one for a cut, and their mean.
+    """Return the rank correlation at each of *iterations*, one entry for each cut, and the mean over the cuts.
 
-    Over the completed trials of the record *state* whose curve reaches so far: the value that each had then
-    against the one that it was told. Cuts where it is not defined do not count.
+    It is taken over the completed trials of *state* whose curve reaches the iteration, between the value of each trial
+    at the cut and its final value. Cuts where it is not defined do not count.
     """
     cuts = sorted(iterations)
     finals = [(t, float(t.finished.values[0])) for t in state.trials if _final(t) and t.finished and t.finished.values]
     at = tuple(_at(state, finals, iteration, len(list(same))) for iteration, same in groupby(cuts))
-    defined = [(one.value, one.cuts) for one in at if one.value is not None]
+    defined = [(cut.value, cut.cuts) for cut in at if cut.value is not None]
     count = sum(n for _, n in defined)
     if count:
         return Correlation(value=sum(v * n for v, n in defined) / count, cuts=count, why="", at=at)
@@ -45,19 +45,19 @@ def _at(state: State, finals: Sequence[tuple[Trial, float]], iteration: int, cut
 
 
 def _value_at(state: State, trial: Trial, iteration: int) -> float | None:
-    """Return what *trial* was worth at *iteration*, None if its curve does not reach so far."""
+    """Return the value of *trial* at *iteration*, None if its curve does not reach that iteration."""
     if trial.last is None:
         return None
     curve = trial.last.curves[0]
-    seen = [value for i, value in zip(curve.iterations, curve.values, strict=True) if i <= iteration]
+    values = [value for i, value in zip(curve.iterations, curve.values, strict=True) if i <= iteration]
     reached = curve.highest is not None and curve.highest >= iteration
-    return meaning(state.search.objectives[0], seen) if reached else None
+    return meaning(state.search.objectives[0], values) if reached else None
 
 
 def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Return Spearman's rank correlation of two lists of numbers; ties have the mean of their ranks.
+    """Return Spearman's rank correlation of two lists of numbers; equal numbers share the mean of their ranks.
 
-    None under three pairs, or if one of the lists has one value only.
+    Returns None for fewer than three pairs, or if all values of one list are equal.
     """
     if len(a) < FEWEST:
         return None
@@ -73,11 +73,11 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float | None:
 def ranks(values: Sequence[float]) -> list[float]:
     """Return the rank of each value, from 1; equal ones share the mean of theirs."""
     order = sorted(range(len(values)), key=lambda k: values[k])
-    found = [0.0] * len(values)
+    mean_ranks = [0.0] * len(values)
     place = 0
     for _, same in groupby(order, key=lambda k: values[k]):
         group = list(same)
         for k in group:
-            found[k] = place + (len(group) + 1) / 2
+            mean_ranks[k] = place + (len(group) + 1) / 2
         place += len(group)
-    return found
+    return mean_ranks

@@ -1,8 +1,7 @@
-"""A log folded with another pruner's verdicts: the same inputs, and what follows from them otherwise.
+"""A log folded with the verdicts of another pruner: the inputs stay, the decisions follow from the new verdicts.
 
-Points are judged in the order of the log. A trial that is pruned earlier is pruned from
-there on for all that comes later. One that goes on behind the record's prune stays
-running for ever, for nobody knows how it went on.
+Points are judged in the order of the log. If a trial is pruned earlier than in the record, all later verdicts see it as
+pruned. If it goes on where the record pruned it, it stays running to the end, because the rest of its curve is unknown.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ AttemptId = tuple[int, int]  # of a trial and one of its attempts
 
 
 class PrunePoint(msgspec.Struct, frozen=True):
-    """Where a trial is pruned: the attempt, the iteration of the point, and the event at which it is judged."""
+    """Where a trial is pruned: the attempt, the iteration of the point, and the seq of the event that judges it."""
 
     attempt: int
     iteration: int
@@ -50,15 +49,15 @@ class PrunePoint(msgspec.Struct, frozen=True):
 
 
 class UnknownFate(msgspec.Struct, frozen=True):
-    """Why what becomes of a trial is not known; `gone_on`: it goes on behind the end of its curve."""
+    """Why the end of a trial is not known."""
 
     why: str
-    gone_on: bool
-    known_to: int  # the iteration to which it is known
+    gone_on: bool  # whether the trial goes on after the end of its recorded curve
+    known_to: int  # the last iteration up to which its verdicts are known, -1 if there is no such iteration
 
 
 class FirstUnmadeSuggestion(msgspec.Struct, frozen=True):
-    """The first suggestion of the record that the search would not, or not for certain, have made."""
+    """The first suggestion of the record that the search would not have made, or not for certain."""
 
     seq: int
     trial: int
@@ -66,13 +65,16 @@ class FirstUnmadeSuggestion(msgspec.Struct, frozen=True):
 
 
 def prunes_of(rows: Iterable[Recorded]) -> dict[AttemptId, JobPruned]:
-    """Return the prunes of a record by trial and attempt."""
+    """Return the prunes of a record, by trial and attempt."""
     events = (row.event for row in rows)
     return {(e.trial, e.attempt): e for e in events if isinstance(e, JobPruned)}
 
 
 class Counterfactual:
-    """The search of a log as it is under *pruner*; `unknown`, `cuts` and `parted` say where it is another.
+    """The search of the log *rows* as it would be under *pruner*.
+
+    `cuts` holds where each trial is pruned, `unknown` the trials whose end is not known, `first_unmade` the first
+    suggestion that would not have been made, and `differs` the seq of the first verdict that is not the record's.
 
     Raises:
         DamagedLog: there is no row, or one does not fit those before it.
@@ -88,12 +90,12 @@ class Counterfactual:
         self.prunes: Mapping[AttemptId, JobPruned] = prunes_of(rows)
         self.cuts: dict[int, PrunePoint] = {}
         self.unknown: dict[int, UnknownFate] = {}
-        self.parted: FirstUnmadeSuggestion | None = None
-        self.differs: int | None = None  # seq of the first verdict that is another one
+        self.first_unmade: FirstUnmadeSuggestion | None = None
+        self.differs: int | None = None
         self._asker = OptunaAdapter(self.state)
         self._most_workers = self.state.limits.num_concurrent_workers
-        self._has_more = False  # jobs that the record does not have
-        self._looked: dict[AttemptId, int] = {}  # points whose verdict is not folded yet
+        self._has_extra_jobs = False  # whether there are jobs that the record does not have
+        self._seen: dict[AttemptId, int] = {}  # points whose verdict is not folded yet
         self._independence = Independence(self.state, pruner)
         self._compares = looks_at_others(pruner)
         for row in rows[1:]:
@@ -104,7 +106,7 @@ class Counterfactual:
 
     def _take(self, row: Recorded) -> None:
         event = row.event
-        if self._never_was(event):
+        if self._is_about_nothing_here(event):
             return
         match event:
             case JobsContinued() | JobPruned():
@@ -122,8 +124,8 @@ class Counterfactual:
                 self._evolve(row, self._finished(event))
             case JobAdopted(trial=trial):
                 self._evolve(row, event)
-                self._independence.opened()
-                why = "was taken up again as the log had lost its tail, and verdicts with it"
+                self._independence.note_unknown()
+                why = "was adopted after the log had lost its tail, and its verdicts were lost with the tail"
                 self.unknown[trial] = UnknownFate(why, gone_on=False, known_to=-1)
             case SearchEnding():
                 self._end(row, event)
@@ -134,8 +136,11 @@ class Counterfactual:
     def _evolve(self, row: Recorded, event: Event) -> None:
         evolve(self.state, msgspec.structs.replace(row, event=event))
 
-    def _never_was(self, event: Event) -> bool:
-        """Whether *event* is about what is not here: a retry of a pruned trial, or the end of one that goes on."""
+    def _is_about_nothing_here(self, event: Event) -> bool:
+        """Whether *event* is about a job or an end that this search does not have.
+
+        That is a retry of a trial that is pruned here, or the end of a trial that goes on here.
+        """
         number, attempt = getattr(event, "trial", None), getattr(event, "attempt", None)
         if number is None or isinstance(event, TrialSuggested | JobPruned):
             return False
@@ -150,17 +155,17 @@ class Counterfactual:
         return attempt is not None and attempt >= len(trial.attempts)
 
     def _goes_on(self, trial: int) -> bool:
-        found = self.unknown.get(trial)
-        return found is not None and found.gone_on
+        unknown = self.unknown.get(trial)
+        return unknown is not None and unknown.gone_on
 
     def _begins_anew(self, event: JobCreated | InheritanceClaimed) -> None:
-        """Let nothing be known of a trial whose retry may never be: what its pruner wrote is gone with it."""
-        found = self.unknown.get(event.trial)
-        if found is not None and event.attempt:
-            self.unknown[event.trial] = msgspec.structs.replace(found, known_to=-1)
+        """Forget how far an unknown trial is known when it is retried: the retry starts without the rungs before it."""
+        unknown = self.unknown.get(event.trial)
+        if unknown is not None and event.attempt:
+            self.unknown[event.trial] = msgspec.structs.replace(unknown, known_to=-1)
 
     def _end_curve(self, trial: int, attempt: int) -> None:
-        """Let nothing be judged behind the point at which the record ends a curve by a prune."""
+        """Cut the curve where the record pruned it: no later point is judged."""
         prune = self.prunes.get((trial, attempt))
         if prune is not None:
             self.state.attempt(trial, attempt).curves[0].end_at(prune.judged)
@@ -177,35 +182,35 @@ class Counterfactual:
         return outcome.finish(self.state, trial)
 
     def _end(self, row: Recorded, event: SearchEnding) -> None:
-        """Note what the record's end does not say of this search, once it is another one."""
+        """Note what does not follow from the record's end, if this search has differed from the record before."""
         if not self._is_another():
             return
         if event.reason == "compute_time_limit":
             for trial in list(unfinished(self.state)):
                 self._cut_off(trial)
-        elif event.reason in ("patience", "target_value", "failures") and self.parted is None:
-            found = ending.search_ending(self.state)
-            if found is None or found.reason != event.reason:
+        elif event.reason in ("patience", "target_value", "failures") and self.first_unmade is None:
+            search_end = ending.search_ending(self.state)
+            if search_end is None or search_end.reason != event.reason:
                 why = f"the search would not have ended there ({event.reason})"
-                self.parted = FirstUnmadeSuggestion(row.seq, len(self.state.trials), why)
+                self.first_unmade = FirstUnmadeSuggestion(row.seq, len(self.state.trials), why)
 
     def _is_another(self) -> bool:
         return self.differs is not None
 
     def _cut_off(self, trial: Trial) -> None:
-        """Let *trial* go on: with less compute time behind it, its job would not have been stopped."""
+        """Let *trial* go on: less compute time was used before, so its job would not have been stopped."""
         attempt = trial.last
         if attempt is None or attempt.fate is not None or attempt.ended is not None or trial.number in self.unknown:
             return
         known_to = attempt.curves[0].iterations[attempt.judged - 1] if attempt.judged else -1
-        self._independence.opened()
+        self._independence.note_unknown()
         why = "goes on where the record stopped it, as compute_time_limit was reached"
         self.unknown[trial.number] = UnknownFate(why, gone_on=True, known_to=known_to)
 
     # ------------------------------------------------------------ verdicts
 
     def _judge(self, row: Recorded) -> None:
-        """Judge all that is due: the record's verdicts on it stand in a row, the first of them here."""
+        """Judge all points that are due. The record's verdicts on them are in consecutive rows; *row* is the first."""
         while next(judgeable(self.state), None) is not None:
             for event in self._asker.answer(actions.Judge()):
                 for verdict in event.verdicts if isinstance(event, JobsContinued) else (event,):
@@ -214,52 +219,52 @@ class Counterfactual:
                 self._evolve(row, event)
 
     def _verdict(self, row: Recorded, verdict: Verdict | JobPruned) -> None:
-        """Take in the points of one verdict, not folded yet: what they rest on, and how the record has it."""
-        name = (verdict.trial, verdict.attempt)
-        for position in range(self._looked_at(name), verdict.judged):
-            self._rests(self.state.attempt(*name), position)
-        self._looked[name] = verdict.judged
-        prune = self.prunes.get(name)
+        """Compare *verdict*, before it is folded, with the record, and note points that depend on unknown trials."""
+        attempt_id = (verdict.trial, verdict.attempt)
+        for position in range(self._seen_points(attempt_id), verdict.judged):
+            self._check_independence(self.state.attempt(*attempt_id), position)
+        self._seen[attempt_id] = verdict.judged
+        prune = self.prunes.get(attempt_id)
         if isinstance(verdict, JobPruned):
             if prune is None or verdict.judged < prune.judged:
                 self._differ(row.seq)
             self.cuts[verdict.trial] = PrunePoint(verdict.attempt, verdict.iteration, row.seq)
         elif prune is not None and verdict.judged >= prune.judged:
             self._differ(row.seq)
-            self._goes_on_behind(verdict.trial, verdict.iteration)
+            self._note_gone_on(verdict.trial, verdict.iteration)
 
-    def _looked_at(self, name: AttemptId) -> int:
-        return max(self._looked.get(name, 0), self.state.attempt(*name).judged)
+    def _seen_points(self, attempt_id: AttemptId) -> int:
+        return max(self._seen.get(attempt_id, 0), self.state.attempt(*attempt_id).judged)
 
-    def _goes_on_behind(self, trial: int, iteration: int) -> None:
+    def _note_gone_on(self, trial: int, iteration: int) -> None:
         before = self.unknown.get(trial)
         known_to = iteration if before is None else before.known_to
-        why = f"goes on behind iteration {iteration}, where the record pruned it"
-        self._independence.opened()
+        why = f"goes on after iteration {iteration}, where the record pruned it"
+        self._independence.note_unknown()
         self.unknown[trial] = UnknownFate(why, gone_on=True, known_to=known_to)
 
-    def _rests(self, attempt: Attempt, position: int) -> None:
-        """Note the first verdict on a trial that could be another one, for all that is known of the others."""
+    def _check_independence(self, attempt: Attempt, position: int) -> None:
+        """Mark the trial of *attempt* as unknown if its verdict at *position* may depend on other unknown trials."""
         iteration = attempt.curves[0].iterations[position]
         least = self.state.search.min_iteration_per_job
-        open_one = self._open()
-        if open_one is None or attempt.trial in self.unknown or (least is not None and iteration < least):
+        reason = self._describe_unknown()
+        if reason is None or attempt.trial in self.unknown or (least is not None and iteration < least):
             return
         if not self._compares:
             return
-        if self._has_more or not self._independence.holds(attempt, position, self._known_to()):
-            self._independence.opened()
-            # Whether it took further rungs at this very point hangs on the verdict.
+        if self._has_extra_jobs or not self._independence.holds(attempt, position, self._known_to()):
+            self._independence.note_unknown()
+            # The verdict decides whether it reached further rungs here, so it is known only up to before this point.
             self.unknown[attempt.trial] = UnknownFate(
-                f"is compared with {open_one}", gone_on=False, known_to=iteration - 1
+                f"is compared with {reason}", gone_on=False, known_to=iteration - 1
             )
 
     def _known_to(self) -> dict[int, int]:
-        """Return how far each trial is known of which not all is."""
-        return {number: found.known_to for number, found in self.unknown.items()}
+        """Return for each unknown trial the iteration up to which it is known."""
+        return {number: unknown.known_to for number, unknown in self.unknown.items()}
 
-    def _open(self) -> str | None:
-        """Return what there is beside the record by now and nobody knows of, None if nothing is."""
+    def _describe_unknown(self) -> str | None:
+        """Return in words what is unknown so far, None if nothing is unknown."""
         first = next(iter(self.unknown), None)
         return None if first is None else f"trial {first}, of which not all is known"
 
@@ -269,31 +274,31 @@ class Counterfactual:
     # ------------------------------------------------------------ suggestions
 
     def _compare(self, row: Recorded, event: TrialSuggested) -> None:
-        """Note the first suggestion that this search would not have made, or of which nobody knows."""
-        if self.differs is None or self.parted is not None or event.source == "caller":
+        """Note the first suggestion that this search would not have made, or not for certain."""
+        if self.differs is None or self.first_unmade is not None or event.source == "caller":
             return
         why = self._other_end() or self._other_suggestion(event)
         if why is not None:
-            self.parted = FirstUnmadeSuggestion(row.seq, event.trial, why)
+            self.first_unmade = FirstUnmadeSuggestion(row.seq, event.trial, why)
 
     def _other_end(self) -> str | None:
         if self.state.ending is not None:
             return None
-        found = ending.search_ending(self.state)
-        return None if found is None else f"the search would have ended before it ({found.reason})"
+        search_end = ending.search_ending(self.state)
+        return None if search_end is None else f"the search would have ended before it ({search_end.reason})"
 
     def _other_suggestion(self, event: TrialSuggested) -> str | None:
         sampler = self.state.search.sampler
         if sampler.is_foreign:
-            return f"{sampler.name} is no sampler of Optuna's, and the log alone cannot ask it again"
+            return f"{sampler.name} is not one of Optuna's samplers, and it cannot be asked from the log alone"
         if not is_blind(sampler):
-            open_ones = [n for n, found in self.unknown.items() if found.gone_on]
-            if open_ones:
-                return f"{sampler.name} would have seen what became of trial {open_ones[0]}"
+            gone_on = [n for n, unknown in self.unknown.items() if unknown.gone_on]
+            if gone_on:
+                return f"{sampler.name} would have seen what became of trial {gone_on[0]}"
             if self._most_workers > 1:
                 return f"a slot would have been free earlier, and {sampler.name} would have seen less of the others"
-        mine: Any = self._asker.answer(actions.Suggest())[0]
-        return None if _same(mine, event) else f"{sampler.name} would have suggested another point"
+        suggestion: Any = self._asker.answer(actions.Suggest())[0]
+        return None if _same(suggestion, event) else f"{sampler.name} would have suggested another point"
 
 
 def _created(row: Recorded, pruner: ComponentConfig) -> Recorded:

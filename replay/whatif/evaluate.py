@@ -1,4 +1,4 @@
-"""A log under other rules: the one function that reads it and asks."""
+"""`whatif`: reads a log and evaluates it under other rules."""
 
 from __future__ import annotations
 
@@ -29,24 +29,29 @@ def whatif(
     orders: int = 0,
     at: int | str | datetime | None = None,
 ) -> WhatIf:
-    """Return the search recorded at *path* under each of *pruners*, a smaller budget, fewer workers: a row each.
+    """Return the search recorded at *path* under other rules: one row for each pruner, budget and number of workers.
 
-    With *orders* each pruner is also asked about so many shuffled orders of the recorded curves. *at* is the last
-    event to look at, as `rebuild` takes it. A pruner is a `ComponentConfig`, or a text as the command line takes it.
+    Args:
+        path: the log.
+        pruners: each a `ComponentConfig`, or a text such as `"MedianPruner:n_startup_trials=2"`.
+        max_total_jobs: a smaller budget, as `total_max_jobs` of the search.
+        workers: a smaller `num_concurrent_workers`.
+        orders: in how many shuffled orders of the recorded curves each pruner is tried too.
+        at: the last event to read, a seq or a time, as `rebuild` takes it.
 
     Raises:
-        Usage: there is no such file or event, or a pruner, budget or number of workers is none that can be asked for.
-        DamagedLog: it is no log of eventhpo, a row is damaged, or its tail is lost.
+        Usage: there is no such file or event, or a pruner, budget or number of workers does not fit.
+        DamagedLog: it is not a log of eventhpo, a row is damaged, or its tail is lost.
     """
-    asked = [pruner_of(one) for one in pruners]
+    asked = [pruner_of(pruner) for pruner in pruners]
     return of_rows(whole(path, at), asked, max_total_jobs=max_total_jobs, workers=workers, orders=orders)
 
 
 def pruner_of(pruner: str | ComponentConfig) -> ComponentConfig:
-    """Return *pruner* as data.
+    """Return *pruner*, which may be a text, as a checked `ComponentConfig`.
 
     Raises:
-        Usage: it is none, or an argument is wrong.
+        Usage: Optuna has no such pruner, or an argument is wrong.
     """
     return rules.pruner(pruner) if isinstance(pruner, str) else rules.checked(pruner, pruner.name)
 
@@ -59,18 +64,18 @@ def of_rows(
     workers: int | None = None,
     orders: int = 0,
 ) -> WhatIf:
-    """Return what `whatif` does of the *rows* of a log.
+    """Do what `whatif` does, for the *rows* of a log.
 
     Raises:
-        Usage, DamagedLog: likewise.
+        Usage, DamagedLog: as `whatif`.
     """
     record = Record(fold(rows))
-    found: list[Row] = [recorded_row(record)]
-    found += [_pruner_row(record, rows, one, orders) for one in pruners]
+    answer_rows: list[Row] = [recorded_row(record)]
+    answer_rows += [_pruner_row(record, rows, pruner, orders) for pruner in pruners]
     if max_total_jobs is not None:
-        found.append(budget_row(record, rows, max_total_jobs))
+        answer_rows.append(budget_row(record, rows, max_total_jobs))
     if workers is not None:
-        found.append(workers_row(record, rows, workers))
+        answer_rows.append(workers_row(record, rows, workers))
     state, winner = record.state, record.winner
     return WhatIf(
         name=state.search.name,
@@ -82,18 +87,18 @@ def of_rows(
         compute_time=record.compute_time(),
         winner=None if winner is None else winner.number,
         value=None if winner is None else number(record.value(winner)),
-        rows=tuple(found),
+        rows=tuple(answer_rows),
         notes=tuple(_notes(record)),
     )
 
 
 def _pruner_row(record: Record, rows: Sequence[Recorded], pruner: ComponentConfig, orders: int) -> Row:
-    found: Spread | None = spread(record, rows[0], pruner, orders) if orders and record.state.single else None
-    return pruner_row(record, Counterfactual(rows, pruner), found)
+    orders_spread: Spread | None = spread(record, rows[0], pruner, orders) if orders and record.state.single else None
+    return pruner_row(record, Counterfactual(rows, pruner), orders_spread)
 
 
 def _notes(record: Record) -> list[str]:
-    """Return what whoever reads the rows has to know beside them."""
+    """Return what a reader of the rows needs to know too."""
     state = record.state
     notes = []
     if not state.single:
@@ -101,5 +106,5 @@ def _notes(record: Record) -> list[str]:
             "the search has several objectives, and Optuna prunes none of its trials: every pruner gives the record"
         )
     if state.finished is None:
-        notes.append("the search is not finished: trials that run are counted as far as they are")
+        notes.append("the search is not finished: running trials are counted up to the last event")
     return notes

@@ -1,10 +1,14 @@
-"""Whether a verdict is the same whatever became of the trials that nobody knows of.
+"""Whether a verdict is the same no matter how the unknown trials ended.
 
-Three kinds of pruners, by what they look at. Those that know their own trial only:
-always. Those with rungs compare values at rungs that a trial reached by now: so it is if
-the others are known that far. Percentiles go by the values of complete trials, and rise
-and fall with them: so it is if it comes out alike without the unknown ones, with all of
-them complete and best, and with all of them complete and worst.
+It depends on what the pruner compares:
+
+- A pruner that looks at the trial's own curve only: always the same.
+- A pruner with rungs compares values at rungs that trials have reached by then: the same if every unknown trial is
+  known up to that iteration.
+- A percentile pruner compares with complete trials: the same if the verdict is equal in the three extreme cases:
+  without the unknown trials, with all of them complete and best, and with all of them complete and worst. A percentile
+  rises and falls with the values, so every other case lies between these.
+- Any other pruner: not known.
 """
 
 from __future__ import annotations
@@ -29,37 +33,37 @@ _PERCENTILES = ("MedianPruner", "PercentilePruner")
 
 
 class Independence:
-    """Tells which verdicts of *pruner* on trials of *state* do not depend on unknown ones."""
+    """Tells which verdicts of *pruner* on trials of *state* do not depend on unknown trials."""
 
     def __init__(self, state: State, pruner: ComponentConfig) -> None:
         self._state, self._pruner = state, pruner
         self._inner = inner_of(pruner)
-        self._settled = True  # what "auto" means, before anything was unknown
+        self._auto_is_known = True  # False if "auto" took its value from a trial that may be unknown
         self._view: StateView | None = None
 
-    def opened(self) -> None:
-        """Note that something becomes unknown now."""
+    def note_unknown(self) -> None:
+        """Note that a trial becomes unknown now; an "auto" resource that has no value yet can then not be known."""
         if self._inner is not None and is_auto(self._inner) and self._state.latched is None:
-            self._settled = False
+            self._auto_is_known = False
 
     def holds(self, attempt: Attempt, position: int, known_to: Mapping[int, int]) -> bool:
-        """Whether the verdict at *position* is the same whatever became of the trials in *known_to*.
+        """Whether the verdict at *position* is the same no matter how the trials in *known_to* ended.
 
-        Each of these is known up to the iteration that it is given with.
+        *known_to* gives for each unknown trial the iteration up to which it is known.
         """
         if self._inner is None or self._inner.name in ALONE:
             return True
         if self._inner.name in _RUNGS:
             iteration = attempt.curves[0].iterations[position]
-            return self._settled and all(iteration <= reached for reached in known_to.values())
+            return self._auto_is_known and all(iteration <= reached for reached in known_to.values())
         if self._inner.name in _PERCENTILES:
             return self._percentile_holds(attempt, position, known_to.keys())
         return False
 
     def _percentile_holds(self, attempt: Attempt, position: int, unknown: Collection[int]) -> bool:
-        from optuna.trial import TrialState  # noqa: PLC0415  no command is to load it that does not ask it
+        from optuna.trial import TrialState  # noqa: PLC0415  only a command that asks it loads Optuna
 
-        from eventhpo.optuna_adapter.named import build_pruner, quiet  # noqa: PLC0415
+        from eventhpo.optuna_adapter.component_factory import build_pruner, quiet  # noqa: PLC0415
         from eventhpo.optuna_adapter.state_view import STUDY, StateView  # noqa: PLC0415
 
         view = self._view = self._view or StateView(self._state)
@@ -70,11 +74,11 @@ class Independence:
         direction = view.get_study_directions(STUDY)[0]
         with quiet():
             pruner = build_pruner(self._pruner)
-            said = set()
+            verdicts = set()
             for value in (None, _HUGE, -_HUGE):
                 more = [] if value is None else [_complete(asked, value)] * len(unknown)
-                said.add(bool(pruner.prune(_study([*known, *more], direction), asked)))
-        return len(said) == 1
+                verdicts.add(bool(pruner.prune(_study([*known, *more], direction), asked)))
+        return len(verdicts) == 1
 
 
 def _running(state: State, attempt: Attempt, position: int) -> FrozenTrial:
@@ -90,7 +94,7 @@ def _running(state: State, attempt: Attempt, position: int) -> FrozenTrial:
 
 
 def _complete(asked: FrozenTrial, value: float) -> FrozenTrial:
-    """Return a complete trial with *value* at the step that *asked* is at."""
+    """Return a complete trial that has *value* at the last step of *asked*."""
     from optuna.trial import create_trial  # noqa: PLC0415
 
     assert asked.last_step is not None
@@ -98,5 +102,5 @@ def _complete(asked: FrozenTrial, value: float) -> FrozenTrial:
 
 
 def _study(complete: list[FrozenTrial], direction: Any) -> Any:
-    """Return what a percentile asks of a study: its complete trials and its direction."""
+    """Return the part of a study that a percentile pruner uses: its complete trials and its direction."""
     return SimpleNamespace(get_trials=lambda deepcopy, states: complete, direction=direction)

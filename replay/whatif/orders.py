@@ -1,4 +1,4 @@
-"""A pruner on the recorded curves in shuffled orders: how much of a result is the order's."""
+"""A pruner on the recorded curves in shuffled orders: how much of its result comes from the order."""
 
 from __future__ import annotations
 
@@ -29,38 +29,41 @@ from replay.whatif.rows import Record, charge, loss, number
 
 
 def spread(record: Record, first: Recorded, pruner: ComponentConfig, count: int) -> Spread:
-    """Return what *pruner* comes to in *count* orders of the record's finished curves, one curve after another."""
+    """Return what *pruner* saves and costs in *count* shuffled orders of the record's finished curves.
+
+    In each order the curves run one after another. *first* is the first row of the log.
+    """
     trials = [t for t in record.tried if _whole(t)]
-    found = [_Order(record, first, pruner, order(record.state, trials, k)) for k in range(count)]
-    known = [one for one in found if one.known]
-    killed = [one for one in known if one.killed]
-    costs = [one.cost for one in killed]
+    shuffled = [_Order(record, first, pruner, order(record.state, trials, k)) for k in range(count)]
+    known = [shuffle for shuffle in shuffled if shuffle.known]
+    killed = [shuffle for shuffle in known if shuffle.killed]
+    costs = [shuffle.cost for shuffle in killed]
     return Spread(
         orders=count,
         known=len(known),
-        why="" if len(known) == count else "in the others a trial goes on behind the record's prune",
+        why="" if len(known) == count else "in the others a trial goes on where the record pruned it",
         seed=record.state.search.seed,
         of=sum(_length(record.state, t) for t in trials),
-        iterations_saved=_three([one.saved for one in known]),
-        pruned=_three([one.pruned for one in known]),
+        iterations_saved=_three([shuffle.saved for shuffle in known]),
+        pruned=_three([shuffle.pruned for shuffle in known]),
         killed=len(killed),
         worst_cost=None if None in costs else number(max((c for c in costs if c is not None), default=0.0)),
     )
 
 
 def order(state: State, trials: Sequence[Trial], k: int) -> list[Trial]:
-    """Return *trials* in the *k*-th order, a function of the search's seed and of *k*."""
+    """Return *trials* in the *k*-th shuffled order, which follows from the search's seed and *k* alone."""
     return sorted(trials, key=lambda t: derived_seed(state.search.seed, f"what-if order {k}", t.number, 0))
 
 
 def _whole(trial: Trial) -> bool:
-    """Whether its curve ended by itself or by a prune, with a point that was judged."""
+    """Whether the curve of *trial* ended by itself or by a prune, and has a judged point."""
     over = trial.finished is not None and trial.finished.state != "aborted"
     return over and trial.last is not None and trial.last.judged > 0
 
 
 def _length(state: State, trial: Trial) -> int:
-    """Return what the judged points of its last attempt are charged if all of them are its own."""
+    """Return the iterations that the judged points of the last attempt cost if it inherited no point."""
     assert trial.last is not None
     last, most = trial.last.curves[0].iterations[trial.last.judged - 1], state.search.max_iteration_per_job
     return max(1, last if most is None else min(last, most))
@@ -71,17 +74,17 @@ def _three(values: Sequence[int]) -> tuple[int, float, int] | None:
 
 
 class _Order:
-    """One order: whether all of it is known, and if so what it comes to."""
+    """One order: whether all of it is known, and what it saves and costs."""
 
     def __init__(self, record: Record, first: Recorded, pruner: ComponentConfig, trials: Sequence[Trial]) -> None:
-        world = Counterfactual(list(_rows(first, trials)), pruner)
-        self.known = not world.unknown
-        self.pruned = len(world.cuts)
+        counterfactual = Counterfactual(list(_rows(first, trials)), pruner)
+        self.known = not counterfactual.unknown
+        self.pruned = len(counterfactual.cuts)
         self.saved = 0
-        for trial, here in zip(trials, world.state.trials, strict=True):
+        for trial, here in zip(trials, counterfactual.state.trials, strict=True):
             if here.last is not None and self.known:
-                self.saved += _length(record.state, trial) - charge(world.state, here.last)
-        cut = {trials[k].number for k in world.cuts}
+                self.saved += _length(record.state, trial) - charge(counterfactual.state, here.last)
+        cut = {trials[k].number for k in counterfactual.cuts}
         winner = record.winner
         self.killed = winner is not None and winner.number in cut
         left = [t for t in record.completed if t.number not in cut and t in trials]

@@ -1,4 +1,4 @@
-"""A world beside its record, as a row of cells: each is known, or says why it is not."""
+"""A counterfactual search compared with its record, as one row of cells. Each cell is known, or says why it is not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from replay.whatif.rules import text_of
 
 
 class Record:
-    """A recorded search and what is compared with it: its charges, its completed trials in their order."""
+    """A recorded search with the numbers that rows compare: what was charged, and the completed trials, best first."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -32,11 +32,11 @@ class Record:
         return next(iter(self.completed), None)
 
     def value(self, trial: Trial) -> float | None:
-        """Return what ranks *trial*."""
+        """Return the value by which *trial* is ranked, None with several objectives."""
         return rank.values(self.state, trial)[0] if self.state.single else None
 
     def iterations(self) -> int:
-        """Return what all jobs are charged, running ones as far as they are."""
+        """Return the iterations that all jobs are charged; running jobs count up to now."""
         return sum(charge(self.state, a) for t in self.tried for a in t.attempts)
 
     def compute_time(self) -> int:
@@ -52,22 +52,22 @@ def charge(state: State, attempt: Attempt) -> int:
 # ---------------------------------------------------------------- trial by trial
 
 
-def trial_rows(record: Record, world: Counterfactual) -> tuple[TrialRow, ...]:
-    """Return each trial of *record* as it is in *world*."""
-    return tuple(_trial_row(record, world, trial) for trial in record.tried)
+def trial_rows(record: Record, counterfactual: Counterfactual) -> tuple[TrialRow, ...]:
+    """Return each trial of *record* as it is in *counterfactual*."""
+    return tuple(_trial_row(record, counterfactual, trial) for trial in record.tried)
 
 
-def _trial_row(record: Record, world: Counterfactual, trial: Trial) -> TrialRow:
-    unknown, cut = world.unknown.get(trial.number), world.cuts.get(trial.number)
+def _trial_row(record: Record, counterfactual: Counterfactual, trial: Trial) -> TrialRow:
+    unknown, cut = counterfactual.unknown.get(trial.number), counterfactual.cuts.get(trial.number)
     gone_on = unknown is not None and unknown.gone_on
-    iterations, saved, time = (None, None, None) if gone_on else _saved(record.state, world.state, trial)
+    iterations, saved, time = (None, None, None) if gone_on else _saved(record.state, counterfactual.state, trial)
     return TrialRow(
         trial=trial.number,
         recorded="running" if trial.finished is None else trial.finished.state,
         known=unknown is None,
         why="" if unknown is None else unknown.why,
-        started=trial.number < len(world.state.trials),
-        outcome=None if gone_on else _outcome(world, trial.number),
+        started=trial.number < len(counterfactual.state.trials),
+        outcome=None if gone_on else _outcome(counterfactual, trial.number),
         pruned=None if gone_on else cut is not None,
         iteration=None if cut is None else cut.iteration,
         iterations=iterations,
@@ -76,40 +76,40 @@ def _trial_row(record: Record, world: Counterfactual, trial: Trial) -> TrialRow:
     )
 
 
-def _outcome(world: Counterfactual, number: int) -> TrialState | Literal["running"] | None:
-    if number >= len(world.state.trials):
+def _outcome(counterfactual: Counterfactual, number: int) -> TrialState | Literal["running"] | None:
+    if number >= len(counterfactual.state.trials):
         return None
-    finished = world.state.trials[number].finished
+    finished = counterfactual.state.trials[number].finished
     if finished is not None:
         return finished.state
-    return "pruned" if number in world.cuts else "running"
+    return "pruned" if number in counterfactual.cuts else "running"
 
 
-def _saved(record: State, world: State, trial: Trial) -> tuple[int, int, int]:
-    """Return what *trial* is charged in *world*, and the iterations and microseconds less than in *record*."""
-    there = world.trials[trial.number].attempts if trial.number < len(world.trials) else []
+def _saved(record: State, counterfactual: State, trial: Trial) -> tuple[int, int, int]:
+    """Return what *trial* is charged in *counterfactual*, and the iterations and microseconds that are saved."""
+    attempts = counterfactual.trials[trial.number].attempts if trial.number < len(counterfactual.trials) else []
     iterations = saved = time = 0
     for attempt in trial.attempts:
         full = charge(record, attempt)
-        here = charge(world, there[attempt.number]) if attempt.number < len(there) else 0
+        here = charge(counterfactual, attempts[attempt.number]) if attempt.number < len(attempts) else 0
         ran = budget.compute_time(attempt, record.jobs_clock)
         iterations += here
         saved += full - here
-        # A retry that never is saves all its time; else a share, late iterations took theirs too.
+        # A retry that does not take place saves all its time. Otherwise a share; late iterations took time too.
         share = full + attempt.late
-        time += ran if attempt.number >= len(there) else ran * (full - here) // share if share else 0
+        time += ran if attempt.number >= len(attempts) else ran * (full - here) // share if share else 0
     return iterations, saved, time
 
 
 def totals(rows: Iterable[TrialRow]) -> Totals:
-    """Return the sums over *rows*; those that go on behind their curve only count."""
-    found = list(rows)
+    """Return the sums over *rows*; a trial that goes on after its recorded curve is counted, and adds nothing else."""
+    trial_rows = list(rows)
     return Totals(
-        trials=sum(r.started for r in found),
-        pruned=sum(r.pruned is True for r in found),
-        iterations=sum(r.iterations or 0 for r in found),
-        iterations_saved=sum(r.iterations_saved or 0 for r in found),
-        compute_time_saved=sum(r.compute_time_saved or 0 for r in found),
+        trials=sum(r.started for r in trial_rows),
+        pruned=sum(r.pruned is True for r in trial_rows),
+        iterations=sum(r.iterations or 0 for r in trial_rows),
+        iterations_saved=sum(r.iterations_saved or 0 for r in trial_rows),
+        compute_time_saved=sum(r.compute_time_saved or 0 for r in trial_rows),
     )
 
 
@@ -117,16 +117,16 @@ def totals(rows: Iterable[TrialRow]) -> Totals:
 
 
 def best(record: Record, rows: Sequence[TrialRow]) -> Best:
-    """Return the best of the completed trials that are known to complete."""
+    """Return the best of the trials that are known to complete."""
     by_number = {row.trial: row for row in rows}
-    left = [t for t in record.completed if _completes(by_number[t.number])]
-    found = next(iter(left), None)
-    open_ones = [r.trial for r in rows if not r.known]
+    completing = [t for t in record.completed if _completes(by_number[t.number])]
+    best_trial = next(iter(completing), None)
+    unknown = [r.trial for r in rows if not r.known]
     return Best(
-        known=not open_ones,
-        why=f"{_trials(open_ones)} may be better" if open_ones else "",
-        trial=None if found is None else found.number,
-        value=None if found is None else number(record.value(found)),
+        known=not unknown,
+        why=f"{_trials(unknown)} may be better" if unknown else "",
+        trial=None if best_trial is None else best_trial.number,
+        value=None if best_trial is None else number(record.value(best_trial)),
     )
 
 
@@ -140,7 +140,7 @@ def number(value: float | None) -> Num | None:
 
 
 def regret(record: Record, rows: Sequence[TrialRow], reached: Best) -> Regret:
-    """Return whether the record's winner is pruned, and by how much the best is worse without it."""
+    """Return whether the record's winner is pruned or not started, and how much worse *reached*, the best, is then."""
     winner = record.winner
     if winner is None:
         return _regret(None, None, None, _no_winner(record))
@@ -174,23 +174,23 @@ def loss(record: Record, winner: Trial, other: Trial) -> float:
     return 0.0 if a == b else abs(a - b) if not math.isnan(a - b) else math.nan
 
 
-def searched(record: Record, world: Counterfactual, rows: Sequence[TrialRow]) -> Searched:
-    """Return how far the search would have been the same."""
-    end = len(record.state.trials) if world.parted is None else world.parted.trial
+def searched(record: Record, counterfactual: Counterfactual, rows: Sequence[TrialRow]) -> Searched:
+    """Return how far the search itself would have been the same."""
+    end = len(record.state.trials) if counterfactual.first_unmade is None else counterfactual.first_unmade.trial
     same = [row for row in rows if row.trial < end]
     sums = totals(row for row in same if row.known)
-    open_ones = [row.trial for row in same if not row.known]
+    unknown = [row.trial for row in same if not row.known]
     room = None
-    if world.parted is not None:
-        why = world.parted.why
-    elif open_ones:
-        why = f"what becomes of {_trials(open_ones)} is not known"
+    if counterfactual.first_unmade is not None:
+        why = counterfactual.first_unmade.why
+    elif unknown:
+        why = f"the end of {_trials(unknown)} is not known"
     else:
         why, room = _what_is_saved(record, sums)
     return Searched(
         known=not why,
         trials=len(same),
-        seq=None if world.parted is None else world.parted.seq,
+        seq=None if counterfactual.first_unmade is None else counterfactual.first_unmade.seq,
         why=why,
         totals=sums,
         room=room,
@@ -198,7 +198,7 @@ def searched(record: Record, world: Counterfactual, rows: Sequence[TrialRow]) ->
 
 
 def _what_is_saved(record: Record, sums: Totals) -> tuple[str, int | None]:
-    """Return in words what the savings would have gone into, and for how many jobs they are enough if that is known."""
+    """Return in words what the saved iterations would have paid for, and for how many jobs (None: not known)."""
     end = record.state.ending
     if not sums.iterations_saved or (end is not None and end.reason not in (*_OF_TIME, "budget")):
         return "", 0
@@ -217,16 +217,16 @@ _OF_TIME = ("stop", "wall_time_limit", "compute_time_limit")
 
 
 def _trials(numbers: Sequence[int]) -> str:
-    shown = ", ".join(map(str, numbers[:5]))
+    listed = ", ".join(map(str, numbers[:5]))
     more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
-    return f"trial {shown}" if len(numbers) == 1 else f"trials {shown}{more}"
+    return f"trial {listed}" if len(numbers) == 1 else f"trials {listed}{more}"
 
 
 # ---------------------------------------------------------------- rows
 
 
 def recorded_row(record: Record, kind: RuleKind = "recorded", rule: str | None = None) -> Row:
-    """Return the record itself as a row: what others are compared with, or a rule that changes nothing."""
+    """Return the record itself as a row; *kind* and *rule* name a rule that changes nothing."""
     prunes = {t.number: t.last for t in record.tried if t.last is not None and t.last.fate == "pruned"}
     rows = tuple(_as_recorded(record, trial, prunes.get(trial.number)) for trial in record.tried)
     cuts = [row.iteration for row in rows if row.iteration is not None]
@@ -250,7 +250,7 @@ def recorded_row(record: Record, kind: RuleKind = "recorded", rule: str | None =
 
 
 def unknown_row(record: Record, kind: RuleKind, rule: str, why: str) -> Row:
-    """Return a row of which nothing is known, for the one reason *why*."""
+    """Return a row in which nothing is known, because of *why*."""
     rows = tuple(msgspec.structs.replace(row, **_NOTHING, why=why) for row in recorded_row(record).trials)
     return Row(
         kind=kind,
@@ -297,28 +297,28 @@ def _as_recorded(record: Record, trial: Trial, cut: Attempt | None) -> TrialRow:
     )
 
 
-def pruner_row(record: Record, world: Counterfactual, orders: Spread | None) -> Row:
-    """Return *world*, which has another pruner, beside *record*."""
-    return compared("pruner", text_of(world.pruner), record, world, orders)
+def pruner_row(record: Record, counterfactual: Counterfactual, orders: Spread | None) -> Row:
+    """Return the row of *counterfactual*, a search with another pruner."""
+    return compared("pruner", text_of(counterfactual.pruner), record, counterfactual, orders)
 
 
 def compared(
     kind: RuleKind,
     rule: str,
     record: Record,
-    world: Counterfactual,
+    counterfactual: Counterfactual,
     orders: Spread | None = None,
     search: Searched | None = None,
 ) -> Row:
-    """Return *world* beside *record* as a row."""
-    rows = trial_rows(record, world)
+    """Return the row that compares *counterfactual* with *record*."""
+    rows = trial_rows(record, counterfactual)
     known, unknown = [r for r in rows if r.known], [r for r in rows if not r.known]
     reached = best(record, rows)
     gone_on = sum(r.pruned is None for r in unknown)
     return Row(
         kind=kind,
         rule=rule,
-        pruner=world.pruner,
+        pruner=counterfactual.pruner,
         known=not unknown,
         why=_why(unknown, gone_on),
         totals=totals(known),
@@ -327,14 +327,14 @@ def compared(
         best=reached,
         regret=regret(record, rows, reached),
         correlation=at_cuts(record.state, [r.iteration for r in known if r.iteration is not None]),
-        search=search or searched(record, world, rows),
+        search=search or searched(record, counterfactual, rows),
         orders=orders,
         trials=rows,
     )
 
 
 def _why(unknown: Sequence[TrialRow], gone_on: int) -> str:
-    """Return in words which trials are not known and why."""
+    """Return in words which trials are unknown and why."""
     if not unknown:
         return ""
     on = [r.trial for r in unknown if r.pruned is None]

@@ -1,4 +1,4 @@
-"""Pruners as they are named on a command line, and what each looks at."""
+"""Pruners as a command line names them, and which of them compare trials with each other."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from eventhpo.optuna_adapter.component_checks import check_pruner
 
 DEFAULT = ("MedianPruner", "SuccessiveHalvingPruner", "HyperbandPruner")
 
-# Theirs is a function of the trial's own curve; every other pruner compares it with other trials.
+# These look at the trial's own curve only; every other pruner compares it with other trials.
 ALONE = ("NopPruner", "ThresholdPruner")
-# What they suggest follows from the seed and how many trials there are, not from what came of those.
+# Their suggestions follow from the seed and the number of trials, not from the results of trials.
 _BLIND = ("RandomSampler", "GridSampler", "QMCSampler")
 
 
@@ -23,21 +23,21 @@ def pruner(text: str) -> ComponentConfig:
     """Return the pruner that *text* names: `NAME`, `NAME:key=value,...`, or a JSON object with its `name`.
 
     Raises:
-        Usage: it names none, or an argument is wrong; the text says which and what would do.
+        Usage: it names no pruner, or an argument is wrong; the message says which, and what is expected.
     """
     named = _json(text) if text.lstrip().startswith("{") else _words(text)
     return checked(named, text)
 
 
 def checked(named: ComponentConfig, text: str) -> ComponentConfig:
-    """Return *named* if it is a pruner of the catalogue with arguments that it takes.
+    """Return *named* if it is one of Optuna's pruners with arguments that it takes.
 
     Raises:
         Usage: it is not; the message begins with *text*.
     """
-    found = check_pruner(named, 1)
-    if found:
-        raise Usage("\n".join(f"pruner {text}: {one}" for one in found))
+    faults = check_pruner(named, 1)
+    if faults:
+        raise Usage("\n".join(f"pruner {text}: {fault}" for fault in faults))
     return named
 
 
@@ -45,7 +45,7 @@ def _json(text: str) -> ComponentConfig:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Usage(f"pruner {text}: it begins as a JSON object and is none ({error})") from error
+        raise Usage(f"pruner {text}: it begins like a JSON object, but is not valid JSON ({error})") from error
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise Usage(
             f'pruner {text}: a JSON object needs the name, as {{"name": "MedianPruner", "n_startup_trials": 2}}'
@@ -59,21 +59,24 @@ def _words(text: str) -> ComponentConfig:
 
 
 def _arguments(rest: str, text: str) -> dict[str, Any]:
-    """Return `key=value,...` as TOML reads it in braces, or, a word without quotes among it, part by part."""
+    """Return the arguments in `key=value,...`.
+
+    They are read as a TOML inline table; if that fails, as with a word without quotes, they are read part by part.
+    """
     if "\n" not in rest and "\r" not in rest:
         try:
             return tomllib.loads(f"x = {{{rest}}}")["x"]  # type: ignore[no-any-return]
         except (tomllib.TOMLDecodeError, RecursionError, TypeError):
             pass
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for part in rest.split(","):
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
             raise Usage(f"pruner {text}: found {part!r}, expected key=value, several separated by commas")
-        if key.strip() in found:
-            raise Usage(f"pruner {text}: {key.strip()} stands there twice")
-        found[key.strip()] = _value(value.strip())
-    return found
+        if key.strip() in arguments:
+            raise Usage(f"pruner {text}: {key.strip()} is given twice")
+        arguments[key.strip()] = _value(value.strip())
+    return arguments
 
 
 def _value(text: str) -> Any:
@@ -84,14 +87,14 @@ def _value(text: str) -> Any:
 
 
 def _named(name: str, args: dict[str, Any]) -> ComponentConfig:
-    """Return the pruner; one inside it that is named by a word alone has its defaults."""
-    part = CATALOGUE["pruner"].get(name)
-    inner = {key for key, kind in part.args.items() if isinstance(kind, Nested)} if part is not None else set()
+    """Return the pruner *name*; a pruner inside it may be given by its name alone, and then has its defaults."""
+    known = CATALOGUE["pruner"].get(name)
+    inner = set() if known is None else {key for key, kind in known.args.items() if isinstance(kind, Nested)}
     return ComponentConfig(name, {k: {"name": v} if k in inner and isinstance(v, str) else v for k, v in args.items()})
 
 
 def text_of(named: ComponentConfig) -> str:
-    """Return *named* as `pruner` reads it; of a class that is not Optuna's, its name."""
+    """Return *named* as a text that `pruner` reads; for a class that is not Optuna's, its name."""
     if not named.args:
         return named.name
     if any(isinstance(value, dict) for value in named.args.values()):
@@ -109,13 +112,13 @@ def _word(value: Any) -> str:
 
 
 def looks_at_others(named: ComponentConfig) -> bool:
-    """Whether a verdict of this pruner can depend on other trials."""
+    """Whether a verdict of the pruner *named* can depend on other trials."""
     inner = inner_of(named)
     return inner is not None and inner.name not in ALONE
 
 
 def inner_of(named: ComponentConfig) -> ComponentConfig | None:
-    """Return the pruner that a PatientPruner holds back, or *named* itself; None if there is none in it."""
+    """Return the pruner inside a PatientPruner, None if it wraps none; any other pruner is returned as it is."""
     while named.name == "PatientPruner":
         inner = named.args.get("wrapped_pruner")
         if inner is None:
@@ -125,7 +128,7 @@ def inner_of(named: ComponentConfig) -> ComponentConfig | None:
 
 
 def is_blind(sampler: ComponentConfig) -> bool:
-    """Whether what this sampler suggests does not depend on what came of other trials."""
+    """Whether the suggestions of *sampler* do not depend on the results of other trials."""
     if sampler.is_foreign:
         return False
     if sampler.name == "PartialFixedSampler":

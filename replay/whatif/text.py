@@ -1,4 +1,4 @@
-"""`whatif`'s answer as lines of text: a table, and below it a line for all that a cell leaves open."""
+"""`whatif`'s answer as lines of text: a table, and below it one line for each thing that a cell leaves out."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ HEAD = ("rule", "known", "pruned", "saved", "compute", "best", "winner", "rank c
 NOTHING = "unknown"
 
 
-def lines(found: WhatIf, *, trials: bool = False) -> list[str]:
-    """Return *found* as lines; with *trials* the trials of each rule behind it."""
-    return [*_about(found), "", *aligned([HEAD, *(_cells(found, row) for row in found.rows)]), *_below(found, trials)]
+def lines(answer: WhatIf, *, trials: bool = False) -> list[str]:
+    """Return *answer* as lines of text; with *trials*, a table of the trials follows each rule."""
+    table = aligned([HEAD, *(_cells(answer, row) for row in answer.rows)])
+    return [*_about(answer), "", *table, *_below(answer, trials)]
 
 
-def _about(found: WhatIf) -> Iterator[str]:
-    jobs = formatting.plural(found.rows[0].totals.trials, "trial")
-    spent = (
-        f"{formatting.plural(found.iterations, 'iteration')}, {formatting.duration(found.compute_time)} of compute time"
-    )
-    yield f"{formatting.line(found.name)}: {jobs}, {spent}, up to event {found.seq}"
-    if found.winner is None:
-        yield f"winner: none, {found.rows[0].regret.why}"
+def _about(answer: WhatIf) -> Iterator[str]:
+    jobs = formatting.plural(answer.rows[0].totals.trials, "trial")
+    iterations, time = formatting.plural(answer.iterations, "iteration"), formatting.duration(answer.compute_time)
+    yield f"{formatting.line(answer.name)}: {jobs}, {iterations}, {time} of compute time, up to event {answer.seq}"
+    if answer.winner is None:
+        yield f"winner: none, {answer.rows[0].regret.why}"
     else:
-        yield f"winner: trial {found.winner}, {formatting.line(found.objective)} = {formatting.number(found.value)}"
-    for note in found.notes:
+        yield f"winner: trial {answer.winner}, {formatting.line(answer.objective)} = {formatting.number(answer.value)}"
+    for note in answer.notes:
         yield f"note: {note}"
 
 
-def _cells(found: WhatIf, row: Row) -> list[str]:
-    return [_label(row), _known(row), *_sums(found, row), _best(row), _winner(row.regret, found.winner), *_rest(row)]
+def _cells(answer: WhatIf, row: Row) -> list[str]:
+    return [_label(row), _known(row), *_sums(answer, row), _best(row), _winner(row.regret, answer.winner), *_rest(row)]
 
 
 def _label(row: Row) -> str:
@@ -41,17 +40,17 @@ def _label(row: Row) -> str:
 
 
 def _known(row: Row) -> str:
-    unknown = sum(not one.known for one in row.trials)
+    unknown = sum(not trial.known for trial in row.trials)
     return f"{len(row.trials) - unknown} of {len(row.trials)}"
 
 
-def _sums(found: WhatIf, row: Row) -> list[str]:
+def _sums(answer: WhatIf, row: Row) -> list[str]:
     if row.kind == "recorded":
         return [str(row.totals.pruned), "-", "-"]
-    if row.trials and not any(one.known for one in row.trials):
+    if row.trials and not any(trial.known for trial in row.trials):
         return [NOTHING] * 3
     saved = row.totals.iterations_saved
-    share = f" ({100 * saved / found.iterations:.0f} %)" if found.iterations else ""
+    share = f" ({100 * saved / answer.iterations:.0f} %)" if answer.iterations else ""
     return [str(row.totals.pruned), f"{saved}{share}", formatting.duration(row.totals.compute_time_saved)]
 
 
@@ -61,17 +60,17 @@ def _best(row: Row) -> str:
     return formatting.number(row.best.value) + ("" if row.best.known else " ?")
 
 
-def _winner(found: Regret, winner: int | None) -> str:
-    if found.killed is None:
+def _winner(regret: Regret, winner: int | None) -> str:
+    if regret.killed is None:
         return "-" if winner is None else NOTHING
-    if not found.killed:
+    if not regret.killed:
         return "kept"
-    how = "not started" if found.iteration is None else f"pruned at {found.iteration}"
-    return f"{how}, costs {_cost(found)}"
+    how = "not started" if regret.iteration is None else f"pruned at {regret.iteration}"
+    return f"{how}, costs {_cost(regret)}"
 
 
-def _cost(found: Regret) -> str:
-    return "?" if found.cost is None else formatting.number(found.cost)
+def _cost(regret: Regret) -> str:
+    return "?" if regret.cost is None else formatting.number(regret.cost)
 
 
 def _rest(row: Row) -> list[str]:
@@ -86,18 +85,18 @@ def _same(row: Row) -> str:
     return f"first {formatting.plural(row.search.trials, 'trial')}"
 
 
-def _below(found: WhatIf, trials: bool) -> Iterator[str]:
-    for row in found.rows:
-        said = list(_said(found, row))
+def _below(answer: WhatIf, trials: bool) -> Iterator[str]:
+    for row in answer.rows:
+        row_lines = list(_details(answer, row))
         if trials:
-            said += aligned([_TRIAL_HEAD, *map(_trial, row.trials)])
-        if said:
+            row_lines += aligned([_TRIAL_HEAD, *map(_trial, row.trials)])
+        if row_lines:
             yield ""
             yield f"{_label(row)}:"
-            yield from (f"  {one}" for one in said)
+            yield from (f"  {row_line}" for row_line in row_lines)
 
 
-def _said(found: WhatIf, row: Row) -> Iterator[str]:
+def _details(answer: WhatIf, row: Row) -> Iterator[str]:
     if row.why:
         yield f"unknown: {row.why}"
     if row.unknown.trials > row.gone_on and row.gone_on:
@@ -106,7 +105,7 @@ def _said(found: WhatIf, row: Row) -> Iterator[str]:
         yield f"  {count}, by the recorded curves alone: {rest.pruned} pruned, {rest.iterations_saved} iterations saved"
     if row.regret.killed and row.regret.why:
         yield f"winner: its cost is unknown: {row.regret.why}"
-    if row.regret.killed is None and found.winner is not None and row.regret.why != row.why:
+    if row.regret.killed is None and answer.winner is not None and row.regret.why != row.why:
         yield f"winner: unknown: {row.regret.why}"
     if row.why != row.search.why and row.search.why:
         where = "" if row.search.seq is None else f"from event {row.search.seq} on "
@@ -121,14 +120,14 @@ def _said(found: WhatIf, row: Row) -> Iterator[str]:
         yield from _orders(row.orders)
 
 
-def _orders(found: Spread) -> Iterator[str]:
-    yield f"orders: {found.known} of {found.orders} shuffled ones are known (seed {found.seed})" + (
-        f"; {found.why}" if found.why else ""
+def _orders(spread: Spread) -> Iterator[str]:
+    yield f"orders: {spread.known} of {spread.orders} shuffled ones are known (seed {spread.seed})" + (
+        f"; {spread.why}" if spread.why else ""
     )
-    if found.iterations_saved is not None and found.pruned is not None:
-        yield f"  saved {_three(found.iterations_saved)} of {found.of} iterations, pruned {_three(found.pruned)}"
-        cost = "" if not found.killed else f", which costs up to {formatting.number(found.worst_cost)}"
-        yield f"  the winner is pruned in {found.killed} of {found.known}{cost}"
+    if spread.iterations_saved is not None and spread.pruned is not None:
+        yield f"  saved {_three(spread.iterations_saved)} of {spread.of} iterations, pruned {_three(spread.pruned)}"
+        cost = "" if not spread.killed else f", which costs up to {formatting.number(spread.worst_cost)}"
+        yield f"  the winner is pruned in {spread.killed} of {spread.known}{cost}"
 
 
 def _three(values: tuple[int, float, int]) -> str:

@@ -1,4 +1,4 @@
-"""Fewer workers: decided only where the record would have been the same, or its trials and their curves would."""
+"""The search with fewer workers: known only where the record, or at least its trials and curves, stay the same."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _OF_TIME = ("time_limit_per_job", "compute_time_limit", "wall_time_limit")
 
 
 def workers_row(record: Record, rows: Sequence[Recorded], workers: int) -> Row:
-    """Return the row of fewer workers: the record's own cells, or none.
+    """Return the row of a search with fewer *workers*: the record's own cells, or only unknown ones.
 
     Raises:
-        Usage: there are more than the record had, or none.
+        Usage: *workers* is more than the record had, or less than 1.
     """
     has = record.state.limits.num_concurrent_workers
     if not 1 <= workers <= has:
@@ -52,7 +52,7 @@ def workers_row(record: Record, rows: Sequence[Recorded], workers: int) -> Row:
 
 
 def at_once(rows: Iterable[Recorded]) -> tuple[int, int]:
-    """Return how many jobs of the record held a slot at the same time at most, and how many were allowed to."""
+    """Return the most jobs that held a slot at the same time, and the most that were allowed to."""
     state, most, allowed = None, 0, 0
     for row in rows:
         state = begin(row) if state is None else evolve(state, row)
@@ -62,7 +62,7 @@ def at_once(rows: Iterable[Recorded]) -> tuple[int, int]:
 
 
 def _ends_before(rows: Iterable[Recorded], workers: int) -> bool:
-    """Whether fewer workers end the search by failures before the record does: the rule counts them."""
+    """Whether fewer *workers* end the search by failures earlier: how many failures end it depends on the workers."""
     state: State | None = None
     for row in rows:
         state = begin(row) if state is None else state
@@ -84,15 +84,15 @@ def _ends(state: State, workers: int) -> bool:
 
 
 def depends_on_order(state: State, rows: Iterable[Recorded]) -> str | None:
-    """Return why the record's trials, or their ends, may depend on how many ran at a time; None if they do not."""
+    """Return why trials or their ends may depend on how many jobs ran at a time, None if they do not."""
     search = state.search
     if not is_blind(search.sampler):
-        return f"{search.sampler.name} goes by what the others came to so far"
+        return f"{search.sampler.name} uses the results of the trials before"
     if state.single and looks_at_others(search.pruner):
-        return f"{search.pruner.name} compares with what the others came to so far"
+        return f"{search.pruner.name} compares with the results of other trials"
     for name in (*_OF_ORDER, *_OF_TIME):
         if getattr(state.limits, name) is not None:
-            return f"{name} ends the search or a job by the order or the time of things"
+            return f"{name} can end the search or a job, depending on order and time"
     return _by_events(rows) or _by_ends(state)
 
 
@@ -101,12 +101,12 @@ def _by_events(rows: Iterable[Recorded]) -> str | None:
     for row in rows:
         started = started or isinstance(row.event, JobStarted)
         if isinstance(row.event, DrivenByHand):
-            return "a caller asked for its jobs by hand"
+            return "a caller requested its jobs itself"
         asked = (AbortRequested, LimitsChanged, PointEnqueued, SearchReopened, StopAsked)
         if isinstance(row.event, JobPruned) or _too_late(row.event):
-            return f"whether a prune comes in time depends on when the jobs are looked at (event {row.seq})"
+            return f"whether a prune comes in time depends on when the jobs are polled (event {row.seq})"
         if started and isinstance(row.event, asked):
-            return f"somebody stepped in while it ran ({type(row.event).__name__}, event {row.seq})"
+            return f"somebody intervened while it ran ({type(row.event).__name__}, event {row.seq})"
     return None
 
 
@@ -120,12 +120,12 @@ def _by_ends(state: State) -> str | None:
     if state.totals.trials["failed"] or state.totals.trials["aborted"]:
         return "some of its trials failed or were aborted"
     if any(t.finished is not None and "NaN" in t.finished.why for t in state.trials):
-        return "a value that is NaN was told as the worst so far"
+        return "a NaN value was told to the sampler as the worst value so far"
     most = state.search.max_iteration_per_job
     if most is None or state.limits.total_max_jobs is None:
         return None
     if any(len(t.attempts) > 1 or any(charge(state, a) != most for a in t.attempts) for t in state.trials):
-        return "jobs that end before max_iteration_per_job pay for others, when they end"
+        return "jobs that end before max_iteration_per_job make room for others at that time"
     return None
 
 

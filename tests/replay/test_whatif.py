@@ -83,7 +83,7 @@ CASES: dict[str, tuple[dict[str, Any], ComponentConfig, dict[str, Any]]] = {
             "best": (False, "trial 2 may be better", 0, 1.0),
             "regret": (False, None, 0.0, ""),
             "correlation": (None, 0, "nothing is cut", ()),
-            "search": (False, 3, None, "what becomes of trial 2 is not known"),
+            "search": (False, 3, None, "the end of trial 2 is not known"),
             "trials": {2: (False, None, None, None, None)},
         },
     ),
@@ -120,7 +120,7 @@ CASES: dict[str, tuple[dict[str, Any], ComponentConfig, dict[str, Any]]] = {
             "best": (False, "trials 1, 2 may be better", 0, 1.0),
             "regret": (False, None, 0.0, ""),
             "correlation": (None, 0, "nothing is cut", ()),
-            "search": (False, 3, None, "what becomes of trials 1, 2 is not known"),
+            "search": (False, 3, None, "the end of trials 1, 2 is not known"),
             "trials": {1: (False, None, None, None, None), 2: (False, True, 3, 3, 1)},
         },
     ),
@@ -336,12 +336,12 @@ def test_a_sampler_or_pruner_that_is_not_optunas_is_not_asked_again(tmp_path: Pa
     rows = rows_of(tmp_path / "sampler.db", sampler=Halves(), num_concurrent_workers=1)
     row = of_rows(rows, [ComponentConfig("ThresholdPruner", {"upper": 0.0})]).rows[1]
     assert row.totals.pruned == len(row.trials)
-    assert "the log alone cannot ask it again" in row.search.why
+    assert "it cannot be asked from the log alone" in row.search.why
     rows = rows_of(tmp_path / "pruner.db", pruner=Above(0.7))
     recorded, pruned, smaller = of_rows(rows, [NOP], max_total_jobs=1).rows
     assert recorded.totals.pruned == pruned.gone_on > 0
     assert not smaller.known
-    assert "the log alone cannot ask it again" in smaller.why
+    assert "it cannot be asked from the log alone" in smaller.why
 
 
 @pytest.mark.parametrize("fate", [None, "pruned"])
@@ -458,7 +458,7 @@ BUDGETS: dict[str, tuple[dict[str, Any], int, dict[str, Any]]] = {
                 False,
                 3,
                 "a seq",
-                "jobs that end early leave room for another one, which the record has later if at all",
+                "jobs that end early leave room for another job, which the record does not have at that time",
             ),
         },
     ),
@@ -506,10 +506,10 @@ WORKERS: dict[str, tuple[dict[str, Any], bool, str]] = {
     "a pruner that looks at its own curve and never prunes": (TWO | {"pruner": ABOVE_20}, True, ""),
     "a prune": (TWO | {"pruner": ABOVE_6}, False, "whether a prune comes in time"),
     "never more at once": ({"curves": CURVES[:1], "num_concurrent_workers": 2, "pruner": MEDIAN}, True, ""),
-    "a sampler that sees the others": (TWO | {"sampler": ComponentConfig("TPESampler")}, False, "TPESampler goes by"),
+    "a sampler that sees the others": (TWO | {"sampler": ComponentConfig("TPESampler")}, False, "TPESampler uses"),
     "a pruner that compares": (TWO | {"pruner": MEDIAN}, False, "MedianPruner compares"),
-    "a limit of order": (TWO | {"patience": 9}, False, "patience ends"),
-    "a limit of time": (TWO | {"wall_time_limit": 900.0}, False, "wall_time_limit ends"),
+    "a limit of order": (TWO | {"patience": 9}, False, "patience can end"),
+    "a limit of time": (TWO | {"wall_time_limit": 900.0}, False, "wall_time_limit can end"),
     "jobs that end early pay for others": (
         TWO | {"max_iteration_per_job": 5},
         False,
@@ -592,11 +592,11 @@ MISTAKES = {
     "MedianPruner:n_startup=2": 'did you mean "n_startup_trials"?',
     "MedianPruner:n_startup_trials=x": "expected a whole number",
     "MedianPruner:n_startup_trials": "expected key=value",
-    "MedianPruner:n_startup_trials=1,n_startup_trials=x": "stands there twice",
+    "MedianPruner:n_startup_trials=1,n_startup_trials=x": "is given twice",
     "PercentilePruner": "as PercentilePruner needs it",
     "PatientPruner:patience=1,wrapped_pruner=Median": 'did you mean "MedianPruner"?',
     '{"name": 3}': "needs the name",
-    "{": "is none",
+    "{": "not valid JSON",
     "": "a pruner of Optuna's",
 }
 

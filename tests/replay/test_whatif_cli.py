@@ -43,13 +43,13 @@ recorded: ThresholdPruner:upper=6.0:
 
 NopPruner:
   unknown: trial 2 would have gone on where the record stopped it
-  same search: what becomes of trial 2 is not known
-  orders: 0 of 2 shuffled ones are known (seed 7); in the others a trial goes on behind the record's prune
+  same search: the end of trial 2 is not known
+  orders: 0 of 2 shuffled ones are known (seed 7); in the others a trial goes on where the record pruned it
   trial  recorded   here       pruned at  iterations  saved
   0      completed  completed  -          4           0
   1      completed  completed  -          4           0
   2      pruned     unknown    -          -           -      unknown: {why}
-""".replace("{why}", "goes on behind iteration 1, where the record pruned it")
+""".replace("{why}", "goes on after iteration 1, where the record pruned it")
 
 
 @pytest.fixture
