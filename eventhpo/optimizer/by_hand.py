@@ -44,7 +44,7 @@ class ByHand(Recording):
     @property
     def _within_step(self) -> bool:
         """Whether this thread is in the middle of `process_step`."""
-        return self._in_step and self._driver is not None and self._driver.mine
+        return self._in_step and self._driver is not None and self._driver.has_turn
 
     @property
     def _makes_jobs_itself(self) -> bool:
@@ -96,18 +96,18 @@ class ByHand(Recording):
         def answer(state: State) -> Names | str | None:
             if request.request in state.lapsed:
                 return state.lapsed[request.request]
-            found = [t for t in reversed(state.trials) if t.request == request.request]
-            if found and found[0].attempts and found[0].attempts[0].job_id is not None:
-                return found[0].number, 0
+            trials = [t for t in reversed(state.trials) if t.request == request.request]
+            if trials and trials[0].attempts and trials[0].attempts[0].job_id is not None:
+                return trials[0].number, 0
             return "stop() was called" if self._stop_event.is_set() else None
 
         def build(state: State) -> Sequence[Event]:
             return () if self._stop_event.is_set() else (request,)
 
-        found = driver.ask(build, answer, lambda: driver.until(answer), by_hand=not self._within_step)
-        if isinstance(found, str):
-            logger.info("no job was made: %s", found)
-        return self._job(*found) if isinstance(found, tuple) else None
+        outcome = driver.ask(build, answer, lambda: driver.until(answer), by_hand=not self._within_step)
+        if isinstance(outcome, str):
+            logger.info("no job was made: %s", outcome)
+        return self._job(*outcome) if isinstance(outcome, tuple) else None
 
     def monitor_job(self, job: Any) -> bool:
         """Whether the job waits or runs; called by hand, it is looked at first, and False once `stop` was called."""
@@ -120,8 +120,8 @@ class ByHand(Recording):
         return self._of(names, lambda state, a: a.ended is None and a.stop is None)
 
     def _look_by_hand(self, driver: SearchDriver) -> None:
-        with driver.turn() as mine:
-            if not mine:
+        with driver.turn() as taken:
+            if not taken:
                 return
             with driver.driving() as controller:
                 driver.mode(by_hand=True)
@@ -138,10 +138,10 @@ class ByHand(Recording):
         if isinstance(job, JobHandle):
             return job._names
         wanted = job.task_id() if hasattr(job, "task_id") else job
-        found = self._read(lambda s: [(a.trial, a.number) for a in attempts(s) if a.job_id == wanted])
-        if not found:
+        attempt_ids = self._read(lambda s: [(a.trial, a.number) for a in attempts(s) if a.job_id == wanted])
+        if not attempt_ids:
             raise Usage(f"{wanted} is no job of this search; get_created_jobs_tasks() has them all")
-        return found[0]
+        return attempt_ids[0]
 
     def enqueue_trial(self, params: Mapping[str, Any]) -> None:
         """Have a point of one's own tried next; what it leaves out is sampled.

@@ -17,7 +17,7 @@ from eventhpo.core.validation.validators import Wrong, integer
 from eventhpo.errors import Usage
 from eventhpo.optuna_adapter.component_config import pruner_of, sampler_of
 from eventhpo.optuna_adapter.seeds import SEEDS
-from eventhpo.optuna_adapter.space_checks import mistakes, name_mistakes
+from eventhpo.optuna_adapter.space_checks import name_mistakes, parameter_mistakes
 from eventhpo.optuna_adapter.user_class_record import apart
 from eventhpo.optuna_adapter.user_classes import UserClasses, pristine
 
@@ -67,12 +67,12 @@ def objectives_of(given: Any) -> tuple[spec.Objective, ...]:
             raise Usage(
                 f"objective_metric is {given!r}; expected an Objective or a MultiObjective of clearml.automation"
             )
-    found = tuple(spec.Objective(str(p.title), str(p.series), _sign(p)) for p in parts)
-    metrics = [(o.title, o.series) for o in found]
+    objectives = tuple(spec.Objective(str(p.title), str(p.series), _sign(p)) for p in parts)
+    metrics = [(o.title, o.series) for o in objectives]
     for title, series in metrics:
         if metrics.count((title, series)) > 1:
             raise Usage(f"objective_metric names {title}/{series} twice; expected each metric once")
-    return found
+    return objectives
 
 
 def _sign(part: Any) -> Any:
@@ -90,7 +90,7 @@ def space_of(given: Any) -> tuple[spec.Parameter, ...]:
     space = tuple(_parameter(p, k) for k, p in enumerate(given))
     if not space:
         raise Usage("hyper_parameters is empty: a search needs at least one parameter")
-    wrong = [f"{p.name}: {one}" for p in space for one in mistakes(p)]
+    wrong = [f"{p.name}: {mistake}" for p in space for mistake in parameter_mistakes(p)]
     wrong += map(str, name_mistakes(space))
     if wrong:
         raise Usage("\n".join(wrong))
@@ -100,7 +100,7 @@ def space_of(given: Any) -> tuple[spec.Parameter, ...]:
 def _parameter(given: Any, k: int) -> spec.Parameter:
     if type(given) is clearml_parameters.ParameterSet:
         name = str(given.name or f"set{k}")  # ClearML gives it none; of the log it is a part, so it must last
-        return spec.ParameterSet(name=name, sets=tuple(_set(name, n, one) for n, one in enumerate(given.values)))
+        return spec.ParameterSet(name=name, sets=tuple(_set(name, n, values) for n, values in enumerate(given.values)))
     return _one_range(given)
 
 
@@ -109,14 +109,14 @@ def _set(choice: str, n: int, given: Mapping[str, Any]) -> spec.ParameterChoice:
     values: dict[str, spec.Scalar] = {}
     ranges: dict[str, spec.Range] = {}
     for key, value in given.items():
-        found = _one_range(value) if isinstance(value, clearml_parameters.Parameter) else None
-        name = full_name(str(key)) if found is None else found.name
+        range_ = _one_range(value) if isinstance(value, clearml_parameters.Parameter) else None
+        name = full_name(str(key)) if range_ is None else range_.name
         if name in values or name in ranges:
             raise Usage(f"{choice}[{n}]: {name} is there twice; expected each parameter once in a set")
-        if found is None:
+        if range_ is None:
             values[name] = _scalar(name, value)
         else:
-            ranges[name] = found
+            ranges[name] = range_
     return spec.ParameterChoice(values=values, ranges=tuple(ranges.values()))
 
 
@@ -222,7 +222,7 @@ def search_of(
         warnings.append("with several objectives nothing is pruned: the pruner is not used")
         pruner = None
     chosen = seed if seed is not None else given.seed
-    found = spec.Search(
+    search = spec.Search(
         name=name,
         objectives=objectives,
         space=space,
@@ -237,10 +237,10 @@ def search_of(
         nan_policy="worst" if nan_policy == "worst" else "fail",
     )
     if isinstance(jobs, spec.LocalCommand) and (wrong := list(placeholders.mistakes(jobs.command, space))):
-        raise Usage("\n".join(str(one.within("jobs", "command")) for one in wrong))
-    warnings += advice(found)
+        raise Usage("\n".join(str(mistake.within("jobs", "command")) for mistake in wrong))
+    warnings += advice(search)
     own = pristine(sampler, pruner)
-    return Asked(found, own, chosen is not None and not given.warning, tuple(warnings))
+    return Asked(search, own, chosen is not None and not given.warning, tuple(warnings))
 
 
 def _require(
@@ -284,16 +284,16 @@ def parted(recorded: spec.Search, now: Asked) -> list[str]:
     if recorded.name != new.name and not (recorded.name == recorded.base_task_id and new.name == new.base_task_id):
         lines += _sides("study_name", recorded.name, new.name)
     for key in keys:
-        old_value, new_value = _said(getattr(recorded, key)), _said(getattr(new, key))
+        old_value, new_value = _user_part(getattr(recorded, key)), _user_part(getattr(new, key))
         if isinstance(old_value, spec.ComponentConfig) and (old_value.is_foreign or new_value.is_foreign):
-            lines += [f"{key}: {one}" for one in apart(old_value, new_value)]
+            lines += [f"{key}: {difference}" for difference in apart(old_value, new_value)]
             continue
         if old_value != new_value:
             lines += _sides(key, old_value, new_value)
     return lines
 
 
-def _said(value: Any) -> Any:
+def _user_part(value: Any) -> Any:
     """Return what a user said of *value*: the rest of ClearML's tasks comes from the server."""
     return value.asked if isinstance(value, spec.ClearmlTasks) else value
 

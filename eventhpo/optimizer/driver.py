@@ -74,7 +74,7 @@ class SearchDriver:
         take_over: bool,
         prepare: Callable[[Controller], None],
         tell: Tell,
-        left: Callable[[], None],
+        after_turn: Callable[[], None],
         own: UserClasses,
     ) -> None:
         self._path = path
@@ -83,7 +83,7 @@ class SearchDriver:
         self._take_over = take_over
         self._prepare = prepare
         self._tell = tell
-        self._left = left  # called by a thread that has let go of the turn: it may have missed a stop
+        self._after_turn = after_turn  # called by a thread that has let go of the turn: it may have missed a stop
         self._own = own
         self._turn = threading.RLock()
         self._news = threading.Condition()
@@ -128,8 +128,8 @@ class SearchDriver:
 
     def _let_go(self) -> None:
         self._turn.release()
-        if not self.mine:
-            self._left()
+        if not self.has_turn:
+            self._after_turn()
 
     def _open(self) -> Controller:
         if self._controller is None:
@@ -141,7 +141,7 @@ class SearchDriver:
                 take_over=self._take_over,
                 before=self._before,
                 requests=self._inbox,
-                tell=self._told,
+                tell=self._announce,
                 own=self._own,
             )
             try:
@@ -154,7 +154,7 @@ class SearchDriver:
             self._stopped = False
         return self._controller
 
-    def _told(self, rows: Sequence[Recorded], state: State) -> None:
+    def _announce(self, rows: Sequence[Recorded], state: State) -> None:
         self._tell(rows, state)
         with self._news:
             self._news.notify_all()
@@ -164,7 +164,7 @@ class SearchDriver:
         with self._turn:
             self._controller = None
             self._held.close()
-        self._told_of_closing()
+        self._announce_closing()
 
     def _drop(self, error: BaseException) -> None:
         """Let go of the log after *error*, without a clean end: its next controller finds out what was done."""
@@ -172,9 +172,9 @@ class SearchDriver:
         with contextlib.suppress(type(error)):  # it is raised to the caller by whoever called this
             self._held.__exit__(type(error), error, error.__traceback__)
         self._held = contextlib.ExitStack()
-        self._told_of_closing()
+        self._announce_closing()
 
-    def _told_of_closing(self) -> None:
+    def _announce_closing(self) -> None:
         with self._news:
             self._closings += 1
             self._news.notify_all()
@@ -188,9 +188,9 @@ class SearchDriver:
     def end(self, stop: StopAsked, *, wait: bool) -> None:
         """End the run that nobody is inside of, and let go of the log; *wait* until nobody is.
 
-        Without *wait*, whoever is inside of it ends it, or calls `left` when they are out.
+        Without *wait*, whoever is inside of it ends it, or calls `after_turn` when they are out.
         """
-        if self.mine or self._controller is None or not self._turn.acquire(blocking=wait):
+        if self.has_turn or self._controller is None or not self._turn.acquire(blocking=wait):
             return
         try:
             if self._controller is not None:
@@ -252,7 +252,7 @@ class SearchDriver:
     # ------------------------------------------------------------ asking
 
     @property
-    def mine(self) -> bool:
+    def has_turn(self) -> bool:
         """Whether this thread has the turn."""
         return self._turn._is_owned()  # type: ignore[attr-defined,no-any-return]
 
@@ -272,21 +272,21 @@ class SearchDriver:
         Else the driving thread takes it up, and this one waits until the answer is there;
         if the driver lets go of the log before that, the wish is taken back.
         """
-        with self.turn() as mine:
-            if mine:
+        with self.turn() as taken:
+            if taken:
                 return self._answer_now(build, answer, act, by_hand, keep)
         closings = self._closings
         self._inbox.put(build)
         self._clock.wake()
         while True:
             with self._news:
-                found = self._written(answer)
-                if found is not None or self._closings != closings:
+                reply = self._written(answer)
+                if reply is not None or self._closings != closings:
                     self._inbox.withdraw(build)
-                    return found
+                    return reply
                 self._news.wait(PAUSE)
-            with self.turn() as mine:
-                if mine:  # nobody reads the inbox any more
+            with self.turn() as taken:
+                if taken:  # nobody reads the inbox any more
                     waiting = self._inbox.withdraw(build)
                     return self._answer_now(build if waiting else lambda state: (), answer, act, by_hand, keep)
 
@@ -303,10 +303,10 @@ class SearchDriver:
                 controller.commit()
             act()
             controller.commit()
-            found = answer(controller.state)
+            reply = answer(controller.state)
         if opens and not keep:
             self.close()
-        return found
+        return reply
 
     def _written(self, answer: Callable[[State], T | None]) -> T | None:
         """Return what *answer* finds in the state, None as long as some of that may still be lost."""

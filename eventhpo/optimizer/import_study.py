@@ -31,21 +31,21 @@ def imported(study: Any, search: Search) -> TrialsImported:
         name, trials, directions = study.study_name, study.get_trials(deepcopy=False), study.directions
     except AttributeError as error:
         raise Usage(f"continue_previous_study is {study!r}; expected an optuna.Study") from error
-    ours = ["MAXIMIZE" if o.maximize else "MINIMIZE" for o in search.objectives]
-    theirs = [d.name for d in directions]
-    if ours != theirs:
-        raise Usage(f"continue_previous_study has the directions {theirs}, the objective {ours}")
+    search_directions = ["MAXIMIZE" if o.maximize else "MINIMIZE" for o in search.objectives]
+    study_directions = [d.name for d in directions]
+    if search_directions != study_directions:
+        raise Usage(f"continue_previous_study has the directions {study_directions}, the objective {search_directions}")
     done = (t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED))
     return TrialsImported(study=str(name), trials=tuple(_trial(t, search) for t in done))
 
 
-def told(event: TrialsImported, search: Search) -> tuple[str, list[str]]:
+def describe_import(event: TrialsImported, search: Search) -> tuple[str, list[str]]:
     """Return how many trials of a study a new search takes over, and what of them no sampler will see.
 
     A sampler knows of a trial what lies in the space: a value outside of it, or a name
     that the space does not have, is no part of its point.
     """
-    whole = sum(is_whole(search.space, one.point) for one in event.trials)
+    whole = sum(is_whole(search.space, trial.point) for trial in event.trials)
     count = formatting.plural(len(event.trials), "completed or pruned trial")
     head = f"{_ARGUMENT}: {count} of {formatting.line(event.study)}, {whole} with a value in the space for each name"
     lost = (*_lacking(event, search), *_outside_sets(event, search), *_foreign(event, search))
@@ -54,8 +54,10 @@ def told(event: TrialsImported, search: Search) -> tuple[str, list[str]]:
 
 def _lacking(event: TrialsImported, search: Search) -> Iterator[str]:
     for p in single_ranges(search.space):
-        without = sum(p.name not in one.params for one in event.trials)
-        outside = [one.params[p.name] for one in event.trials if p.name in one.params and p.name not in one.point]
+        without = sum(p.name not in trial.params for trial in event.trials)
+        outside = [
+            trial.params[p.name] for trial in event.trials if p.name in trial.params and p.name not in trial.point
+        ]
         if without:
             yield f"{without} of {len(event.trials)} trials have no {p.name}"
         if outside:
@@ -65,14 +67,14 @@ def _lacking(event: TrialsImported, search: Search) -> Iterator[str]:
 
 def _outside_sets(event: TrialsImported, search: Search) -> Iterator[str]:
     for p in parameter_sets(search.space):
-        outside = sum(p.name not in one.point for one in event.trials)
+        outside = sum(p.name not in trial.point for trial in event.trials)
         if outside:
             yield f"{formatting.plural(outside, 'trial')} of no set of {p.name}"
 
 
 def _foreign(event: TrialsImported, search: Search) -> Iterator[str]:
     names = set(job_names(search.space))
-    counts = Counter(name for one in event.trials for name in one.params if name not in names)
+    counts = Counter(name for trial in event.trials for name in trial.params if name not in names)
     for name, count in sorted(counts.items())[:_NAMED]:
         yield f"{formatting.line(name)}, of {formatting.plural(count, 'trial')}, is not in the space"
     if len(counts) > _NAMED:

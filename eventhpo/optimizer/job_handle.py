@@ -80,11 +80,11 @@ class TaskView:
 
     def get_last_scalar_metrics(self) -> dict[str, dict[str, dict[str, float]]]:
         """Return `{title: {series: {last, min, max}}}` of everything that was reported."""
-        found: dict[str, dict[str, dict[str, float]]] = {}
+        by_title: dict[str, dict[str, dict[str, float]]] = {}
         for metric in self._optimizer._of(self._names, metrics):
             values = {"last": float(metric.value), "min": float(metric.min_value), "max": float(metric.max_value)}
-            found.setdefault(metric.metric, {})[metric.variant] = values
-        return found
+            by_title.setdefault(metric.metric, {})[metric.variant] = values
+        return by_title
 
     def get_last_iteration(self) -> int:
         """Return the highest iteration of the objective, 0 before there is one."""
@@ -103,7 +103,7 @@ class TaskView:
             self.__dict__["_task"] = Task.get_task(task_id=self.id)
         return self.__dict__["_task"]
 
-    def _there(self) -> Any | None:
+    def _task_on_server(self) -> Any | None:
         """Return the task as the server has it, None if it was deleted there."""
         try:
             return self._loaded()
@@ -171,10 +171,10 @@ class JobHandle(ClearmlJob):  # type: ignore[misc]
     def status_message(self) -> str:
         """Return why the job ended, empty as long as it runs."""
 
-        def said(state: State, a: Attempt) -> str:
+        def message(state: State, a: Attempt) -> str:
             return "" if a.ended is None else outcome.end_of(state, a).why or a.ended.why
 
-        return self._optimizer._of(self._names, said)
+        return self._optimizer._of(self._names, message)
 
     def get_metric(self, title: str, series: str) -> tuple[float, float, float]:
         """Return (min, max, last) of a series.
@@ -246,7 +246,7 @@ class JobHandle(ClearmlJob):  # type: ignore[misc]
         Empty too if its task was deleted at the server.
         """
         if self._optimizer._on_server:
-            task = self.task._there()
+            task = self.task._task_on_server()
             return [] if task is None else list(task.get_reported_console_output(number_of_reports=number_of_reports))
         output = self._optimizer._of(self._names, lambda state, a: None if a.ended is None else a.ended.output)
         if output is None or not Path(output).is_file():
@@ -265,12 +265,12 @@ class JobHandle(ClearmlJob):  # type: ignore[misc]
         )
 
     def _worker_of_task(self) -> str | None:
-        task = self.task._there()
+        task = self.task._task_on_server()
         if task is None:
             return None
         task.reload()
-        found: str | None = task.last_worker
-        return found
+        worker: str | None = task.last_worker
+        return worker
 
     def delete(self) -> bool:
         """Return False: a job that is in the log stays in it; `abort` ends it."""

@@ -87,8 +87,8 @@ class Reading(SearchStrategy):  # type: ignore[misc]
 
     def get_created_jobs_tasks(self) -> Mapping[str, ClearmlJob]:
         """Return `{task_id: job}` of every attempt of every run, in order of creation."""
-        found = self._read(lambda s: [(a.job_id, a.trial, a.number) for a in attempts(s) if a.job_id is not None]) or []
-        return {task_id: self._job(trial, number) for task_id, trial, number in found}
+        jobs = self._read(lambda s: [(a.job_id, a.trial, a.number) for a in attempts(s) if a.job_id is not None]) or []
+        return {task_id: self._job(trial, number) for task_id, trial, number in jobs}
 
     @property
     def parameter_override_history(self) -> list[dict[str, Scalar]]:
@@ -97,8 +97,8 @@ class Reading(SearchStrategy):  # type: ignore[misc]
 
     def get_objective_metric(self) -> tuple[str, str] | list[tuple[str, str]]:
         """Return (title, series) of the objective, a list of them for several objectives."""
-        found = [(o.title, o.series) for o in self._asked.search.objectives]
-        return found[0] if len(found) == 1 else found
+        metrics = [(o.title, o.series) for o in self._asked.search.objectives]
+        return metrics[0] if len(metrics) == 1 else metrics
 
     def get_top_experiments(
         self, top_k: int, *, only_completed: bool = False, include_failed: bool = False
@@ -111,8 +111,8 @@ class Reading(SearchStrategy):  # type: ignore[misc]
         ranked = [TaskView(self, *names) for names in self._best(None, only_completed, include_failed)]
         if not self._on_server:
             return ranked[:top_k]
-        there = (task for view in ranked if (task := view._there()) is not None)
-        return list(itertools.islice(there, top_k))
+        existing_tasks = (task for view in ranked if (task := view._task_on_server()) is not None)
+        return list(itertools.islice(existing_tasks, top_k))
 
     def get_top_experiments_details(
         self,
@@ -133,8 +133,8 @@ class Reading(SearchStrategy):  # type: ignore[misc]
         self, top_k: int, all_metrics: bool = False, only_completed: bool = False, *, include_failed: bool = False
     ) -> Sequence[tuple[str, dict[str, Any]]]:
         """Return (task id, metrics) of the best *top_k* trials, the best first."""
-        found = self._rows(top_k, all_metrics, only_completed, include_failed)
-        return [(str(r.task_id), _metrics(r)) for r in found]
+        rows = self._rows(top_k, all_metrics, only_completed, include_failed)
+        return [(str(r.task_id), _metrics(r)) for r in rows]
 
     def _rows(
         self, k: int, all_metrics: bool, only_completed: bool, include_failed: bool, all_params: bool = False
@@ -142,8 +142,8 @@ class Reading(SearchStrategy):  # type: ignore[misc]
         checked_top_k(k)
 
         def look(state: State) -> list[top.RankedTrial]:
-            found = [state.trials[trial] for trial, _ in _best(state, k, only_completed, include_failed)]
-            return [top.row(state, t, all_metrics=all_metrics, all_hyper_parameters=all_params) for t in found]
+            trials = [state.trials[trial] for trial, _ in _best(state, k, only_completed, include_failed)]
+            return [top.row(state, t, all_metrics=all_metrics, all_hyper_parameters=all_params) for t in trials]
 
         return self._read(look) or []
 
@@ -153,16 +153,16 @@ class Reading(SearchStrategy):  # type: ignore[misc]
     @property
     def budget(self) -> Budget:
         """What was used of jobs, iterations and compute time (minutes), by task, in ClearML's class."""
-        found = Budget(
+        used = Budget(
             jobs_limit=self.total_max_jobs,
             iterations_limit=self._read(budget.limit),
             compute_time_limit=self.compute_time_limit or None,
         )
         for task_id, iterations, minutes in self._read(_used) or []:
-            found.jobs.update(task_id, 1.0)
-            found.iterations.update(task_id, iterations)
-            found.compute_time.update(task_id, minutes)
-        return found
+            used.jobs.update(task_id, 1.0)
+            used.iterations.update(task_id, iterations)
+            used.compute_time.update(task_id, minutes)
+        return used
 
     @property
     def compute_time(self) -> ComputeTime:
@@ -199,8 +199,8 @@ class Reading(SearchStrategy):  # type: ignore[misc]
         wanted = None if status is None else {status} if isinstance(status, str) else set(status)
 
         def look(state: State) -> list[Names]:
-            found = (a for a in attempts(state) if a.job_id is not None)
-            return [(a.trial, a.number) for a in found if wanted is None or clearml_status(state, a) in wanted]
+            with_job = (a for a in attempts(state) if a.job_id is not None)
+            return [(a.trial, a.number) for a in with_job if wanted is None or clearml_status(state, a) in wanted]
 
         return [TaskView(self, *names) for names in self._read(look) or []]
 
@@ -225,23 +225,23 @@ def attempts(state: State) -> list[Attempt]:
 
 
 def _best(state: State, k: int | None, only_completed: bool, include_failed: bool) -> list[Names]:
-    found = rank.top(state, only_completed=only_completed, include_failed=include_failed)
-    jobs = [t.last for t in found if t.last is not None and t.last.job_id is not None]
+    ranked = rank.top(state, only_completed=only_completed, include_failed=include_failed)
+    jobs = [t.last for t in ranked if t.last is not None and t.last.job_id is not None]
     return [(a.trial, a.number) for a in jobs if a.launched or include_failed][:k]
 
 
 def _used(state: State) -> list[tuple[str, float, float]]:
-    found = []
+    rows = []
     for a in attempts(state):
         if a.job_id is not None and a.launched:
             charge = a.charge if a.charge is not None else budget.charge(state, a)
-            found.append((a.job_id, float(charge), budget.compute_time(a, state.jobs_clock) / MINUTE))
-    return found
+            rows.append((a.job_id, float(charge), budget.compute_time(a, state.jobs_clock) / MINUTE))
+    return rows
 
 
-def _metrics(found: top.RankedTrial) -> dict[str, Any]:
+def _metrics(row: top.RankedTrial) -> dict[str, Any]:
     """Return the metrics of a row as plain tables, their numbers floats."""
-    plain = {name: msgspec.structs.asdict(metric) for name, metric in found.metrics.items()}
+    plain = {name: msgspec.structs.asdict(metric) for name, metric in row.metrics.items()}
     return {name: {k: _number(k, v) for k, v in table.items()} for name, table in plain.items()}
 
 

@@ -32,7 +32,7 @@ from eventhpo.optuna_adapter.fingerprint import fingerprint
 from eventhpo.views import conclusion, event_lines
 
 logger = logging.getLogger("eventhpo.optimizer")
-told = logging.getLogger("eventhpo")  # what `eventhpo run` prints
+progress = logging.getLogger("eventhpo")  # what `eventhpo run` prints
 
 _TWO_ANSWERS = (
     "%s (event %d): two copies of your sampler or pruner, seeded alike and asked the same, gave two answers. The first "
@@ -80,8 +80,8 @@ class Recording(Reading):
                     files=FileRequests(self.log),
                     take_over=self._take_over,
                     prepare=self._prepare,
-                    tell=self._told,
-                    left=self._left,
+                    tell=self._log_rows,
+                    after_turn=self._after_turn,
                     own=self._asked.own,
                 )
             return self._driver
@@ -102,10 +102,10 @@ class Recording(Reading):
         if self._previous is not None:
             study = import_study.imported(self._previous, self._asked.search)
             inputs.append(study)
-            head, lost = import_study.told(study, self._asked.search)
-            told.info("%s", head)
+            head, lost = import_study.describe_import(study, self._asked.search)
+            progress.info("%s", head)
             for text in lost:
-                told.warning("%s", text)
+                progress.warning("%s", text)
         create(self.log, event, SystemClock().now(), inputs)
         logger.info("this search is recorded in %s; the same script with the same log carries it on", self.log)
 
@@ -118,11 +118,11 @@ class Recording(Reading):
         search, now = state.search, self._asked.search.jobs
         if isinstance(now, LocalCommand) and is_the_same(state, self.log, now):
             search = replace(search, jobs=now)
-        found = conversion.parted(search, self._asked)
+        differences = conversion.parted(search, self._asked)
         if self._previous is not None:
-            found += import_study.parted(state, self._previous)
-        if found:
-            raise Usage(f"{self.log} records another search:\n" + "\n".join(found))
+            differences += import_study.parted(state, self._previous)
+        if differences:
+            raise Usage(f"{self.log} records another search:\n" + "\n".join(differences))
         for text in place.remarks(state):
             logger.warning(text)
         return place.before(state, rows)
@@ -152,7 +152,7 @@ class Recording(Reading):
         if state.finished is None:
             return
         if state.finished.state == "stopped":
-            told.warning(
+            progress.warning(
                 "%s: this search was stopped, and nothing runs; to go on with it: eventhpo resume %s --reopen",
                 self.log,
                 shlex.quote(str(self.log)),
@@ -160,7 +160,7 @@ class Recording(Reading):
             return
         names = ending.to_raise(state)
         way_on = f"raise {' and '.join(names)}" if names else "all points of its space were tried; enqueue one"
-        told.info("%s: this search has finished, and nothing runs; to go on with it: %s", self.log, way_on)
+        progress.info("%s: this search has finished, and nothing runs; to go on with it: %s", self.log, way_on)
 
     def _conclude(self) -> None:
         """Let go of the log; log how the search came out, if it is over."""
@@ -170,18 +170,18 @@ class Recording(Reading):
             return
         bad = conclusion.is_bad(state)
         for text in (*(conclusion.last_output(state) if bad else ()), *conclusion.ended(self.log, state)):
-            told.log(logging.WARNING if bad else logging.INFO, "%s", text)
+            progress.log(logging.WARNING if bad else logging.INFO, "%s", text)
 
-    def _told(self, rows: Sequence[Recorded], state: State) -> None:
+    def _log_rows(self, rows: Sequence[Recorded], state: State) -> None:
         """Log what `eventhpo run` shows."""
         for line in event_lines.lines(rows, state):
-            told.log(logging.WARNING if line.warns else logging.INFO, "%s", line.text)
+            progress.log(logging.WARNING if line.warns else logging.INFO, "%s", line.text)
         for row in rows:
             if getattr(row.event, "not_again", None) and not self._warned:
                 self._warned = True
                 logger.warning(_TWO_ANSWERS, type(row.event).__name__, row.seq)
 
-    def _left(self) -> None:
+    def _after_turn(self) -> None:
         """Do what a thread missed that was driving meanwhile: nothing here."""
 
     def _close(self) -> None:

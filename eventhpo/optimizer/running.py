@@ -53,7 +53,7 @@ class Running(ByHand):
         """
         self._stop_event.set()
         self._end_if_asked()
-        self._left()
+        self._after_turn()
 
     def _end_if_asked(self) -> None:
         if self._stop_event.is_set() and self._driver is not None:
@@ -63,7 +63,7 @@ class Running(ByHand):
     def _stop_asked(self) -> StopAsked:
         return StopAsked(scope="run", jobs=self._on_stop, why="stop()")
 
-    def _left(self) -> None:
+    def _after_turn(self) -> None:
         """End the run if a stop came while the thread that was driving did not look any more."""
         if self._stop_event.is_set() and self._driver is not None:
             self._driver.end(self._stop_asked, wait=False)
@@ -79,8 +79,8 @@ class Running(ByHand):
     @property
     def _has_steps_of_its_own(self) -> bool:
         """Whether a subclass has a say in each step."""
-        mine = ("process_step", "create_job", "monitor_job", "update_budget_per_job")
-        return any(getattr(type(self), name) is not getattr(Running, name) for name in mine)
+        step_methods = ("process_step", "create_job", "monitor_job", "update_budget_per_job")
+        return any(getattr(type(self), name) is not getattr(Running, name) for name in step_methods)
 
     def process_step(self) -> bool:
         """Look at the jobs once, do what follows, and wait until something is due; whether to go on."""
@@ -133,8 +133,8 @@ class Running(ByHand):
 
     def _launch_drafts(self) -> None:
         """Launch what a subclass made and left in an earlier step, or in a process that was killed."""
-        left = self._read(lambda s: [(a.trial, a.number) for a in attempts(s) if a.ended is None and not a.launched])
-        for names in left or []:
+        drafts = self._read(lambda s: [(a.trial, a.number) for a in attempts(s) if a.ended is None and not a.launched])
+        for names in drafts or []:
             self._launch(names)
 
     def _make_jobs(self) -> bool:

@@ -83,7 +83,7 @@ def _exported(optimizer: Any) -> dict[str, Any]:
     if _classes().get(name) is not type(optimizer):
         raise TypeError(f"CMA-ES kept its state in a {name}, which this version does not know how to record")
     state: dict[str, Any] = optimizer.__getstate__()
-    return {"class": name, "state": {key: _value(key, one) for key, one in state.items() if key != _UNUSED}}
+    return {"class": name, "state": {key: _value(key, value) for key, value in state.items() if key != _UNUSED}}
 
 
 def _value(key: str, value: object) -> Any:
@@ -110,7 +110,7 @@ def _array(key: str, value: np.ndarray[Any, Any] | np.generic) -> dict[str, Any]
     data = {
         "dtype": array.dtype.name,
         "shape": None if isinstance(value, np.generic) else list(array.shape),
-        "data": [one.hex() if isinstance(one, float) else one for one in flat],
+        "data": [number.hex() if isinstance(number, float) else number for number in flat],
     }
     # The order in memory is part of the value: a product of matrices may round differently with it.
     return data | ({"order": "F"} if array.flags.f_contiguous and not array.flags.c_contiguous else {})
@@ -126,7 +126,7 @@ def _imported(place: str, data: Any) -> Any:
             kind = _classes()[name]
         case _:
             raise DamagedLog(f"{place} is no state of CMA-ES")
-    fields = {key: _back(f"{place}.{key}", one) for key, one in state.items()}
+    fields = {key: _back(f"{place}.{key}", value) for key, value in state.items()}
     if wrong := (fields.keys() ^ _fields(name)) - (_DISCRETE_ONLY if name == "CMAwM" else set()):
         raise DamagedLog(f"{place} has fields that {name} lacks, or lacks some of its: {', '.join(sorted(wrong))}")
     if name != "CMAwM":
@@ -193,8 +193,8 @@ def _float(place: str, text: Any) -> float:
 
 
 def _array_back(place: str, dtype: str, shape: Any, data: list[Any], order: Any) -> Any:
-    numbers = [_float(place, one) for one in data] if dtype == "float64" else data
-    if dtype != "float64" and not all(isinstance(one, int) for one in data):
+    numbers = [_float(place, number) for number in data] if dtype == "float64" else data
+    if dtype != "float64" and not all(isinstance(number, int) for number in data):
         raise DamagedLog(f"{place} is an array of {dtype} with something else in it")
     try:
         array = np.array(numbers, dtype=dtype).reshape([] if shape is None else shape)

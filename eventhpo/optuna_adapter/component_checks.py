@@ -27,21 +27,27 @@ _NEVER_INSIDE = {
 
 def check_sampler(named: ComponentConfig, space: tuple[Parameter, ...], n_objectives: int) -> list[Mistake]:
     """Return what keeps *named* from sampling *space*; empty if nothing does. Places are relative."""
-    if found := _check("sampler", named.name, named.args):
-        return found
-    found = [one.within(*keys) for keys, part in _parts(named) for one in fit_mistakes(part, space, n_objectives)]
-    return found or _refused_by_optuna(named, space)
+    if mistakes := _check("sampler", named.name, named.args):
+        return mistakes
+    mistakes = [
+        mistake.within(*keys) for keys, part in _parts(named) for mistake in fit_mistakes(part, space, n_objectives)
+    ]
+    return mistakes or _refused_by_optuna(named, space)
 
 
 def check_pruner(named: ComponentConfig, n_objectives: int) -> list[Mistake]:
     """Return what keeps *named* from pruning; empty if nothing does. Places are relative."""
-    if found := _check("pruner", named.name, named.args):
-        return found
+    if mistakes := _check("pruner", named.name, named.args):
+        return mistakes
     if n_objectives > 1 and named.name != "NopPruner":
         return [Mistake("name", named.name, "NopPruner: with several objectives nothing is pruned")]
-    found = [_auto_in_patience(keys, part) for keys, part in _parts(named, "wrapped_pruner") if keys and is_auto(part)]
-    found += [one.within(*keys) for keys, part in _parts(named, "wrapped_pruner") for one in _bound_mistakes(part)]
-    return found or _refused_by_optuna(named, None)
+    mistakes = [
+        _auto_in_patience(keys, part) for keys, part in _parts(named, "wrapped_pruner") if keys and is_auto(part)
+    ]
+    mistakes += [
+        mistake.within(*keys) for keys, part in _parts(named, "wrapped_pruner") for mistake in _bound_mistakes(part)
+    ]
+    return mistakes or _refused_by_optuna(named, None)
 
 
 def _parts(named: ComponentConfig, *nested: str) -> Iterator[tuple[tuple[str, ...], ComponentConfig]]:
@@ -50,7 +56,7 @@ def _parts(named: ComponentConfig, *nested: str) -> Iterator[tuple[tuple[str, ..
     for key in nested or ("independent_sampler", "base_sampler"):
         if isinstance(inner := named.args.get(key), dict):
             part = ComponentConfig(inner["name"], {name: value for name, value in inner.items() if name != "name"})
-            yield from (((key, *keys), one) for keys, one in _parts(part, *nested))
+            yield from (((key, *keys), component) for keys, component in _parts(part, *nested))
 
 
 # ---------------------------------------------------------------- names and types
@@ -80,11 +86,11 @@ def _check(role: Role, name: object, args: dict[str, Any]) -> list[Mistake]:
         meant = _ALSO_CALLED.get(name.casefold().replace("-", "").replace("_", ""))
         return [mistake if mistake.nearest or meant not in parts else replace(mistake, nearest=meant)]
     part = parts[name]
-    found = [one for key, value in args.items() for one in _argument(part, name, key, value)]
-    found += [
+    mistakes = [mistake for key, value in args.items() for mistake in _argument(part, name, key, value)]
+    mistakes += [
         Mistake(key, MISSING, f"{_expected(part, key)}, as {name} needs it") for key in part.required if key not in args
     ]
-    return found + _absent(name, part)
+    return mistakes + _absent(name, part)
 
 
 def _argument(part: ComponentSpec, name: str, key: str, value: Any) -> list[Mistake]:
@@ -110,8 +116,8 @@ def _nested(role: Role, key: str, value: Any) -> list[Mistake]:
         return [Mistake(path(key), value, f'a table with the name of a {role}, as {{ name = "..." }}')]
     if value["name"] in _NEVER_INSIDE:
         return [Mistake(path(key, "name"), value["name"], _NEVER_INSIDE[value["name"]])]
-    args = {name: one for name, one in value.items() if name != "name"}
-    return [one.within(key) for one in _check(role, value["name"], args)]
+    args = {name: argument for name, argument in value.items() if name != "name"}
+    return [mistake.within(key) for mistake in _check(role, value["name"], args)]
 
 
 def _expected(part: ComponentSpec, key: str) -> str:
@@ -133,8 +139,8 @@ def _absent(name: str, part: ComponentSpec) -> list[Mistake]:
 
 def _auto_in_patience(keys: tuple[str, ...], part: ComponentConfig) -> Mistake:
     key = "min_resource" if part.name == "SuccessiveHalvingPruner" else "max_resource"
-    found = part.args.get(key, MISSING)
-    return Mistake(path(*keys, key), found, 'a number: inside PatientPruner "auto" cannot be settled')
+    value = part.args.get(key, MISSING)
+    return Mistake(path(*keys, key), value, 'a number: inside PatientPruner "auto" cannot be settled')
 
 
 def _bound_mistakes(part: ComponentConfig) -> list[Mistake]:

@@ -52,7 +52,7 @@ class ComponentRefused(Usage):
 
     def __init__(self, what: str, mistakes: Iterable[Mistake]) -> None:
         self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(f"{what}: {one}" for one in self.mistakes))
+        super().__init__("\n".join(f"{what}: {mistake}" for mistake in self.mistakes))
 
 
 # ---------------------------------------------------------------- as users give them
@@ -151,8 +151,8 @@ def _read(role: Literal["sampler", "pruner"], instance: object) -> ComponentConf
         raise ComponentRefused(
             role, [Mistake("", called(instance), f"one of Optuna's own: {', '.join(CATALOGUE[role])}")]
         )
-    args, found = arguments(role, instance)
-    _refuse(role, found)
+    args, mistakes = arguments(role, instance)
+    _refuse(role, mistakes)
     return ComponentConfig(type(instance).__name__, args)
 
 
@@ -161,11 +161,10 @@ def _through_json(named: ComponentConfig) -> ComponentConfig:
     return ComponentConfig(named.name, args)
 
 
-def _differs(one: AttributeDifference) -> Mistake:
-    expected = (
-        f"{shown(_simple(one.built))}, as the constructor leaves it: make a new instance, and change nothing in it"
-    )
-    return Mistake(path(*one.keys), _simple(one.given), expected)
+def _differs(difference: AttributeDifference) -> Mistake:
+    built = shown(_simple(difference.built))
+    expected = f"{built}, as the constructor leaves it: make a new instance, and change nothing in it"
+    return Mistake(path(*difference.keys), _simple(difference.given), expected)
 
 
 def _simple(value: object) -> object:
@@ -173,5 +172,5 @@ def _simple(value: object) -> object:
 
 
 def _refuse(role: str, mistakes: Iterable[Mistake]) -> None:
-    if found := list(mistakes):
-        raise ComponentRefused(role, found)
+    if refusals := list(mistakes):
+        raise ComponentRefused(role, refusals)

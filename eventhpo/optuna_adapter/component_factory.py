@@ -100,9 +100,14 @@ class _Samplers:
             inner = seed if key == "base_sampler" else _inner_seed(seed, key)
             return self.build(value["name"], _without_name(value), inner)
         if key in ("x0", "fixed_params"):
-            return {full_name(one): self._point_value(one, found) for one, found in value.items()}
+            return {
+                full_name(parameter): self._point_value(parameter, job_value) for parameter, job_value in value.items()
+            }
         if key == "search_space":
-            return {full_name(one): [self._point_value(one, v) for v in found] for one, found in value.items()}
+            return {
+                full_name(parameter): [self._point_value(parameter, v) for v in job_values]
+                for parameter, job_values in value.items()
+            }
         return np.array(value, dtype=float) if key == "reference_points" else value
 
     def _point_value(self, name: str, value: Scalar) -> Scalar:
@@ -129,7 +134,7 @@ def _plain(role: Role, name: str, args: Mapping[str, Any]) -> Any:
 
 
 def _without_name(value: dict[str, Any]) -> dict[str, Any]:
-    return {key: one for key, one in value.items() if key != "name"}
+    return {key: argument for key, argument in value.items() if key != "name"}
 
 
 def _made(role: Role, name: str, given: dict[str, Any]) -> Any:

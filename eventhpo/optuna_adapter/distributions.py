@@ -22,7 +22,7 @@ from eventhpo.core.search.spec import (
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
-from eventhpo.optuna_adapter.space_checks import mistakes
+from eventhpo.optuna_adapter.space_checks import parameter_mistakes
 
 __all__ = [
     "FINITE",
@@ -32,7 +32,7 @@ __all__ = [
     "from_job",
     "full_name",
     "job_params",
-    "mistakes",
+    "parameter_mistakes",
     "points",
     "size",
     "snap",
@@ -44,10 +44,10 @@ def distribution(p: Range) -> BaseDistribution:
     """Return Optuna's distribution of the point values of *p*; it holds no value that *p* does not.
 
     Raises:
-        ValueError: *p* is not sound (`mistakes`).
+        ValueError: *p* is not sound (`parameter_mistakes`).
     """
-    if found := mistakes(p):
-        raise ValueError(f"{p.name}: {found[0]}")
+    if wrong := parameter_mistakes(p):
+        raise ValueError(f"{p.name}: {wrong[0]}")
     match p:
         case DiscreteParameterRange():
             return CategoricalDistribution(p.values)

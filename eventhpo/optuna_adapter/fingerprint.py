@@ -31,8 +31,8 @@ def fingerprint() -> dict[str, str]:
     A package that is not installed has no entry. No process is started, and none of
     the packages but numpy is imported.
     """
-    found = {name: text for name in _PACKAGES if (text := _version(name)) is not None}
-    return found | {
+    versions = {name: text for name in _PACKAGES if (text := _version(name)) is not None}
+    return versions | {
         "policy": str(POLICY),
         "python": f"{sys.implementation.name} {platform.python_version()}",
         "system": platform.system(),
@@ -63,8 +63,8 @@ def _simd() -> str:
 
     What it was told to leave (NPY_DISABLE_CPU_FEATURES) is not among them.
     """
-    found = getattr(_multiarray_umath, "__cpu_features__", {})
-    dispatched = [name for name in getattr(_multiarray_umath, "__cpu_dispatch__", []) if found.get(name)]
+    features = getattr(_multiarray_umath, "__cpu_features__", {})
+    dispatched = [name for name in getattr(_multiarray_umath, "__cpu_dispatch__", []) if features.get(name)]
     return " ".join([*getattr(_multiarray_umath, "__cpu_baseline__", []), *dispatched]) or "unknown"
 
 

@@ -60,21 +60,21 @@ def arguments(role: Role, instance: object) -> tuple[dict[str, Any], list[Mistak
     Values of parameters are as they were written, under full names; numpy's numbers are Python's.
     """
     name = type(instance).__name__
-    if found := _refused(role, name, instance):
-        return {}, found
+    if mistakes := _refused(role, name, instance):
+        return {}, mistakes
     args: dict[str, Any] = {}
     for key, kind in CATALOGUE[role][name].args.items():
         try:
             value = at(instance, key)
         except AttributeError:
-            found.append(Mistake(key, MISSING, f"an argument of {name} that Optuna {optuna.__version__} keeps"))
+            mistakes.append(Mistake(key, MISSING, f"an argument of {name} that Optuna {optuna.__version__} keeps"))
             continue
         if isinstance(kind, Nested):
             args[key], wrong = _nested(kind.role, value)
-            found += [one.within(key) for one in wrong]
+            mistakes += [mistake.within(key) for mistake in wrong]
         else:
             args[key] = _data(name, key, value)
-    return args, found
+    return args, mistakes
 
 
 def at(instance: object, key: str) -> Any:
@@ -86,8 +86,8 @@ def at(instance: object, key: str) -> Any:
     if (keys := _PLACES.get(type(instance).__name__, {}).get(key)) is None:
         return getattr(instance, f"_{key}") if hasattr(instance, f"_{key}") else getattr(instance, key)
     value: Any = instance
-    for one in keys:
-        value = getattr(value, one)
+    for attribute in keys:
+        value = getattr(value, attribute)
     return value
 
 
@@ -101,7 +101,7 @@ def argument_at(name: str, keys: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _bare(keys: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(one.lstrip("_") for one in keys)
+    return tuple(key.lstrip("_") for key in keys)
 
 
 def plain(value: Any) -> Any:
@@ -119,11 +119,11 @@ def called(value: object) -> str:
 
 
 def _refused(role: Role, name: str, instance: object) -> list[Mistake]:
-    found = []
+    mistakes = []
     for key, advice in CATALOGUE[role][name].refused.items():
         if key not in _NOT_KEPT and not _is_default(name, key, value := _kept(instance, key)):
-            found.append(Mistake(key, called(value), _ENQUEUE if key == "source_trials" else advice))
-    return found
+            mistakes.append(Mistake(key, called(value), _ENQUEUE if key == "source_trials" else advice))
+    return mistakes
 
 
 def _is_default(name: str, key: str, value: object) -> bool:
@@ -156,8 +156,8 @@ def _nested(role: Role, value: object) -> tuple[dict[str, Any] | None, list[Mist
         return None, []
     if not is_optunas(role, value):
         return None, [Mistake("", called(value), f"a {role} of Optuna's own: {', '.join(CATALOGUE[role])}")]
-    args, found = arguments(role, value)
-    return {"name": type(value).__name__} | args, found
+    args, mistakes = arguments(role, value)
+    return {"name": type(value).__name__} | args, mistakes
 
 
 def _data(name: str, key: str, value: Any) -> Any:
@@ -174,14 +174,14 @@ def _data(name: str, key: str, value: Any) -> Any:
 def _table(value: Any) -> Any:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         return value
-    full = {full_name(plain(key)): _listed(one) for key, one in value.items()}
+    full = {full_name(plain(key)): _listed(entry) for key, entry in value.items()}
     return full if len(full) == len(value) else dict(value)  # one parameter twice: the check says so
 
 
 def _listed(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         value = list(value)
-    return [plain(one) for one in value] if isinstance(value, list | tuple) else plain(value)
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else plain(value)
 
 
 def _points(value: Any) -> Any:

@@ -85,16 +85,18 @@ class _InstanceComparison:
     def _attributes(self, given: object, built: object) -> Iterator[AttributeDifference]:
         name = type(built).__name__
         aside = _SEEDED.get(name, set()) | _REMEMBERED.get(name, set())
-        ours, theirs = vars(given), vars(built)
-        for key in [*theirs, *(key for key in ours if key not in theirs)]:
+        given_attributes, built_attributes = vars(given), vars(built)
+        for key in [*built_attributes, *(key for key in given_attributes if key not in built_attributes)]:
             if key in aside:
                 continue
-            if key not in ours or key not in theirs:
-                yield AttributeDifference(argument_at(name, (key,)), ours.get(key), theirs.get(key))
+            if key not in given_attributes or key not in built_attributes:
+                yield AttributeDifference(
+                    argument_at(name, (key,)), given_attributes.get(key), built_attributes.get(key)
+                )
                 continue
             written = self._written.get((name, key), plain)
-            for one in self.of(written(ours[key]), theirs[key]):
-                yield one._replace(keys=argument_at(name, (key, *one.keys)))
+            for difference in self.of(written(given_attributes[key]), built_attributes[key]):
+                yield difference._replace(keys=argument_at(name, (key, *difference.keys)))
 
     # ------------------------------------------------------------ arguments that are written in more ways than one
 
@@ -135,8 +137,8 @@ def _field(values: Any, k: int) -> str:
     return names[k] if names else str(k)
 
 
-def _below(key: str, found: Iterator[AttributeDifference]) -> Iterator[AttributeDifference]:
-    return (one._replace(keys=(key, *one.keys)) for one in found)
+def _below(key: str, inner: Iterator[AttributeDifference]) -> Iterator[AttributeDifference]:
+    return (difference._replace(keys=(key, *difference.keys)) for difference in inner)
 
 
 def _equal(given: Any, built: Any) -> bool:

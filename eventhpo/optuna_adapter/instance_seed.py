@@ -37,12 +37,12 @@ def seed_of(sampler: BaseSampler) -> Seed:
     if type(sampler) is GridSampler:
         return Seed(_hashed([vars(sampler)["_rng"]]))
     generators = list(_generators(sampler))
-    found = [literal(one) for one in generators]
-    if _UNKNOWN in found:
+    seeds = [literal(generator) for generator in generators]
+    if _UNKNOWN in seeds:
         value = _hashed(generators, *_sequences(sampler))
         return Seed(value, _USED.format(type(sampler).__name__, value))
     main = _main(sampler)
-    others = sorted({str(one) for one in found if one is not None and one != main})
+    others = sorted({str(seed) for seed in seeds if seed is not None and seed != main})
     return Seed(main, _UNUSED.format(type(sampler).__name__, ", ".join(others), main) if others else None)
 
 
@@ -91,14 +91,14 @@ def _generators(root: object) -> Iterator[LazyRandomState]:
     seen: set[int] = set()
     open_ = [root]
     while open_:
-        one = open_.pop()
-        if id(one) in seen:
+        value = open_.pop()
+        if id(value) in seen:
             continue
-        seen.add(id(one))
-        if type(one) is LazyRandomState:
-            yield one
-        elif type(one).__module__.startswith("optuna.samplers") and hasattr(one, "__dict__"):
-            open_ += reversed(list(vars(one).values()))
+        seen.add(id(value))
+        if type(value) is LazyRandomState:
+            yield value
+        elif type(value).__module__.startswith("optuna.samplers") and hasattr(value, "__dict__"):
+            open_ += reversed(list(vars(value).values()))
 
 
 def _made(generator: LazyRandomState) -> np.random.RandomState | None:
@@ -115,7 +115,7 @@ def _words(made: np.random.RandomState) -> bytes:
 
 def _hashed(generators: list[LazyRandomState], *more: int) -> int:
     digest = blake2b(repr(more).encode(), digest_size=4)
-    for one in generators:
-        made = _made(one)
+    for generator in generators:
+        made = _made(generator)
         digest.update(b"unseeded" if made is None else _words(made))
     return int.from_bytes(digest.digest(), "big")

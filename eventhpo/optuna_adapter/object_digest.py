@@ -64,13 +64,13 @@ def parts(value: Any) -> list[tuple[str, Any]]:
         case types.MethodType():
             return [("", value.__func__), (".__self__", value.__self__)]
         case np.ndarray():
-            return [(f"[{k}]", one) for k, one in enumerate(value.ravel().tolist())] if value.dtype.hasobject else []
+            return [(f"[{k}]", item) for k, item in enumerate(value.ravel().tolist())] if value.dtype.hasobject else []
     if type(value) in (list, tuple):
-        return [(f"[{k}]", one) for k, one in enumerate(value)]
+        return [(f"[{k}]", item) for k, item in enumerate(value)]
     if type(value) in (set, frozenset):
-        return [("{}", one) for one in value]
+        return [("{}", item) for item in value]
     if type(value) is dict:
-        return [(f"[{key!r}]", one) for item in value.items() for key, one in _pair(item)]
+        return [(f"[{key!r}]", part) for item in value.items() for key, part in _pair(item)]
     return _reduced(value)
 
 
@@ -96,20 +96,20 @@ def _pair(item: tuple[Any, Any]) -> list[tuple[Any, Any]]:
 
 def _reduced(value: Any) -> list[tuple[str, Any]]:
     try:
-        found = value.__reduce_ex__(4)
+        reduced = value.__reduce_ex__(4)
     except Exception as error:  # whatever the user's own code raises
         raise Undigestible(f"it holds a {name_of(type(value))}, which cannot be taken apart") from error
-    if isinstance(found, str):
-        return [("", found)]
-    make, args, state, items, pairs = (*found, None, None, None)[:5]
-    held: list[tuple[str, Any]] = [("", make), *(("", one) for one in args)]
+    if isinstance(reduced, str):
+        return [("", reduced)]
+    make, args, state, items, pairs = (*reduced, None, None, None)[:5]
+    held: list[tuple[str, Any]] = [("", make), *(("", arg) for arg in args)]
     for table in state if isinstance(state, tuple) and len(state) == 2 else (state,):
         if isinstance(table, dict):
-            held += [(f".{key}", one) for key, one in table.items()]
+            held += [(f".{key}", attribute) for key, attribute in table.items()]
         elif table is not None:
             held.append(("", table))
-    held += [(f"[{k}]", one) for k, one in enumerate(items or ())]
-    return held + [(f"[{key!r}]", one) for item in pairs or () for key, one in _pair(item)]
+    held += [(f"[{k}]", item) for k, item in enumerate(items or ())]
+    return held + [(f"[{key!r}]", part) for item in pairs or () for key, part in _pair(item)]
 
 
 class _DigestWalk:
@@ -135,9 +135,9 @@ class _DigestWalk:
         self._put(f"{name_of(type(value))} {len(held)} {_own(value, path)}")
         if isinstance(value, set | frozenset):
             held = sorted(held, key=lambda pair: digest(pair[1]))
-        for key, one in held:
+        for key, part in held:
             self._put(key)
-            self.add(one, (*path, key))
+            self.add(part, (*path, key))
 
     def _put(self, text: str) -> None:
         raw = text.encode("utf-8", "surrogatepass")
@@ -183,7 +183,8 @@ def _own(value: Any, path: tuple[str, ...]) -> str:
 
 def _column(function: types.FunctionType) -> int:
     """Return where in its line a function without a name ends: the source of several in one line is that line."""
-    return 0 if function.__name__ != "<lambda>" else max(one[3] or 0 for one in function.__code__.co_positions())
+    positions = function.__code__.co_positions()
+    return 0 if function.__name__ != "<lambda>" else max(end_column or 0 for _, _, _, end_column in positions)
 
 
 def _where(path: tuple[str, ...]) -> str:

@@ -41,7 +41,7 @@ def normalised(named: ComponentConfig, space: tuple[Parameter, ...]) -> Componen
             args[key] = {name: _canonical(known[name], value) for name, value in _by_full_name(args[key]).items()}
     if named.name == "GridSampler":
         table = _by_full_name(args["search_space"])
-        args["search_space"] = {name: [_canonical(known[name], one) for one in table[name]] for name in table}
+        args["search_space"] = {name: [_canonical(known[name], value) for value in table[name]] for name in table}
     for key in ("base_sampler", "independent_sampler"):
         if isinstance(inner := args.get(key), dict):
             part = ComponentConfig(inner["name"], {name: value for name, value in inner.items() if name != "name"})
@@ -61,12 +61,12 @@ def _by_full_name(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _values(keys: tuple[str, ...], table: Mapping[str, Scalar], space: tuple[Parameter, ...]) -> list[Mistake]:
-    found = _names(keys, table, space)
+    mistakes = _names(keys, table, space)
     known = {p.name: p for p in single_ranges(space)}
     for name, value in table.items():
         if (p := known.get(full_name(name))) is not None:
-            found += _value(path(*keys, name), p, value)
-    return found
+            mistakes += _value(path(*keys, name), p, value)
+    return mistakes
 
 
 def _value(place: str, p: Range, value: Scalar) -> list[Mistake]:
@@ -79,17 +79,17 @@ def _value(place: str, p: Range, value: Scalar) -> list[Mistake]:
 
 def _names(keys: tuple[str, ...], table: Mapping[str, object], space: tuple[Parameter, ...]) -> list[Mistake]:
     known = [p.name for p in single_ranges(space)]
-    found, seen = [], set()
+    mistakes, seen = [], set()
     for name in table:
         full = full_name(name)
         if full not in known and full in job_names(space):
-            found.append(Mistake(path(*keys, name), table[name], "nothing: write the value into its ParameterSet"))
+            mistakes.append(Mistake(path(*keys, name), table[name], "nothing: write the value into its ParameterSet"))
         elif full not in known:
-            found.append(unknown(path(*keys, name), full, known, "a parameter of the space"))
+            mistakes.append(unknown(path(*keys, name), full, known, "a parameter of the space"))
         elif full in seen:
-            found.append(Mistake(path(*keys, name), name, f"each parameter once: this is {full} again"))
+            mistakes.append(Mistake(path(*keys, name), name, f"each parameter once: this is {full} again"))
         seen.add(full)
-    return found
+    return mistakes
 
 
 def _no_grid(space: tuple[Parameter, ...]) -> list[Mistake]:
@@ -99,9 +99,9 @@ def _no_grid(space: tuple[Parameter, ...]) -> list[Mistake]:
 
 def _grid(table: Mapping[str, Any], space: tuple[Range, ...]) -> list[Mistake]:
     keys = ("search_space",)
-    found = _names(keys, table, space)
+    mistakes = _names(keys, table, space)
     given = _by_full_name(table)
-    found += [
+    mistakes += [
         Mistake(path(*keys, p.name), MISSING, "a list of values: a grid names every parameter of the space")
         for p in space
         if p.name not in given
@@ -109,27 +109,27 @@ def _grid(table: Mapping[str, Any], space: tuple[Range, ...]) -> list[Mistake]:
     known = {p.name: p for p in space}
     for name, values in table.items():
         if (p := known.get(full_name(name))) is not None:
-            found += _grid_values((*keys, name), p, values)
-    if not found and math.prod(len(values) for values in table.values()) > FINITE:
+            mistakes += _grid_values((*keys, name), p, values)
+    if not mistakes and math.prod(len(values) for values in table.values()) > FINITE:
         # A grid is laid out and shuffled anew for each decision.
-        found.append(Mistake(path(*keys), table, f"a grid of at most {FINITE} points"))
-    return found
+        mistakes.append(Mistake(path(*keys), table, f"a grid of at most {FINITE} points"))
+    return mistakes
 
 
 def _grid_values(keys: tuple[str, ...], p: Range, values: object) -> list[Mistake]:
     if not isinstance(values, list | tuple) or not values:
         return [Mistake(path(*keys), values, f"a list of values, each {_of(p)}")]
-    found: list[Mistake] = []
+    mistakes: list[Mistake] = []
     points: list[Scalar] = []
     for k, value in enumerate(values):
         wrong = _value(path(*keys, k), p, value)
-        found += wrong
+        mistakes += wrong
         if wrong:
             continue
         if (point := from_job(p, value)) in points:
-            found.append(Mistake(path(*keys, k), value, "each value once: a grid would try it again"))
+            mistakes.append(Mistake(path(*keys, k), value, "each value once: a grid would try it again"))
         points.append(point)
-    return found
+    return mistakes
 
 
 def _of(p: Range) -> str:
@@ -140,7 +140,7 @@ def _of(p: Range) -> str:
 
 
 def _is_too_fine(p: Parameter) -> bool:
-    return any((length(one) or FINITE + 1) > FINITE for one in dimensions((p,)).values())
+    return any((length(dimension) or FINITE + 1) > FINITE for dimension in dimensions((p,)).values())
 
 
 def _too_fine(p: Parameter) -> Mistake:
@@ -150,27 +150,29 @@ def _too_fine(p: Parameter) -> Mistake:
 
 
 def _cma(args: Mapping[str, Any], space: tuple[Parameter, ...], n_objectives: int) -> list[Mistake]:
-    found: list[Mistake] = []
+    mistakes: list[Mistake] = []
     if n_objectives > 1:
-        found.append(
+        mistakes.append(
             Mistake("name", "CmaEsSampler", "one that takes several objectives, as TPESampler or NSGAIISampler")
         )
     numeric = [p.name for p in single_ranges(space) if _is_numeric(p)]
     if args.get("use_separable_cma") and len(numeric) < 2:
-        found.append(Mistake("use_separable_cma", True, "false, as fewer than two parameters are ranges of numbers"))
+        mistakes.append(Mistake("use_separable_cma", True, "false, as fewer than two parameters are ranges of numbers"))
     x0 = args.get("x0")
-    if x0 is not None and any(_is_numeric(r) for p in parameter_sets(space) for one in p.sets for r in one.ranges):
+    if x0 is not None and any(
+        _is_numeric(r) for p in parameter_sets(space) for chosen in p.sets for r in chosen.ranges
+    ):
         # Trials that all took one set have its ranges in common, and Optuna would look for them in x0.
-        found.append(Mistake("x0", x0, "none: a ParameterSet holds ranges of numbers, which x0 cannot name"))
+        mistakes.append(Mistake("x0", x0, "none: a ParameterSet holds ranges of numbers, which x0 cannot name"))
     elif x0 is not None:
-        found += _values(("x0",), x0, space)
+        mistakes += _values(("x0",), x0, space)
         given = _by_full_name(x0)
-        found += [
+        mistakes += [
             Mistake(path("x0", name), MISSING, "a value: x0 names every parameter that is a range of numbers")
             for name in numeric
             if name not in given
         ]
-    return found
+    return mistakes
 
 
 def _is_numeric(p: Range) -> bool:

@@ -22,16 +22,16 @@ from eventhpo.core.validation.validators import EXACT
 _OPTUNA_DIGITS = 26  # Optuna reckons grids in decimals of 28 digits, and a sum may take one more than its parts
 
 
-def mistakes(p: Parameter) -> list[Mistake]:
+def parameter_mistakes(p: Parameter) -> list[Mistake]:
     """Return what is wrong with *p* in itself, by the names of its fields; empty if it is sound."""
     if isinstance(p, ParameterSet):
         return _set_mistakes(p)
     if isinstance(p, DiscreteParameterRange):
         return _value_mistakes(p)
-    found = _order_mistakes(p)
-    if not found and not isinstance(p, UniformIntegerParameterRange):
-        found = _float_mistakes(p)
-    return found
+    mistakes = _order_mistakes(p)
+    if not mistakes and not isinstance(p, UniformIntegerParameterRange):
+        mistakes = _float_mistakes(p)
+    return mistakes
 
 
 def _order_mistakes(
@@ -52,18 +52,18 @@ def _order_mistakes(
 
 
 def _float_mistakes(p: UniformParameterRange | LogUniformParameterRange) -> list[Mistake]:
-    found: list[Mistake] = []
+    mistakes: list[Mistake] = []
     if p.step_size is not None and _step_is_lost(p.min_value, p.max_value, p.step_size):
-        found.append(Mistake("step_size", p.step_size, "a step that floats of this size can tell apart"))
+        mistakes.append(Mistake("step_size", p.step_size, "a step that floats of this size can tell apart"))
     elif p.step_size is not None and _digits(p.min_value, p.max_value, p.step_size) > _OPTUNA_DIGITS:
-        found.append(
+        mistakes.append(
             Mistake("step_size", p.step_size, f"bounds and a step of at most {_OPTUNA_DIGITS} digits together")
         )
     if isinstance(p, LogUniformParameterRange):
-        found += _power_mistakes(p)
-    if not found and p.step_size is None and bounds(p)[0] > bounds(p)[1]:
-        found.append(Mistake("include_max_value", False, "true, as no float lies between min_value and max_value"))
-    return found
+        mistakes += _power_mistakes(p)
+    if not mistakes and p.step_size is None and bounds(p)[0] > bounds(p)[1]:
+        mistakes.append(Mistake("include_max_value", False, "true, as no float lies between min_value and max_value"))
+    return mistakes
 
 
 def _step_is_lost(low: float, high: float, step: float) -> bool:
@@ -73,36 +73,37 @@ def _step_is_lost(low: float, high: float, step: float) -> bool:
 
 def _digits(*numbers: float) -> int:
     """Return how many decimal places lie between the first digit of the largest and the last of the finest."""
-    decimals = [Decimal(str(float(one))) for one in numbers]
-    return max(one.adjusted() for one in decimals) - min(int(one.as_tuple().exponent) for one in decimals) + 1
+    decimals = [Decimal(str(float(number))) for number in numbers]
+    finest = min(int(decimal.as_tuple().exponent) for decimal in decimals)
+    return max(decimal.adjusted() for decimal in decimals) - finest + 1
 
 
 def _power_mistakes(p: LogUniformParameterRange) -> list[Mistake]:
     if p.base <= 1:
         return [Mistake("base", p.base, "a base above 1")]
-    found = []
+    mistakes = []
     for key, exponent in (("min_value", p.min_value), ("max_value", p.max_value)):
         try:
             power = float(p.base) ** float(exponent)
         except OverflowError:
             power = math.inf
         if not 0 < power < math.inf:
-            found.append(Mistake(key, exponent, f"an exponent: {p.base!r} to this power is {power}"))
-    return found
+            mistakes.append(Mistake(key, exponent, f"an exponent: {p.base!r} to this power is {power}"))
+    return mistakes
 
 
 def _value_mistakes(p: DiscreteParameterRange) -> list[Mistake]:
     if not p.values:
         return [Mistake("values", [], "at least one value")]
-    found = []
+    mistakes = []
     for k, value in enumerate(p.values):
         if isinstance(value, float) and not math.isfinite(value):
-            found.append(Mistake(f"values[{k}]", value, "a finite number"))
+            mistakes.append(Mistake(f"values[{k}]", value, "a finite number"))
         elif value in p.values[:k]:
             # Optuna finds a choice again by ==, and True == 1 == 1.0: it would take one for the other.
             first = p.values[p.values.index(value)]
-            found.append(Mistake(f"values[{k}]", value, f"a value that differs from {shown(first)}, named before"))
-    return found
+            mistakes.append(Mistake(f"values[{k}]", value, f"a value that differs from {shown(first)}, named before"))
+    return mistakes
 
 
 # ---------------------------------------------------------------- sets
@@ -113,14 +114,14 @@ def name_mistakes(space: tuple[Parameter, ...]) -> list[Mistake]:
 
     What a `ParameterSet` calls its choice, and what a job gets of its sets, are names alike.
     """
-    found: list[Mistake] = []
+    mistakes: list[Mistake] = []
     owner: dict[str, str] = {}
     for p in space:
         for name, place in _claims(p):
             if name in owner:
-                found.append(Mistake(place, name, f"a name of its own: {path(owner[name])} has it already"))
+                mistakes.append(Mistake(place, name, f"a name of its own: {path(owner[name])} has it already"))
             owner.setdefault(name, p.name)
-    return found
+    return mistakes
 
 
 def _claims(p: Parameter) -> list[tuple[str, str]]:
@@ -129,32 +130,32 @@ def _claims(p: Parameter) -> list[tuple[str, str]]:
     if not isinstance(p, ParameterSet):
         return own
     ranges = [(name, path(p.name, "sets", k, r.name)) for k in range(len(p.sets)) for name, r in inside(p, k).items()]
-    first = {name: k for k, one in reversed(list(enumerate(p.sets))) for name in names_of(one)}
+    first = {name: k for k, chosen in reversed(list(enumerate(p.sets))) for name in names_of(chosen)}
     return own + ranges + [(name, path(p.name, "sets", first[name], name)) for name in set_names(p)]
 
 
 def _set_mistakes(p: ParameterSet) -> list[Mistake]:
     if not p.sets:
         return [Mistake("sets", [], "at least one set")]
-    found = [one.within("sets", k) for k, chosen in enumerate(p.sets) for one in _choice_mistakes(chosen)]
+    mistakes = [mistake.within("sets", k) for k, chosen in enumerate(p.sets) for mistake in _choice_mistakes(chosen)]
     names = set_names(p)
     seen: dict[object, list[int]] = {}
-    for k, one in enumerate(p.sets):
-        before = seen.setdefault((key_of(names, one.values), tuple(r.name for r in one.ranges)), [])
+    for k, chosen in enumerate(p.sets):
+        before = seen.setdefault((key_of(names, chosen.values), tuple(r.name for r in chosen.ranges)), [])
         before.append(k)
-        if (first := next((n for n in before[:-1] if p.sets[n].ranges == one.ranges), None)) is not None:
+        if (first := next((n for n in before[:-1] if p.sets[n].ranges == chosen.ranges), None)) is not None:
             what = f"a set that differs from {path('sets', first)}"
-            found.append(Mistake(path("sets", k), sorted(names_of(one)), what))
-    return found
+            mistakes.append(Mistake(path("sets", k), sorted(names_of(chosen)), what))
+    return mistakes
 
 
 def _choice_mistakes(chosen: ParameterChoice) -> list[Mistake]:
     names = names_of(chosen)
     if not names:
         return [Mistake("", {}, "a value or a range for at least one parameter")]
-    found = [one.within(r.name) for r in chosen.ranges for one in mistakes(r)]
+    mistakes = [mistake.within(r.name) for r in chosen.ranges for mistake in parameter_mistakes(r)]
     for name, value in chosen.values.items():
         if isinstance(value, float) and not math.isfinite(value):
-            found.append(Mistake(path(name), value, "a finite number"))
+            mistakes.append(Mistake(path(name), value, "a finite number"))
     twice = {name for name in names if names.count(name) > 1}
-    return found + [Mistake(path(name), name, "each parameter once in a set") for name in sorted(twice)]
+    return mistakes + [Mistake(path(name), name, "each parameter once in a set") for name in sorted(twice)]

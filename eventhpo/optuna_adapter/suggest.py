@@ -94,7 +94,7 @@ def fixed_by_user(state: State) -> dict[str, Scalar]:
 def _choices(state: State, point: dict[str, Scalar]) -> dict[str, Scalar]:
     """Return the choice of each `ParameterSet` in *point*, or the first that fits a user's point if that does not."""
     fits = {p.name: fitting(p, state.waiting[0].params) for p in parameter_sets(state.search.space)}
-    return {name: point[name] if point[name] in found else found[0] for name, found in fits.items()}
+    return {name: point[name] if point[name] in choices else choices[0] for name, choices in fits.items()}
 
 
 class _Sampling:
@@ -113,7 +113,7 @@ class _Sampling:
             return self._proposed(sampler, fixed, study_attrs)
         if self._own is None:
             raise not_there("sampler", search.sampler)
-        proposal, alike = rederivable(self._own, seed, lambda one: self._proposed(one, fixed, study_attrs))
+        proposal, alike = rederivable(self._own, seed, lambda copied: self._proposed(copied, fixed, study_attrs))
         if not alike:
             self.not_again = "answers differ"
         return proposal

@@ -49,13 +49,13 @@ def describe(instance: object) -> ComponentConfig:
         Usage: Its source cannot be read, or it holds something that cannot be copied or recognised.
     """
     try:
-        found = UserClassConfig(_source(type(instance)), digest(instance), _attributes(instance))
+        record = UserClassConfig(_source(type(instance)), digest(instance), _attributes(instance))
         copy.deepcopy(instance)
-    except Undigestible as one:
-        raise Usage(f"{name_of(type(instance))} cannot be recorded: {one}") from None
+    except Undigestible as error:
+        raise Usage(f"{name_of(type(instance))} cannot be recorded: {error}") from None
     except Exception as error:  # whatever the user's own code raises
         raise Usage(f"{name_of(type(instance))} cannot be copied for each decision: {error}") from error
-    return ComponentConfig(name_of(type(instance)), foreign=found)
+    return ComponentConfig(name_of(type(instance)), foreign=record)
 
 
 def _attributes(instance: object) -> dict[str, str]:
@@ -76,16 +76,16 @@ def apart(recorded: ComponentConfig, now: ComponentConfig) -> list[str]:
     old, new, name = recorded.foreign, now.foreign, now.name
     if name != recorded.name or not isinstance(old, UserClassConfig) or not isinstance(new, UserClassConfig):
         return [] if recorded == now else [f"recorded {recorded.name}, now {name}"]
-    found = []
+    differences = []
     if old.source != new.source:
         what = f"the source of {name}, or of a class that it is derived from, is not the recorded one"
-        found.append(f"{what} (recorded {old.source[:8]}, now {new.source[:8]})")
+        differences.append(f"{what} (recorded {old.source[:8]}, now {new.source[:8]})")
     if old.state != new.state:
-        found.append(f"this {name} holds other values than the recorded one{_others(old, new)}")
-    return found
+        differences.append(f"this {name} holds other values than the recorded one{_changed_attributes(old, new)}")
+    return differences
 
 
-def _others(old: UserClassConfig, new: UserClassConfig) -> str:
+def _changed_attributes(old: UserClassConfig, new: UserClassConfig) -> str:
     """Return which attributes are others, by their hashes: a value may be a secret, and stands in no log."""
     sides = [(key, old.attributes.get(key), new.attributes.get(key)) for key in {**old.attributes, **new.attributes}]
     parts = [f"{key} (recorded {_short(a)}, now {_short(b)})" for key, a, b in sides if a != b]
@@ -105,9 +105,9 @@ def copy_for(instance: T, seed: int) -> T:
     """
     memo: dict[int, Any] = {}
     # What deepcopy finds in the memo it takes for the copy: so two names of one generator stay two names of one.
-    for k, one in enumerate(_generators(instance)):
-        if id(one) not in memo:
-            _enter(memo, one, derived_seed(seed, "generator", k, 0))
+    for k, generator in enumerate(_generators(instance)):
+        if id(generator) not in memo:
+            _enter(memo, generator, derived_seed(seed, "generator", k, 0))
     return copy.deepcopy(instance, memo)
 
 
@@ -129,14 +129,14 @@ def _generators(root: object) -> Iterator[object]:
     seen: dict[int, object] = {}  # holds what was seen, so that no later object gets its id
     open_ = [root]
     while open_:
-        one = open_.pop()
-        if id(one) in seen:
+        node = open_.pop()
+        if id(node) in seen:
             continue
-        seen[id(one)] = one
-        if isinstance(one, GENERATORS):
-            yield one
+        seen[id(node)] = node
+        if isinstance(node, GENERATORS):
+            yield node
         else:
-            open_ += reversed([value for _, value in parts(one)])
+            open_ += reversed([value for _, value in parts(node)])
 
 
 def _enter(memo: dict[int, Any], generator: object, seed: int) -> None:
@@ -165,11 +165,11 @@ def _bits(of: Any, seed: int) -> Any:
 
 
 def _source(kind: type) -> str:
-    found = blake2b(digest_size=16)
-    for one in kind.__mro__:
-        if not known_by_version(one.__module__):
-            found.update(f"{name_of(one)}\0{_text(one)}\0".encode())
-    return found.hexdigest()
+    source_hash = blake2b(digest_size=16)
+    for base in kind.__mro__:
+        if not known_by_version(base.__module__):
+            source_hash.update(f"{name_of(base)}\0{_text(base)}\0".encode())
+    return source_hash.hexdigest()
 
 
 def _text(kind: type) -> str:
@@ -179,7 +179,7 @@ def _text(kind: type) -> str:
     except (OSError, TypeError):
         pass
     try:
-        texts = [inspect.getsource(one) for one in _functions(kind)]
+        texts = [inspect.getsource(function) for function in _functions(kind)]
     except (OSError, TypeError):
         texts = []
     if not texts:
@@ -189,6 +189,6 @@ def _text(kind: type) -> str:
 
 def _functions(kind: type) -> Iterator[Any]:
     for value in vars(kind).values():
-        one = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
-        if inspect.isfunction(one):
-            yield one
+        function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+        if inspect.isfunction(function):
+            yield function

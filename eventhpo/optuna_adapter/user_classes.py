@@ -55,7 +55,7 @@ def user_classes_of(search: Search, sampler: BaseSampler | None, pruner: BasePru
     wrong = []
     for role, named, given in (("sampler", search.sampler, sampler), ("pruner", search.pruner, pruner)):
         if given is not None:
-            wrong += [f"{role}: {one}" for one in same(named, given)]
+            wrong += [f"{role}: {difference}" for difference in same(named, given)]
     if wrong:
         raise Usage("\n".join(wrong))
     return pristine(sampler, pruner)

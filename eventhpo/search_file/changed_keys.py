@@ -30,11 +30,11 @@ def differences(recorded: Search, now: Search, *, drawn_seed: bool = False) -> l
     old, new = flat_keys(recorded), flat_keys(now)
     if drawn_seed:
         old.pop("seed"), new.pop("seed")
-    found = [key for key in dict.fromkeys([*old, *new]) if not _equal(old.get(key, ()), new.get(key, ()))]
-    names, other = [list(dimensions(one.space)) for one in (recorded, now)]
+    keys = [key for key in dict.fromkeys([*old, *new]) if not _equal(old.get(key, ()), new.get(key, ()))]
+    names, other = [list(dimensions(search.space)) for search in (recorded, now)]
     if names != other and sorted(names) == sorted(other):
-        found.append("space (the order of its parameters)")
-    return found
+        keys.append("space (the order of its parameters)")
+    return keys
 
 
 def _equal(a: object, b: object) -> bool:
@@ -71,8 +71,8 @@ def _parameter(p: Parameter) -> dict[str, Any]:
     for k, chosen in enumerate(p.sets):
         keys = ("space", p.name, "sets", k)
         flat |= {path(*keys, name): value for name, value in chosen.values.items()}
-        for one in chosen.ranges:
-            flat |= _range((*keys, one.name), one)
+        for parameter in chosen.ranges:
+            flat |= _range((*keys, parameter.name), parameter)
     return flat
 
 
@@ -92,5 +92,5 @@ def _args(keys: tuple[str, ...], args: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _fields(one: msgspec.Struct) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in one.__struct_fields__}
+def _fields(struct: msgspec.Struct) -> dict[str, Any]:
+    return {name: getattr(struct, name) for name in struct.__struct_fields__}

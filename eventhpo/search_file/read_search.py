@@ -70,10 +70,10 @@ def load(path: Path) -> Loaded:
         SearchFileMistaken: Something is; its message has a line for each mistake.
     """
     text = read_text(path)
-    found: list[Mistake] = []
-    loaded = _Reader(path, text, Table(parse(path, text), found), found).loaded()
-    if loaded is None or found:
-        raise SearchFileMistaken(path, [_belongs_above(one) for one in found])
+    mistakes: list[Mistake] = []
+    loaded = _Reader(path, text, Table(parse(path, text), mistakes), mistakes).loaded()
+    if loaded is None or mistakes:
+        raise SearchFileMistaken(path, [_belongs_above(mistake) for mistake in mistakes])
     return loaded
 
 
@@ -95,8 +95,8 @@ def _belongs_above(mistake: Mistake) -> Mistake:
 class _Reader:
     """One file on its way into a search: the top of it, and what was found wrong so far."""
 
-    def __init__(self, path: Path, text: str, top: Table, found: list[Mistake]) -> None:
-        self.path, self.text, self.top, self.found = path, text, top, found
+    def __init__(self, path: Path, text: str, top: Table, mistakes: list[Mistake]) -> None:
+        self.path, self.text, self.top, self.mistakes = path, text, top, mistakes
 
     def loaded(self) -> Loaded | None:
         name = self._name()
@@ -109,14 +109,14 @@ class _Reader:
         self._single_objective_limits(limits, len(objectives))
         space, declared, sound = self._space()
         command = jobs.command if isinstance(jobs, LocalCommand) else ()
-        self.found += [one.within("command") for one in placeholders.mistakes(command, space, declared)]
+        self.mistakes += [mistake.within("command") for mistake in placeholders.mistakes(command, space, declared)]
         sampler = self._named("sampler", "TPESampler")
         pruner = self._named("pruner", "MedianPruner" if len(objectives) < 2 else "NopPruner")
         self._fit(sampler, pruner, space, sound, max(len(objectives), 1))
         whole = sampler is not None and sampler.name == "GridSampler"
-        trials = read_trials(self.top.raw("trial"), space, declared, whole=whole, found=self.found)
+        trials = read_trials(self.top.raw("trial"), space, declared, whole=whole, mistakes=self.mistakes)
         self.top.done("a key of a search file")
-        if self.found or jobs is None or sampler is None or pruner is None:
+        if self.mistakes or jobs is None or sampler is None or pruner is None:
             return None
         sampler = normalised(sampler, space)
         search = Search(
@@ -160,7 +160,7 @@ class _Reader:
             return LocalCommand(command=tuple(command), folder=folder, file=file if is_utf8(file) else "")
         if self.top.raw("command") is not MISSING:
             self.top.wrong(values, "either command, for jobs on this machine, or [clearml], not both", "clearml")
-        table = Table(values, self.found, "clearml")
+        table = Table(values, self.mistakes, "clearml")
         base, queue = table.take("base_task_id", text()), table.take("execution_queue", text())
         project = table.take("project", text(), None)
         new = table.take("new_parameters", _names(), None)
@@ -185,20 +185,20 @@ class _Reader:
         if isinstance(given, dict):
             tables: list[tuple[tuple[str | int, ...], object]] = [(("objective",), given)]
         elif isinstance(given, list) and given:
-            tables = [(("objective", k), one) for k, one in enumerate(given)]
+            tables = [(("objective", k), values) for k, values in enumerate(given)]
         else:
             self.top.wrong(given, "a table with title, series and sign", "objective")
             return ()
-        read = [self._objective(keys, one) for keys, one in tables]
+        read = [self._objective(keys, values) for keys, values in tables]
         self._twice(read)
         # One that is wrong still counts as one: else several would be judged as a single one.
-        return tuple(one or Objective(title="", series="", sign="max") for one in read)
+        return tuple(objective or Objective(title="", series="", sign="max") for objective in read)
 
     def _objective(self, keys: tuple[str | int, ...], values: object) -> Objective | None:
         if not isinstance(values, dict):
             self.top.wrong(values, "a table with title, series and sign", *keys)
             return None
-        table = Table(values, self.found, *keys)
+        table = Table(values, self.mistakes, *keys)
         title, series, sign = table.take("title", text()), table.take("series", text()), table.take("sign", _sign())
         table.done("a key of an objective")
         if title is None or series is None or sign is None:
@@ -207,11 +207,13 @@ class _Reader:
 
     def _twice(self, objectives: list[Objective | None]) -> None:
         seen: set[tuple[str, str]] = set()
-        for k, one in enumerate(objectives):
-            if one is None:
+        for k, objective in enumerate(objectives):
+            if objective is None:
                 continue
-            if (metric := (one.title, one.series)) in seen:
-                self.top.wrong(f"{one.title}/{one.series}", "a metric that no other objective has", "objective", k)
+            if (metric := (objective.title, objective.series)) in seen:
+                self.top.wrong(
+                    f"{objective.title}/{objective.series}", "a metric that no other objective has", "objective", k
+                )
             seen.add(metric)
 
     def _single_objective_limits(self, limits: Limits, n_objectives: int) -> None:
@@ -223,7 +225,7 @@ class _Reader:
     def _space(self) -> tuple[tuple[Parameter, ...], set[str], bool]:
         """Return the parameters that are sound, the names of all that jobs get, and whether all are sound."""
         tables = self.top.raw("space")
-        space = read_space(tables, self.found)
+        space = read_space(tables, self.mistakes)
         return space, declared_names(tables), not isinstance(tables, dict) or len(space) == len(tables)
 
     def _named(self, key: str, default: str) -> ComponentConfig | None:
@@ -246,10 +248,10 @@ class _Reader:
         if sampler is not None:
             mistakes = check_sampler(sampler, space, n_objectives)
             if not sound:  # what a broken parameter would have allowed is unknown
-                mistakes = [one for one in mistakes if not _about_values(one)]
-            self.found += [one.within("sampler") for one in mistakes]
+                mistakes = [mistake for mistake in mistakes if not _about_values(mistake)]
+            self.mistakes += [mistake.within("sampler") for mistake in mistakes]
         if pruner is not None:
-            self.found += [one.within("pruner") for one in check_pruner(pruner, n_objectives)]
+            self.mistakes += [mistake.within("pruner") for mistake in check_pruner(pruner, n_objectives)]
 
 
 def _about_values(mistake: Mistake) -> bool:
@@ -257,9 +259,9 @@ def _about_values(mistake: Mistake) -> bool:
 
 
 def _sign() -> Validator[Literal["max", "min", "max_global", "min_global"]]:
-    one = choice(*SIGNS)
+    sign = choice(*SIGNS)
     return Validator(
-        one.expected, lambda value: cast(Literal["max", "min", "max_global", "min_global"], one.read(value))
+        sign.expected, lambda value: cast(Literal["max", "min", "max_global", "min_global"], sign.read(value))
     )
 
 
@@ -267,7 +269,7 @@ def _names() -> Validator[list[str]]:
     expected = 'a list of names, as ["General/dropout"]'
 
     def read(value: object) -> list[str]:
-        if not isinstance(value, list) or not all(isinstance(one, str) and one.strip() for one in value):
+        if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):
             raise Wrong(expected)
         return value
 
@@ -278,13 +280,13 @@ def _command() -> Validator[list[str]]:
     expected = 'a list of strings, as ["python", "train.py"]'
 
     def read(value: object) -> list[str]:
-        if not isinstance(value, list) or not value or not all(isinstance(one, str) for one in value):
+        if not isinstance(value, list) or not value or not all(isinstance(word, str) for word in value):
             raise Wrong(expected)
         if not value[0].strip():
             raise Wrong(f"{expected}, the program first")
-        if any("\0" in one for one in value):
+        if any("\0" in word for word in value):
             raise Wrong(f"{expected}, without NUL characters")
-        if any(len(one.encode()) > _LONGEST_WORD for one in value):
+        if any(len(word.encode()) > _LONGEST_WORD for word in value):
             raise Wrong(f"{expected}, each of at most {_LONGEST_WORD} bytes")
         return value
 

@@ -21,7 +21,7 @@ from eventhpo.core.search.spec import (
 )
 from eventhpo.core.validation.mistakes import MISSING, Mistake, path, unknown
 from eventhpo.core.validation.validators import Validator, Wrong, array, boolean, integer, number
-from eventhpo.optuna_adapter.space_checks import mistakes, name_mistakes
+from eventhpo.optuna_adapter.space_checks import name_mistakes, parameter_mistakes
 from eventhpo.search_file.table import Table
 
 RANGES = ("UniformParameterRange", "LogUniformParameterRange", "UniformIntegerParameterRange", "DiscreteParameterRange")
@@ -32,26 +32,26 @@ T = TypeVar("T")
 Keys: TypeAlias = tuple[str | int, ...]
 
 
-def read_space(tables: object, found: list[Mistake]) -> tuple[Parameter, ...]:
+def read_space(tables: object, mistakes: list[Mistake]) -> tuple[Parameter, ...]:
     """Return the parameters of the space that are sound, and add what is wrong to *found*."""
     if not isinstance(tables, dict) or not tables:
-        found.append(Mistake("space", tables, 'at least one parameter, as [space."General/lr"]'))
+        mistakes.append(Mistake("space", tables, 'at least one parameter, as [space."General/lr"]'))
         return ()
     space: list[Parameter] = []
     first: dict[str, str] = {}
     for name, values in tables.items():
         if _is_set(values):
-            if (chosen := _parameter_set(name, values, found)) is not None:
+            if (chosen := _parameter_set(name, values, mistakes)) is not None:
                 space.append(chosen)
             continue
         if (full := full_name(name)) in first:
-            found.append(Mistake(path("space", name), name, f"a name of its own: {first[full]} is {full} already"))
+            mistakes.append(Mistake(path("space", name), name, f"a name of its own: {first[full]} is {full} already"))
             continue
         first[full] = name
         keys = ("space", name)
-        if _is_name(keys, name, full, found) and (p := _range(keys, full, values, found, TYPES)) is not None:
+        if _is_name(keys, name, full, mistakes) and (p := _range(keys, full, values, mistakes, TYPES)) is not None:
             space.append(p)
-    found += [one.within("space") for one in name_mistakes(tuple(space))]
+    mistakes += [mistake.within("space") for mistake in name_mistakes(tuple(space))]
     return tuple(space)
 
 
@@ -61,8 +61,8 @@ def declared_names(tables: object) -> set[str]:
     for name, values in tables.items() if isinstance(tables, dict) else ():
         if _is_set(values):
             sets = values.get("sets")
-            for one in sets if isinstance(sets, list) else ():
-                names.update(map(full_name, one if isinstance(one, dict) else ()))
+            for chosen in sets if isinstance(sets, list) else ():
+                names.update(map(full_name, chosen if isinstance(chosen, dict) else ()))
         else:
             names.add(full_name(name))
     return names
@@ -72,26 +72,26 @@ def _is_set(values: object) -> bool:
     return isinstance(values, dict) and values.get("type") == "ParameterSet"
 
 
-def _is_name(keys: Keys, name: str, full: str, found: list[Mistake]) -> bool:
+def _is_name(keys: Keys, name: str, full: str, mistakes: list[Mistake]) -> bool:
     section, _, rest = full.partition("/")
     if section.strip() and rest.strip() and name.isprintable():
         return True
-    found.append(Mistake(path(*keys), name, "a name as Section/name, or a name alone for section General"))
+    mistakes.append(Mistake(path(*keys), name, "a name as Section/name, or a name alone for section General"))
     return False
 
 
 # ---------------------------------------------------------------- ranges
 
 
-def _range(keys: Keys, full: str, values: object, found: list[Mistake], types: tuple[str, ...]) -> Range | None:
+def _range(keys: Keys, full: str, values: object, mistakes: list[Mistake], types: tuple[str, ...]) -> Range | None:
     if not isinstance(values, dict):
-        found.append(Mistake(path(*keys), values, "a table with a type and a range"))
+        mistakes.append(Mistake(path(*keys), values, "a table with a type and a range"))
         return None
     kind = values.get("type", MISSING)
     if kind not in RANGES:
         place = path(*keys, "type")
         missing = Mistake(place, kind, "one of " + ", ".join(types))
-        found.append(unknown(place, kind, types, "one of") if isinstance(kind, str) else missing)
+        mistakes.append(unknown(place, kind, types, "one of") if isinstance(kind, str) else missing)
         return None
     wrong: list[Mistake] = []
     table = Table(values, wrong, *keys)
@@ -99,8 +99,8 @@ def _range(keys: Keys, full: str, values: object, found: list[Mistake], types: t
     p = _READERS[kind](table, full)
     table.done(f"a key of {kind}")
     if p is not None and not wrong:
-        wrong += [one.within(*keys) for one in mistakes(p)]
-    found += wrong
+        wrong += [mistake.within(*keys) for mistake in parameter_mistakes(p)]
+    mistakes += wrong
     return None if wrong else p
 
 
@@ -170,7 +170,7 @@ _READERS = {
 # ---------------------------------------------------------------- sets
 
 
-def _parameter_set(name: str, values: Mapping[str, object], found: list[Mistake]) -> ParameterSet | None:
+def _parameter_set(name: str, values: Mapping[str, object], mistakes: list[Mistake]) -> ParameterSet | None:
     wrong: list[Mistake] = []
     if not name.strip() or not name.isprintable():
         wrong.append(Mistake(path("space", name), name, "a name for the choice among the sets"))
@@ -182,17 +182,17 @@ def _parameter_set(name: str, values: Mapping[str, object], found: list[Mistake]
         place = path("space", name, "sets")
         wrong.append(Mistake(place, given, f"at least one [[{place}]]"))
         given = []
-    sets = [_choice(("space", name, "sets", k), one, wrong) for k, one in enumerate(given)]
+    sets = [_choice(("space", name, "sets", k), choice_table, wrong) for k, choice_table in enumerate(given)]
     chosen = ParameterSet(name=name, sets=tuple(sets))
     if not wrong:
-        wrong += [one.within("space", name) for one in mistakes(chosen)]
-    found += wrong
+        wrong += [mistake.within("space", name) for mistake in parameter_mistakes(chosen)]
+    mistakes += wrong
     return None if wrong else chosen
 
 
-def _choice(keys: Keys, table: object, found: list[Mistake]) -> ParameterChoice:
+def _choice(keys: Keys, table: object, mistakes: list[Mistake]) -> ParameterChoice:
     if not isinstance(table, dict) or not table:
-        found.append(Mistake(path(*keys), table, "a value or a range for at least one parameter"))
+        mistakes.append(Mistake(path(*keys), table, "a value or a range for at least one parameter"))
         return ParameterChoice()
     values: dict[str, Scalar] = {}
     ranges: dict[str, Range] = {}
@@ -200,26 +200,28 @@ def _choice(keys: Keys, table: object, found: list[Mistake]) -> ParameterChoice:
     for name, value in table.items():
         place, full = (*keys, name), full_name(name)
         if full in first:
-            found.append(Mistake(path(*place), name, f"each parameter once in a set: {first[full]} is {full} already"))
+            mistakes.append(
+                Mistake(path(*place), name, f"each parameter once in a set: {first[full]} is {full} already")
+            )
             continue
         first[full] = name
-        if not _is_name(place, name, full, found):
+        if not _is_name(place, name, full, mistakes):
             continue
         if _is_set(value):
-            found.append(Mistake(path(*place, "type"), "ParameterSet", "a range: a set holds no other sets"))
+            mistakes.append(Mistake(path(*place, "type"), "ParameterSet", "a range: a set holds no other sets"))
         elif isinstance(value, dict):
-            if (p := _range(place, full, value, found, RANGES)) is not None:
+            if (p := _range(place, full, value, mistakes, RANGES)) is not None:
                 ranges[full] = p
         else:
-            values[full] = _fixed(place, value, found)
+            values[full] = _fixed(place, value, mistakes)
     return ParameterChoice(values=values, ranges=tuple(ranges.values()))
 
 
-def _fixed(place: Keys, value: object, found: list[Mistake]) -> Scalar:
+def _fixed(place: Keys, value: object, mistakes: list[Mistake]) -> Scalar:
     try:
         return _scalar().read(value)
     except Wrong as wrong:
-        found.append(Mistake(path(*place), value, f"{wrong}, or a table with a type and a range"))
+        mistakes.append(Mistake(path(*place), value, f"{wrong}, or a table with a type and a range"))
         return None
 
 
@@ -227,7 +229,7 @@ def _fixed(place: Keys, value: object, found: list[Mistake]) -> Scalar:
 
 
 def read_trials(
-    tables: object, space: tuple[Parameter, ...], declared: set[str], *, whole: bool, found: list[Mistake]
+    tables: object, space: tuple[Parameter, ...], declared: set[str], *, whole: bool, mistakes: list[Mistake]
 ) -> tuple[dict[str, Scalar], ...]:
     """Return the points of `[[trial]]` as job values, and add what is wrong to *found*.
 
@@ -237,16 +239,16 @@ def read_trials(
     if tables is MISSING:
         return ()
     if not isinstance(tables, list):
-        found.append(Mistake("trial", tables, "[[trial]], with two brackets: there may be several"))
+        mistakes.append(Mistake("trial", tables, "[[trial]], with two brackets: there may be several"))
         return ()
-    return tuple(_point(k, values, space, declared, whole=whole, found=found) for k, values in enumerate(tables))
+    return tuple(_point(k, values, space, declared, whole=whole, mistakes=mistakes) for k, values in enumerate(tables))
 
 
 def _point(
-    k: int, values: object, space: tuple[Parameter, ...], declared: set[str], *, whole: bool, found: list[Mistake]
+    k: int, values: object, space: tuple[Parameter, ...], declared: set[str], *, whole: bool, mistakes: list[Mistake]
 ) -> dict[str, Scalar]:
     if not isinstance(values, dict) or not values:
-        found.append(Mistake(path("trial", k), values, "a value for at least one parameter of the space"))
+        mistakes.append(Mistake(path("trial", k), values, "a value for at least one parameter of the space"))
         return {}
     known = {p.name: p for p in single_ranges(space)}
     point: dict[str, Scalar] = {}
@@ -254,25 +256,27 @@ def _point(
     for name, value in values.items():
         place, full = path("trial", k, name), full_name(name)
         if full not in declared:
-            found.append(unknown(place, full, sorted(declared), "a parameter of the space"))
+            mistakes.append(unknown(place, full, sorted(declared), "a parameter of the space"))
         elif full in places:
-            found.append(Mistake(place, name, f"each parameter once: this is {full} again"))
+            mistakes.append(Mistake(place, name, f"each parameter once: this is {full} again"))
         elif (p := known.get(full)) is not None:
-            point[full] = _value(place, p, value, found)
+            point[full] = _value(place, p, value, mistakes)
         else:
             point[full] = value
         places.setdefault(full, place)
     read, wrong = read_sets(space, point)
-    found += [replace(one, place=places.get(one.place, path("trial", k))) for one in wrong]
+    mistakes += [replace(mistake, place=places.get(mistake.place, path("trial", k))) for mistake in wrong]
     point |= read
     if whole and (left := declared - {full_name(name) for name in values}):
-        found.append(Mistake(path("trial", k), values, f"a value for {', '.join(sorted(left))} too: a grid adds none"))
+        mistakes.append(
+            Mistake(path("trial", k), values, f"a value for {', '.join(sorted(left))} too: a grid adds none")
+        )
     return point
 
 
-def _value(place: str, p: Range, value: Scalar, found: list[Mistake]) -> Scalar:
+def _value(place: str, p: Range, value: Scalar, mistakes: list[Mistake]) -> Scalar:
     try:
         return to_job(p, from_job(p, value))
     except ValueError as wrong:
-        found.append(Mistake(place, value, str(wrong)))
+        mistakes.append(Mistake(place, value, str(wrong)))
         return None

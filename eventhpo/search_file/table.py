@@ -49,16 +49,16 @@ class Table:
 
     def table(self, key: str, expected: str) -> dict[str, Any] | None:
         """Return the table at *key*; None if there is none, which is noted if something else is there."""
-        found = self.raw(key)
-        if isinstance(found, dict):
-            return found
-        if found is not MISSING:
-            self.wrong(found, expected, key)
+        value = self.raw(key)
+        if isinstance(value, dict):
+            return value
+        if value is not MISSING:
+            self.wrong(value, expected, key)
         return None
 
-    def wrong(self, found: object, expected: str, *keys: str | int) -> None:
+    def wrong(self, value: object, expected: str, *keys: str | int) -> None:
         """Note a mistake below this table."""
-        self._mistakes.append(Mistake(path(*self._keys, *keys), found, expected))
+        self._mistakes.append(Mistake(path(*self._keys, *keys), value, expected))
 
     def done(self, what: str) -> None:
         """Note every key that was not asked for; *what* says what the table takes."""

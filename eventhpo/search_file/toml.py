@@ -17,7 +17,7 @@ class SearchFileMistaken(Usage):
     def __init__(self, path: Path, mistakes: Iterable[Mistake]) -> None:
         self.path = path
         self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(f"{path}: {one}" for one in self.mistakes))
+        super().__init__("\n".join(f"{path}: {mistake}" for mistake in self.mistakes))
 
 
 def read_text(path: Path) -> str:
@@ -38,8 +38,8 @@ def read_text(path: Path) -> str:
         return raw.decode("utf-8").removeprefix("\ufeff")  # what editors on Windows write before a text
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        found = f"byte 0x{raw[error.start]:02x}"
-        raise SearchFileMistaken(path, [Mistake(f"line {line}", found, "UTF-8, as TOML is")]) from None
+        byte = f"byte 0x{raw[error.start]:02x}"
+        raise SearchFileMistaken(path, [Mistake(f"line {line}", byte, "UTF-8, as TOML is")]) from None
 
 
 def parse(path: Path, text: str) -> dict[str, Any]:
@@ -65,10 +65,10 @@ _WITH_NONE = ("space", "trial", "sampler")  # where values of parameters stand
 def _with_none(value: Any) -> Any:
     """Return *value* with None in place of each `{ none = true }`: TOML has no word for it."""
     if isinstance(value, dict):
-        given = {key: _with_none(one) for key, one in value.items()}
+        given = {key: _with_none(item) for key, item in value.items()}
         return None if given == {"none": True} and given["none"] is True else given
-    return [_with_none(one) for one in value] if isinstance(value, list) else value
+    return [_with_none(item) for item in value] if isinstance(value, list) else value
 
 
-def _unreadable(path: Path, found: str, expected: str) -> SearchFileMistaken:
-    return SearchFileMistaken(path, [Mistake("", found, expected)])
+def _unreadable(path: Path, problem: str, expected: str) -> SearchFileMistaken:
+    return SearchFileMistaken(path, [Mistake("", problem, expected)])

@@ -31,7 +31,7 @@ from eventhpo.core.search.spec import (
     UniformParameterRange,
 )
 from eventhpo.errors import DamagedLog
-from eventhpo.optuna_adapter.space_checks import mistakes, name_mistakes
+from eventhpo.optuna_adapter.space_checks import name_mistakes, parameter_mistakes
 from eventhpo.testing.searches import created, search
 
 
@@ -159,7 +159,7 @@ def test_what_a_job_does_not_get_is_not_what_it_gets_as_none() -> None:
 
 def test_true_and_one_are_two_values_in_sets_too() -> None:
     space = (sets(fixed(a=1), fixed(a=True)),)
-    assert mistakes(space[0]) == []
+    assert parameter_mistakes(space[0]) == []
     assert spaces.size(space) == len(list(spaces.points(space))) == 2
     assert spaces.fitting(space[0], {"General/a": True}) == [1]
 
@@ -242,7 +242,7 @@ def choices(draw: st.DrawFn) -> ParameterChoice:
 def set_spaces(draw: st.DrawFn) -> tuple[Parameter, ...]:
     p = ParameterSet(name="set", sets=tuple(draw(st.lists(choices(), min_size=1, max_size=4))))
     space = (p, whole("Other/n", 1, draw(st.integers(1, 3))))
-    assume(not mistakes(p) and not name_mistakes(space))
+    assume(not parameter_mistakes(p) and not name_mistakes(space))
     return space
 
 
@@ -340,7 +340,7 @@ UNSOUND: dict[str, tuple[ParameterSet, str]] = {
 @pytest.mark.parametrize("name", UNSOUND)
 def test_a_set_that_cannot_be_searched_is_named(name: str) -> None:
     p, said = UNSOUND[name]
-    (found,) = map(str, mistakes(p))
+    (found,) = map(str, parameter_mistakes(p))
     assert found.startswith(said)
 
 
@@ -364,4 +364,4 @@ def test_a_name_is_one_parameters(name: str) -> None:
 
 def test_sets_may_share_names_with_each_other() -> None:
     assert name_mistakes((OPTIMIZER, WIDTH)) == []
-    assert mistakes(OPTIMIZER) == []
+    assert parameter_mistakes(OPTIMIZER) == []
