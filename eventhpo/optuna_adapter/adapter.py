@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from eventhpo.core.fold.events import Event
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler.actions import Judge, Suggest
+from eventhpo.optuna_adapter.component_factory import quiet
 from eventhpo.optuna_adapter.judge import judge
-from eventhpo.optuna_adapter.named import quiet
 from eventhpo.optuna_adapter.state_view import StateView
 from eventhpo.optuna_adapter.suggest import suggest
 from eventhpo.optuna_adapter.user_classes import NOTHING, UserClasses

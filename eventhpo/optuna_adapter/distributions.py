@@ -12,8 +12,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from eventhpo.core.search.ranges import FINITE, Grid, bounds, from_job, full_name, grid, integers, snap, to_job
-from eventhpo.core.search.space import described, dimensions, job_params, points, size
+from eventhpo.core.search.ranges import Grid, bounds, grid, integers
+from eventhpo.core.search.space import dimensions
 from eventhpo.core.search.spec import (
     DiscreteParameterRange,
     LogUniformParameterRange,
@@ -23,21 +23,6 @@ from eventhpo.core.search.spec import (
     UniformParameterRange,
 )
 from eventhpo.optuna_adapter.space_checks import parameter_mistakes
-
-__all__ = [
-    "FINITE",
-    "described",
-    "distribution",
-    "distributions",
-    "from_job",
-    "full_name",
-    "job_params",
-    "parameter_mistakes",
-    "points",
-    "size",
-    "snap",
-    "to_job",
-]
 
 
 def distribution(p: Range) -> BaseDistribution:

@@ -16,7 +16,8 @@ from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.scheduler.decide import judgeable
 from eventhpo.errors import Usage
 from eventhpo.optuna_adapter import attributes
-from eventhpo.optuna_adapter.named import build_pruner, is_auto, latched_resource
+from eventhpo.optuna_adapter.auto_resource import is_auto, latched_resource
+from eventhpo.optuna_adapter.component_factory import build_pruner
 from eventhpo.optuna_adapter.seeds import derived_seed
 from eventhpo.optuna_adapter.state_view import StateView, show_point
 from eventhpo.optuna_adapter.user_class_record import rederivable

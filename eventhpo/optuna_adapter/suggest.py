@@ -12,13 +12,13 @@ from optuna.samplers import BaseSampler
 
 from eventhpo.core.fold.events import NotAgain, TrialSuggested
 from eventhpo.core.fold.state import State
-from eventhpo.core.search.ranges import ending_at
-from eventhpo.core.search.space import asked, fitting, parameter_sets, set_point, single_ranges
+from eventhpo.core.search.ranges import ending_at, from_job
+from eventhpo.core.search.space import asked, fitting, job_params, parameter_sets, points, set_point, single_ranges
 from eventhpo.core.search.spec import DiscreteParameterRange, Parameter, ParameterSet, Scalar
 from eventhpo.errors import Usage
 from eventhpo.optuna_adapter import attributes, cma_state
-from eventhpo.optuna_adapter.distributions import from_job, job_params, points, to_ask
-from eventhpo.optuna_adapter.named import build_sampler
+from eventhpo.optuna_adapter.component_factory import build_sampler
+from eventhpo.optuna_adapter.distributions import to_ask
 from eventhpo.optuna_adapter.seeds import derived_seed
 from eventhpo.optuna_adapter.state_view import StateView
 from eventhpo.optuna_adapter.user_class_record import rederivable

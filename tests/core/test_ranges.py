@@ -13,6 +13,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from eventhpo.core.search.ranges import from_job, snap, to_job
+from eventhpo.core.search.space import points, size
 from eventhpo.core.search.spec import (
     ComponentConfig,
     DiscreteParameterRange,
@@ -22,8 +24,9 @@ from eventhpo.core.search.spec import (
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
-from eventhpo.optuna_adapter import distributions as spaces
-from eventhpo.optuna_adapter.named import build_sampler
+from eventhpo.optuna_adapter.component_factory import build_sampler
+from eventhpo.optuna_adapter.distributions import distribution, distributions
+from eventhpo.optuna_adapter.space_checks import parameter_mistakes
 from eventhpo.testing.searches import search
 from eventhpo.testing.simulated import Script
 from tests.core.rules import run
@@ -54,7 +57,7 @@ def discrete(*values: Scalar) -> DiscreteParameterRange:
 
 
 def jobs_get(p: Parameter) -> list[Scalar]:
-    return [spaces.to_job(p, point[NAME]) for point in spaces.points((p,))]
+    return [to_job(p, point[NAME]) for point in points((p,))]
 
 
 GRIDS: dict[str, tuple[Parameter, list[Scalar]]] = {
@@ -84,44 +87,44 @@ def test_a_grid_has_exactly_these_values_and_types(name: str) -> None:
     found = jobs_get(p)
     assert found == expected
     assert [type(value) for value in found] == [type(value) for value in expected]
-    assert spaces.size((p,)) == len(expected)
+    assert size((p,)) == len(expected)
 
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_every_value_of_a_grid_is_found_again_from_what_its_job_gets(name: str) -> None:
     p, _ = GRIDS[name]
-    for point in spaces.points((p,)):
-        assert spaces.from_job(p, spaces.to_job(p, point[NAME])) == point[NAME]
+    for point in points((p,)):
+        assert from_job(p, to_job(p, point[NAME])) == point[NAME]
 
 
 @pytest.mark.parametrize("name", GRIDS)
 def test_every_value_of_a_grid_lies_in_optunas_distribution(name: str) -> None:
     p, expected = GRIDS[name]
-    distribution = spaces.distribution(p)
-    for point in spaces.points((p,)):
-        assert distribution._contains(distribution.to_internal_repr(point[NAME]))
-    assert distribution.single() == (len(expected) == 1)
+    optunas = distribution(p)
+    for point in points((p,)):
+        assert optunas._contains(optunas.to_internal_repr(point[NAME]))
+    assert optunas.single() == (len(expected) == 1)
 
 
 def test_a_range_without_its_maximum_ends_at_the_last_float_below_it() -> None:
-    assert spaces.distribution(uniform(0, 1, last=False)) == optuna.distributions.FloatDistribution(
+    assert distribution(uniform(0, 1, last=False)) == optuna.distributions.FloatDistribution(
         0.0, math.nextafter(1.0, 0.0)
     )
-    assert spaces.distribution(log(-5, 0, last=False)) == optuna.distributions.FloatDistribution(
+    assert distribution(log(-5, 0, last=False)) == optuna.distributions.FloatDistribution(
         1e-5, math.nextafter(1.0, 0.0), log=True
     )
 
 
 def test_a_space_counts_as_finite_up_to_a_hundred_thousand_points() -> None:
     tens = tuple(UniformIntegerParameterRange(name=f"General/{k}", min_value=1, max_value=10) for k in range(6))
-    assert spaces.size(tens[:5]) == 100_000
-    assert spaces.size(tens) is None
-    assert spaces.size((*tens[:1], uniform(0, 1))) is None
+    assert size(tens[:5]) == 100_000
+    assert size(tens) is None
+    assert size((*tens[:1], uniform(0, 1))) is None
 
 
 def test_points_come_in_one_order_each_once_with_the_last_parameter_turning_fastest() -> None:
     space = (integer(1, 2), DiscreteParameterRange(name="General/y", values=("a", "b")))
-    assert list(spaces.points(space)) == [
+    assert list(points(space)) == [
         {NAME: 1, "General/y": "a"},
         {NAME: 1, "General/y": "b"},
         {NAME: 2, "General/y": "a"},
@@ -131,7 +134,7 @@ def test_points_come_in_one_order_each_once_with_the_last_parameter_turning_fast
 
 def test_points_of_an_infinite_space_are_refused() -> None:
     with pytest.raises(ValueError, match="General/x is a range without a step"):
-        next(spaces.points((uniform(0, 1),)))
+        next(points((uniform(0, 1),)))
 
 
 OUTSIDE: list[tuple[Parameter, Any, str]] = [
@@ -159,26 +162,26 @@ OUTSIDE: list[tuple[Parameter, Any, str]] = [
 @pytest.mark.parametrize(("p", "value", "said"), OUTSIDE, ids=range(len(OUTSIDE)))
 def test_a_value_outside_is_refused_with_what_is_inside(p: Parameter, value: Any, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
-        spaces.from_job(p, value)
+        from_job(p, value)
 
 
 def test_a_whole_number_is_a_value_of_a_range_of_floats_and_becomes_one() -> None:
-    value = spaces.from_job(uniform(0, 2), 1)
+    value = from_job(uniform(0, 2), 1)
     assert (value, type(value)) == (1.0, float)
-    assert spaces.from_job(discrete(0.5, 1.0), 1) == 1.0
+    assert from_job(discrete(0.5, 1.0), 1) == 1.0
 
 
 def test_the_noise_of_a_sum_of_steps_is_taken_off() -> None:
     p = uniform(0, 1, 0.1)
     assert 3 * 0.1 != 0.3
-    assert spaces.to_job(p, 3 * 0.1) == 0.3
-    assert spaces.snap(p, 3 * 0.1) == 0.3
-    assert spaces.from_job(p, 3 * 0.1) == 0.3
+    assert to_job(p, 3 * 0.1) == 0.3
+    assert snap(p, 3 * 0.1) == 0.3
+    assert from_job(p, 3 * 0.1) == 0.3
 
 
 def test_a_range_that_is_not_sound_has_no_distribution() -> None:
     with pytest.raises(ValueError, match=r"General/x: values\[1\]: found true, expected a value that differs from 1"):
-        spaces.distribution(discrete(1, True))
+        distribution(discrete(1, True))
 
 
 FLOATS = st.floats(min_value=-1e6, max_value=1e6, allow_nan=False).map(lambda x: float(f"{x:.6g}"))
@@ -203,7 +206,7 @@ def parameters(draw: st.DrawFn) -> Parameter:
     else:
         low, high = sorted(round(draw(st.floats(-30, 30)), 3) for _ in range(2))
         p = log(low, high, draw(STEPS), last, draw(st.sampled_from([2.0, math.e, 10.0])))
-    assume(not spaces.mistakes(p))
+    assume(not parameter_mistakes(p))
     return p
 
 
@@ -229,31 +232,31 @@ def assert_in_range(p: Parameter, value: Scalar) -> None:
 @settings(deadline=None, max_examples=150)
 @given(p=parameters(), seed=st.integers(0, 2**32 - 1), sampler=st.sampled_from(["RandomSampler", "TPESampler"]))
 def test_what_a_sampler_suggests_is_in_range_and_found_again(p: Parameter, seed: int, sampler: str) -> None:
-    distributions = spaces.distributions((p,))
+    optunas = distributions((p,))
     made = build_sampler(ComponentConfig(sampler, {}), space=(p,), seed=seed, search_seed=seed)
     study = optuna.create_study(sampler=made)
     for _ in range(4):
-        suggested = study.ask(distributions).params[NAME]
-        value = spaces.to_job(p, suggested)
+        suggested = study.ask(optunas).params[NAME]
+        value = to_job(p, suggested)
         assert_in_range(p, value)
-        assert spaces.from_job(p, value) == spaces.snap(p, suggested)
+        assert from_job(p, value) == snap(p, suggested)
 
 
 @settings(deadline=None)
 @given(p=parameters())
 def test_the_ends_of_a_range_are_in_it_as_jobs_get_them(p: Parameter) -> None:
     if not isinstance(p, DiscreteParameterRange):
-        distribution: Any = spaces.distribution(p)
-        for point in (distribution.low, distribution.high):
-            assert_in_range(p, spaces.to_job(p, point))
+        optunas: Any = distribution(p)
+        for point in (optunas.low, optunas.high):
+            assert_in_range(p, to_job(p, point))
 
 
 @settings(deadline=None, max_examples=30)
 @given(p=parameters())
 def test_the_number_of_points_is_the_number_of_different_points(p: Parameter) -> None:
-    count = spaces.size((p,))
+    count = size((p,))
     assume(count is not None and count <= 2000)
-    found = [spaces.to_job(p, point[NAME]) for point in spaces.points((p,))]
+    found = [to_job(p, point[NAME]) for point in points((p,))]
     assert len(found) == count
     assert all(a != b or type(a) is not type(b) for a, b in itertools.pairwise(found))
     for value in found:
@@ -266,10 +269,10 @@ RAGGED = uniform(0.022943223880069138, 0.4588644776013828, 0.001)
 
 
 def test_bounds_that_a_step_does_not_divide_end_where_optuna_ends_them() -> None:
-    assert spaces.mistakes(RAGGED) == []
+    assert parameter_mistakes(RAGGED) == []
     with pytest.warns(UserWarning, match="not divisible"):
         stock = optuna.distributions.FloatDistribution(RAGGED.min_value, RAGGED.max_value, step=0.001)
-    assert spaces.distribution(RAGGED) == stock
+    assert distribution(RAGGED) == stock
     assert jobs_get(RAGGED)[-1] == stock.high
     assert len(jobs_get(RAGGED)) == 436
 

@@ -33,8 +33,8 @@ from eventhpo.core.search.spec import (
     UniformParameterRange,
 )
 from eventhpo.optuna_adapter.adapter import decided
+from eventhpo.optuna_adapter.component_factory import build_sampler
 from eventhpo.optuna_adapter.distributions import distributions
-from eventhpo.optuna_adapter.named import build_sampler
 from eventhpo.optuna_adapter.seeds import derived_seed
 from eventhpo.testing.searches import X, search
 from eventhpo.testing.simulated import Script

@@ -32,10 +32,11 @@ from eventhpo.core.fold.events import (
     TrialSuggested,
     Verdict,
 )
+from eventhpo.core.search.ranges import from_job, to_job
 from eventhpo.core.search.spec import ParameterChoice, ParameterSet, Scalar, Search
 from eventhpo.optuna_adapter import attributes, cma_state
 from eventhpo.optuna_adapter.component_factory import build_pruner, build_sampler, quiet
-from eventhpo.optuna_adapter.distributions import distributions, from_job, to_job
+from eventhpo.optuna_adapter.distributions import distributions
 from eventhpo.optuna_adapter.seeds import derived_seed
 
 TRIES = 50

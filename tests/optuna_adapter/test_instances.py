@@ -46,8 +46,8 @@ from eventhpo.optuna_adapter.instance_args import at
 from eventhpo.optuna_adapter.instance_graph import differences
 from eventhpo.optuna_adapter.instance_seed import seed_of
 from eventhpo.optuna_adapter.optuna_classes import CLASSES
-from tests.optuna_adapter.test_named import GRID as _GRID
-from tests.optuna_adapter.test_named import SPACE
+from tests.optuna_adapter.test_components import GRID as _GRID
+from tests.optuna_adapter.test_components import SPACE
 
 # What Optuna warns of when a user makes an instance is that user's; `test_reading_...` looks at ours.
 pytestmark = [

@@ -13,7 +13,7 @@ import pytest
 from eventhpo.core.fold.events import JobEnded, JobPruned, MetricObserved, Recorded
 from eventhpo.core.search.spec import ComponentConfig, Objective, Scalar, Search
 from eventhpo.log.reader import read
-from eventhpo.optuna_adapter.named import quiet
+from eventhpo.optuna_adapter.component_factory import quiet
 from eventhpo.testing.searches import LOSS, search, simulate
 from eventhpo.testing.simulated import Script
 from replay import whatif

@@ -13,6 +13,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from eventhpo.core.search.ranges import from_job
 from eventhpo.core.search.spec import (
     ComponentConfig,
     DiscreteParameterRange,
@@ -25,7 +26,7 @@ from eventhpo.optuna_adapter.auto_resource import is_auto, latched_resource
 from eventhpo.optuna_adapter.catalogue import CATALOGUE, Nested, Role
 from eventhpo.optuna_adapter.component_checks import check_pruner, check_sampler
 from eventhpo.optuna_adapter.component_factory import build_pruner, build_sampler
-from eventhpo.optuna_adapter.distributions import distributions, from_job
+from eventhpo.optuna_adapter.distributions import distributions
 from eventhpo.optuna_adapter.optuna_classes import CLASSES
 from eventhpo.optuna_adapter.sampler_fit import normalised
 from eventhpo.optuna_adapter.seeds import derived_seed
