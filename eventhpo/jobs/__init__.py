@@ -1,1 +1,1 @@
-"""The door to jobs: the protocol, and processes on this machine."""
+"""The backends of jobs: their protocol, processes on this machine, tasks on a ClearML server."""

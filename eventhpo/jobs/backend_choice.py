@@ -1,4 +1,4 @@
-"""Where the jobs of a search run, by what its log or its search file says of them."""
+"""Choose the backend of a search by what its log or its search file says."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ if TYPE_CHECKING:
 
 
 class BackendChoice(Protocol):
-    """A place where jobs run: looked over before a search begins, and before each controller does."""
+    """A backend before it is opened: checked before a search begins, and before each controller does."""
 
     def described(self, search: Search, *, dry: bool = False) -> tuple[Search, tuple[str, ...]]:
-        """Return *search* with all that its log has to record of the place, and what to warn of; *dry* changes nothing.
+        """Return *search* with what its log records of the backend, and warnings; with *dry*, change nothing.
 
         Raises:
-            Usage: the search cannot run there. Unanswered: the place does not answer.
+            Usage: the search cannot run there. Unanswered: the backend does not answer.
         """
         ...
 
     def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
-        """Return the inputs that a controller begins with.
+        """Return the inputs that a controller records first.
 
         Raises:
-            DamagedLog: the place knows more of the search than its log. Unanswered: it does not answer.
+            DamagedLog: the backend has jobs that the log does not know. Unanswered: it does not answer.
         """
         ...
 
     def remarks(self, state: State) -> Sequence[str]:
-        """Return what a person is to know of the place before a controller begins on *state*."""
+        """Return lines about the backend for the person who starts a controller on *state*."""
         ...
 
     def open(self, log: Path, state: State) -> JobBackend:
-        """Return the door for the search whose log lies at *log*."""
+        """Return the backend for the search whose log is at *log*."""
         ...
 
 
@@ -64,14 +64,14 @@ def backend_choice(
     recorded: State | None = None,
     job_class: Callable[[], type[Any] | None] = lambda: None,
 ) -> BackendChoice:
-    """Return where the jobs of *search* run, whose log lies, or will lie, at *log*.
+    """Return the backend of *search*; its log is, or will be, at *log*.
 
-    With *adopt*, jobs that the log has lost are taken up again. *folder* is where a command
-    is to run from now on; *recorded* is what the log says, if *search* was read from there.
-    All else is for tasks on a ClearML server, see `ClearmlChoice`.
+    With *adopt*, jobs that the log has lost are taken up again. *folder* is where the command
+    runs from now on; *recorded* is the state of the log, if *search* was read from it.
+    *labels* and *job_class* are for a ClearML server, see `ClearmlChoice`.
 
     Raises:
-        Usage: they are simulated.
+        Usage: the jobs of *search* are simulated, or *folder* is given and they run no command.
     """
     if isinstance(search.jobs, LocalCommand):
         return LocalChoice(search.jobs, log, adopt=adopt, folder=folder, recorded=recorded)
@@ -104,10 +104,10 @@ class LocalChoice:
         self._recorded = recorded is not None
 
     def described(self, search: Search, *, dry: bool = False) -> tuple[Search, tuple[str, ...]]:
-        """Return *search* with where its log lies, if its command can be started from here.
+        """Return *search* with the folder of its log, if its command can be started here.
 
         Raises:
-            Usage: its folder or its first word is missing.
+            Usage: the folder or the program of the command is missing.
         """
         search = replace(search, jobs=self._jobs)
         folder, word = Path(self._jobs.folder), self._jobs.command[0]
@@ -130,7 +130,7 @@ class LocalChoice:
         return f"; name the folder to run it in: eventhpo resume {shlex.quote(str(self._log))} --folder NEW"
 
     def remarks(self, state: State) -> Sequence[str]:
-        """Return that the log lies elsewhere than where it was made, and which jobs are those of another search."""
+        """Say if the log was moved, and which of its jobs belong to the search that it was copied from."""
         if self._log is None or not isinstance(state.search.jobs, LocalCommand):
             return ()
         made, home = command_folder.home_before(state, state.search.jobs), command_folder.home_of(self._log)
@@ -143,9 +143,9 @@ class LocalChoice:
         return lines
 
     def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
-        """Return the folder of the command, if it is another one now, and the jobs to be taken up again.
+        """Return the folder of the command, if it has changed, and the jobs that are adopted.
 
-        Folders of jobs that never started are removed.
+        Folders of lost jobs that never started are removed.
 
         Raises:
             DamagedLog: the log has lost its tail, or is a fork.
@@ -161,12 +161,12 @@ class LocalChoice:
         return events + reconcile.adopted(state, survey.lost)
 
     def open(self, log: Path, state: State) -> JobBackend:
-        """Return the door to processes whose folders lie beside the log."""
+        """Return the backend that runs processes; their folders are next to the log."""
         return LocalBackend(self._jobs.command, self._jobs.folder, paths.jobs(log))
 
 
 def _copied(trials: Sequence[int], made: str) -> str:
-    """Return what is done about jobs that were copied along: nothing."""
+    """Say that the jobs of *trials* belong to another search and are left alone."""
     named = " and ".join(f"trial {number}" for number in trials)
     job, belongs, it = ("jobs", "belong", "They are") if len(trials) > 1 else ("job", "belongs", "It is")
     whose = f"the search in {made}" if made else "the search that it was copied from"
@@ -177,12 +177,12 @@ def _copied(trials: Sequence[int], made: str) -> str:
 
 
 def _require_interpreter(program: Path) -> None:
-    """Return unless *program* is a script whose first line names a program that is not there.
+    """Raise if *program* is a script whose first line names a program that does not exist.
 
-    The system says of it only "No such file or directory", as if the script were missing.
+    The system's own message is "No such file or directory", as if the script were missing.
 
     Raises:
-        Usage: it is; most often its lines end as on Windows.
+        Usage: it is such a script; most often its lines end as on Windows.
     """
     try:
         with program.open("rb") as file:
@@ -205,5 +205,5 @@ _SHEBANG = 256  # bytes of a first line that Linux looks at
 
 
 def _search_path() -> str:
-    """Return where a job's first word is looked for: beside our interpreter first."""
+    """Return the PATH on which a job's program is looked for: the folder of our interpreter comes first."""
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

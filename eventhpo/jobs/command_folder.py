@@ -1,4 +1,4 @@
-"""Where the command of a search runs today: a log may lie elsewhere than where it was made, and its script too."""
+"""Where the command of a search runs today: its log and its script may have been moved or copied."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from eventhpo.core.fold.events import CommandMoved
 from eventhpo.core.fold.state import State
 from eventhpo.core.search.spec import LocalCommand
 from eventhpo.core.validation.validators import is_utf8
-from eventhpo.log import paths as beside
+from eventhpo.log import paths as log_paths
 
 
 def home_of(log: Path) -> str:
-    """Return the folder that *log* lies in, empty if a log cannot hold its name."""
+    """Return the folder of *log*, empty if its name is not UTF-8 and so cannot be recorded."""
     home = str(log.resolve().parent)
     return home if is_utf8(home) else ""
 
 
 def today(jobs: LocalCommand, log: Path, asked: Path | None, recorded: State | None) -> LocalCommand:
-    """Return *jobs* as they run now that the log lies at *log*: in *asked*, if somebody named a folder.
+    """Return *jobs* with the folder in which they run now that the log is at *log*.
 
-    *recorded* is what the log says; without it *jobs* are as somebody says just now.
+    It is *asked*, if the user named a folder. *recorded* is the state of the log, None for a new
+    search: then *jobs* are what the user says now.
     """
     home = home_of(log)
     if asked is not None:
@@ -33,9 +34,10 @@ def today(jobs: LocalCommand, log: Path, asked: Path | None, recorded: State | N
 
 
 def _from_here(recorded: State, jobs: LocalCommand, home: str) -> LocalCommand:
-    """Return *jobs* with their folder where it was, seen from the log, if it holds the scripts that they ran.
+    """Return *jobs* in the folder at the recorded place relative to the log, if it holds the scripts that they ran.
 
-    So a search that was moved or copied as a whole runs its own; else the folder is the recorded one.
+    So a search that was moved or copied as a whole runs its own scripts. Otherwise the folder
+    stays the recorded one.
     """
     made = home_before(recorded, jobs)
     if not made or made == home:
@@ -50,12 +52,12 @@ def _holds(folder: Path, scripts: Collection[str]) -> bool:
 
 
 def _scripts(jobs: LocalCommand) -> list[str]:
-    """Return the words of the command that are files where it was recorded to run: no job has run yet."""
+    """Return the words of the command that are files in its recorded folder; used before any job has run."""
     return [word for word in jobs.command if "\0" not in word and (Path(jobs.folder) / word).is_file()]
 
 
 def home_before(recorded: State, jobs: LocalCommand) -> str:
-    """Return where the log lay; earlier code did not write it down, but where jobs printed to."""
+    """Return the folder that the log was in; logs of earlier code show it only by the paths of job outputs."""
     if jobs.home:
         return jobs.home
     paths = (a.ended.output for t in recorded.trials for a in t.attempts if a.ended is not None and a.ended.output)
@@ -63,13 +65,13 @@ def home_before(recorded: State, jobs: LocalCommand) -> str:
 
 
 def moves(recorded: LocalCommand, now: LocalCommand) -> list[CommandMoved]:
-    """Return the event that the log needs if *now* is not what it has *recorded*; none of a folder that is gone."""
+    """Return the event that records the change from *recorded* to *now*, if there is one and the folder exists."""
     same = recorded.folder == now.folder and recorded.home in ("", now.home)
     return [] if same or not Path(now.folder).is_dir() else [CommandMoved(folder=now.folder, home=now.home)]
 
 
 def is_the_same(recorded: State, log: Path, now: LocalCommand) -> bool:
-    """Whether *now*, as a script says it, is what is *recorded*, in a search that was moved or copied."""
+    """Whether *now*, as a script states it, means the *recorded* jobs of a search that may have been moved."""
     jobs = recorded.search.jobs
     if not isinstance(jobs, LocalCommand) or jobs.command != now.command:
         return False
@@ -78,7 +80,7 @@ def is_the_same(recorded: State, log: Path, now: LocalCommand) -> bool:
 
 
 def output_of(path: str, log: Path) -> str:
-    """Return where the output that was recorded to be at *path* lies now, next to the log."""
+    """Return where the output recorded at *path* is today: in the jobs folder next to the log, else *path*."""
     recorded = Path(path)
-    here = beside.jobs(log) / recorded.parent.name / recorded.name
+    here = log_paths.jobs(log) / recorded.parent.name / recorded.name
     return str(here) if here.is_file() else path

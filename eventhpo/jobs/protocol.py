@@ -1,9 +1,9 @@
-"""The door to jobs: what a controller asks of a place where jobs run.
+"""What a controller asks of a backend, and what the backend answers.
 
-Every call is handed all that it needs; a door keeps no state that a restart
-could lose. Each effect may be asked again after a crash and must then find what
-was done: by key (draft) or by job id (all others). A call answers with one
-outcome for each item, in order; it never raises for a single job.
+Each call is given all that it needs; a backend keeps no state that a restart
+could lose. After a crash a controller may ask for an effect again, and the backend
+must then find what was already done: by key (draft) or by job id (all others). A call
+answers with one outcome for each item, in order; it never raises for a single job.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eventhpo.core.search.spec import Objective, Scalar
 
 
 class DraftRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Create the job of an intent, or (`look`) first look for one with its key."""
+    """Create the job of an intent; with `look`, first look for a job that has its key."""
 
     trial: int
     attempt: int
@@ -30,11 +30,11 @@ class DraftRequest(msgspec.Struct, frozen=True, kw_only=True):
     before: str | None  # job id of the attempt before this one
     look: bool  # the intent may have been carried out already: an earlier epoch, or an answer in doubt
     failures: int  # how often in a row this effect failed
-    extras: JobExtras = JobExtras()  # what a caller wants of it beside its parameters
+    extras: JobExtras = JobExtras()  # what a caller wants of it in addition to its parameters
 
 
 class BoundJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A bound job, as `launch`, `stop` and `poll` are told of it."""
+    """A bound job, as it is passed to `launch`, `stop` and `poll`."""
 
     trial: int
     attempt: int
@@ -43,17 +43,17 @@ class BoundJob(msgspec.Struct, frozen=True, kw_only=True):
     params: dict[str, Scalar]
     slot: int
     started: bool  # its start is in the log
-    stopping: bool  # it was told to stop, or is to be
+    stopping: bool  # it was told to stop, or is about to be
     lost: bool  # it was given up as lost and is watched in case it comes back
     cursor: int  # how far its reports were read
     points: int  # how many objective points of it are in the log
     failures: int  # how often in a row this effect failed
     boot: str  # boot id of the machine when its intent was written
-    queued: bool = False  # that a queue has it is in the log
+    queued: bool = False  # the log says that a queue has it
     extras: JobExtras = JobExtras()
-    known: tuple[curve.Curve, ...] = ()  # its objectives' points as the log has them, to be read only
-    settled: str = ""  # why it is to stop, as a person reads it; empty if it is not, or was over when it was told
-    stops: int = 0  # how often it was told to stop, as the log has it
+    known: tuple[curve.Curve, ...] = ()  # the curves of its objectives as the log has them, not to be changed
+    settled: str = ""  # why it is to stop, in words; empty if it goes on, or was over before its stop
+    stops: int = 0  # how often it was told to stop, by the log
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,25 +69,25 @@ class Queued(msgspec.Struct, frozen=True):
 
 
 class Started(msgspec.Struct, frozen=True):
-    """The job runs, since `at` (microseconds of the door's clock), and by its boot clock if it has one."""
+    """The job runs since `at` (microseconds of the backend's clock); `boot_clock` is the same moment."""
 
     at: int
     boot_clock: BootClock | None = None
 
 
 class Stopping(msgspec.Struct, frozen=True, kw_only=True):
-    """The job was told to stop, or is `over` already and not because of a stop of ours; its end is read by a poll."""
+    """The job was told to stop, or it was `over` already without a stop of ours; a poll reads its end."""
 
     over: bool = False
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """The job is over. Times in microseconds of the door's clock, None if it never started.
+    """The job is over. Times are microseconds of the backend's clock, None if it never started.
 
     `completed`: it ended well. `failed`: exit other than 0, or a signal.
-    `stopped`: told to stop by somebody, and it did. `lost`: gone without a trace.
-    `cancelled`: it was ended before it started. `launch_failed`: it cannot be
-    started, for good. `by_itself`: it ended well or failed before it heard of a stop.
+    `stopped`: somebody told it to stop, and it did. `lost`: gone, and nobody saw how it ended.
+    `cancelled`: it was ended before it started. `launch_failed`: it can never be
+    started. `by_itself`: it ended well or failed before a stop reached it.
     """
 
     how: Literal["completed", "failed", "stopped", "lost", "cancelled", "launch_failed"]
@@ -97,15 +97,15 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     signal: int | None = None
     why: str = ""
     output: str | None = None  # path or address of what the job printed
-    hyper_parameters: dict[str, str] = {}  # all that the job had, as `Section/name`, where a door knows them
-    exact: tuple[ExactValue, ...] = ()  # points of the curves that a door knows in double precision, too
+    hyper_parameters: dict[str, str] = {}  # all that the job had, as `Section/name`, if the backend knows them
+    exact: tuple[ExactValue, ...] = ()  # points of the curves that the backend knows in double precision
     started_boot_clock: BootClock | None = None
     finished_boot_clock: BootClock | None = None
     by_itself: bool = False
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """The effect did not take place, or (`in_doubt`) nobody can know."""
+    """The effect did not take place; with `in_doubt`, it may have taken place."""
 
     error: str
     in_doubt: bool = False
@@ -121,12 +121,12 @@ class CurveUpdate(msgspec.Struct, frozen=True):
 
 
 class JobUpdate(msgspec.Struct, frozen=True, kw_only=True):
-    """What a poll read of one job: at most `POINTS` objective points, the rest in the next poll.
+    """What a poll read of one job: at most `POINTS` objective points; the next poll reads on.
 
-    `ended` is given only when every report was read (`to` is their end); until then
-    `ending` says that there is an end to be told, of a job that is not lost. `alive` is for a job that was lost: it
-    shows itself running. `runs_on` is for one that is to stop: it goes on, and a stop that
-    it was told of has no effect any more.
+    `to` is the new cursor. `ended` is set only after every report was read; until then
+    `ending` says that the job is over (never of a lost job). `alive`: a job that was taken
+    for lost runs after all. `runs_on`: a job that was told to stop runs, and the stop has
+    no effect any more.
     """
 
     trial: int
@@ -142,11 +142,11 @@ class JobUpdate(msgspec.Struct, frozen=True, kw_only=True):
     ending: bool = False
     runs_on: bool = False
     more: bool = False  # there is more to read at once
-    refused: Refused | None = None  # this job could not be looked at; nothing else of it is told
+    refused: Refused | None = None  # the backend could not look at this job; all else is empty
 
 
 class PollResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a poll saw; `clock`, and `boot_clock` if there is one, are the door's own, read before anything else."""
+    """What a poll saw; `clock` and `boot_clock` are those of the backend, read before anything else."""
 
     clock: int
     seen: tuple[JobUpdate, ...]
@@ -165,31 +165,31 @@ Outcome = TypeVar("Outcome")  # what it answers for one item
 
 
 class JobBackend(Protocol):
-    """A place where jobs run."""
+    """Where jobs run."""
 
     shortest_wait: float  # seconds between two polls while something happens
     longest_wait: float  # seconds between two polls while nothing does
 
     def draft(self, drafts: Sequence[DraftRequest]) -> Sequence[DraftOutcome]:
-        """Create each job without starting it; with `look`, adopt the one that its key names."""
+        """Create each job without starting it; with `look`, adopt the job that has its key."""
         ...
 
     def launch(self, jobs: Sequence[BoundJob]) -> Sequence[LaunchOutcome]:
-        """Start each bound job at most once, however often this is asked."""
+        """Start each bound job at most once, however often it is called."""
         ...
 
     def stop(self, jobs: Sequence[BoundJob]) -> Sequence[StopOutcome]:
-        """Tell each bound job to stop, unless it is over; one that never started ends `cancelled`, and never will."""
+        """Tell each job to stop, unless it is over; a job that has not started ends `cancelled` and never starts."""
         ...
 
     def cancel(self, drafts: Sequence[DraftRequest]) -> Sequence[CancelOutcome]:
-        """Remove what an unbound intent may have created; it never starts."""
+        """Remove the job that an unbound intent may have created; it never starts."""
         ...
 
     def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult | Refused:
-        """Read what each job did behind its cursor; the same cursors get the same answer, or more of it."""
+        """Read what each job did after its cursor; the same cursors get the same answer, or more."""
         ...
 
     def close(self) -> None:
-        """Let go of what this process holds; the jobs go on."""
+        """Release what this process holds; the jobs go on."""
         ...

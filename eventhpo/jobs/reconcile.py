@@ -1,8 +1,8 @@
-"""What a place has of a search that its log does not know, and whether the log may go on.
+"""Jobs that a backend has and the log does not know, and whether a controller may go on with the log.
 
-A key names the last row before its intent. If the log ends before that row, or has it
-and not the intent behind it, it has lost its tail; if it has another row there, it is
-a fork of the log that made the job, and must not go on.
+The key of a job names the row before its intent. If the log ends before that row, or has
+the row and not the intent after it, the log has lost its tail. If it has another row there,
+the log is a fork of the one that made the job, and must not go on.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ SHOWN = 5  # jobs that a message names
 
 
 class Stray(msgspec.Struct, Generic[T], frozen=True):
-    """A job with a key of our search that the log has no intent for, as its place has it."""
+    """A job of this search without an intent in the log, as its backend describes it."""
 
     key: AttemptKey
     job: T
 
 
 class Survey(msgspec.Struct, Generic[T], frozen=True):
-    """What lies at a place beside what the log knows."""
+    """The jobs of a backend that the log does not know."""
 
     lost: tuple[Stray[T], ...] = ()  # the log has lost its tail
-    forked: tuple[Stray[T], ...] = ()  # another log of the same search made them
-    drafts: tuple[T, ...] = ()  # made, and the answer was lost: nobody bound them, they never ran
+    forked: tuple[Stray[T], ...] = ()  # made by another log of the same search
+    drafts: tuple[T, ...] = ()  # the answer to their creation was lost: no attempt is bound to them, they never ran
 
 
 def is_of_this_log(key: AttemptKey, state: State, hashes: Sequence[str]) -> bool:
-    """Whether *key*, which no row of the log names, is of rows behind its end; if not, the log is a fork.
+    """Whether *key*, which the log does not know, was made by this log before it lost its tail; else it is a fork.
 
-    *hashes* are those of its rows, in order.
+    *hashes* are the hashes of the log's rows, in order.
     """
     if key.trial < len(state.trials) and key.attempt < len(state.trials[key.trial].attempts):
         return False
@@ -49,17 +49,19 @@ def is_of_this_log(key: AttemptKey, state: State, hashes: Sequence[str]) -> bool
 
 
 def in_order(strays: Sequence[Stray[T]]) -> tuple[Stray[T], ...]:
-    """Return *strays* as they are taken up: by trial and attempt."""
+    """Return *strays* sorted by trial and attempt, the order in which they are adopted."""
     return tuple(sorted(strays, key=lambda stray: (stray.key.trial, stray.key.attempt)))
 
 
 def refuse(
     survey: Survey[T], head: Head, *, adopt: bool, kind: str, name: Callable[[T], str], or_else: str = ""
 ) -> None:
-    """Return if the log may go on; *kind* and *name* say what its strays are called, *or_else* what helps a fork.
+    """Raise unless a controller may go on with the log.
+
+    *kind* and *name* say how the message calls a stray; *or_else* is what else helps with a fork.
 
     Raises:
-        DamagedLog: it is a fork, or has lost its tail and *adopt* was not asked for.
+        DamagedLog: the log is a fork, or it has lost its tail and *adopt* is False.
     """
     if survey.forked:
         raise DamagedLog(
@@ -68,7 +70,7 @@ def refuse(
         )
     if survey.lost and not adopt:
         raise DamagedLog(
-            f"this log has lost its tail: it ends at {head.seq}, and {_named(survey.lost, kind, name)} made behind "
+            f"this log has lost its tail: it ends at {head.seq}, and {_named(survey.lost, kind, name)} made after "
             "that; go on with a copy that has them, or take them up again with --adopt (adopt=True)"
         )
 
@@ -80,21 +82,21 @@ def _named(strays: Sequence[Stray[T]], kind: str, name: Callable[[T], str]) -> s
     return f"{kind}{'s' if many else ''} {', '.join(names)}{more} {'were' if many else 'was'}"
 
 
-# ---------------------------------------------------------------- taking up again
+# ---------------------------------------------------------------- adopting
 
 
 def taken_slots(state: State) -> set[int]:
-    """Return the slots that live attempts hold."""
+    """Return the slots of live attempts."""
     return {a.slot for trial in state.active.values() for a in trial.attempts if a.live}
 
 
 def free_slots(taken: set[int]) -> Iterator[int]:
-    """Yield the slots that are not *taken*, the lowest first; what is added to it meanwhile is left out."""
+    """Yield the slots that are not in *taken*, the lowest first; slots added to it meanwhile are skipped."""
     return (slot for slot in range(10**9) if slot not in taken)
 
 
 def settled(words: str) -> tuple[Fate | None, int]:
-    """Return what had been settled of a job that was told to stop with *words*, and at which point a prune came."""
+    """Read the reason of a stop: the fate that it names (None if none), and the point count of a prune."""
     word, _, count = words.partition(" ")
     if word not in FATES:
         return None, 0

@@ -297,7 +297,7 @@ def test_a_queue_that_is_deleted_under_a_queued_job_is_told_and_the_job_waits_fo
     assert how == "lost"
     assert why.startswith("its queue was deleted: Queue ")
     assert "the queue default is gone" in errors[0]
-    assert "launches wait for one of that name" in errors[0]
+    assert "launches wait for a queue of that name" in errors[0]
     assert outcomes(state) == [("completed", "")]
     assert state.trials[0].attempts[0].charge == 0
 

@@ -1,4 +1,4 @@
-"""A search's tasks on their server: looked over before a controller begins, then driven through the door."""
+"""A ClearML server as the backend of a search: checked before a controller begins, then opened."""
 
 from __future__ import annotations
 
@@ -28,13 +28,12 @@ logger = logging.getLogger("eventhpo.jobs.clearml")
 
 
 class ClearmlChoice:
-    """Where the jobs of a search run: a ClearML server, as its SDK is configured here.
+    """Tasks on the ClearML server that the SDK is configured for.
 
-    *labels* says under which parent, in which project and by which names; without a
-    parent of theirs, jobs go under the optimizer's task that the log has. With *adopt*,
-    jobs that the log has lost are taken up again. *job_class* gives a user's own subclass
-    of `ClearmlJob`, if there is one, when the door is opened. *server* makes what sends
-    requests, given whose they are.
+    *labels* gives parent, project and names of tasks; without a parent there, the parent is
+    the optimizer's task that the log has. With *adopt*, jobs that the log has lost are taken
+    up again. *job_class* gives the user's own subclass of `ClearmlJob`, or None; it is called
+    when the backend is opened. *server* makes a `Server`, given the mark of its requests.
     """
 
     def __init__(
@@ -52,12 +51,12 @@ class ClearmlChoice:
         self._server: Server | None = None
 
     def described(self, search: Search, *, dry: bool = False) -> tuple[Search, tuple[str, ...]]:
-        """Return *search* with what the server says of its base task and queue, and what to warn of.
+        """Return *search* with its base task and queue as the server describes them, and warnings.
 
-        A project that does not exist is made, unless it is a *dry* run.
+        A project that does not exist is made, unless *dry*.
 
         Raises:
-            Usage, Unanswered: as `base.described`.
+            Usage, Unanswered: as `base_task.described`.
         """
         described_search: DescribedSearch = described(
             self._make("new"),
@@ -70,7 +69,7 @@ class ClearmlChoice:
         return msgspec.structs.replace(search, jobs=described_search.tasks), described_search.warnings
 
     def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
-        """Return the jobs to be taken up again, and the tasks to be left to another copy; delete clones nobody bound.
+        """Return the jobs to adopt and the tasks left to another copy of the log; delete clones that nobody bound.
 
         Raises:
             DamagedLog: the log has lost its tail, or is a fork. Unanswered: the server does not answer.
@@ -88,16 +87,16 @@ class ClearmlChoice:
             raise Usage(f"the ClearML server refuses us: {error}") from error
 
     def remarks(self, state: State) -> Sequence[str]:
-        """Return nothing: tasks go with their search, wherever its log lies."""
+        """Return no lines: tasks belong to their search wherever its log is."""
         return ()
 
     def open(self, log: Path, state: State) -> ClearmlBackend:
-        """Return the door for the search whose log lies at *log*."""
-        place = self._on(state), _tasks(state.search), lambda: self._labelled(state)
+        """Return the backend for the search whose log is at *log*."""
+        arguments = self._on(state), _tasks(state.search), lambda: self._labelled(state)
         keys = {a.key for trial in state.trials for a in trial.attempts} | state.left
         rivals = Rivals(self._on(state), state.search_id[:12], keys)
         own = self._job_class()
-        return ClearmlBackend(*place, rivals) if own is None else OwnJobs(*place, own, rivals)
+        return ClearmlBackend(*arguments, rivals) if own is None else OwnJobs(*arguments, own, rivals)
 
     def _on(self, state: State) -> Server:
         if self._server is None:

@@ -1,4 +1,4 @@
-"""What is asked of the server before a search is begun: its base task, its queue, its names."""
+"""Check a search against its server before it begins: base task, queue, parameters, metrics."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from eventhpo.jobs.clearml.taken import Values, misfits, nones
 from eventhpo.jobs.clearml.tasks import BASE_FIELDS, Task, Tasks, base_task
 
 HYDRA = "Hydra/"
-FULL_EDIT = "Hydra/_allow_omegaconf_edit_"  # with it the SDK ignores all others of that section
+FULL_EDIT = "Hydra/_allow_omegaconf_edit_"  # if it is true, the SDK ignores the rest of that section
 SHOWN = 30  # names that a message lists
 
 
 class DescribedSearch(msgspec.Struct, frozen=True):
-    """A search's tasks with all that the server had to say, and what to warn of."""
+    """The tasks of a search with what the server says of them, and warnings."""
 
     tasks: ClearmlTasks
     warnings: tuple[str, ...] = ()
@@ -38,11 +38,12 @@ def described(
 ) -> DescribedSearch:
     """Return *asked* with base task, queue and project looked up; a missing project is made, unless *dry*.
 
-    Two requests beside the login; a third if the queue is named by its id, two for a project that is named.
+    This takes two requests and the login; one more for a queue given by id, two more for a
+    project given by name.
 
     Raises:
-        Usage: one of them does not exist, or the base task has other parameters, or
-            reported other metrics, than the search names, or cannot take what it gives.
+        Usage: one of them does not exist; or the base task lacks a parameter or a metric
+            that the search names; or a parameter cannot take a value of the search.
         Unanswered: the server does not answer.
     """
     calls = Beforehand(server)
@@ -65,7 +66,7 @@ def _base(server: Calls, task_id: str) -> Task:
 
 
 def _queue(server: Calls, asked: str) -> str:
-    """Return the id of a queue that is named by its name or its id."""
+    """Return the id of the queue with the name, or else the id, *asked*."""
     queue_id = projects.queue(server, asked)
     if queue_id is not None:
         return queue_id
@@ -96,7 +97,7 @@ def _parameters(task: Task, names: Sequence[str], new: Sequence[str]) -> list[st
 
 
 def _types(task: Task, values: Values) -> list[str]:
-    """Refuse what the script cannot take; the section Hydra takes any text.
+    """Refuse values that the script cannot take and return warnings; the section Hydra takes any text.
 
     Raises:
         Usage: a value is not of the type that its parameter has on the base task.
@@ -114,10 +115,10 @@ def _types(task: Task, values: Values) -> list[str]:
 
 
 def _require_overrides(task: Task, names: Sequence[str]) -> None:
-    """Return if the SDK makes an override of each parameter of the section Hydra, of those that are not there too.
+    """Raise unless the SDK overrides each parameter of the section Hydra, including new ones.
 
     Raises:
-        Usage: it takes the whole configuration from the task instead.
+        Usage: the script takes its whole configuration from the task instead.
     """
     asked = [name for name in names if name.startswith(HYDRA)]
     if asked and task.parameters.get(FULL_EDIT, "").lower() == "true":

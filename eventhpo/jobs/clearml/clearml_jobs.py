@@ -1,4 +1,4 @@
-"""The door to a ClearML server; see `protocol.Jobs` for its promises and docs/clearml.md for its requests."""
+"""The ClearML backend; `JobBackend` states its promises, docs/clearml.md its requests."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ logger = logging.getLogger("eventhpo.jobs.clearml")
 
 FLOOR = 2.0  # seconds between two polls while a young job runs
 CEILING = 120.0  # seconds between two polls while nothing happens
-SHARE = 0.05  # of the age of the youngest running job: what a prune or a freed slot may come late
-SLOWEST = 60.0  # seconds that this share makes at most
-SEEN_WITHIN = 600  # seconds: a worker that reported no longer ago is there; agents report every 30 s
+SHARE = 0.05  # of the age of the youngest running job: so much later a prune or a freed slot may be seen
+SLOWEST = 60.0  # seconds, the most that this share comes to
+SEEN_WITHIN = 600  # seconds since its last report within which a worker counts as alive; agents report every 30 s
 LAST_FIELDS = ["id", "last_metrics", "hyperparams", "last_iteration"]
 
 
@@ -58,8 +58,8 @@ class _Workers(msgspec.Struct):
 class ClearmlBackend:
     """Jobs as tasks of a ClearML server.
 
-    Nothing is kept here that a restart would lose but the pace of polls, and where
-    curves of 6,000 points and more were read to, which is looked up again.
+    A restart loses only the pace of polls and how far curves of 6,000 points or more were
+    read; those are read again from the start.
     """
 
     longest_wait = CEILING
@@ -81,7 +81,7 @@ class ClearmlBackend:
     # ---------------------------------------------------------------- effects
 
     def draft(self, drafts: Sequence[DraftRequest]) -> list[DraftOutcome]:
-        """Clone the base task for each draft; with `look`, take the task that its key names."""
+        """Clone the base task for each draft; with `look`, adopt the task that has its key."""
         return self._launcher.draft(drafts)
 
     def launch(self, jobs: Sequence[BoundJob]) -> list[LaunchOutcome]:
@@ -93,15 +93,15 @@ class ClearmlBackend:
         return self._stopper.stop(jobs)
 
     def cancel(self, drafts: Sequence[DraftRequest]) -> list[CancelOutcome]:
-        """Delete what an unbound intent may have cloned."""
+        """Delete the clones that unbound intents may have made."""
         return self._stopper.cancel(drafts)
 
     def close(self) -> None:
-        """Delete drafts that a lost answer left behind; the tasks go on, they are the server's."""
+        """Delete drafts of clones whose answer was lost; the tasks go on, since the server runs them."""
         try:
             self._launcher.sweep()
         except (Silent, Denied) as error:
-            logger.warning("drafts that never ran may be left, until the search is looked over again: %s", error)
+            logger.warning("drafts that never ran may be left until the next controller of this search: %s", error)
 
     # ---------------------------------------------------------------- polls
 
@@ -124,7 +124,7 @@ class ClearmlBackend:
             lasts = self._lasts(jobs, tasks, ends)
         except (Silent, Denied) as error:
             return refusal(error, "poll", "read the tasks")
-        except ValueError as error:  # a time that is none
+        except ValueError as error:  # a time that cannot be parsed
             return Refused(error=f"poll: the server's answer cannot be read: {error}")
         self._curves.forget(jobs)
         self._launcher.last = {task.id: standing(task) for task in tasks.values()}
@@ -133,23 +133,23 @@ class ClearmlBackend:
         return PollResult(clock=now, seen=tuple(_seen(look, readings, lasts) for look in looks))
 
     def _statuses(self, jobs: Sequence[BoundJob]) -> tuple[dict[str, Task], int]:
-        """Return what there is of the jobs' tasks, and the server's clock."""
+        """Return the tasks of the jobs that exist, by id, and the server's clock."""
         return by_id(self._server, [job.job_id for job in jobs], STATUS_FIELDS)
 
     def _workers(self) -> dict[str, str | None]:
-        """Return the workers that reported lately, and the task that each runs."""
+        """Return the workers that reported within `SEEN_WITHIN`, each with the task that it runs."""
         answer = self._server.call("workers.get_all", {"last_seen": SEEN_WITHIN}, _Workers)
         return {worker.id: None if worker.task is None else worker.task.id for worker in answer.data.workers}
 
     def _lasts(
         self, jobs: Sequence[BoundJob], tasks: dict[str, Task], ends: dict[str, Ended | None]
     ) -> dict[str, Task]:
-        """Return metrics and hyper-parameters of the jobs whose end this poll sees: one request for 500."""
+        """Return metrics and hyper-parameters of the jobs whose end this poll sees: one request for 500 tasks."""
         ended = [j.job_id for j in jobs if j.job_id in tasks and ends[j.job_id] is not None and not j.lost]
         return by_id(self._server, ended, LAST_FIELDS)[0] if ended else {}
 
     def _pace(self, tasks: Iterable[Task], now: int) -> None:
-        """Let the shortest wait follow the youngest job that runs."""
+        """Set the shortest wait by the age of the youngest running job."""
         starts = [at for task in tasks if task.status == "in_progress" and (at := started_at(task)) is not None]
         age = (now - max(starts)) / SECOND if starts else 0.0
         self.shortest_wait = min(SLOWEST, max(FLOOR, SHARE * age))
@@ -166,7 +166,7 @@ class _PolledTask(msgspec.Struct, frozen=True):
 
 
 def _tells(reading: TaskReading | None, job: BoundJob) -> bool:
-    """Whether there is more to be told of *job* than its end."""
+    """Whether this poll has anything to say of *job* except its end."""
     return not job.started or (reading is not None and reading.points > 0)
 
 

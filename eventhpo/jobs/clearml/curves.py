@@ -1,10 +1,10 @@
-"""Curves of tasks: read for up to 100 tasks in one request, and told apart from what the log has.
+"""Read the curves of tasks, up to 100 tasks in one request, and pick the points that the log does not have.
 
-The server gives a curve sorted by iteration, values of one iteration averaged. One of
-6,000 points or more it thins out, to the averages of buckets, and it can do so with all
-that it is asked for in the same request: such a curve has to be read point by point.
-NaN does not travel: a job that reports through `eventhpo.job` names it under `OWN`, as
-series `nan title/series`.
+The server returns a curve sorted by iteration and averages values of the same iteration.
+It thins out a curve of 6,000 points or more to averages of buckets, and may then thin out
+every curve of the same request. A curve that was thinned out is read again point by point.
+ClearML cannot carry NaN: a job that reports through `eventhpo.job` reports it under the
+title `OWN`, as series `nan title/series`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from eventhpo.jobs.clearml.session import UNAUTHORIZED, Denied, Server
 from eventhpo.jobs.clearml.tasks import NO_ITERATION, parts
 from eventhpo.jobs.protocol import POINTS, BoundJob, CurveUpdate
 
-TASKS = 100  # of one question, the server's limit
-SAMPLES = 6_000  # points of a curve in one answer, the server's limit; a curve of so many may be thinned out
-BATCH = 10_000  # points of one answer to the raw question, the server's limit
+TASKS = 100  # in one request, the server's limit
+SAMPLES = 6_000  # points of a curve in one answer, the server's limit; a curve with that many may be thinned out
+BATCH = 10_000  # points in one answer to the raw request, the server's limit
 ODD = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
-UNKNOWN_CALL = 10  # subcodes from here on are about what was asked; below, the call itself is not known
+UNKNOWN_CALL = 10  # lower subcodes say that the server does not know the call; the others are about its arguments
 
 Points = dict[int, float]  # by iteration, rising
 LinesBySeries = dict[tuple[str, str], "SeriesCurve"]  # by title and series
@@ -71,7 +71,7 @@ class TaskReading(msgspec.Struct):
 
 
 class Curves:
-    """Reads curves; remembers only where it stopped in long ones, which a new process looks up again."""
+    """Reads curves. It remembers only how far it read long ones; a new process reads those from the start."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -79,7 +79,7 @@ class Curves:
         self._scrolls: dict[tuple[str, str, str], str] = {}
 
     def read(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> dict[str, TaskReading]:
-        """Return what each job reported that its log does not have, by job id.
+        """Return the points of each job that the log does not have, by job id.
 
         Raises:
             Silent, Denied: as `Server.call`.
@@ -93,11 +93,11 @@ class Curves:
         return readings
 
     def forget(self, jobs: Sequence[BoundJob]) -> None:
-        """Forget where long curves of any others than *jobs* were read to."""
+        """Forget how far the long curves of all jobs but *jobs* were read."""
         ids = {job.job_id for job in jobs}
         self._scrolls = {key: value for key, value in self._scrolls.items() if key[0] in ids}
 
-    # ---------------------------------------------------------------- questions
+    # ---------------------------------------------------------------- requests
 
     def _tables(self, ids: list[str], objectives: Sequence[Objective]) -> dict[str, LinesBySeries]:
         """Return the lines of each task by title and series."""
@@ -150,13 +150,13 @@ class Curves:
         return reading
 
     def _page(self, task: str, name: tuple[str, str], table: LinesBySeries, known: curve.Curve, spans: Spans) -> _Page:
-        """Return the points of one series: all that were answered, or the next page where those are thinned out."""
+        """Return the points of one series in *table*; if they are thinned out, request its next page instead."""
         points = _points(table.get(name, SeriesCurve()))
         seen = [(min(points), max(points)), spans[name]] if points else []
         return self._long(task, name) if thinned(points, known, seen) else _Page(points)
 
     def _long(self, task: str, name: tuple[str, str]) -> _Page:
-        """Return the next page of a curve that has to be read point by point."""
+        """Request the next page of a curve that is read point by point."""
         key = (task, *name)
         asked: dict[str, object] = {
             "task": task,
@@ -168,14 +168,14 @@ class Curves:
         try:
             answer = self._server.call("events.scalar_metrics_iter_raw", asked, _Raw).data
         except Denied:
-            self._scrolls.pop(key, None)  # a restarted server may not know it any more: read from the beginning
+            self._scrolls.pop(key, None)  # a restarted server may not know it any more: start again from the beginning
             raise
         line = answer.variants.get(name[1], _RawLine())
-        turned = answer.scroll_id if answer.returned else None  # one behind the end answers nothing any more
+        turned = answer.scroll_id if answer.returned else None  # after the last page it gives no more answers
         return _Page(_firsts(line), paged=True, more=answer.returned >= BATCH, key=key, scroll=turned)
 
     def _turn(self, pages: Sequence[_Page], given: Sequence[tuple[int, float]]) -> None:
-        """Go on behind those pages of which all that is new was given; the others are asked for again."""
+        """Move on from each page whose new points are all *given*; the other pages are requested again."""
         given_iterations = {x for x, _ in given}
         for page in pages:
             if page.scroll is not None and page.fresh <= given_iterations:
@@ -183,26 +183,26 @@ class Curves:
 
 
 class _Page(msgspec.Struct):
-    """Points of one series; `more` of them follow behind its last iteration."""
+    """Points of one series; `more`: others follow after its last iteration."""
 
     points: Points
     paged: bool = False
     more: bool = False
     key: tuple[str, str, str] = ("", "", "")
     scroll: str | None = None
-    fresh: set[int] = set()  # iterations of it that the log does not have
+    fresh: set[int] = set()  # its iterations that the log does not have
 
 
 def _merged(pages: Sequence[_Page], known: curve.Curve) -> list[tuple[int, float]]:
-    """Return what the log does not have of a curve whose points lie in several series, in its order.
+    """Merge the series of one curve and return the points that the log does not have, in the order of `unknown`.
 
-    Nothing goes beyond the end of a page that is not the last one of its series.
+    If a series has another page, no point after the end of this page is returned.
     """
     end = min((max(page.points) for page in pages if page.more and page.points), default=None)
     points: Points = {}
     for page in pages:
         last = known.highest
-        if page.paged:  # read from its beginning again by a new process; what is behind us was told
+        if page.paged:  # a new process reads it from the start; these points are in the log already
             page.points = {x: y for x, y in page.points.items() if last is None or x > last}
         page.fresh = {x for x in page.points if last is None or x > last}
         points |= page.points
@@ -210,11 +210,11 @@ def _merged(pages: Sequence[_Page], known: curve.Curve) -> list[tuple[int, float
 
 
 def thinned(points: Points, known: curve.Curve, spans: Sequence[Span]) -> bool:
-    """Whether *points* may be averages of buckets, going by the *spans* of iterations that were answered.
+    """Whether *points* may be averages of buckets; *spans* are the iteration ranges that the server may have cut.
 
-    A span of S iterations is cut into buckets of ceil(S / 6,000) if it holds 6,000 points
-    or more, and each bucket shows as a multiple of that width. Points that are spaced so
-    by themselves show the same: they are told apart by what the log has of them.
+    The server cuts a span of S iterations with 6,000 points or more into buckets of width
+    ceil(S / 6,000), and returns each bucket at a multiple of that width. A job that reports
+    only every so many iterations looks the same. It is recognised by its points in the log.
     """
     if len(points) >= SAMPLES:
         return True
@@ -231,7 +231,7 @@ def thinned(points: Points, known: curve.Curve, spans: Sequence[Span]) -> bool:
 
 
 def _widths(span: Span) -> range:
-    """Return how wide buckets can be that show from *span*: curves of about the same width share the widest."""
+    """Return the bucket widths that can lead to *span*; 10 % more, since similar curves get the widest of theirs."""
     shown = span[1] - span[0]
     least, most = math.ceil((shown + 2) / (SAMPLES + 1)), (shown + SAMPLES) // (SAMPLES - 1)
     return range(max(2, least), most + most // 10 + 1)
@@ -262,7 +262,7 @@ def _points(line: SeriesCurve) -> Points:
 
 
 def _firsts(line: _RawLine) -> Points:
-    """Return the points of a page in rising order, of each iteration the first."""
+    """Return the points of a page by rising iteration; of several at one iteration, the first."""
     points: Points = {}
     for x, y in sorted(zip(line.iter, line.y, strict=False), key=lambda pair: pair[0]):
         if y is not None and x > NO_ITERATION:
@@ -271,7 +271,7 @@ def _firsts(line: _RawLine) -> Points:
 
 
 def _inherits(job: BoundJob, table: LinesBySeries) -> int | None:
-    """Return from which iteration a retry says that it goes on, the first time that it says so."""
+    """Return the iteration from which a retry resumes, None if it does not say or has said it before."""
     line = table.get((OWN, RESUME))
     if line is None or not job.attempt or job.cursor:
         return None
@@ -279,7 +279,7 @@ def _inherits(job: BoundJob, table: LinesBySeries) -> int | None:
 
 
 def unknown(points: Points, known: curve.Curve) -> Iterator[tuple[int, float]]:
-    """Yield the points that the log does not have: what was rewound or changed first, then what is new."""
+    """Yield the points that the log does not have: first those at or before its last iteration, then the later ones."""
     last = known.highest
     have = dict(zip(known.iterations, known.values, strict=True)) | known.repeats if points else {}
     for x in sorted(points):
@@ -295,7 +295,7 @@ def _same(a: float, b: float) -> bool:
 
 
 def _out_of_nowhere(name: tuple[str, str], known: curve.Curve, new: Sequence[tuple[int, float]]) -> Iterator[BadLine]:
-    """Yield a note for each 0.0 behind another value: ClearML's own reporter sends NaN as 0.0."""
+    """Yield a note for each 0.0 that follows another value: ClearML's own reporter sends NaN as 0.0."""
     before = known.values[-1] if known.values else None
     for x, y in new:
         if y == 0.0 and before is not None and before != 0.0:

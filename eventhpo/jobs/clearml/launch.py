@@ -1,7 +1,7 @@
-"""Making tasks: one clone with everything in it, and never a second one in its place.
+"""Make tasks: one complete clone for each draft, and never a second one.
 
-A clone and an enqueue are sent once. Whether one whose answer was lost took place is
-looked up, a clone by the key among its tags, an enqueue by its status.
+A clone request and an enqueue request are sent once. If the answer is lost, the next call
+looks up whether it took effect: a clone by the key among its tags, an enqueue by the status.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def default_name(base: str, params: Mapping[str, Scalar]) -> str | None:
 
 
 class Labels(msgspec.Struct, frozen=True):
-    """How tasks are labelled: under which parent, in which project (its id, or its name), and by which names."""
+    """The labels of tasks: their parent, their project (by id or by name), and what names them."""
 
     parent: str | None = None
     project: str | None = None
@@ -66,13 +66,13 @@ class _Id(msgspec.Struct):
 
 
 def refusal(error: Silent | Denied, what: str, doing: str) -> Refused:
-    """Return an answer that was lost, or a no, as an outcome."""
+    """Return a lost answer or a refusal of the server as an outcome."""
     in_doubt = isinstance(error, Silent) and error.in_doubt
     return Refused(error=f"{what}: cannot {doing}: {error}", in_doubt=in_doubt)
 
 
 class Launcher:
-    """Creates tasks from the base task as the log has it, and hands them to the queue."""
+    """Creates tasks from the base task that the log has, and enqueues them."""
 
     def __init__(
         self, server: Server, tasks: ClearmlTasks, labels: Callable[[], Labels], rivals: Rivals | None = None
@@ -85,14 +85,14 @@ class Launcher:
         self._rivals = rivals
         self._queue = tasks.queue
         self._projects: dict[str, str] = {}
-        self._doubted: dict[str, DraftRequest] = {}  # by key, whose clone may show itself only later
-        self._settled: dict[str, str | None] = {}  # the task that each of them was bound to, None if it was cancelled
-        self.last: dict[str, str] = {}  # how this process last saw its tasks: status by id
+        self._doubted: dict[str, DraftRequest] = {}  # by key: drafts whose clone may appear only later
+        self._settled: dict[str, str | None] = {}  # by key of those: the bound task, None if it was cancelled
+        self.last: dict[str, str] = {}  # the status of each task when this process last saw it, by id
 
     # ---------------------------------------------------------------- drafts
 
     def draft(self, drafts: Sequence[DraftRequest]) -> list[DraftOutcome]:
-        """Clone the base task for each draft; with `look`, take the task that its key names."""
+        """Clone the base task for each draft; with `look`, adopt the task that has its key."""
         if self._rivals is not None:
             self._rivals.drafting(drafts)
         looked = [draft for draft in drafts if draft.look]
@@ -111,10 +111,10 @@ class Launcher:
         return outcomes
 
     def look(self, drafts: Sequence[DraftRequest]) -> dict[str, list[Task]]:
-        """Return the tasks that carry the keys of *drafts*.
+        """Return the tasks that have the keys of *drafts* among their tags, by key.
 
         Raises:
-            Silent, Denied: the server does not say.
+            Silent, Denied: as `Server.call`.
         """
         tasks_by_key: dict[str, list[Task]] = {}
         keys = {draft.key for draft in drafts}
@@ -139,7 +139,7 @@ class Launcher:
         return Bound(job_id=made)
 
     def _cloned(self, draft: DraftRequest, body: dict[str, object]) -> str:
-        """Return the id of a clone; under the next parent where one was deleted, since the server refuses such."""
+        """Clone and return the id; if the parent was deleted, which the server refuses, use the base task as parent."""
         parents = [draft.extras.parent or self._labels().parent, self._tasks.base_task_id]
         for parent in filter(None, parents):
             try:
@@ -160,16 +160,16 @@ class Launcher:
     def own_tasks(self, draft: DraftRequest, tasks: Sequence[Task]) -> list[Task]:
         """Return those of *tasks* that may be bound to *draft*, the oldest first.
 
-        A task of another name is taken only where there is none of ours: it was made under
-        another naming scheme. A copy cannot be older than its original.
+        If no task has our name for it, the oldest task with these parameters is taken: it was
+        made under another naming scheme, and a copy cannot be older than its original.
         """
         alike = [task for task in tasks if holds(task, draft.params)]
         return [task for task in alike if self.is_ours(draft, task)] or alike[:1]
 
     def is_ours(self, draft: DraftRequest, task: Task) -> bool:
-        """Whether *task* is what the clone for *draft* makes, and no copy of it that somebody made by hand."""
+        """Whether *task* is our clone for *draft*, and not a copy of it that a person made."""
         name = self._name(draft)
-        named = name is None or task.name.strip() == name.strip()  # a server keeps no blanks around a name
+        named = name is None or task.name.strip() == name.strip()  # the server strips names
         return named and holds(task, draft.params) and (task.comment or "") == comment(draft.params)
 
     def _clone(self, draft: DraftRequest, base: BaseTask) -> dict[str, object]:
@@ -190,7 +190,7 @@ class Launcher:
         return body | ({"new_task_name": name} if name else {}) | ({"new_task_project": project} if project else {})
 
     def _project(self, labels: Labels, extras: JobExtras) -> str | None:
-        """Return the id of the project that is asked for by name or id, looked up once."""
+        """Return the id of the project for a job; one that is given by name is looked up once."""
         name = overrides.target_project(extras) or labels.project_name
         if name is None:
             return labels.project
@@ -199,7 +199,7 @@ class Launcher:
         return self._projects[name]
 
     def _base_of(self, draft: DraftRequest) -> BaseTask:
-        """Return what is cloned: the search's base task as its log has it, or one that a caller named."""
+        """Return the task to clone: the base task of the search as its log has it, or one that the caller named."""
         other = draft.extras.base_task_id
         if other is None:
             return self._base
@@ -217,7 +217,7 @@ class Launcher:
     # ---------------------------------------------------------------- launches
 
     def launch(self, jobs: Sequence[BoundJob]) -> list[LaunchOutcome]:
-        """Enqueue each task that is still a draft; what is on its way or over already is left alone.
+        """Enqueue each task that is still a draft; leave the others alone.
 
         Raises:
             DamagedLog: another controller works on a copy of this log.
@@ -230,9 +230,9 @@ class Launcher:
         return while_it_answers(jobs, lambda job: self._enqueue(job, tasks.get(job.job_id)), "enqueue it")
 
     def _read_back(self, ids: Sequence[str], fields: Sequence[str]) -> dict[str, Task]:
-        """Return what there is of these tasks; those that were just cloned are the newest of the search.
+        """Return the tasks with these ids, by id; those that were just cloned are among the newest of the search.
 
-        Reading the newest finds those of another controller, before anything of ours runs.
+        The newest tasks are read first: they show another controller before any job of ours runs.
         """
         newest = {} if self._rivals is None else self._rivals.look(fields)
         older = [job_id for job_id in ids if job_id not in newest]
@@ -246,7 +246,7 @@ class Launcher:
             if at is None and task.status == "stopped":
                 return Ended(how="cancelled", why=task.describe_status() or "stopped before it was launched")
             return Queued() if task.status == "queued" or at is None else Started(at)
-        self.last.pop(job.job_id, None)  # until an answer says that a queue has it, nobody knows
+        self.last.pop(job.job_id, None)  # its status is unknown until the server says that a queue has it
         try:
             changes = overrides.changes(job.extras, task)
             if changes:
@@ -265,26 +265,26 @@ class Launcher:
         raise error
 
     def _without_queue(self, error: Denied) -> Refused:
-        """Look whether there is another queue of the name that was asked for; the next try goes there."""
+        """Look for another queue with the name that the search gives; the next launch uses it."""
         name = self._tasks.execution_queue
         queue_id = projects.queue(self._server, name)
         if queue_id is None:
-            return Refused(error=f"the queue {name} is gone ({error}); launches wait for one of that name or id")
+            return Refused(error=f"the queue {name} is gone ({error}); launches wait for a queue of that name or id")
         self._queue = queue_id
-        return Refused(error=f"the queue {name} is gone ({error}); there is another of this name, which comes next")
+        return Refused(error=f"the queue {name} is gone ({error}); the next launch goes to another queue of this name")
 
     # ---------------------------------------------------------------- clean-up
 
     def cancelled(self, draft: DraftRequest) -> None:
-        """Take note that nobody will want the task of *draft* any more."""
+        """Note that no attempt will be bound to the task of *draft*."""
         if draft.key in self._doubted:
             self._settled[draft.key] = None
 
     def sweep(self) -> None:
-        """Delete the drafts of clones whose answer was lost, and which showed themselves only after a look for them.
+        """Delete the clones whose answer was lost and that appeared only after they were looked for.
 
         Raises:
-            Silent, Denied: the server does not do it.
+            Silent, Denied: as `Server.call`.
         """
         drafts = [self._doubted[key] for key in self._settled]
         tasks_by_key = self.look(drafts) if drafts else {}
@@ -294,10 +294,10 @@ class Launcher:
                     self.delete(task.id)
 
     def delete(self, task: str) -> None:
-        """Delete a draft that never ran; one that is gone already is no error.
+        """Delete a draft that never ran; it may be gone already.
 
         Raises:
-            Silent, Denied: the server does not do it.
+            Silent, Denied: as `Server.call`.
         """
         try:
             self._server.call("tasks.delete", {"task": task, "force": False}, Nothing)
@@ -307,12 +307,12 @@ class Launcher:
 
 
 def retry_of(draft: DraftRequest) -> list[str]:
-    """Return the tag that names the attempt before, none for a first one."""
+    """Return the tag that names the previous attempt; no tag for a first attempt."""
     return [f"{RETRY}{draft.before}"] if draft.before else []
 
 
 def texts(params: Mapping[str, Scalar]) -> dict[str, str]:
-    """Return parameters as ClearML stores them, by `Section/name`; one without a section stands in General."""
+    """Return parameters as ClearML stores them, by `Section/name`; the section is General if none is given."""
     return {full_name(name): clearml_text(value) for name, value in params.items()}
 
 
@@ -338,7 +338,7 @@ def comment(params: Mapping[str, Scalar]) -> str:
 
 
 def while_it_answers(items: Sequence[Item], do: Callable[[Item], Outcome], doing: str) -> list[Outcome | Refused]:
-    """Return what *do* makes of each item; once the server does not answer, the others are spared the time-out."""
+    """Return the outcome of *do* for each item; after the first time-out the other items are refused untried."""
     outcomes: list[Outcome | Refused] = []
     silent = False
     for item in items:

@@ -1,4 +1,4 @@
-"""Before a controller begins: which tasks of its search the log knows nothing of, and why; see `core.survey`."""
+"""Before a controller begins: which tasks of its search the log does not know, and why; see `jobs.reconcile`."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ WAY_OUT = (
 
 
 def surveyed(server: Server, launcher: Launcher, state: State, hashes: Sequence[str]) -> TaskSurvey:
-    """Return what the server has of this search beside the log; *hashes* are those of its rows, in order.
+    """Return the tasks of this search that the log does not know.
 
-    Where another copy of the log parted from this one, all that comes after is that copy's.
+    *hashes* are the hashes of the log's rows, in order. From the row at which another copy
+    of the log parted from this one, all unknown tasks belong to that copy.
 
     Raises:
         Silent, Denied: as `Server.call`.
@@ -70,10 +71,10 @@ def surveyed(server: Server, launcher: Launcher, state: State, hashes: Sequence[
 
 
 def _chosen(launcher: Launcher, state: State, strays: Sequence[StrayTask]) -> tuple[StrayTask, list[Task]]:
-    """Return which of the tasks with one key is the job, and the drafts beside it that nobody bound.
+    """Return which of the tasks with one key is the job, and the drafts with that key that nobody bound.
 
-    A copy that somebody made carries the key too, and another name; of two clones, the
-    answer to the first lost, only the second can have run.
+    A copy that a person made has the key too, but another name. Of two clones of ours (the
+    answer to the first was lost), only the second can have run.
     """
     search = state.search
     own_strays = [stray for stray in strays if _made_by_us(launcher, search, stray)]
@@ -87,7 +88,7 @@ def _made_by_us(launcher: Launcher, search: Search, stray: StrayTask) -> bool:
 
 
 def _left_over(launcher: Launcher, state: State, attempt: Attempt, task: Task) -> bool:
-    """Whether *task* is a second clone for an attempt that has its task, or is over."""
+    """Whether *task* is a superfluous clone: its attempt has another task, or is over."""
     if task.status != "created" or task.id == attempt.job_id or (attempt.job_id is None and attempt.ended is None):
         return False
     draft = _draft(attempt.key, attempt.trial, attempt.number, state.trials[attempt.trial].params)
@@ -108,31 +109,31 @@ def _draft(key: str, trial: int, attempt: int, params: dict[str, Scalar]) -> Dra
 
 
 def refuse(survey: TaskSurvey, head: Head, *, adopt: bool) -> None:
-    """Return if the log may go on.
+    """Raise unless a controller may go on with the log.
 
     Raises:
-        DamagedLog: it is a fork, or has lost its tail, and *adopt* was not asked for.
+        DamagedLog: the log is a fork, or it has lost its tail, and *adopt* is False.
     """
     if not adopt:
         reconcile.refuse(survey, head, adopt=False, kind="task", name=lambda task: task.id, or_else=WAY_OUT)
 
 
 def left(forked: Sequence[StrayTask]) -> list[TasksLeft]:
-    """Return the note that the tasks of *forked* are another copy's, if there are any."""
+    """Return the event that the tasks of *forked* are left to another copy of the log; no event if there are none."""
     if not forked:
         return []
     return [TasksLeft(keys=tuple(s.key.text for s in forked), job_ids=tuple(s.job.id for s in forked))]
 
 
-# ---------------------------------------------------------------- taking up again
+# ---------------------------------------------------------------- adopting
 
 
 def adopted(curves: Curves, state: State, lost: Sequence[StrayTask]) -> list[JobAdopted]:
-    """Return the events by which the tasks of *lost* are jobs of the search again, and what was settled of them is.
+    """Return one event for each task of *lost* that makes it a job of the search again.
 
-    Of those that we had stopped the curve is read here, since it is settled how much of it
-    counts; that of all others is read by the first poll, with their end, if they are over:
-    what has ended has ended, whatever a pruner says of it now.
+    If a controller had stopped the task, the event has its curve and its fate: the points up
+    to the stop count, and the pruner is not asked again. The curves of all other tasks are
+    read by the first poll, together with the end of those that are over.
 
     Raises:
         Silent, Denied: as `Server.call`.
@@ -169,7 +170,7 @@ def adopted(curves: Curves, state: State, lost: Sequence[StrayTask]) -> list[Job
 
 
 def _read(curves: Curves, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> dict[str, int | None]:
-    """Take in the whole curves of *jobs*, and return from where each says that it goes on."""
+    """Read the whole curves of *jobs* into `known`; return the iteration from which each says that it resumes."""
     claims: dict[str, int | None] = {}
     while jobs:
         readings = curves.read(jobs, objectives)
@@ -203,7 +204,7 @@ def _job(stray: StrayTask, objectives: int) -> BoundJob:
 
 
 def fate_of(task: Task) -> tuple[Fate | None, int]:
-    """Return what had been settled of a task that we stopped, and at which point a prune came."""
+    """Return the fate of a task that we stopped (None for any other), and the point count of a prune."""
     if task.status != "stopped" or task.status_reason != REASON:
         return None, 0
     return reconcile.settled(task.status_message or "")
@@ -212,8 +213,8 @@ def fate_of(task: Task) -> tuple[Fate | None, int]:
 def params_of(search: Search, task: Task) -> dict[str, Scalar]:
     """Return the parameters of a job in the types of the space.
 
-    Which of a task's parameters are those of its job and not of the base task stands in
-    its comment; without it they are those of the space, and what the base task has otherwise.
+    The comment of a task names the parameters that its job was given. Without a comment
+    they are those of the space, and those that differ from the base task.
     """
     ranges = {r.name: r for r in ranges_of(search.space)}
     fixed = fixed_values(search.space)
@@ -233,7 +234,7 @@ def params_of(search: Search, task: Task) -> dict[str, Scalar]:
 
 
 def _among(values: Iterable[Scalar], text: str, kind: str) -> Scalar:
-    """Return which of *values* is stored as *text*; of two, as None and "", that of the type beside it."""
+    """Return the value that is stored as *text*; of two such values (None and ""), the one of type *kind*."""
     same = [v for v in values if clearml_text(v) == text]
     return next((v for v in same if kind_of(v) == kind), same[0] if same else text)
 
@@ -249,4 +250,4 @@ def _value(r: Range, text: str, kind: str) -> Scalar:
     try:
         return int(text) if isinstance(r, UniformIntegerParameterRange) else float(text)
     except ValueError:
-        return text  # somebody edited it; it stays what it is
+        return text  # somebody edited it on the server; it is kept as it is

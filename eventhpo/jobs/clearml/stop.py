@@ -1,4 +1,4 @@
-"""Ending tasks: a running one is told to stop, a waiting one is taken from its queue, a draft removed."""
+"""Stop tasks: running ones are told to stop, queued ones are taken from their queue, drafts are removed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from eventhpo.jobs.protocol import BoundJob, CancelOutcome, DraftRequest, Ended,
 NEVER = "stopped before it started"
 
 
-OPEN = ("created", "queued")  # a task that does not run, and may
-ENDED = ("completed", "published", "closed", "failed", "stopped")  # and not by us
+OPEN = ("created", "queued")  # a task that does not run yet
+ENDED = ("completed", "published", "closed", "failed", "stopped")  # without a stop of ours
 OVER = (*ENDED, OURS, NEVER_RAN)
-ABORTED = "aborted"  # what is settled of a job that is stopped although it might have ended well
+ABORTED = "aborted"  # the reason of a stop by a person: the job may well have ended meanwhile
 
 
 class _Moved(msgspec.Struct):
@@ -28,16 +28,16 @@ class _Moved(msgspec.Struct):
 
 
 class Stopper:
-    """Tells tasks to stop; a request or two each, once it is known how they stand."""
+    """Tells tasks to stop: one or two requests for each task whose status is known."""
 
     def __init__(self, server: Server, launcher: Launcher) -> None:
         self._server = server
         self._launcher = launcher
 
     def stop(self, jobs: Sequence[BoundJob]) -> list[StopOutcome]:
-        """Tell each task to stop that is not over; one that never started never will.
+        """Tell each task to stop unless it is over; a task that has not started never starts.
 
-        Before it aborts anything it looks once more: what has ended keeps its end.
+        The status of jobs that a person aborts is read first: a job that has ended keeps its end.
         """
         unknown = [job.job_id for job in jobs if job.settled == ABORTED or job.job_id not in self._launcher.last]
         try:
@@ -47,7 +47,7 @@ class Stopper:
         return while_it_answers(jobs, self._stop, "stop it")
 
     def _read(self, ids: Sequence[str]) -> None:
-        """Learn how these tasks stand."""
+        """Read the status of these tasks into `Launcher.last`."""
         tasks, _ = by_id(self._server, ids, ["id", "status", "status_reason", "started"])
         self._launcher.last |= {task.id: standing(task) for task in tasks.values()}
 
@@ -60,7 +60,7 @@ class Stopper:
             return Stopping()  # deleted: a poll reads that it is lost
 
     def _tell(self, job: BoundJob) -> StopOutcome:
-        """Go by how the task stood last; where that has changed, by what the server says."""
+        """Stop the task by its last known status; if the status has changed, by the answer of the server."""
         last = self._launcher.last.get(job.job_id)
         if last == NEVER_RAN and not (job.queued or job.started):
             return Ended(how="cancelled", why=NEVER)
@@ -80,7 +80,7 @@ class Stopper:
         return Ended(how="cancelled", why=NEVER) if never else Stopping()
 
     def never(self, job: BoundJob) -> None:
-        """Have a task that has not started never start.
+        """Stop a task that has not started, so that it never starts.
 
         Raises:
             Silent, Denied: as `Server.call`.
@@ -88,7 +88,7 @@ class Stopper:
         self._stopped(job, force=True)
 
     def _dequeued(self, job: BoundJob) -> bool:
-        """Take the task from its queue; whether that changed it."""
+        """Take the task from its queue; return whether it was in one."""
         try:
             return bool(self._server.call("tasks.dequeue", {"task": job.job_id}, _Moved).data.updated)
         except Denied as error:
@@ -101,7 +101,7 @@ class Stopper:
         self._server.call("tasks.stopped", body, Nothing)
 
     def cancel(self, drafts: Sequence[DraftRequest]) -> list[CancelOutcome]:
-        """Delete what an unbound intent may have cloned; it never starts."""
+        """Delete the clones that unbound intents may have made; they never start."""
         try:
             tasks_by_key = self._launcher.look(drafts)
         except (Silent, Denied) as error:

@@ -1,4 +1,4 @@
-"""Tasks as the server tells of them, and the questions that are asked about them."""
+"""Tasks as the server describes them, and the requests that read them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from eventhpo.jobs.clearml.keys import REASON
 from eventhpo.jobs.clearml.session import Server
 from eventhpo.jobs.clearml.taken import UNTYPED
 
-# The SDK's `report_single_value` sends iteration -(2 ** 31), and adds to it where the task ran on before.
+# The SDK's `report_single_value` sends iteration -(2 ** 31), plus the last iteration of a task that is continued.
 NO_ITERATION = -(2**30)
-PAGE = 500  # tasks that one answer holds at most, by the server's own limit
+PAGE = 500  # tasks in one answer, the server's limit
 NEVER_RAN = "stopped before it started"
 OURS = "stopped by us"
-KEYS = 100  # tags that one look names
+KEYS = 100  # tags in one request
 
 STATUS = ("id", "status", "status_reason", "status_message", "status_changed", "started", "completed")
 STATUS_FIELDS = [*STATUS, "last_update", "last_worker", "last_worker_report"]
@@ -38,7 +38,7 @@ class TaskParameter(msgspec.Struct):
 
 
 class TaskMetric(msgspec.Struct):
-    """What a task reported last of one series."""
+    """The last metrics of one series of a task."""
 
     metric: str = ""
     variant: str = ""
@@ -54,12 +54,12 @@ class TaskMetric(msgspec.Struct):
 
     @property
     def is_single(self) -> bool:
-        """Whether it was reported by `report_single_value`, which has no iteration."""
+        """Whether it was reported by `report_single_value`, which takes no iteration."""
         return min(self.max_value_iteration or 0, self.min_value_iteration or 0) < NO_ITERATION
 
 
 class Task(msgspec.Struct):
-    """The fields of a task that are read here; what was not asked for has its default."""
+    """The fields of a task that are read here; fields that were not requested have their defaults."""
 
     id: str
     name: str = ""
@@ -102,7 +102,7 @@ class Task(msgspec.Struct):
 
     @property
     def series(self) -> Iterator[TaskMetric]:
-        """What it reported last, series by series."""
+        """Its last metrics, series by series."""
         for variants in self.last_metrics.values():
             yield from variants.values()
 
@@ -118,7 +118,7 @@ class Tasks(msgspec.Struct):
 
 
 def by_id(server: Server, ids: Sequence[str], fields: Sequence[str]) -> tuple[dict[str, Task], int]:
-    """Return what there is of these tasks, and the server's clock before the first question; a question for 500.
+    """Return the tasks that exist, by id, and the server's clock at the first request; one request for 500 tasks.
 
     Raises:
         Silent, Denied: as `Server.call`.
@@ -134,7 +134,7 @@ def by_id(server: Server, ids: Sequence[str], fields: Sequence[str]) -> tuple[di
 
 
 def by_tags(server: Server, tags: Sequence[str]) -> list[Task]:
-    """Return the tasks that carry any of *tags*, archived ones too; a question for 100 tags and 500 tasks.
+    """Return the tasks with any of *tags*, also archived ones; one request for 100 tags and 500 tasks.
 
     Raises:
         Silent, Denied: as `Server.call`.
@@ -160,7 +160,7 @@ def parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
 
 
 def standing(task: Task) -> str:
-    """Return the status of *task*; one that was stopped is `NEVER_RAN`, or `OURS` if it ran and was stopped by us."""
+    """Return the status of *task*; for a stopped one `NEVER_RAN` if it never ran, `OURS` if we stopped it."""
     if task.status != "stopped":
         return task.status
     if not task.started:
@@ -169,7 +169,7 @@ def standing(task: Task) -> str:
 
 
 def microseconds(text: str | None) -> int | None:
-    """Return a time of the server's in microseconds since 1970, None where it has none."""
+    """Convert a time of the server to microseconds since 1970; None if there is none."""
     if not text:
         return None
     at = datetime.fromisoformat(text)
@@ -177,7 +177,7 @@ def microseconds(text: str | None) -> int | None:
 
 
 def as_sections(declared: Iterable[HyperParameter]) -> dict[str, dict[str, dict[str, str]]]:
-    """Return hyper-parameters as a request carries them."""
+    """Return hyper-parameters in the form that a request has, by section and name."""
     sections: dict[str, dict[str, dict[str, str]]] = {}
     for p in declared:
         sections.setdefault(p.section, {})[p.name] = {
@@ -191,7 +191,7 @@ def as_sections(declared: Iterable[HyperParameter]) -> dict[str, dict[str, dict[
 
 
 def others(task: Task, objectives: Sequence[Objective], own: str) -> tuple[OtherSeries, ...]:
-    """Return what *task* reported last of all series that are no objective, nor under the title *own*."""
+    """Return the last metrics of all series of *task* but the objectives and those with the title *own*."""
     names = {(o.title, o.series) for o in objectives}
     return tuple(
         OtherSeries(
@@ -214,9 +214,9 @@ def others(task: Task, objectives: Sequence[Objective], own: str) -> tuple[Other
 
 
 def merged(base: Sequence[HyperParameter], given: Mapping[str, str], types: Mapping[str, str]) -> list[HyperParameter]:
-    """Return *base* with the values of *given* in it, and what it does not have behind it.
+    """Return *base* with the values of *given*; parameters that it does not have come at its end.
 
-    A clone replaces all parameters by those that it is given, so it is given all of them.
+    The parameters in a clone request replace all those of the base task, so the request has all of them.
     """
     known = {p.full_name: p for p in base}
     changed = []
@@ -233,7 +233,7 @@ def merged(base: Sequence[HyperParameter], given: Mapping[str, str], types: Mapp
 
 
 def base_task(task: Task) -> BaseTask:
-    """Return what a search records of the task that it clones."""
+    """Return what a search records of its base task."""
     return BaseTask(
         name=task.name,
         project=task.project,

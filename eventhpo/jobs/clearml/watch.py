@@ -1,4 +1,4 @@
-"""What the status of a task means for its attempt. docs/clearml.md has the table."""
+"""What the status of a task means for its attempt; docs/clearml.md has the table."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from eventhpo.jobs.clearml.tasks import Task, microseconds
 from eventhpo.jobs.protocol import BoundJob, Ended
 
 SECOND = 1_000_000
-SETTLING = 120 * SECOND  # a task that was reset gets this long to be queued again, as autoscalers do
-SILENCE = 1_200 * SECOND  # a running task without a sign of life, and its worker gone: its agent is dead
-IDLE = 3_600 * SECOND  # the same, and its worker reports no task at all: one that has several may name only one
+SETTLING = 120 * SECOND  # a task that was reset may be queued again within this time, as autoscalers do
+SILENCE = 1_200 * SECOND  # a running task without a sign of life whose worker is gone: its agent is dead
+IDLE = 3_600 * SECOND  # the same, and its worker reports no task: one with several tasks may name only one
 
 RUNS = ("in_progress", "publishing")
 PENDING = ("created", "queued")
 WATCHDOG = "non-responsive"  # in the message of a task that the server's watchdog stopped
-# What an agent says whose job was ended by a signal, its own end among them. A person's abort through the server has
-# other words: "task was stopped by tasks.stop", or "Stopped by <name>".
+# What an agent reports of a job that a signal ended, also when the agent itself was ended. If a person aborts a task
+# through the server, the words are others: "task was stopped by tasks.stop", or "Stopped by <name>".
 AGENT_ENDED, BY_AGENT = "user abort", "Changed by clearml-agent"
-HANDED_OVER = 10 * SECOND  # an agent that took a task from its queue starts it within a second or two, stopped or not
+HANDED_OVER = 10 * SECOND  # an agent that has dequeued a task starts it within a second or two, even if it was stopped
 
 _QUEUE_DELETED = re.compile(r"^queue\b.*\bwas deleted", re.IGNORECASE)  # the server's own status reason
 
-Alive = Mapping[str, str | None]  # workers that report, and the task that each runs
+Alive = Mapping[str, str | None]  # by worker that reports: the task that it runs
 
 
 def started_at(task: Task) -> int | None:
-    """Return when *task* started, None if it has not, or not again since it was reset."""
+    """Return when *task* started (microseconds), None if it has not started, or not again after a reset."""
     return None if task.status in PENDING else microseconds(task.started)
 
 
 def silent(task: Task, now: int) -> bool:
-    """Whether a running *task* has given no sign of life for so long that its agent has to be looked for."""
+    """Whether a running *task* has given no sign of life for so long that its agent must be checked."""
     return _silence(task, now) > SILENCE
 
 
 def _silence(task: Task, now: int) -> int:
-    """Return for how long a running *task* has given no sign of life."""
+    """Return for how many microseconds a running *task* has given no sign of life."""
     if task.status not in RUNS:
         return 0
     signs = (microseconds(task.last_update), microseconds(task.last_worker_report), microseconds(task.started))
@@ -46,9 +46,9 @@ def _silence(task: Task, now: int) -> int:
 
 
 def _abandoned(task: Task, now: int, workers: Alive) -> bool:
-    """Whether no worker runs a silent *task*: its own is gone, runs another one, or has been idle for long.
+    """Whether no worker runs a silent *task*: its worker is gone, runs another task, or has long been idle.
 
-    A report of its worker that names the task is a sign of life of the task itself.
+    If its worker reports that it runs the task, that is a sign of life of the task.
     """
     if not silent(task, now):
         return False
@@ -59,7 +59,7 @@ def _abandoned(task: Task, now: int, workers: Alive) -> bool:
 
 
 def end_of(job: BoundJob, task: Task | None, now: int, workers: Alive) -> Ended | None:
-    """Return how *job* ended as of *now* (the server's clock), None while it may go on."""
+    """Return how *job* ended, by *now* (microseconds of the server's clock); None while it may go on."""
     if task is None:
         return Ended(how="lost", why="its task was deleted")
     start, end = microseconds(task.started), microseconds(task.completed) or microseconds(task.status_changed)
@@ -69,7 +69,7 @@ def end_of(job: BoundJob, task: Task | None, now: int, workers: Alive) -> Ended 
         case "failed":
             return Ended(how="failed", started_at=start, finished_at=end, why=task.describe_status() or "failed")
         case "stopped" if start is None and end is not None and now - end < HANDED_OVER:
-            return None  # an agent may have it already, and starts it all the same
+            return None  # an agent may have dequeued it already, and would start it in spite of the stop
         case "stopped":
             return _stopped(job, task, start, end)
         case "created" if job.queued or job.started:
@@ -81,7 +81,7 @@ def end_of(job: BoundJob, task: Task | None, now: int, workers: Alive) -> Ended 
 
 
 def _stopped(job: BoundJob, task: Task, start: int | None, end: int | None) -> Ended:
-    """A task is stopped by us, by a person, by its agent that is ended, or by the server's watchdog."""
+    """Tell who stopped the task: we, a person, its agent when that was ended, or the server's watchdog."""
     if WATCHDOG in task.describe_status().lower():
         return Ended(
             how="lost", started_at=start, finished_at=end, why=f"the server gave it up: {task.describe_status()}"
@@ -97,9 +97,9 @@ def _stopped(job: BoundJob, task: Task, start: int | None, end: int | None) -> E
 
 
 def settled_unseen(job: BoundJob, task: Task | None) -> bool:
-    """Whether we had stopped *task*, and the log has lost why.
+    """Whether we had stopped *task* and the log has lost that stop.
 
-    Its end is told a poll behind its points, so that what was settled can be so again.
+    A poll then gives its points first and the next poll its end, so that the stop can be decided again.
     """
     stopped_by_us = task is not None and task.status == "stopped" and task.status_reason == REASON
     return stopped_by_us and not (job.stopping or job.lost)
@@ -123,12 +123,12 @@ def _dead(task: Task, workers: Alive) -> str:
 
 
 def runs_on(job: BoundJob, task: Task | None) -> bool:
-    """Whether a job that was told to stop runs, or will: an agent or somebody started it again."""
+    """Whether a job that was told to stop runs or will run: an agent or a person started it again."""
     return job.stopping and task is not None and task.status in ("queued", "in_progress")
 
 
 def alive(job: BoundJob, task: Task | None, now: int) -> bool:
-    """Whether a job that was given up as lost shows itself running after all."""
+    """Whether a job that was taken for lost runs after all."""
     if not job.lost or task is None:
         return False
     return task.status == "queued" or (task.status in RUNS and not silent(task, now))
