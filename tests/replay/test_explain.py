@@ -551,7 +551,7 @@ def test_as_of_an_event_only_what_lies_before_it_is_said() -> None:
     found = of_log(path, 3, at=57)
     assert (found.seq, found.status) == (57, "running")
     assert all(step.seq <= 57 for step in found.steps)
-    assert "no outcome yet: attempt 0 is running" in line(found, "note")
+    assert "no outcome yet: attempt 0 is running" in found.notes
     with pytest.raises(Usage, match="as of event 44 the log has 3 trials, 0 to 2"):
         of_log(path, 3, at=44)
 
