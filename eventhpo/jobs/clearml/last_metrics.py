@@ -1,8 +1,8 @@
-"""What a task's last metrics add to its curves, once it is over: double precision, and single values.
+"""What the last metrics of a finished task add to its curves: double precision, and single values.
 
 A curve comes from the server in single precision; the last metrics of a task are in
 double precision. They name the iteration of the least, the greatest and the first
-value, but not that of the last.
+value, but not the iteration of the last value.
 """
 
 from __future__ import annotations
@@ -41,8 +41,9 @@ def exact(
 def _pairs(metric: TaskMetric, task: Task, points: dict[int, float]) -> Iterator[tuple[int, float]]:
     """Yield each value with its iteration.
 
-    That of the last value is the task's last iteration; another series may have gone
-    further. Then it is that of the only point that has these 32 bits, if there is one.
+    The last value has no iteration of its own. It gets the iteration of the only point with
+    the same single precision; if there is no such point, the task's last iteration, which
+    another series may have reached.
     """
     for value, at in (
         (metric.min_value, metric.min_value_iteration),

@@ -1,8 +1,7 @@
-"""Whether another controller works on a copy of this log: then the server has tasks of the search that are not ours.
+"""Find another controller that works on a copy of this log, by tasks of the search that are not in our log.
 
-Two copies tell each other by nothing but the tasks that they make. A look at the newest
-tasks of the search finds them: if we have made n tasks since the last look, one of the
-newest n + 1 is another's, if there is any.
+The tasks are all that two copies can see of each other. If we have made n tasks since the
+last look, and the other controller any, one of the newest n + 1 tasks is the other's.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from eventhpo.jobs.clearml.tasks import PAGE, Task, Tasks
 from eventhpo.jobs.clearml.watch import SECOND
 from eventhpo.jobs.protocol import BoundJob, DraftRequest
 
-SLACK = 20  # copies that people make of our tasks carry our tags too
-EVERY = 300 * SECOND  # between two looks of a controller that makes nothing
+SLACK = 20  # copies that people make of our tasks have our tags too
+EVERY = 300 * SECOND  # between two looks of a controller that makes no tasks
 SHOWN = 5  # tasks that a message names
 
 
 class Rivals:
-    """Looks out for tasks of *search* with other keys than *known* and those that are drafted here."""
+    """Looks for tasks of *search* whose keys are neither in *known* nor drafted by this controller."""
 
     def __init__(self, server: Server, search: str, known: Iterable[str]) -> None:
         self._server = server
@@ -34,7 +33,7 @@ class Rivals:
         self._running: set[str] = set()  # tasks that the last poll saw running, and that we had not told to stop
 
     def drafting(self, drafts: Sequence[DraftRequest]) -> None:
-        """Take note that tasks with the keys of *drafts* are ours."""
+        """Note that tasks with the keys of *drafts* are ours."""
         self._known.update(draft.key for draft in drafts)
         self._made += len(drafts)
 
@@ -61,12 +60,12 @@ class Rivals:
         return newest
 
     def _foreign(self, task: Task) -> AttemptKey | None:
-        """Return the key of *task* if it is of this search and of no attempt in our log."""
+        """Return the key of *task* if it belongs to this search and to no attempt in our log."""
         keys = (read_key(tag, self._tag) for tag in task.tags)
         return next((key for key in keys if key is not None and key.text not in self._known), None)
 
     def polled(self, jobs: Sequence[BoundJob], tasks: dict[str, Task], now: int) -> None:
-        """Look for what others did, by how the tasks of a poll stand at *now*, and by the newest tasks now and then.
+        """Check the *tasks* of a poll at *now* for stops by another controller, and every 5 minutes the newest tasks.
 
         Raises:
             DamagedLog: another controller made a task, or told one of ours to stop.

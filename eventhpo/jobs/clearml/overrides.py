@@ -1,4 +1,4 @@
-"""What a caller overrides of a job beside its parameters, as `ClearmlJob` takes it: one edit before it is enqueued."""
+"""What a caller overrides of a job in addition to its parameters, as `ClearmlJob` takes it."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _REFUSED = {
 
 
 def require(extras: JobExtras) -> None:
-    """Return if all of *extras* can be honoured.
+    """Raise unless all of *extras* can be applied to a task.
 
     Raises:
-        Usage: naming the argument that cannot be.
+        Usage: an argument cannot be; the message names it.
     """
     for name, value in extras.further.items():
         if name in _REFUSED and value:
@@ -50,13 +50,13 @@ def target_project(extras: JobExtras) -> str | None:
 
 
 def sections(extras: JobExtras) -> set[str]:
-    """Return the sections of a task that have to be read, since an edit replaces them as a whole."""
+    """Return the sections of a task that must be read first, since an edit replaces a whole section."""
     names = {path.partition(".")[0] for path in extras.task_overrides} & set(SECTIONS)
     return names | ({"configuration"} if extras.further.get("configuration_overrides") else set())
 
 
 def changes(extras: JobExtras, task: Task) -> dict[str, Any]:
-    """Return the fields of *task* that are others by *extras*, sections as a whole."""
+    """Return the fields of *task* that *extras* changes, each section as a whole."""
     fields: dict[str, Any] = {}
     for path, value in extras.task_overrides.items():
         section, _, field = path.partition(".")
@@ -75,7 +75,7 @@ def changes(extras: JobExtras, task: Task) -> dict[str, Any]:
 
 
 def _with(whole: Any, path: list[str], value: Any) -> Any:
-    """Return *whole* with *value* at *path*; what has no fields there, as null or a text, gives way to a table."""
+    """Return *whole* with *value* at *path*; a null or a text on the way is replaced by a table."""
     if not path:
         return value
     table = whole if isinstance(whole, dict) else {}

@@ -58,10 +58,10 @@ def queue(server: Calls, name: str) -> str | None:
 
 
 def _of_name(objects: Sequence[NamedObject], name: str) -> str | None:
-    """Return the id of the one of that very name: a server may search without regard to case."""
+    """Return the id of the object with exactly this name: a server may ignore case when it searches."""
     return next((item.id for item in objects if item.name == name), None)
 
 
 def exactly(name: str) -> str:
-    """Return the pattern that finds *name* and nothing else: the server reads names as patterns."""
+    """Return the pattern that matches only *name*: the server reads names as patterns."""
     return f"^{re.escape(name)}$"

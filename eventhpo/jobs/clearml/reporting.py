@@ -1,8 +1,8 @@
 """The job's side of a task: what `eventhpo.job` does where a script runs as a ClearML task.
 
-Parameters come from the task, reports go to it, by the SDK. What ClearML cannot carry
-goes under a title of our own, which the door reads: NaN, infinities, and from which
-iteration a retry goes on.
+The SDK reads parameters from the task and sends reports to it. What ClearML cannot carry
+is reported under a title of our own, which the backend reads: NaN, infinities, and the
+iteration from which a retry resumes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from eventhpo.core.fold.job_key import read_key
 from eventhpo.jobs.clearml.keys import OWN, RESUME, RETRY
 
-_known: dict[str, Any] = {}  # the task of this process, once it is asked for
+_known: dict[str, Any] = {}  # the task of this process, after the first call of `task`
 
 
 def is_task() -> bool:
@@ -27,20 +27,20 @@ def is_task() -> bool:
 
 
 def task() -> Any:
-    """Return this process's task, begun if its script has not; its iterations are those that are reported."""
+    """Return the task of this process, started if the script has not; iterations are kept as they are reported."""
     if "task" not in _known:
         from clearml import Task  # noqa: PLC0415
 
         current = Task.current_task() or Task.init()
-        current.set_initial_iteration(0)  # a task that runs a second time would have them behind those of the first
+        current.set_initial_iteration(0)  # else a task that runs a second time would add them to the last iteration
         _known["task"] = current
     return _known["task"]
 
 
 def texts() -> dict[str, str | None]:
-    """Return the task's parameters as text, by `Section/name`; None if one has no value.
+    """Return the task's parameters as text, by `Section/name`; None for a parameter without a value.
 
-    ClearML stores None as an empty text; only that of a string has a type beside it.
+    ClearML stores None as an empty text. An empty text with the type `str` is an empty string.
     """
     sections = task().data.hyperparams or {}
     params_by_name = {f"{section}/{p.name}": p for section, params in sections.items() for p in params.values()}
@@ -48,25 +48,25 @@ def texts() -> dict[str, str | None]:
 
 
 def declare(params: dict[str, Any], name: str) -> None:
-    """Have the task know *params* as its parameters, so that a search finds them on it."""
+    """Add *params* to the parameters of the task, so that a search that clones it finds them."""
     task().connect(dict(params), name=name)
 
 
 def names() -> tuple[int, int]:
-    """Return trial and attempt by the key among the task's tags, (0, 0) if there is none."""
+    """Return trial and attempt from the key among the task's tags, (0, 0) if there is no key."""
     keys = [key for tag in task().get_tags() or () if (key := read_key(tag)) is not None]
     return (keys[0].trial, keys[0].attempt) if keys else (0, 0)
 
 
 def predecessor() -> str | None:
-    """Return the id of the attempt before, by a tag; before there was one, the parent of a retry said it."""
+    """Return the task id of the previous attempt, from a tag; earlier versions put it into the parent of a retry."""
     this_task = task()
     named = [tag.removeprefix(RETRY) for tag in this_task.get_tags() or () if tag.startswith(RETRY)]
     return named[0] if named else this_task.parent if names()[1] else None
 
 
 def report(title: str, series: str, value: float, iteration: int) -> None:
-    """Report a point; one that ClearML cannot carry by its name."""
+    """Report a point; NaN and infinities go under our own title, by their names."""
     logger = task().get_logger()
     if math.isfinite(value):
         logger.report_scalar(title, series, value=value, iteration=iteration)
@@ -76,5 +76,5 @@ def report(title: str, series: str, value: float, iteration: int) -> None:
 
 
 def resume_from(iteration: int) -> None:
-    """Say from which iteration of the attempt before it this one goes on."""
+    """Report the iteration of the previous attempt from which this one resumes."""
     task().get_logger().report_scalar(OWN, RESUME, value=float(iteration), iteration=0)

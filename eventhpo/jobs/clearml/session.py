@@ -1,7 +1,7 @@
-"""One request to a ClearML server, and one answer or none: nothing here tries again.
+"""Send one request to a ClearML server; it is never repeated when its answer is lost.
 
-The session is the SDK's (its configuration, credentials and login); the transport is
-ours. The SDK's own repeats a request whose answer was lost, a clone too, and can do so
+The session is the SDK's (configuration, credentials, login); the transport is ours. The
+SDK's own transport repeats a request whose answer was lost, even a clone, and can do so
 for ever: on 503, on half an answer, on an answer without meta.
 """
 
@@ -21,13 +21,13 @@ from eventhpo.errors import Unanswered, Usage
 
 T = TypeVar("T")
 
-MARK = "X-Eventhpo-Door"  # the header by which our requests are told from the SDK's
+MARK = "X-Eventhpo-Door"  # the header that tells our requests from those of the SDK
 API = (2, 34)  # the newest version of the server's calls that we know
 CONNECT, READ, TOTAL = 5.0, 20.0, 60.0  # seconds; a poll of 100 long curves takes the server one or two
 LONGEST = 256 * 2**20  # bytes of an answer: 100 curves of 6,000 points are 20 MiB
 PIECE = 2**16
 UNAUTHORIZED = 401
-BROKEN = 500  # from here on an error is the server's own, and what it did before it is not known
+BROKEN = 500  # from this code on the server itself failed: it may have done what was asked
 KEYS = "its keys are api.credentials in clearml.conf, or CLEARML_API_ACCESS_KEY and CLEARML_API_SECRET_KEY"
 WHICH = (
     "api.api_server in clearml.conf, or CLEARML_API_HOST, names the API (often port 8008, or a name with api.), "
@@ -37,11 +37,11 @@ NEVER_SENT = ("NewConnectionError", "ConnectTimeoutError", "NameResolutionError"
 
 
 class Nothing(msgspec.Struct):
-    """An answer of which nothing is read."""
+    """An answer whose data is not read."""
 
 
 class Silent(Exception):
-    """There is no answer that could be used; `in_doubt` if the server may have done it all the same."""
+    """There is no usable answer; with `in_doubt`, the server may have done what was asked."""
 
     def __init__(self, text: str, *, in_doubt: bool) -> None:
         super().__init__(text)
@@ -49,7 +49,7 @@ class Silent(Exception):
 
 
 class Denied(Exception):
-    """The server says no, and did nothing: its `code` and `subcode` (100 and more are reasons of its own)."""
+    """The server refused and did nothing; `code` and `subcode` are those of its answer."""
 
     def __init__(self, code: int, subcode: int, text: str) -> None:
         super().__init__(text)
@@ -59,7 +59,7 @@ class Denied(Exception):
 
 @dataclass(frozen=True)
 class ServerAnswer(Generic[T]):
-    """What the server answered: `data`, and its clock in microseconds since 1970."""
+    """The answer of the server: `data`, and its clock in microseconds since 1970."""
 
     data: T
     clock: int
@@ -77,7 +77,7 @@ class _Envelope(msgspec.Struct):
 
 
 class _Got(msgspec.Struct, frozen=True):
-    """A response as the SDK's login wants to see it, read in full."""
+    """A response in the form that the SDK's login needs, read in full."""
 
     status_code: int
     reason: str
@@ -98,9 +98,9 @@ class Calls(Protocol):
 
 
 class Server:
-    """A ClearML server as the SDK is configured for it; *mark* names whose requests these are.
+    """The ClearML server that the SDK is configured for; each request carries *mark*.
 
-    No request is made before the first `call`.
+    No request is sent before the first `call`.
     """
 
     def __init__(self, mark: str) -> None:
@@ -109,14 +109,14 @@ class Server:
 
     @property
     def web(self) -> str:
-        """The address of the server's web page, as the SDK has it; empty before the first call."""
+        """The address of the server's web page, by the SDK; empty before the first call."""
         return "" if self._session is None else str(self._session.get_app_server_host())
 
     def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> ServerAnswer[T]:
-        """Send one request and return its answer, the data read as *kind*.
+        """Send one request and return its answer, with its data decoded as *kind*.
 
         Raises:
-            Silent: no answer that can be used. Denied: the server refused.
+            Silent: there is no usable answer. Denied: the server refused.
             Usage: the SDK has no configuration, or is in offline mode.
         """
         if self._session is None:
@@ -133,7 +133,7 @@ class Server:
 
 
 class Beforehand:
-    """A server that is asked before anything is begun: what goes wrong ends the command."""
+    """A server that is asked before a search begins: any failure ends the command."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -176,7 +176,7 @@ def _connected(mark: str) -> Any:
 
 
 def _login_failed(error: Exception) -> Exception:
-    """Return what a login that failed means: the SDK wraps all of it in one class."""
+    """Return the error that a failed login means: the SDK wraps every cause in one class."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, Silent):
@@ -191,7 +191,7 @@ def _session_class(mark: str) -> Any:
     from clearml.backend_api.session.session import Session as Sdk  # noqa: PLC0415
 
     class Session(Sdk):  # type: ignore[misc]
-        """The SDK's session, each request sent once, and nothing of the process changed by its configuration."""
+        """The SDK's session, which sends each request once and leaves the settings of this process alone."""
 
         def _send_request(  # the SDK's signature
             self,
@@ -221,7 +221,9 @@ def _session_class(mark: str) -> Any:
             return got
 
         def _get_token(self) -> str:
-            return str(self.raw_token)  # never by our clock, which may be off: the server says when it is too old
+            return str(
+                self.raw_token
+            )  # never checked by our clock, which may be off: the server says when it is too old
 
         def _load_vaults(self) -> None:
             return None
@@ -233,10 +235,10 @@ def _session_class(mark: str) -> Any:
 
 
 def _check_login(got: _Got, host: str) -> None:
-    """Return if this is an answer of a ClearML server: the SDK takes anything else for a no.
+    """Raise unless this is an answer of a ClearML server: the SDK takes anything else for a refusal.
 
     Raises:
-        Silent: it is not; what is no failure of a server is the answer of another one.
+        Silent: the server failed, or the answer is not that of a ClearML API.
     """
     if got.status_code >= BROKEN:
         raise Silent(f"auth.login: HTTP {got.status_code} {got.reason}", in_doubt=False)
@@ -271,7 +273,7 @@ def _once(http: Any, url: str, sent: dict[str, Any]) -> _Got:
 
 
 def _pieces(raw: Any) -> Iterator[bytes]:
-    """Yield a body as it comes in; `read` would wait until a whole piece is there, however slowly it drips."""
+    """Yield a body as it arrives; `read` would wait for a whole piece, however slowly it arrives."""
     if hasattr(raw, "read1"):
         while part := raw.read1(PIECE, decode_content=True):
             yield part
@@ -280,7 +282,7 @@ def _pieces(raw: Any) -> Iterator[bytes]:
 
 
 def _never_sent(error: Exception) -> bool:
-    """Whether the request cannot have reached the server: the connection was not made."""
+    """Whether the request cannot have reached the server, since no connection was made."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
     return any(type(e).__name__ in NEVER_SENT for e in (error, reason) if e is not None)
 
@@ -291,7 +293,7 @@ def _brief(error: Exception) -> str:
 
 
 def _sent(session: Any, endpoint: str, body: Mapping[str, object]) -> _Got:
-    """Send a request; one that is not authorised was not looked at, and is sent again with a new token."""
+    """Send a request; if it is unauthorised, the server did nothing, and it is sent again with a new token."""
     service, action = endpoint.split(".", 1)
     version = _version(session.api_version)
     for fresh in (False, True):
@@ -333,7 +335,7 @@ def _read(endpoint: str, data: msgspec.Raw, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError:
-        whole = _without_nulls(msgspec.json.decode(data))  # a field that is null is one that is not there
+        whole = _without_nulls(msgspec.json.decode(data))  # a field that is null counts as absent
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Silent(f"{endpoint}: its answer cannot be read ({error})", in_doubt=True) from None
     try:

@@ -1,7 +1,7 @@
-"""Whether the script of a base task can take what a search gives it: the type of each parameter stands on the task.
+"""Check that the script of a base task can take the values of a search, by the types of its parameters.
 
-ClearML's own `connect` turns the text of a parameter into the type that the script has. What it cannot turn it
-leaves at the script's own value, with a warning in the job's output: all jobs of the search would train the same.
+ClearML's own `connect` converts the text of a parameter to the type that the script has. If it cannot, it keeps the
+script's own value, with a warning in the job's output: all jobs of the search would train with the same value.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from eventhpo.core.search.spec import (
 )
 
 SHOWN = 3  # values of a parameter that a message names
-UNTYPED = ("", "NoneType")  # of a parameter that is None on the task: it takes anything
+UNTYPED = ("", "NoneType")  # types of a parameter that is None on the task: it takes any value
 
-Values = Mapping[str, Sequence[Scalar]]  # by name: all that a job may get of it, or some, where they are all alike
+Values = Mapping[str, Sequence[Scalar]]  # by name: the values that a job may get, or some if all are of one type
 
 
 def ranges_of(space: Space) -> Iterator[Range]:
-    """Yield the ranges of *space*, those inside of sets too."""
+    """Yield the ranges of *space*, also those inside sets."""
     sets = {p.name for p in space if isinstance(p, ParameterSet)}
     return (r for name, r in dimensions(space).items() if name not in sets)
 
 
 def fixed_values(space: Space) -> dict[str, list[Scalar]]:
-    """Return what the sets of *space* hand to a job as it stands."""
+    """Return the fixed values in the sets of *space*, by name."""
     values_by_name: dict[str, list[Scalar]] = {}
     for p in space:
         for parameter_set in p.sets if isinstance(p, ParameterSet) else ():
@@ -42,7 +42,7 @@ def fixed_values(space: Space) -> dict[str, list[Scalar]]:
 
 
 def given(space: Space) -> dict[str, list[Scalar]]:
-    """Return what jobs of *space* may get, by name; the bounds stand for a range of numbers."""
+    """Return the values that jobs of *space* may get, by name; for a range of numbers, its bounds."""
     values_by_name = fixed_values(space)
     for r in ranges_of(space):
         values_by_name.setdefault(r.name, []).extend(_some(r))
@@ -58,7 +58,7 @@ def _some(r: Range) -> Iterable[Scalar]:
 
 
 def misfits(declared: Sequence[HyperParameter], values: Values) -> Iterator[str]:
-    """Yield, for each parameter that cannot take what the search gives it, both sides in words."""
+    """Yield a line for each parameter that cannot take a value of the search, with the values and its type."""
     known = {p.full_name: p for p in declared}
     for name, some in values.items():
         p = known.get(name)
@@ -69,7 +69,7 @@ def misfits(declared: Sequence[HyperParameter], values: Values) -> Iterator[str]
 
 
 def nones(declared: Sequence[HyperParameter], values: Values) -> list[str]:
-    """Return which parameters get None and are of a type to which ClearML's `connect` turns it: False, or ''."""
+    """Return the parameters that get None, where ClearML's `connect` would turn it into False or ''."""
     known = {p.full_name: p for p in declared}
     return [name for name, some in values.items() if None in some and name in known and known[name].type in _TURNED]
 
@@ -78,9 +78,9 @@ _TURNED = ("bool", "str")
 
 
 def takes(kind: str, value: Scalar) -> bool:
-    """Whether ClearML's `connect` turns the text of *value* into the type *kind*, as the SDK names types.
+    """Whether ClearML's `connect` can convert the text of *value* to the type *kind*, as the SDK names types.
 
-    None, and types that nobody knows here, are taken: a script may well read them.
+    None and unknown types count as convertible: the script may read them itself.
     """
     text = clearml_text(value).strip()
     if value is None or kind in UNTYPED:

@@ -1,8 +1,8 @@
-"""Jobs of a user's own subclass of `ClearmlJob`: made, launched, asked and aborted through its own calls.
+"""Jobs of a user's own subclass of `ClearmlJob`, which makes, launches and aborts its tasks itself.
 
-What is weaker than with tasks that are made here: its constructor takes several requests
-to make a task, by the SDK's transport, which repeats them. A crash between them leaves
-a draft behind that never runs; a clone that the SDK repeats leaves more of them.
+Its constructor makes a task by several requests, and the SDK's transport repeats them. So a
+crash between two of them leaves a draft that never runs, and a repeated clone request leaves
+more drafts.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NEVER_STARTED = Ended(how="cancelled", why="stopped before it started")
 
 
 class OwnJobs(ClearmlBackend):
-    """The door to ClearML through *job_class*; curves are read as for all tasks."""
+    """The ClearML backend with jobs of *job_class*; curves are read as for all tasks."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class OwnJobs(ClearmlBackend):
     # ---------------------------------------------------------------- effects
 
     def draft(self, drafts: Sequence[DraftRequest]) -> list[DraftOutcome]:
-        """Construct a job for each draft; with `look`, take the task that its key names."""
+        """Construct a job for each draft; with `look`, adopt the task that has its key."""
         if self._rivals is not None:
             self._rivals.drafting(drafts)
         looked = [draft for draft in drafts if draft.look]
@@ -117,14 +117,14 @@ class OwnJobs(ClearmlBackend):
             if _was_cancelled(job, status):
                 return NEVER_STARTED
             if status != "created":
-                return Queued()  # on its way or over already: a poll reads how
+                return Queued()  # queued, running or over: a poll reads which
             launched = made.launch(self._tasks.execution_queue)
         except Exception as error:  # noqa: BLE001  the user's own code
             return Refused(error=f"{job.job_id}: launch() raised {_said(error)}", in_doubt=True)
         return Queued() if launched else Refused(error=f"{job.job_id}: launch() returned {launched!r}")
 
     def stop(self, jobs: Sequence[BoundJob]) -> list[StopOutcome]:
-        """Call `abort` of each job; one that never started never will."""
+        """Call `abort` of each job; a job that has not started never starts."""
         return [self._stop(job) for job in jobs]
 
     def _stop(self, job: BoundJob) -> StopOutcome:
@@ -134,7 +134,7 @@ class OwnJobs(ClearmlBackend):
             if _was_cancelled(job, status):
                 return NEVER_STARTED
             if status in ENDED:
-                return Stopping(over=status != "stopped")  # its own abort would give it another end
+                return Stopping(over=status != "stopped")  # an abort would change its end
             waiting = not job.started and made.is_pending()
             made.abort()
             if waiting:
@@ -148,7 +148,7 @@ class OwnJobs(ClearmlBackend):
     # ---------------------------------------------------------------- polls
 
     def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult | Refused:
-        """Read as for all tasks; a job whose own `status` raises is refused alone."""
+        """Read as for all tasks; if the `status` of a job raises, only this job is refused."""
         self._mute = {}
         polled = super().poll(jobs, objectives)
         ids = {job.job_id for job in jobs}
@@ -167,7 +167,7 @@ class OwnJobs(ClearmlBackend):
         )
 
     def _statuses(self, jobs: Sequence[BoundJob]) -> tuple[dict[str, Task], int]:
-        """Return the tasks, each with the status that its job's own `status` tells."""
+        """Return the tasks, each with the status that its job's own `status` returns."""
         tasks, now = super()._statuses(jobs)
         for job in jobs:
             if job.job_id in tasks:
@@ -178,7 +178,7 @@ class OwnJobs(ClearmlBackend):
         return tasks, now
 
     def _object(self, job: BoundJob) -> Any:
-        """Return the job's object; behind a restart it is made around its task, without the constructor."""
+        """Return the job's object; after a restart it is made from its task, without the constructor."""
         if job.job_id not in self._objects:
             self._objects[job.job_id] = self._around(job)
         return self._objects[job.job_id]
@@ -195,7 +195,7 @@ class OwnJobs(ClearmlBackend):
 
 
 def _was_cancelled(job: BoundJob, status: str) -> bool:
-    """Whether *job* was stopped before anybody launched it."""
+    """Whether *job* was stopped before it was launched."""
     return status == "stopped" and not (job.queued or job.started)
 
 

@@ -1,7 +1,7 @@
-"""Recorded points, compared with the report files that they were read from.
+"""Compare recorded points with the report files that they were read from.
 
-A log that was rewritten whole, its chain, keys and head made anew, still contradicts
-what its jobs wrote, as long as their folders are there.
+If somebody rewrote a whole log, with its hash chain, keys and head, it still contradicts the
+reports of its jobs, as long as their folders exist.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from eventhpo.jobs.local.reports import LONGEST, NotAReport, ReportedPoint, pars
 Series: TypeAlias = tuple[str, str]
 CurvePoints: TypeAlias = list[tuple[int, Num]]
 
-_REREAD = "bytes of it had been read"  # of a report file that was not the one read before; see `reports.read`
+_REREAD = "bytes of it had been read"  # the report file was replaced; see `reports.read`
 
 
 class ReportsReading(msgspec.Struct):
-    """What one poll recorded of one attempt: the bytes that it read, and the points in them."""
+    """What one poll recorded of one attempt: the bytes that it read and their points."""
 
     seq: int
     start: int
@@ -34,13 +34,13 @@ class ReportsReading(msgspec.Struct):
 
 
 class Compared(msgspec.Struct):
-    """How many attempts and points were compared, the first difference, and how many could not be."""
+    """How many attempts and points were compared, the first difference, and what could not be compared."""
 
     attempts: int = 0
     points: int = 0
     wrong: str | None = None
-    missing: int = 0  # attempts with points whose report file is not there
-    rewritten: int = 0  # attempts whose file is shorter than what was read of it, or was written anew meanwhile
+    missing: int = 0  # attempts with points and without a report file
+    rewritten: int = 0  # attempts whose file was cut or replaced after it was read
 
 
 def compare(rows: Sequence[Recorded], jobs_folder: Path) -> Compared:
@@ -96,14 +96,14 @@ def _is_rewritten(readings: Sequence[ReportsReading], size: int) -> bool:
 
 
 def _difference(reading: ReportsReading, path: Path, objectives: frozenset[Series]) -> str | None:
-    """Return the first point of *reading* that its bytes do not hold, or hold and it lacks; None if there is none."""
+    """Describe the first series whose points in *reading* and in its bytes differ; None if all are equal."""
     points: dict[Series, CurvePoints] = {}
     for point in _points(path, reading.start, reading.end):
         if (point.title, point.series) in objectives:
             points.setdefault((point.title, point.series), []).append((point.iteration, to_num(point.value)))
     for series in sorted(points.keys() | reading.points.keys()):
         recorded, written = reading.points.get(series, []), points.get(series, [])
-        # Which lines are bad depends on who reads them; which points were read stands in the log.
+        # Another version may take other lines for bad: then the points in the log need only be among the written ones.
         if recorded != (_among(recorded, written) if reading.bad else written):
             where = f"bytes {reading.start} to {reading.end} of {path.parent.name}/{path.name}"
             return f"seq {reading.seq}: {where} hold other points of {'/'.join(series)} than the log"
@@ -111,7 +111,7 @@ def _difference(reading: ReportsReading, path: Path, objectives: frozenset[Serie
 
 
 def _among(recorded: CurvePoints, written: CurvePoints) -> CurvePoints:
-    """Return those of *recorded* that stand in *written*, in this order."""
+    """Return the points of *recorded* that *written* has in the same order."""
     rest = iter(written)
     return [point for point in recorded if any(point == other for other in rest)]
 
@@ -121,7 +121,7 @@ def _points(path: Path, start: int, end: int) -> Iterator[ReportedPoint]:
         file.seek(max(start - 1, 0))
         data = file.read(end - file.tell())
     if start and not data.startswith(b"\n"):
-        data = data.partition(b"\n")[2]  # the reading began in the midst of a line that was too long
+        data = data.partition(b"\n")[2]  # the reading began inside a line that was too long
     for line in data.split(b"\n"):
         if line.strip() and len(line) <= LONGEST:
             try:

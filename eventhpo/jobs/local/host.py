@@ -1,4 +1,4 @@
-"""What tells this machine, its boot and this pid namespace from any other."""
+"""The clocks, the boot id and the pid namespace of this machine."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def read_clocks() -> ClockReading:
 
 @functools.cache
 def boot_id() -> str:
-    """Return the same text until the machine is started again, then another one; empty where it can't be told.
+    """Return a text that changes when the machine is restarted; empty if the system has none.
 
-    It is compared with what the controller recorded, so both must read the same thing.
+    It is compared with the boot id that the controller recorded.
     """
     return _BOOT.read_text(encoding="ascii").strip() if _BOOT.exists() else ""
 

@@ -1,12 +1,12 @@
-"""End what a lost attempt left running, and only that.
+"""Kill the processes that a lost attempt left running, and no others.
 
 A process belongs to an attempt if its environment carries the key and names this
-very folder, if it is in the group and session that a ticket of this very folder
-names, or if it holds the job's lock. A copied search has the same keys and tickets,
-and its jobs are the other one's: which folder it is says `folder.Identity`. What was
-started without one goes by its path and by who holds the lock. A process is
-killed through a descriptor that stands for it alone, so a process id that was
-given away again meanwhile does no harm. Needs /proc; without it nothing is found.
+folder, if it is in the group and session that a ticket of this folder names, or if it
+holds the job's lock. A copied search has the same keys and tickets, but its jobs belong to
+the original: `folder.Identity` tells the folders apart. Jobs that were started without an
+identity are told by path and by who holds the lock. A process is killed through a
+descriptor, so no other process is hit that has got its id since. Needs /proc; without it
+no process is found.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ Owner: TypeAlias = Callable[[Process], str | None]
 
 
 def kill_leftovers(lost: Sequence[LostAttempt]) -> dict[str, tuple[int, ...]]:
-    """Kill what is left of each attempt; return the process ids that were found, by key.
+    """Kill what is left of each attempt; return the killed process ids, by key.
 
-    One pass over /proc for all of them. Holders of a lock are looked for only where
-    nothing else was found and the lock is still held: that pass reads every descriptor.
+    One pass over /proc serves all attempts. Holders of a lock are searched only if nothing
+    else was killed and the lock is still held: that pass reads every descriptor.
     """
     killed = _kill_all(_by_environment_or_group(lost))
     held = [attempt for attempt in lost if attempt.key not in killed and not is_free(attempt.folder.job_lock)]
@@ -69,7 +69,7 @@ def _kill_all(owner: Owner) -> dict[str, tuple[int, ...]]:
 
 
 def _others() -> Iterator[Process]:
-    """Each process that we may look at, without zombies and without ourselves."""
+    """Yield each process that we may look at, except zombies and this process."""
     if not PROC.is_dir():
         return
     for name in filter(str.isdigit, os.listdir(PROC)):  # noqa: PTH208 - a Path for each process costs more than its stat
@@ -106,7 +106,7 @@ def _by_environment_or_group(lost: Sequence[LostAttempt]) -> Owner:
 
 
 def _counts(attempt: LostAttempt) -> bool:
-    """Whether the process ids of the ticket mean today what they meant then, and are of this folder's job."""
+    """Whether the process ids of the ticket are still valid and belong to the job of this folder."""
     ticket = attempt.ticket
     if ticket is None or ticket.pid <= 0 or ticket.boot != boot_id() or ticket.ns != pid_namespace():
         return False
@@ -116,7 +116,7 @@ def _counts(attempt: LostAttempt) -> bool:
 
 
 def _names(variables: Mapping[str, str], folder: AttemptFolder) -> bool:
-    """Whether an environment is that of a job in this very *folder*."""
+    """Whether *variables* are the environment of a job in this *folder*, not in a copy of it."""
     lock, identity = variables.get("EVENTHPO_LOCK"), folder.identity()
     if lock is None or identity is None:
         return _is_same(Path(variables.get("EVENTHPO_PARAMS", "")), folder.params)
@@ -124,7 +124,7 @@ def _names(variables: Mapping[str, str], folder: AttemptFolder) -> bool:
 
 
 def _environment(pid: int) -> dict[str, str]:
-    """Return what tells whose job *pid* is, empty if it is nobody's or not ours to read."""
+    """Return the `EVENTHPO_` variables of process *pid*; empty if it has none or we may not read them."""
     try:
         entries = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except (*_ENDED, PermissionError):
@@ -134,7 +134,7 @@ def _environment(pid: int) -> dict[str, str]:
 
 
 def _is_same(path: Path, other: Path) -> bool:
-    """Whether both name one file, by other links perhaps, or did before it was deleted."""
+    """Whether both paths are equal or lead to the same file."""
     return path == other or (path.exists() and other.exists() and path.samefile(other))
 
 
@@ -146,7 +146,7 @@ def _by_lock(lost: Sequence[LostAttempt]) -> Owner:
 
 
 def _holder(pid: int, files: Mapping[tuple[int, int], str]) -> str | None:
-    """Return whose lock *pid* has open to write: a controller that only looks has it open to read."""
+    """Return the key whose lock *pid* has open for writing: a controller that only looks opens it for reading."""
     try:
         for name in os.listdir(PROC / str(pid) / "fd"):  # noqa: PTH208 - as above
             key = _held(PROC / str(pid), name, files)
@@ -167,13 +167,13 @@ def _held(process: Path, name: str, files: Mapping[tuple[int, int], str]) -> str
 
 
 def _writes(info: Path) -> bool:
-    """Whether a descriptor was opened to write (proc(5): fdinfo, flags in octal)."""
+    """Whether a descriptor was opened for writing (proc(5): fdinfo, flags in octal)."""
     flags = next(line.split()[1] for line in info.read_text().splitlines() if line.startswith("flags:"))
     return int(flags, 8) & os.O_ACCMODE != os.O_RDONLY
 
 
 def _kill(process: Process) -> bool:
-    """Kill exactly *process*, not one that got its id since; return whether it was there and ours to kill."""
+    """Kill exactly *process*, never another that got its id since; return whether it was killed."""
     try:
         handle = os.pidfd_open(process.pid)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Start a runner: the command's words, the job's environment, and who inherits what."""
+"""Start runners: the environment of a job, and what a runner inherits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def environment(job: BoundJob, folder: AttemptFolder, inherited: Mapping[str, st
         "EVENTHPO_REPORTS": str(folder.reports),
         "EVENTHPO_CHECKPOINT_DIR": str(folder.path.parent / "checkpoints" / str(job.trial)),
     }
-    for outer in ("EVENTHPO_LOCK", "EVENTHPO_PREDECESSOR"):  # of an outer search, if this one runs inside a job
+    for outer in ("EVENTHPO_LOCK", "EVENTHPO_PREDECESSOR"):  # set by an outer search, if this one runs inside a job
         variables.pop(outer, None)
     if (lock := folder.identity()) is not None:
         variables["EVENTHPO_LOCK"] = named(lock)
@@ -42,7 +42,7 @@ def environment(job: BoundJob, folder: AttemptFolder, inherited: Mapping[str, st
 
 
 def named(identity: Identity) -> str:
-    """Return *identity* as a job's environment carries it."""
+    """Return *identity* in the form that `EVENTHPO_LOCK` has."""
     return f"{identity[0]}:{identity[1]}"
 
 
@@ -55,7 +55,7 @@ def spawn(
     locks: Locks,
     grace: float,
 ) -> int:
-    """Start a runner that holds *locks* on and nothing else of ours; return its process id.
+    """Start a runner that inherits *locks* and nothing else of ours; return its process id.
 
     Raises:
         OSError: the system has no room for another process.
@@ -72,7 +72,7 @@ def spawn(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    # The runner outlives us by design, which Popen would warn of: `Children` reaps it by its id.
+    # The runner outlives us by design, and Popen would warn about that: `Children` reaps it by its id.
     process.returncode = 0
     return process.pid
 
@@ -84,7 +84,7 @@ class Children:
         self._pids: set[int] = set()
 
     def add(self, pid: int) -> None:
-        """Reap *pid* one day."""
+        """Remember *pid*, to reap it after it has ended."""
         self._pids.add(pid)
 
     def is_gone(self, pid: int) -> bool:
@@ -105,4 +105,4 @@ class Children:
             self.is_gone(pid)
 
 
-CHILDREN = Children()  # of the process, not of one `LocalJobs`: a runner goes on behind `close`
+CHILDREN = Children()  # one for the process, not for each backend: a runner goes on after `close`

@@ -1,6 +1,6 @@
 """Jobs as processes on this machine: a folder for each attempt, a runner for each job.
 
-Every effect is found again in the attempt's folder, so a controller may be killed
+The folder of an attempt shows which effects were done, so a controller may be killed
 between any two lines here and ask again. `folder` says what the files mean.
 """
 
@@ -47,7 +47,7 @@ HESITANT = 8  # launches with a runner that lives and does not start before it i
 
 
 class PendingLaunch(NamedTuple):
-    """A launch without a ticket yet; `runner` is None while somebody else's may be starting it."""
+    """A launch without a ticket so far; `runner` is None if a runner of another process may be starting it."""
 
     job: BoundJob
     folder: AttemptFolder
@@ -55,7 +55,7 @@ class PendingLaunch(NamedTuple):
 
 
 class LocalBackend:
-    """The door to processes on this machine; see `protocol.Jobs` for its promises.
+    """The backend of processes on this machine; `JobBackend` states its promises.
 
     *command* is run in *folder* without a shell, `{slot}` and `{Section/name}` in it
     replaced. *jobs_folder* holds a folder for each attempt. A job that is told to
@@ -93,11 +93,11 @@ class LocalBackend:
         return [self._or_refuse(self._draft, draft) for draft in drafts]
 
     def cancel(self, drafts: Sequence[DraftRequest]) -> list[CancelOutcome]:
-        """Remove what an unbound intent may have created."""
+        """Remove the folders that unbound intents may have created."""
         return [self._or_refuse(self._cancel, draft) for draft in drafts]
 
     def stop(self, jobs: Sequence[BoundJob]) -> list[StopOutcome]:
-        """Ask each runner to stop its job; a job that never started never will."""
+        """Ask each runner to stop its job; a job that has not started never starts."""
         return [self._or_refuse(self._stop, job) for job in jobs]
 
     def launch(self, jobs: Sequence[BoundJob]) -> list[LaunchOutcome]:
@@ -111,7 +111,7 @@ class LocalBackend:
         return [self._hesitate(answer) if isinstance(answer, PendingLaunch) else answer for answer in answers]
 
     def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult | Refused:
-        """Read what each job did behind its cursor; refused if the machine can't even look."""
+        """Read what each job did after its cursor; refused if the system does not even let us look."""
         now = self._clocks()
         self._reap()
         try:
@@ -122,13 +122,13 @@ class LocalBackend:
         return PollResult(clock=now.wall, seen=seen, boot_clock=now.boot)
 
     def close(self) -> None:
-        """Let go of runners that have ended; the others and their jobs go on."""
+        """Reap runners that have ended; the others and their jobs go on."""
         CHILDREN.reap()
 
-    # ---------------------------------------------------------------- one at a time
+    # ---------------------------------------------------------------- one item at a time
 
     def _or_refuse(self, effect: Callable[[Item], Outcome], item: Item) -> Outcome | Refused:
-        """Return what *effect* answers for *item*, or that the system refused it."""
+        """Return the outcome of *effect* for *item*, a refusal if the system raised an error."""
         try:
             return effect(item)
         except (OSError, ValueError) as error:
@@ -141,7 +141,7 @@ class LocalBackend:
         return folder
 
     def _forget(self, jobs: Sequence[BoundJob]) -> None:
-        """Keep the folders of running jobs at hand, not those of every job there was."""
+        """Drop the cache of folders when most of it belongs to jobs that are over."""
         if len(self._folders) > 2 * len(jobs) + 100:
             self._folders.clear()
 
@@ -174,7 +174,7 @@ class LocalBackend:
     def _stop(self, job: BoundJob) -> StopOutcome:
         folder = self._folder_of(job.job_id)
         if not folder.exists():
-            return Stopping()  # whatever runs without its folder is ended by a poll, as lost
+            return Stopping()  # a poll ends what runs without its folder, as lost
         if not job.started and not folder.has_ticket():
             if job.boot != boot_id():
                 return _restarted()
@@ -194,7 +194,7 @@ class LocalBackend:
     # ---------------------------------------------------------------- launching
 
     def _begin(self, job: BoundJob) -> PendingLaunch | LaunchOutcome:
-        """Start a runner if nobody has; say so at once if it is clear already how this ends."""
+        """Start a runner unless there is one; return the outcome at once if it is clear already."""
         folder = self._folder_of(job.job_id)
         if not folder.exists():
             return self._without_folder(job, folder)
@@ -214,11 +214,11 @@ class LocalBackend:
             return _restarted()
         why = f"its folder {folder.path} is gone"
         if job.failures + 1 >= FRUITLESS:
-            return Ended(how="launch_failed", why=why)  # it is never made again, and no ticket fits without it
+            return Ended(how="launch_failed", why=why)  # the folder is never made again, nor is a ticket without it
         return Refused(error=why)
 
     def _by_ticket(self, folder: AttemptFolder) -> Started | Ended | None:
-        """Return what the ticket says, None as long as there is none."""
+        """Return the outcome that the ticket states; None if there is no ticket."""
         if not folder.has_ticket():
             return None
         ticket = folder.ticket()
@@ -230,7 +230,7 @@ class LocalBackend:
         return Started(ticket.at, ticket.since_boot) if ticket.at else _restarted()
 
     def _spawn(self, job: BoundJob, folder: AttemptFolder, locks: Locks) -> PendingLaunch | LaunchOutcome:
-        """Start a runner that holds *locks* on."""
+        """Start a runner that inherits *locks*."""
         command = words(self._command, job.params, job.slot)
         try:
             variables = environment(job, folder, os.environ)
@@ -243,7 +243,7 @@ class LocalBackend:
         return PendingLaunch(job, folder, runner)
 
     def _go_on(self, waiting: PendingLaunch) -> PendingLaunch | LaunchOutcome:
-        """Look again: the ticket first, then whether the runner ended without one."""
+        """Look again for the ticket; if there is none, whether the runner has ended without it."""
         return self._or_refuse(lambda _: self._look_again(waiting), waiting.job)
 
     def _look_again(self, waiting: PendingLaunch) -> PendingLaunch | LaunchOutcome:
@@ -260,7 +260,7 @@ class LocalBackend:
         return self._or_refuse(lambda _: self._fruitless(waiting, HESITANT, why), waiting.job)
 
     def _fruitless(self, waiting: PendingLaunch, tries: int, why: str) -> LaunchOutcome:
-        """Refuse, or after *tries* in a row take the ticket: no runner, however late, can then start the job."""
+        """Refuse the launch; after *tries* in a row take the ticket, so that no late runner can start the job."""
         if waiting.job.failures + 1 < tries:
             return Refused(error=f"{waiting.job.key}: {why}; see {waiting.folder.output}")
         return self._give_up(waiting.folder, "launch_failed", f"{why}, {tries} times; see its output")
@@ -271,5 +271,5 @@ class LocalBackend:
 
 
 def _restarted() -> Ended:
-    """Nothing on the disk was certain before a restart, so this attempt is unknown and never started again."""
+    """Return the end after a restart of the machine: nobody knows if the job had started, so it is lost."""
     return Ended(how="lost", why="the machine was restarted before its start was in the log")

@@ -18,7 +18,7 @@ FRESH = 5.0  # seconds that an answer of git holds: a batch of drafts asks once
 
 
 class Surroundings:
-    """What is around the jobs of one search; git and the script are read anew when they may have changed."""
+    """The provenance of one search's jobs; git and the script are read again when they may have changed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -29,7 +29,7 @@ class Surroundings:
         self._hash: str | None = None
 
     def of(self, command: Sequence[str]) -> Provenance:
-        """Return where *command* comes from; what can't be found out is left out."""
+        """Return the provenance of *command*; fields that cannot be determined stay empty."""
         script = self._script(command)
         self._ask_git()
         return Provenance(

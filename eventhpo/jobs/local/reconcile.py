@@ -1,7 +1,7 @@
-"""Before a controller begins: which job folders beside the log it knows nothing of; see `core.survey`.
+"""Before a controller begins: which job folders next to the log it does not know; see `jobs.reconcile`.
 
-A folder is made behind the commit of its intent, so one whose key no row names tells
-that the log has lost its tail, or is a fork.
+A folder is made after its intent was committed. So a folder whose key is in no row shows
+that the log has lost its tail or is a fork.
 """
 
 from __future__ import annotations
@@ -35,17 +35,19 @@ def job_id_of(key: str) -> str:
 
 
 def listed(jobs_folder: Path) -> tuple[str, ...]:
-    """Return the names of the folders of attempts; to be asked before the log is read, which a controller may write.
+    """Return the names of the attempts' folders; to be called before the log is read.
 
     Raises:
-        DamagedLog: they cannot be looked at, so whether the log lost its tail is not known.
+        DamagedLog: *jobs_folder* cannot be read, so it is unknown whether the log lost its tail.
     """
     try:
         return tuple(sorted(name for name in os.listdir(jobs_folder) if _key(name) is not None))  # noqa: PTH208
     except FileNotFoundError:
         return ()
     except OSError as error:
-        raise DamagedLog(f"{jobs_folder} cannot be looked at ({error.strerror}), and with it the log's end") from error
+        raise DamagedLog(
+            f"{jobs_folder} cannot be read ({error.strerror}), so whether the log lost its tail is unknown"
+        ) from error
 
 
 def _key(name: str) -> AttemptKey | None:
@@ -53,7 +55,7 @@ def _key(name: str) -> AttemptKey | None:
 
 
 def surveyed(jobs_folder: Path, names: Sequence[str], state: State, hashes: Sequence[str]) -> FolderSurvey:
-    """Return which of the folders *names* the log does not know; *hashes* are those of its rows, in order."""
+    """Return the folders among *names* that the log does not know; *hashes* are those of its rows, in order."""
     search = search_part(state.search_id)
     known = {job_id_of(a.key) for trial in state.trials for a in trial.attempts}
     lost: list[StrayFolder] = []
@@ -68,17 +70,17 @@ def surveyed(jobs_folder: Path, names: Sequence[str], state: State, hashes: Sequ
 
 
 def refuse(survey: FolderSurvey, head: Head, *, adopt: bool) -> None:
-    """Return if the log may go on.
+    """Raise unless a controller may go on with the log.
 
     Raises:
-        DamagedLog: it is a fork, or has lost its tail and *adopt* was not asked for.
+        DamagedLog: the log is a fork, or it has lost its tail and *adopt* is False.
     """
     away = ", or move these folders away once their jobs are over"
     reconcile.refuse(survey, head, adopt=adopt, kind="job folder", name=lambda folder: folder.job_id, or_else=away)
 
 
 def of_others(jobs_folder: Path, state: State) -> list[int]:
-    """Return the trials whose job, in a folder that was copied, is that of another search and was not over."""
+    """Return the trials whose job was copied with the log while it ran, so that it belongs to another search."""
     live = ((t.number, a.job_id) for t in state.active.values() for a in t.attempts if a.job_id and a.ended is None)
     return [number for number, job_id in live if _is_of_another(AttemptFolder(jobs_folder / job_id))]
 
@@ -88,14 +90,15 @@ def _is_of_another(folder: AttemptFolder) -> bool:
     return ticket is not None and folder.is_copied(ticket) and folder.exit() is None
 
 
-# ---------------------------------------------------------------- taking up again
+# ---------------------------------------------------------------- adopting
 
 
 def adopted(state: State, lost: Sequence[StrayFolder]) -> list[JobAdopted]:
-    """Return the events by which what has started of *lost* is a job of the search again; remove what never did.
+    """Return one event for each started job of *lost* that makes it a job of the search again; remove the others.
 
-    Of a job that was told to stop the reports are read here, since it is settled how much
-    of them counts; those of all others are read by the first poll, with their end.
+    If a controller had told the job to stop, the event has its reports and its fate: the
+    points up to the stop count. The reports of all other jobs are read by the first poll,
+    together with their end.
 
     Raises:
         DamagedLog: the parameters of a job cannot be read.
@@ -105,7 +108,7 @@ def adopted(state: State, lost: Sequence[StrayFolder]) -> list[JobAdopted]:
 
 
 def _has_started(folder: AttemptFolder) -> bool:
-    """Whether a job of *folder* has run; if not, it is closed first, so that it never will, and removed."""
+    """Whether the job of *folder* has started; if not, close the folder so that it never starts, and remove it."""
     if not folder.has_ticket():
         folder.close_for_good("cancelled", FORGOTTEN, clock())
     ticket = folder.ticket()
@@ -144,7 +147,7 @@ def _params(folder: AttemptFolder) -> dict[str, Scalar]:
 
 
 def _slot(folder: AttemptFolder, taken: set[int]) -> int:
-    """Take the slot that the job was given if it is free, else the lowest that is."""
+    """Take the slot that the job was given if it is free, else the lowest free one."""
     ticket = folder.ticket()
     own = None if ticket is None else ticket.slot
     slot = own if own is not None and own not in taken else next(reconcile.free_slots(taken))
@@ -153,7 +156,7 @@ def _slot(folder: AttemptFolder, taken: set[int]) -> int:
 
 
 def _read(folder: AttemptFolder, objectives: Sequence[Objective]) -> tuple[tuple[AdoptedCurve, ...], int | None, int]:
-    """Return all that was reported, from where the job says that it goes on, and how far was read."""
+    """Return all points, the iteration from which the job says that it resumes, and the last cursor."""
     points: dict[tuple[str, str], tuple[list[int], list[float]]] = {(o.title, o.series): ([], []) for o in objectives}
     cursor, inherits, more = 0, None, True
     while more:

@@ -1,11 +1,10 @@
-"""Read what a job reports: one JSON object a line, behind a cursor.
+"""Read what a job reports after a cursor: one JSON object a line.
 
-The cursor is a byte offset in the file, and all that is remembered of it. It
-stands behind a newline, but for one case: in the midst of a line that is too
-long to be a report, whose rest is skipped without another word.
+The cursor is a byte offset in the file. It comes after a newline, with one exception: it
+may be inside a line that is too long to be a report; the rest of that line is skipped.
 
-Reports are appended. A file that is not the one that was read (`_rewritten`) is a
-fault that is told, and is read again from its start.
+Jobs append reports. If the file is not the one that was read before (`_rewritten`), that
+is recorded as a bad line, and the file is read again from its start.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ from eventhpo.core.fold.events import BadLine, OtherSeries, unspelled
 from eventhpo.core.search.spec import Objective, to_num
 from eventhpo.jobs.protocol import POINTS, CurveUpdate
 
-LONGEST = 1 << 20  # bytes of a line: far more than a report needs, little enough to hold
-PER_POLL = 4 << 20  # bytes read of one job in one poll; must exceed LONGEST, so that every poll gets on
+LONGEST = 1 << 20  # bytes of a line: far more than a report needs, and small enough for memory
+PER_POLL = 4 << 20  # bytes read of one job in one poll; more than LONGEST, so that every poll moves the cursor
 NAME = 1_000  # characters of a title or series: they go into every event
 SERIES = 1_000  # other series in one poll: they go into one event
-SPELLED = 20  # bad lines of a poll that are told one by one
-BIGGEST = 2**63 - 1  # what SQLite and Optuna take as an integer
+SPELLED = 20  # bad lines of a poll that are recorded one by one; the others are counted
+BIGGEST = 2**63 - 1  # the largest integer of SQLite and Optuna
 
 _NAMED = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _LAST = 16_384  # bytes at the end of a file that hold its last line, unless its names are all escapes
-_KEYS = 5  # keys of a line that are named where one is missing: a report needs four
+_KEYS = 5  # keys that the message of a missing key names: a report needs four
 
 # What programs print for a number that JSON cannot carry: Python nan and inf, json.dumps NaN and Infinity, C -nan.
 _BARE = re.compile(rb'("value"\s*:\s*)([+-]?)(nan|inf|infinity)(?=\s*[,}])', re.IGNORECASE)
@@ -48,7 +47,7 @@ class ReportedPoint(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """A retry says that it goes on behind `iteration` of its predecessor."""
+    """A retry says that it resumes after `iteration` of its predecessor."""
 
     iteration: int
 
@@ -57,11 +56,11 @@ ReportLine: TypeAlias = ReportedPoint | Claim
 
 
 class NotAReport(ValueError):
-    """A line that can't be read as a report; the message says why."""
+    """A line that is no report; the message says why."""
 
 
 class ReportBatch(NamedTuple):
-    """What was read from a cursor on; `to` is the new cursor, `more` says that more is there already."""
+    """What was read from a cursor on; `to` is the new cursor, `more` says that there is more to read."""
 
     to: int
     curves: tuple[CurveUpdate, ...] = ()
@@ -78,7 +77,7 @@ def parse(line: bytes) -> ReportLine:
     """Return the report in *line*.
 
     Raises:
-        NotAReport: it is none; nothing is guessed.
+        NotAReport: it is none. Nothing is guessed.
     """
     try:
         fields = _JSON.decode(_BARE.sub(_literal, line).decode("utf-8"))
@@ -107,11 +106,11 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 class _Literal(float):
-    """A number that JSON has no word for, as `json.dumps` of Python writes it."""
+    """NaN or an infinity, which JSON cannot express, as Python's `json.dumps` writes it."""
 
 
 def _literal(match: re.Match[bytes]) -> bytes:
-    """Return a bare `nan` or `inf` as Python's decoder knows it; a NaN has no sign."""
+    """Spell a bare `nan` or `inf` as Python's decoder knows it; a NaN loses its sign."""
     key, sign, word = match.groups()
     return bytes(key) + (b"NaN" if word.lower() == b"nan" else sign.replace(b"+", b"") + b"Infinity")
 
@@ -167,7 +166,7 @@ def _value(fields: dict[str, object]) -> float:
 
 
 class _Other:
-    """One other series, as far as it was read."""
+    """One series that is no objective, as far as it was read."""
 
     def __init__(self, first: ReportedPoint) -> None:
         self.first = self.last = self.min = self.max = first
@@ -276,11 +275,11 @@ def read(
     final: bool,
     known: Sequence[curve.Curve] = (),
 ) -> ReportBatch:
-    """Return what stands behind *cursor*, up to the last newline; the same cursor gets the same, or more.
+    """Return the reports after *cursor*, up to the last newline; the same cursor gets the same, or more.
 
-    *fresh*: no objective point was read before. *final*: nobody writes any more, so
-    what stands behind the last newline is a line too. *known*: the curves of the
-    objectives as the log has them, of an attempt that nobody took for lost.
+    *fresh*: no objective point was read before. *final*: the file is complete, so the
+    text after the last newline is a line too. *known*: the curves of the objectives as the
+    log has them, empty for an attempt that was taken for lost.
     """
     size = size_of(path)
     if size == cursor and not (final and known):  # most jobs in most polls
@@ -292,7 +291,7 @@ def read(
         cursor = 0
     if size == cursor:
         return tally.batch(cursor, False)
-    start = max(cursor - 1, 0)  # one byte before tells whether the cursor stands inside a line
+    start = max(cursor - 1, 0)  # the byte before the cursor shows whether it is inside a line
     data = _bytes(path, start, min(size, cursor + PER_POLL) - start)
     at_end = start + len(data) >= size
     used = _lines(data, start, cursor, tally, final=final and at_end)
@@ -302,10 +301,10 @@ def read(
 def _rewritten(
     path: Path, size: int, cursor: int, objectives: Sequence[Objective], known: Sequence[curve.Curve]
 ) -> str:
-    """Return how it shows that *path* is not the file that was read to *cursor*; empty if nothing tells.
+    """Return why *path* cannot be the file that was read up to *cursor*; empty if it may be.
 
-    It is shorter; or the cursor is inside a line that is no long one; or, where nothing
-    was added, its last line is a point that the log does not have.
+    It is shorter; or the cursor is inside a line of normal length; or nothing was added and
+    the last line is a point that the log does not have.
     """
     if size < cursor:
         return "the file was cut or replaced"
@@ -316,7 +315,7 @@ def _rewritten(
 
 
 def _cuts_a_line(path: Path, cursor: int) -> bool:
-    """Whether *cursor* is inside a line of at most `LONGEST` bytes: no reader stops there."""
+    """Whether *cursor* is inside a line of at most `LONGEST` bytes, where no reading ends."""
     if _bytes(path, cursor - 1, 1) == b"\n":
         return False
     start = max(cursor - LONGEST - 1, 0)
@@ -325,7 +324,7 @@ def _cuts_a_line(path: Path, cursor: int) -> bool:
 
 
 def _ends_with_news(path: Path, size: int, objectives: Sequence[Objective], known: Sequence[curve.Curve]) -> bool:
-    """Whether the last line of *path* is a point of an objective that its curve has nowhere."""
+    """Whether the last line of *path* is a point of an objective that its known curve does not have."""
     start = max(size - _LAST, 0)
     lines = _bytes(path, start, size - start).split(b"\n")
     if len(lines) == 1 and start:  # a long one: its beginning is not here
@@ -345,7 +344,7 @@ def _has_line(data: bytes, used: int, *, final: bool) -> bool:
 
 
 def _bytes(path: Path, start: int, length: int) -> bytes:
-    """Return up to *length* bytes from *start* on, without waiting for a file that is a pipe."""
+    """Return up to *length* bytes from *start* on; never wait, even if the file is a pipe."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         return os.pread(descriptor, length, start)
@@ -354,7 +353,7 @@ def _bytes(path: Path, start: int, length: int) -> bytes:
 
 
 def _lines(data: bytes, start: int, cursor: int, tally: _Tally, *, final: bool) -> int:
-    """Hand each line to *tally* until it is full; return how many bytes of *data* are done with."""
+    """Give each line to *tally* until it is full; return how many bytes of *data* were used."""
     used = cursor - start
     inside = used > 0 and data[used - 1] != ord("\n")
     while not tally.is_full():
@@ -369,7 +368,7 @@ def _lines(data: bytes, start: int, cursor: int, tally: _Tally, *, final: bool) 
 
 
 def _rest(data: bytes, start: int, used: int, tally: _Tally, *, inside: bool, final: bool) -> int:
-    """Deal with what has no newline (yet): leave it, unless it is too long or the last there will be."""
+    """Handle text without a newline: use it if it is too long or the file is final, else leave it for later."""
     if inside:
         return len(data)
     if len(data) - used > LONGEST or (final and used < len(data)):

@@ -4,7 +4,7 @@
 
 Started by `launch.spawn` with two locked descriptors and the job's environment. The
 forked child claims the attempt with a ticket (`started.json`), then becomes the
-command; whoever finds the ticket taken gives up. This process stays until the job
+command; a child that finds the ticket taken gives up. This process stays until the job
 is over, carries out a stop (the file `stop`), and leaves `exit.json`. It lives in
 FOLDER and finds its files from there, so a folder that is moved takes it along.
 
@@ -129,7 +129,7 @@ def _become(cwd: str, command: list[str], tell: int, facts: str) -> None:
 
 
 def _group(child: int) -> None:
-    """Make *child* lead a process group; parent and child both do, whoever comes first."""
+    """Make *child* lead a process group; parent and child both call it, since either may come first."""
     try:
         os.setpgid(child, child)
     except PermissionError:
@@ -188,7 +188,7 @@ def _start_ticks() -> int:
 def _adopt_orphans() -> bool:
     """Become the parent of the job's orphans, so that a stop ends those in sessions of their own too.
 
-    Behind the fork: loading ctypes takes 2 ms, which the job need not wait for.
+    It is called after the fork: loading ctypes takes 2 ms, which the job need not wait for.
     """
     try:
         import ctypes  # noqa: PLC0415

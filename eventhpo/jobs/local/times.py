@@ -1,4 +1,4 @@
-"""When an attempt began and ended, by what its folder says."""
+"""When an attempt began and ended, by the files in its folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TypedDict
 from eventhpo.core.fold.clocks import BootClock, ClockReading
 from eventhpo.jobs.local.folder import AttemptFolder, Ticket
 
-COARSE = 1_000_000  # microseconds; times of files are some milliseconds behind the clock
+COARSE = 1_000_000  # microseconds; times of files lag some milliseconds
 
 
 class Times(TypedDict):
@@ -20,7 +20,7 @@ class Times(TypedDict):
 
 
 def both(began: ClockReading | None, over: ClockReading | None) -> Times:
-    """Return both times as an end has them."""
+    """Return both times as the fields of an `Ended`."""
     return Times(
         started_at=None if began is None else began.wall,
         started_boot_clock=None if began is None else began.boot,
@@ -30,7 +30,7 @@ def both(began: ClockReading | None, over: ClockReading | None) -> Times:
 
 
 def began(ticket: Ticket | None) -> ClockReading | None:
-    """Return when the job started, as its *ticket* says it."""
+    """Return when the job started, by its *ticket*; None if that does not say."""
     return ClockReading(ticket.at, ticket.since_boot) if ticket is not None and ticket.at else None
 
 
@@ -45,8 +45,8 @@ def last_sign(folder: AttemptFolder, start: ClockReading | None, now: ClockReadi
 def _since_boot(start: ClockReading, sign: int, now: ClockReading) -> BootClock | None:
     """Return when a file was written whose wall time is *sign*, by the boot clock of *start* and *now*.
 
-    The wall clock may have been set between the two, so *sign* may be as it was then or as it
-    is now: what lies between start and now counts, of two such moments the first.
+    The wall clock may have been set in between, so *sign* may be by the wall clock of then or of
+    now. Of the two moments the earlier one between start and now is taken.
     """
     if start.boot is None or now.boot is None or start.boot.boot != now.boot.boot:
         return None

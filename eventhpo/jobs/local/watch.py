@@ -1,7 +1,7 @@
 """Look at started jobs: what they reported, whether they are over, and whether they are lost.
 
-`exit.json` beats every lock: it is looked for first, and once more when a lock is
-free. Only then come the reports, so that an end is told with all of them.
+`exit.json` counts more than any lock: it is read first, and once more if a lock is free.
+The reports are read last, so that an end never comes before a report.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from eventhpo.jobs.local.reports import ReportBatch, read
 from eventhpo.jobs.protocol import BoundJob, Ended, JobUpdate, Refused, Started
 
 PROBE = 0.5  # seconds between two looks at a running job's lock: 10 ms for 1,000 jobs, so not in every poll
-LEAK = 30.0  # seconds of sweeping before an attempt ends although something of it is left
-UNREADABLE = 5  # failed looks behind a job's end before it ends without its last reports
+LEAK = 30.0  # seconds of killing its processes before an attempt ends although some are left
+UNREADABLE = 5  # failed reads of its reports before a job that is over ends without the last of them
 COPIED = "its folder is a copy: the job belongs to the search that it was copied from, and is left alone"
-LATE = 15.0  # seconds behind its grace period in which a runner that lives has ended everything
+LATE = 15.0  # seconds after the grace period by which a runner that is not frozen has ended everything
 
 
 @dataclass
@@ -39,17 +39,17 @@ class JobLook:
     ticket: Ticket | None = None
     exit: Exit | None = None
     gone: str = ""  # why the attempt is taken for lost
-    left: str | None = None  # behind a sweep: what of it is left, None while that is not known yet
+    left: str | None = None  # after a sweep: what of it is left; None while that is unknown
 
     @property
     def over(self) -> bool:
-        """Whether nobody writes reports any more, as far as can be known."""
+        """Whether the reports are complete, as far as can be known."""
         return self.exit is not None or self.left is not None
 
 
 @dataclass
 class Sweeping:
-    """Since when an attempt is swept (monotonic), why, and whether a process of it was killed."""
+    """The sweep of a lost attempt: when it began (monotonic clock), why, and whether it killed anything."""
 
     since: float
     why: str
@@ -57,7 +57,7 @@ class Sweeping:
 
 
 class Watch:
-    """Looks at jobs; what it keeps between two polls only spares work."""
+    """Looks at jobs; what it remembers between two polls only saves work."""
 
     def __init__(self, clocks: Callable[[], ClockReading]) -> None:
         self._clocks = clocks
@@ -67,14 +67,14 @@ class Watch:
     def seen(
         self, jobs: Sequence[tuple[BoundJob, AttemptFolder]], objectives: Sequence[Objective]
     ) -> tuple[JobUpdate, ...]:
-        """Return what each job did behind its cursor."""
+        """Return what each job did after its cursor."""
         looks = [self._look_or_refuse(job, folder) for job, folder in jobs]
         self._sweep([look for look in looks if isinstance(look, JobLook) and look.gone])
         self._forget({job.job_id for job, _ in jobs})
         return tuple(self._tell_or_refuse(look, objectives) if isinstance(look, JobLook) else look for look in looks)
 
     def _forget(self, watched: set[str]) -> None:
-        """Drop what is kept of jobs that nobody asks for any more."""
+        """Forget the jobs that are not in *watched*."""
         for job_id in self._probed.keys() - watched:
             del self._probed[job_id]
         for job_id in self._sweeping.keys() - watched:
@@ -109,7 +109,7 @@ class Watch:
         return look
 
     def _is_due(self, job: BoundJob) -> bool:
-        """Whether to look at the lock: in every poll once something is wrong, else from time to time."""
+        """Whether to look at the lock: in every poll if something is wrong, else every `PROBE` seconds."""
         now = time.monotonic()
         wrong = job.stopping or job.lost or job.job_id in self._sweeping
         if not wrong and now - self._probed.get(job.job_id, -PROBE) < PROBE:
@@ -118,7 +118,7 @@ class Watch:
         return True
 
     def _sweep(self, looks: Sequence[JobLook]) -> None:
-        """Go on with the sweep of each attempt that is gone; one pass for all of them."""
+        """Kill what is left of each attempt that is gone, in one pass over all processes."""
         lost = [LostAttempt(look.job.key, look.folder, look.ticket) for look in looks if _of_this_boot(look)]
         killed = kill_leftovers(lost) if lost else {}
         for look in looks:
@@ -148,7 +148,7 @@ class Watch:
         )
 
     def _is_alive(self, look: JobLook) -> bool:
-        """Whether a lost attempt shows itself: somebody holds a lock, or something was left to end."""
+        """Whether a lost attempt still runs: a process holds a lock, or some process of it is left."""
         if look.exit is not None or (look.ticket is not None and look.ticket.never is not None):
             return False
         return not look.gone or look.left != ""
@@ -164,7 +164,7 @@ class Watch:
         return self._as_lost(look, look.left)
 
     def _as_lost(self, look: JobLook, left: str) -> Ended:
-        """Return the end of an attempt that left no word: at its last sign, or now if it ran until now."""
+        """Return the end of a lost attempt: at its last sign of life, or now if processes of it were killed."""
         state = self._sweeping[look.job.job_id]
         began = times.began(look.ticket)
         now = self._clocks()
@@ -179,12 +179,12 @@ class Watch:
 
 
 def refused(job: BoundJob, error: OSError) -> JobUpdate:
-    """Return that *job* could not be looked at; the others are told all the same."""
+    """Return the update of a *job* that could not be looked at; the other jobs are not affected."""
     return JobUpdate(trial=job.trial, attempt=job.attempt, to=job.cursor, refused=Refused(error=f"{job.key}: {error}"))
 
 
 def never_started(folder: AttemptFolder, ticket: Ticket | None) -> Ended | None:
-    """Return the end of an attempt that was closed before it started, None for every other."""
+    """Return the end of an attempt that was closed before it started; None for all others."""
     if ticket is None or ticket.never is None:
         return None
     output = folder.printed() if ticket.never == "launch_failed" else None
@@ -192,24 +192,24 @@ def never_started(folder: AttemptFolder, ticket: Ticket | None) -> Ended | None:
 
 
 def by_itself(end: Exit) -> bool:
-    """Whether a job ended well or failed without having been told to stop."""
+    """Whether a job completed or failed without a stop."""
     return not end.stopped and _how(end) in ("completed", "failed")
 
 
 def _runs_on(look: JobLook) -> bool:
-    """Whether nothing tells its runner any more that it is to stop: the file is gone."""
+    """Whether a job that was told to stop goes on because its stop file is gone."""
     return look.job.stopping and bool(look.job.settled) and not look.over and not look.folder.stop_file.exists()
 
 
 def _may_be_lost(look: JobLook) -> bool:
-    """Whether anything says that the attempt has been started."""
+    """Whether the attempt may have started, so that it can be lost."""
     if look.ticket is not None and look.ticket.never is not None:
         return False
     return look.ticket is not None or look.job.started or look.job.lost or look.job.stopping
 
 
 def _gone(look: JobLook, now: ClockReading) -> str:
-    """Return why the attempt is taken for lost, empty if its runner lives and does its work."""
+    """Return why the attempt is taken for lost; empty if its runner is alive and works."""
     if not look.folder.exists():
         return "its folder is gone"
     if is_free(look.folder.runner_lock):
@@ -220,7 +220,7 @@ def _gone(look: JobLook, now: ClockReading) -> str:
 
 
 def _runner_gone(look: JobLook) -> str:
-    """Return why there is no runner; empty if one may still come, for `stop` or `launch` to settle."""
+    """Return why there is no runner; empty if `launch` or `stop` still decides whether one starts."""
     ticket = look.folder.ticket()
     if ticket is None and not (look.job.started or look.job.lost):
         return ""
@@ -232,7 +232,7 @@ def _runner_gone(look: JobLook) -> str:
 
 
 def _ignores_stop(folder: AttemptFolder, now: ClockReading) -> bool:
-    """Whether the stop is older than any runner needs for it: one that is frozen never sees it."""
+    """Whether the stop is older than a runner needs to carry it out: a frozen runner never does."""
     ticket, asked = folder.ticket(), folder.stop_asked()
     if ticket is None or asked is None:
         return False
@@ -244,7 +244,7 @@ def _of_this_boot(look: JobLook) -> bool:
 
 
 def _left(look: JobLook, killed: Mapping[str, tuple[int, ...]], state: Sweeping) -> str | None:
-    """Return what of the attempt is left: empty for nothing, None while it is to be looked at again."""
+    """Describe what of the attempt is left: empty if nothing is, None if the next poll has to look again."""
     if not _of_this_boot(look) or (look.job.key not in killed and is_free(look.folder.job_lock)):
         return ""
     if time.monotonic() - state.since < LEAK:
@@ -255,7 +255,7 @@ def _left(look: JobLook, killed: Mapping[str, tuple[int, ...]], state: Sweeping)
 
 def _by_exit(look: JobLook, end: Exit, now: ClockReading) -> Ended:
     began, over = times.began(look.ticket), ClockReading(end.finished_at, end.since_boot)
-    if _how(end) == "lost":  # it is no runner's, and has no time of its own
+    if _how(end) == "lost":  # exit.json could not be read, so it has no time of its own
         over = times.last_sign(look.folder, began, now) or over
     return Ended(
         how=_how(end),
@@ -269,7 +269,7 @@ def _by_exit(look: JobLook, end: Exit, now: ClockReading) -> Ended:
 
 
 def _how(end: Exit) -> Literal["completed", "stopped", "failed", "lost"]:
-    """Return how a job ended; one that was told to stop and ends with 0 has completed."""
+    """Return how a job ended; a job that exits with 0 after a stop has completed."""
     if end.code is None and end.signal is None:
         return "lost"
     if end.code == 0:
