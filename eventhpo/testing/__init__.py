@@ -7,7 +7,7 @@
 
     state = simulate(tmp_path / "search.db", search(total_max_jobs=20, max_iteration_per_job=5), curve)
 
-The tests that a door of one's own has to pass are in `eventhpo.testing.contract`.
+The tests that a backend of your own has to pass are in `eventhpo.testing.contract`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Load what is asked for, and nothing before."""
+    """Import a name when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'eventhpo.testing' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

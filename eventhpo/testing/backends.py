@@ -1,4 +1,4 @@
-"""Places for `contract`: what its jobs do, and what its tests have to know of where they run."""
+"""What `contract` needs of a backend: what its jobs do, and a place that counts them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Then: TypeAlias = Literal["exit 0", "exit 1", "hang"]
 class Behaviour(msgspec.Struct, frozen=True):
     """What a job does: it reports so many points, then exits with 0 or with 1, or hangs until it is stopped.
 
-    A job is told by its parameters: `General/points`, an integer, and `General/then`.
+    The parameters of the job say it: `General/points`, an integer, and `General/then`.
     """
 
     points: int
@@ -45,12 +45,12 @@ class Behaviour(msgspec.Struct, frozen=True):
 
 
 class Place(ABC):
-    """A place where jobs run, new for each test.
+    """A backend under test and the world in which its jobs run, new for each test.
 
     Its jobs do what `Behaviour.of` their parameters says. Each reports its points as
     those of `objective`; where `runs` needs it, a job first leaves a mark that it began.
-    All keys of a test begin with `eventhpo:<search_id>:`. What runs on behind a test
-    is ended by the fixture that gives the place.
+    All keys of a test begin with `eventhpo:<search_id>:`. The fixture that
+    gives the place ends what still runs after the test.
     """
 
     objective = Objective("validation", "accuracy", "max")
@@ -60,23 +60,23 @@ class Place(ABC):
 
     @abstractmethod
     def door(self) -> JobBackend:
-        """Return the door to this place as a controller has it that was just started.
+        """Return the backend as a controller opens it.
 
-        Called again it is the door behind a crash: one that remembers nothing of
-        the doors before it, which are not closed.
+        A second call gives the backend after a crash: it remembers nothing of the
+        backends before it, which are not closed.
         """
 
     @abstractmethod
     def runs(self, key: str) -> int:
-        """Return how often the job with *key* has begun to run, counted by the jobs and not by the door."""
+        """Return how often the job with *key* has begun to run, counted by the jobs and not by the backend."""
 
     @abstractmethod
     def made(self, key: str) -> int:
-        """Return how many jobs with *key* this place holds, started or not."""
+        """Return how many jobs with *key* exist, started or not."""
 
     def spoil(self, job: BoundJob) -> BoundJob:
-        """Make *job*, which was drafted only, one that the door has trouble with, and return it.
+        """Change *job*, a draft, so that the backend fails with it, and return it.
 
-        As it stands, the job gets an id that no draft has given.
+        By default the job gets an id that no draft has given.
         """
         return msgspec.structs.replace(job, job_id=f"{job.job_id}-of-nobody")

@@ -1,9 +1,9 @@
-"""The promises of a door to jobs, one test each: subclass `JobsContract` for a door of your own.
+"""The promises of a backend, one test each: subclass `JobsContract` for a backend of your own.
 
     from eventhpo.testing.contract import Behaviour, JobsContract, Place
 
     class Cluster(Place):
-        def door(self): ...          # the door; asked again: the door behind a crash
+        def door(self): ...          # the backend; called again: the backend after a crash
         def runs(self, key): ...     # how often the job with this key has begun
         def made(self, key): ...     # how many jobs there are with this key
 
@@ -12,8 +12,8 @@
         def place(self, tmp_path):
             return Cluster(tmp_path)
 
-The jobs of the place do what their parameters say, see `Behaviour`. A door whose
-answers take long gets more `patience`.
+The jobs do what their parameters say, see `Behaviour`. A slow backend gets more
+`patience`.
 """
 
 from __future__ import annotations
@@ -43,17 +43,16 @@ HANGING = Behaviour(3, "hang")
 
 
 class JobsContract:
-    """Each promise of `protocol.Jobs` as a test of the door to the fixture `place`.
+    """Each promise of `JobBackend` as a test of the backend that the fixture `place` gives.
 
-    A subclass gives that fixture: a `Place` of its own for each test. Nothing else
-    has to be overridden. A test fails when what it waits for takes longer than
-    `patience` seconds.
+    A subclass defines that fixture: a new `Place` for each test. Nothing else has to be
+    overridden. A test fails if it waits longer than `patience` seconds.
     """
 
     patience: ClassVar[float] = DEADLINE
 
     def driver(self, place: Place) -> BackendDriver:
-        """Return what asks the door of *place*."""
+        """Return the driver that asks the backend of *place*."""
         return BackendDriver(place, self.patience)
 
     # ---------------------------------------------------------------- draft
@@ -70,7 +69,7 @@ class JobsContract:
         assert place.runs(job.job.key) == 0
 
     def test_a_draft_with_look_adopts_the_job_of_its_key(self, place: Place) -> None:
-        """However often it is looked for, behind whichever crash, it is that one and there is no second."""
+        """Each look after each crash finds the same job, and there is no second one."""
         ask = self.driver(place)
         first = ask.bound(ask.intent(SHORT))
         assert not first.adopted
@@ -91,7 +90,7 @@ class JobsContract:
         assert place.made(ask.intent(SHORT, trial=1).key) == 1
 
     def test_a_retry_is_a_job_of_its_own(self, place: Place) -> None:
-        """The attempt before it, with the same parameters, is not taken for it."""
+        """The previous attempt, with the same parameters, is not taken for it."""
         ask = self.driver(place)
         first = ask.run(Behaviour(2, "exit 1"))
         ask.follow(first)
@@ -114,7 +113,7 @@ class JobsContract:
         runs_once(ask, job)
 
     def test_a_job_that_is_launched_again_behind_a_crash_starts_once(self, place: Place) -> None:
-        """What keeps it from a second start is not the memory of the door."""
+        """Not only the memory of the backend keeps it from a second start."""
         ask = self.driver(place)
         job = ask.bind(HANGING)
         ask.launch(job)
@@ -137,7 +136,7 @@ class JobsContract:
         assert place.runs(job.job.key) == 1
 
     def test_the_start_of_a_job_is_told_once(self, place: Place) -> None:
-        """By the launch or by a poll; and again only to whoever has not recorded it."""
+        """By the launch or by a poll; and again only if it was not recorded."""
         ask = self.driver(place)
         job = ask.run(HANGING)
         ask.reported(job)
@@ -152,7 +151,7 @@ class JobsContract:
     # ---------------------------------------------------------------- poll
 
     def test_the_same_cursor_gets_the_same_answer_or_more_of_it(self, place: Place) -> None:
-        """From the same door, and from the one behind a crash, which is when it is asked again."""
+        """From the same backend, and from the one after a crash."""
         ask = self.driver(place)
         job = ask.run(Behaviour(7))
 
@@ -171,7 +170,7 @@ class JobsContract:
         assert job.points == job.reports
 
     def test_points_come_in_order_and_each_once(self, place: Place) -> None:
-        """Each poll brings those behind its cursor; nothing more comes with the end."""
+        """Each poll brings the points after its cursor; nothing more comes with the end."""
         ask = self.driver(place)
         job = ask.run(Behaviour(9, "hang"))
         ask.reported(job)
@@ -181,24 +180,24 @@ class JobsContract:
         assert job.points == job.reports
 
     def test_a_poll_brings_no_more_points_than_it_may(self, place: Place) -> None:
-        """The others come in the next ones, also where all of them are there to be read."""
+        """The others come in the next polls, even if all of them could be read at once."""
         ask = self.driver(place)
         job = ask.run(Behaviour(POINTS + 1))
-        ask.follow(job)  # whatever a poll brings is counted
+        ask.follow(job)  # counts the points of each poll
         ask.crash()
         again = job.forgotten()
         ask.follow(again)
         assert again.points == job.points == job.reports
 
     def test_an_end_is_told_when_every_report_was_read(self, place: Place) -> None:
-        """An end ends the polls: what comes behind it would be lost."""
+        """Nobody polls after an end: later reports would be lost."""
         ask = self.driver(place)
         jobs = [ask.run(Behaviour(points), trial) for trial, points in enumerate((0, 1, 8))]
         ask.follow(*jobs)
         assert [job.points for job in jobs] == [job.reports for job in jobs]
 
     def test_an_end_that_was_not_recorded_is_told_again(self, place: Place) -> None:
-        """With all that stood in front of it, behind a crash."""
+        """After a crash, and after all reports before it."""
         ask = self.driver(place)
         job = ask.run(SHORT)
         ask.follow(job)
@@ -209,14 +208,14 @@ class JobsContract:
         assert not points_of(seen)
 
     def test_a_job_that_exits_with_0_has_completed(self, place: Place) -> None:
-        """All it reported stands in front of its end."""
+        """All its reports come before its end."""
         ask = self.driver(place)
         job = ask.run(SHORT)
         ask.follow(job)
         ends_as(job, "completed")
 
     def test_a_job_that_exits_with_1_has_failed(self, place: Place) -> None:
-        """All it reported stands in front of its end."""
+        """All its reports come before its end."""
         ask = self.driver(place)
         job = ask.run(Behaviour(3, "exit 1"))
         ask.follow(job)
@@ -225,7 +224,7 @@ class JobsContract:
     # ---------------------------------------------------------------- stop
 
     def test_a_running_job_that_is_stopped_ends_and_a_poll_tells_it(self, place: Place) -> None:
-        """The answer says no more than that it was told."""
+        """The answer says only that it was told to stop."""
         ask = self.driver(place)
         job = ask.run(HANGING)
         ask.reported(job)
@@ -258,19 +257,19 @@ class JobsContract:
         ends_as(late, "completed")
 
     def test_a_job_that_is_stopped_before_its_start_never_starts(self, place: Place) -> None:
-        """It is cancelled, says each stop, and no launch brings it back."""
+        """Each stop answers that it is cancelled, and no launch starts it."""
         ask = self.driver(place)
         job = ask.bind(SHORT)
         is_cancelled(*ask.stop(job))
         ask.crash()
         is_cancelled(*ask.stop(job))
-        is_not_started(*ask.door.launch([job.forgotten().job]))
+        is_not_started(*ask.backend.launch([job.forgotten().job]))
         assert place.runs(job.job.key) == 0
 
     # ---------------------------------------------------------------- cancel
 
     def test_a_cancel_removes_what_an_unbound_intent_made(self, place: Place) -> None:
-        """The receipt of the draft was lost in a crash; a second one may take that of the cancel."""
+        """A crash lost the receipt of the draft; a second crash may lose the receipt of the cancel."""
         ask = self.driver(place)
         draft = ask.intent(SHORT)
         job = watched(draft, ask.bound(draft).job_id)
@@ -278,11 +277,11 @@ class JobsContract:
             ask.crash()
             is_cancelled(*ask.cancel(changed(draft, look=True)))
             assert place.made(draft.key) == 0
-        is_not_started(*ask.door.launch([job.job]))
+        is_not_started(*ask.backend.launch([job.job]))
         assert place.runs(draft.key) == 0
 
     def test_a_cancel_of_an_intent_that_made_nothing_is_a_cancel(self, place: Place) -> None:
-        """And leaves what others made."""
+        """It leaves other jobs alone."""
         ask = self.driver(place)
         other = ask.bind(SHORT)
         is_cancelled(*ask.cancel(ask.intent(SHORT, trial=1)))
@@ -292,7 +291,7 @@ class JobsContract:
     # ---------------------------------------------------------------- crashes
 
     def test_all_that_is_asked_again_behind_a_crash_gives_what_was_done(self, place: Place) -> None:
-        """One that lost every receipt gets the same job, the same start, the same points and the same end."""
+        """A controller without any receipt gets the same job, the same start, the same points and the same end."""
         ask = self.driver(place)
         job = ask.run(HANGING)
         ask.reported(job)
@@ -314,7 +313,7 @@ class JobsContract:
         """The next controller finds them running."""
         ask = self.driver(place)
         job = ask.run(HANGING)
-        ask.door.close()
+        ask.backend.close()
         ask.crash()
         ask.reported(job)
         assert job.ended is None
@@ -334,7 +333,7 @@ class JobsContract:
         ]
         first, never, last = jobs
         is_cancelled(*ask.stop(never))
-        answers = ask.door.launch([never.job, first.job, last.job])
+        answers = ask.backend.launch([never.job, first.job, last.job])
         is_not_started(answers[0])
         assert [isinstance(answer, Ended) for answer in answers[1:]] == [False, False]
         ask.launch(first, last)
@@ -347,7 +346,7 @@ class JobsContract:
         ends_as(last, "stopped")
 
     def test_one_bad_job_does_not_spoil_the_answers_of_the_others(self, place: Place) -> None:
-        """Whatever the door says of it, and whatever place it has among them."""
+        """Wherever it is among them, and whatever the backend says of it."""
         ask = self.driver(place)
         first, bad, last = (ask.bind(HANGING, trial) for trial in range(3))
         bad.job = place.spoil(bad.job)
@@ -362,12 +361,12 @@ class JobsContract:
 
     def test_the_waits_between_two_polls_are_in_order(self, place: Place) -> None:
         """The loop doubles the shorter one until it is as long as the longer one."""
-        door = place.door()
-        assert 0 < door.shortest_wait <= door.longest_wait
+        backend = place.door()
+        assert 0 < backend.shortest_wait <= backend.longest_wait
 
 
 def runs_once(ask: BackendDriver, job: Watched) -> None:
-    """See a job that hangs to its end; it ran once and told everything once."""
+    """Stop a job that hangs and follow it to its end; assert that it ran once and reported each point once."""
     ask.reported(job)
     ask.stop(job)
     ask.follow(job)
@@ -377,18 +376,18 @@ def runs_once(ask: BackendDriver, job: Watched) -> None:
 
 
 def is_cancelled(answer: StopOutcome | CancelOutcome) -> None:
-    """The answer is the end of a job that never started."""
+    """Assert that the answer is the end of a job that never started."""
     assert isinstance(answer, Ended), f"a cancel is answered with {answer}"
     assert answer.how == "cancelled", f"a cancel is answered with {answer}"
 
 
 def is_not_started(answer: LaunchOutcome) -> None:
-    """The answer is anything but that of a job that runs or will."""
+    """Assert that the answer does not say that the job runs or will run."""
     assert not isinstance(answer, Queued | Started), f"a job that never starts is answered with {answer}"
 
 
 def ends_as(job: Watched, how: str) -> None:
-    """A job has ended so, behind all its reports."""
+    """Assert that the job has ended as *how* says, after all its reports."""
     assert job.ended is not None
     assert job.points == job.reports
     assert job.ended.how == how, f"{job.job.key} ended as {job.ended}"
@@ -401,7 +400,7 @@ def bound_id(answer: object) -> str:
 
 
 def is_same_or_more(first: JobUpdate | None, second: JobUpdate | None) -> None:
-    """What *first* tells is told by *second* too, at its beginning."""
+    """Assert that *second* begins with all that *first* tells."""
     if first is None or first.refused is not None:
         return
     assert second is not None, "what was told once is not told again"

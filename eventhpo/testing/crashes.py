@@ -1,4 +1,4 @@
-"""Crashes at every point before and after each append and each call through a door."""
+"""Crashes at every point before and after each commit and each call of the backend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CRASHED = 77  # exit status of a process that crashed where it was told to
 
 
 class Crashes:
-    """Counts the points that a process passes and ends it, without a word, at one of them."""
+    """Counts the points that a process passes, and ends the process at one of them."""
 
     def __init__(self, at: int | None = None) -> None:
         self._at = at

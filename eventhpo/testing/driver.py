@@ -1,4 +1,4 @@
-"""Asks a door to jobs as a controller does, and keeps of its answers what a log would keep."""
+"""Drive a backend as a controller does, and keep of its answers what a log would keep."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from eventhpo.testing.waiting import eventually
 
 @dataclass
 class Watched:
-    """A bound job and all that was told of it; `job` is how the door is told of it next."""
+    """A bound job and all that the backend said of it; `job` is what the next call passes."""
 
     job: BoundJob
     points: list[tuple[int, float]] = field(default_factory=list)
@@ -52,10 +52,10 @@ class Watched:
             self.job = changed(self.job, started=True)
 
     def take(self, seen: JobUpdate) -> None:
-        """Take in what a poll told.
+        """Take in the update of a poll.
 
         Raises:
-            AssertionError: no controller could.
+            AssertionError: it breaks a promise, so that no controller could use it.
         """
         key, cursor = self.job.key, self.job.cursor
         assert seen.to >= cursor, f"{key}: the cursor goes back from {cursor} to {seen.to}"
@@ -75,22 +75,22 @@ class Watched:
         self.job = changed(self.job, cursor=seen.to, points=len(self.points), known=known, started=started, failures=0)
 
     def forgotten(self) -> Watched:
-        """Return the job as a log has it that says no more than that it was bound."""
+        """Return the job as it is in a log whose last event of it is that it was bound."""
         nothing = (curve_of([]),)
         return Watched(changed(self.job, cursor=0, points=0, known=nothing, started=False, stopping=False, failures=0))
 
 
 class BackendDriver:
-    """A controller without a head: it asks what it is told to ask, and insists where it is refused."""
+    """Makes the calls of a controller one by one, and repeats calls that are refused."""
 
     def __init__(self, place: Place, patience: float) -> None:
         self.place = place
         self.patience = patience
-        self.door = place.door()
+        self.backend = place.door()
 
     def crash(self) -> None:
-        """Go on with a door that remembers nothing."""
-        self.door = self.place.door()
+        """Go on with a new backend that remembers nothing."""
+        self.backend = self.place.door()
 
     # ---------------------------------------------------------------- intents
 
@@ -108,14 +108,14 @@ class BackendDriver:
         )
 
     def retry(self, watched: Watched, behaviour: Behaviour) -> DraftRequest:
-        """Return the intent of the attempt behind that of *watched*."""
+        """Return the intent of the attempt after the one of *watched*."""
         key = f"{watched.job.key.rpartition('.')[0]}.{watched.job.attempt + 1}"
         first = self.intent(behaviour, watched.job.trial)
         return changed(first, attempt=watched.job.attempt + 1, key=key, before=watched.job.job_id)
 
     def draft(self, *drafts: DraftRequest) -> list[DraftOutcome]:
-        """Draft; whatever is refused is asked again."""
-        return self._ask(self.door.draft, drafts)
+        """Draft; repeat what is refused."""
+        return self._ask(self.backend.draft, drafts)
 
     def bound(self, draft: DraftRequest) -> Bound:
         """Draft one intent and return its job."""
@@ -129,14 +129,14 @@ class BackendDriver:
         return watched(draft, self.bound(draft).job_id)
 
     def cancel(self, *drafts: DraftRequest) -> list[CancelOutcome]:
-        """Cancel; whatever is refused is asked again."""
-        return self._ask(self.door.cancel, drafts)
+        """Cancel; repeat what is refused."""
+        return self._ask(self.backend.cancel, drafts)
 
     # ---------------------------------------------------------------- jobs
 
     def launch(self, *jobs: Watched, bad: Watched | None = None) -> list[LaunchOutcome]:
-        """Launch; whatever is refused is asked again, but for the *bad* one."""
-        answers = self._ask(self.door.launch, [job.job for job in jobs], None if bad is None else bad.job)
+        """Launch; repeat what is refused, except the *bad* job."""
+        answers = self._ask(self.backend.launch, [job.job for job in jobs], None if bad is None else bad.job)
         for job, answer in zip(jobs, answers, strict=True):
             job.launched(answer)
         return answers
@@ -149,15 +149,15 @@ class BackendDriver:
         return job
 
     def stop(self, *jobs: Watched, bad: Watched | None = None) -> list[StopOutcome]:
-        """Stop; whatever is refused is asked again, but for the *bad* one."""
+        """Stop; repeat what is refused, except the *bad* job."""
         for job in jobs:
             job.job = changed(job.job, stopping=True)
-        return self._ask(self.door.stop, [job.job for job in jobs], None if bad is None else bad.job)
+        return self._ask(self.backend.stop, [job.job for job in jobs], None if bad is None else bad.job)
 
     # ---------------------------------------------------------------- looking
 
     def poll(self, *jobs: Watched) -> list[JobUpdate | None]:
-        """Poll once and return what was seen of each job, None for one that nothing was told of."""
+        """Poll once and return the update of each job, None for a job without one."""
         polled = self.insist(lambda: self._polled(jobs), "a poll that is not refused")
         names = [(job.job.trial, job.job.attempt) for job in jobs]
         seen = {(update.trial, update.attempt): update for update in polled.seen}
@@ -169,7 +169,7 @@ class BackendDriver:
         return [seen.get(name) for name in names]
 
     def _polled(self, jobs: Sequence[Watched]) -> PollResult | None:
-        answer = self.door.poll([job.job for job in jobs], [self.place.objective])
+        answer = self.backend.poll([job.job for job in jobs], [self.place.objective])
         return None if isinstance(answer, Refused) else answer
 
     def look(self, *jobs: Watched) -> None:
@@ -179,7 +179,7 @@ class BackendDriver:
                 job.take(seen)
 
     def until(self, condition: Callable[[], object], what: str, *jobs: Watched) -> None:
-        """Look until *condition* is met; nobody looks at a job again that is over."""
+        """Look until *condition* is met; jobs that are over are left out."""
 
         def met() -> bool:
             self.look(*(job for job in jobs if job.ended is None))
@@ -226,13 +226,13 @@ class BackendDriver:
 
     def insist(self, condition: Callable[[], Outcome | None], what: str) -> Outcome:
         """Return the first truthy answer of *condition*."""
-        answer = eventually(condition, what, deadline=self.patience, step=self.door.shortest_wait)
+        answer = eventually(condition, what, deadline=self.patience, step=self.backend.shortest_wait)
         assert answer is not None
         return answer
 
 
 def again(item: Item, refused: Refused) -> Item:
-    """Return *item* as the door is told of it behind a refusal."""
+    """Return *item* as it is passed again after a refusal."""
     doubt = {"look": item.look or refused.in_doubt} if isinstance(item, DraftRequest) else {}
     return changed(item, failures=item.failures + 1, **doubt)
 
@@ -264,14 +264,14 @@ def changed(item: Item, **fields: object) -> Item:
 
 
 def curve_of(points: Sequence[tuple[int, float]]) -> Curve:
-    """Return what a log has of an objective whose points these are."""
+    """Return the curve that a log has of these points."""
     curve = Curve()
     list(curve.add(points))
     return curve
 
 
 def points_of(seen: JobUpdate) -> list[tuple[int, float]]:
-    """Return the points that a poll told, of whichever curve."""
+    """Return the points of all curves in *seen*."""
     return [point for curve in seen.curves for point in zip(curve.iterations, curve.values, strict=True)]
 
 

@@ -64,7 +64,7 @@ def created(what: Search, search_id: str = "5ea4c4" * 5 + "00") -> SearchCreated
 
 
 class ScriptedRequests:
-    """Requests that come when the log has so many steps: a function of the log, like all else here."""
+    """Requests that come when the log has a given number of steps."""
 
     def __init__(self, asks: Sequence[tuple[int, Event]]) -> None:
         self._asks = asks
@@ -121,10 +121,10 @@ def simulate(
 ) -> State:
     """Run *what* to its rest on the log at *path*, which is made or carried on; return the state.
 
-    *inputs* stand behind the first event of a log that is made here; *asks* are asked
+    *inputs* follow the first event of a log that is made here; *asks* are asked
     of the live controller once its log has so many steps, each with a `request` id of
     its own if its type has one. With *set_by* there is a boot clock, and the wall clock
-    is set as the log goes on. The ledger of the simulated world stands beside the log.
+    is set as the log goes on. The ledger of the simulated jobs is next to the log.
     """
     crashes = crashes or Crashes()
     if not path.exists():

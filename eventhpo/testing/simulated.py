@@ -1,8 +1,8 @@
 """Jobs and a clock that are functions of the log, for whole searches in a test.
 
-A `World` keeps nothing but a ledger of what was done to it, a file, so that it
-outlives the controller that is killed in front of it. What a job reports is a
-script: a function of its trial, attempt and parameters.
+All that was done to the jobs is in a ledger, a file, so that it outlives a controller
+that is killed. What a job reports is a script: a function of its trial, attempt and
+parameters.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ START = 1_800_000_000 * SECOND  # where simulated time begins
 
 
 How: TypeAlias = Literal["completed", "failed", "lost", "stopped"]
-SetBy: TypeAlias = Callable[[int], int]  # of the steps of the log: microseconds that the wall clock was set by
+SetBy: TypeAlias = Callable[[int], int]  # by steps of the log: microseconds by which the wall clock was set
 
 
 class Script(msgspec.Struct, frozen=True, kw_only=True):
     """What one attempt does.
 
     `points` are (iteration, value) of the first objective, or (iteration, value,
-    index of the objective). It ends by itself behind its last point, as `how` says,
+    index of the objective). It ends by itself after its last point, as `how` says,
     unless it `hangs`; told to stop, it still reports `overrun` points.
     """
 
@@ -62,8 +62,8 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     in_doubt: bool = False  # a refused effect took place all the same
     launch_fails_at: int | None = None  # cannot be launched for good after so many refusals
     returns: tuple[tuple[int, float], ...] = ()  # lost, it comes back and reports these
-    others: tuple[str, ...] = ()  # series beside the objective, reported with each point
-    bad_at: tuple[int, ...] = ()  # positions behind which a line cannot be read
+    others: tuple[str, ...] = ()  # series other than the objective, reported with each point
+    bad_at: tuple[int, ...] = ()  # positions after which a line cannot be read
 
 
 Scripts: TypeAlias = Callable[[int, int, dict[str, Scalar]], Script]  # of trial, attempt, parameters
@@ -71,7 +71,7 @@ CutPoint: TypeAlias = Callable[[int, int, int], int]  # of trial, attempt, curso
 
 
 class Deed(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line of the ledger: something that was done to the world."""
+    """A line of the ledger: something that was done to a job."""
 
     what: Literal["draft", "launch", "stop", "cancel"]
     key: str
@@ -180,7 +180,7 @@ class SimulatedClock:
 
 
 class SimulatedJobs:
-    """A door to jobs that exist in a ledger and a script only."""
+    """A backend whose jobs exist only in a ledger and a script."""
 
     shortest_wait = 0.01
     longest_wait = 1.0
@@ -217,7 +217,7 @@ class SimulatedJobs:
         return [self._guarded("cancel", item, self._cancel) for item in drafts]
 
     def poll(self, jobs: Sequence[BoundJob], objectives: Sequence[Objective]) -> PollResult:
-        """Return the next points of each job behind its cursor."""
+        """Return the next points of each job after its cursor."""
         self._point("before poll")
         seen = [self._seen(job, objectives) for job in jobs]
         self._point("after poll")
@@ -335,16 +335,16 @@ class SimulatedJobs:
         """A job that was lost comes back with more points, and ends once it is stopped again."""
         if not script.returns:
             return None
-        behind = len(script.points)
+        before = len(script.points)
         stops = [d for d in self.ledger.deeds() if d.what == "stop" and d.job_id == job.job_id]
         ended = self._ended("stopped") if stops else None
-        if job.cursor >= behind + len(script.returns) and ended is None:
+        if job.cursor >= before + len(script.returns) and ended is None:
             return None
-        new = script.returns[job.cursor - behind :]
+        new = script.returns[job.cursor - before :]
         return JobUpdate(
             trial=job.trial,
             attempt=job.attempt,
-            to=behind + len(script.returns),
+            to=before + len(script.returns),
             curves=_curves(new, objectives),
             alive=True,
             ended=ended,
