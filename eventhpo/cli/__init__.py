@@ -13,38 +13,26 @@ from eventhpo.core.validation.mistakes import nearest
 from eventhpo.errors import EventhpoError
 from eventhpo.replay_package import sister
 
-# in the order of the help; reading commands must not pay for what running ones import
-_COMMANDS = {
-    "demo": "eventhpo.cli.demo",
-    "check": "eventhpo.cli.running",
-    "run": "eventhpo.cli.running",
-    "resume": "eventhpo.cli.running",
-    "stop": "eventhpo.cli.running",
-    "enqueue": "eventhpo.cli.running",
-    "status": "eventhpo.cli.reading",
-    "top": "eventhpo.cli.reading",
-    "events": "eventhpo.cli.reading",
-    "explain": "replay.cli.explain",
-    "verify": "eventhpo.cli.reading",
-    "replay": "replay.cli.replay",
-    "postmortem": "replay.cli.postmortem",
-    "diff": "replay.cli.diff",
-    "whatif": "replay.cli.whatif",
-    "backup": "eventhpo.cli.keeping",
-    "seal": "eventhpo.cli.keeping",
-    "salvage": "eventhpo.cli.keeping",
+# Groups and their commands in the order of the help. A command is the function of its name in the module of its name,
+# loaded when it is asked for: reading commands must not pay for what running ones import.
+_GROUPS = {
+    "Run a search": ("eventhpo.cli.run", ("demo", "check", "run", "resume", "stop", "enqueue")),
+    "Read a log": ("eventhpo.cli.read", ("status", "top", "events", "verify")),
+    "Replay a log": ("replay.cli", ("explain", "replay", "postmortem", "diff", "whatif")),
+    "Keep a log": ("eventhpo.cli.keep", ("backup", "seal", "salvage")),
 }
+_COMMANDS = {name: f"{package}.{name}" for package, names in _GROUPS.values() for name in names}
 
 
 def _missing(name: str, error: EventhpoError) -> click.Command:
-    """Return a command that says why it cannot be had, whatever follows it; the help lists it with the others."""
+    """Return a command that only raises *error*, so that the help can list it with the others."""
 
     def refuse() -> None:
         raise error
 
     anything = {"ignore_unknown_options": True, "allow_extra_args": True}
-    said = "Not to be had here: calling it says why."
-    return click.Command(name, callback=refuse, short_help=said, help=said, context_settings=anything)
+    text = "Not available here: call it to see why."
+    return click.Command(name, callback=refuse, short_help=text, help=text, context_settings=anything)
 
 
 class _Commands(click.Group):
@@ -60,6 +48,13 @@ class _Commands(click.Group):
             return cast(click.Command, getattr(load(home), cmd_name))
         except EventhpoError as error:
             return _missing(cmd_name, error)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = formatter.width - 6 - max(map(len, _COMMANDS))
+        for title, (_, names) in _GROUPS.items():
+            commands = ((name, self.get_command(ctx, name)) for name in names)
+            with formatter.section(title):
+                formatter.write_dl([(name, c.get_short_help_str(width)) for name, c in commands if c is not None])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -8,15 +8,16 @@ from pathlib import Path
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.reading import FILE, at_option, json_option, up_to
+from eventhpo.cli.options import LOG_FILE, at_option, json_option
+from eventhpo.cli.read.rows import rows_up_to
 from replay.diff.report import diff as compare_logs
 from replay.diff.text import render_diff
 from replay.verified_rows import verified_rows
 
 
 @click.command()
-@click.argument("a", type=FILE, metavar="LOG")
-@click.argument("b", type=FILE, metavar="LOG")
+@click.argument("a", type=LOG_FILE, metavar="LOG")
+@click.argument("b", type=LOG_FILE, metavar="LOG")
 @at_option
 @json_option
 @click.pass_context
@@ -29,7 +30,7 @@ def diff(ctx: click.Context, a: Path, b: Path, at: int | datetime | None, as_jso
     3 if a log is damaged.
     """
     log_a, log_b = verified_rows(a), verified_rows(b)
-    rows_a, rows_b = (up_to(log.rows, at) for log in (log_a, log_b))
+    rows_a, rows_b = (rows_up_to(log.rows, at) for log in (log_a, log_b))
     result = compare_logs(rows_a, rows_b, (str(a), str(b)), (log_a.damage, log_b.damage))
     output.data(output.as_json(result) if as_json else render_diff(result))
     log_a.require_whole(a)

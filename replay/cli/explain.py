@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.reading import FILE, at_option, json_option
+from eventhpo.cli.options import LOG_FILE, at_option, json_option
 from replay.cli.verified import verified
 
 
 @click.command()
-@click.argument("log", type=FILE)
+@click.argument("log", type=LOG_FILE)
 @click.argument("trial", type=click.IntRange(min=0))
 @at_option
 @click.option(

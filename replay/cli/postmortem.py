@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.reading import FILE, at_option, json_option, up_to
+from eventhpo.cli.options import LOG_FILE, at_option, json_option
+from eventhpo.cli.read.rows import rows_up_to
 from replay.postmortem.files_on_disk import look
 from replay.postmortem.report import postmortem as examine
 from replay.postmortem.text import render_postmortem
@@ -16,7 +17,7 @@ from replay.verified_rows import verified_rows
 
 
 @click.command()
-@click.argument("log", type=FILE)
+@click.argument("log", type=LOG_FILE)
 @at_option
 @json_option
 def postmortem(log: Path, at: int | datetime | None, as_json: bool) -> None:
@@ -28,7 +29,7 @@ def postmortem(log: Path, at: int | datetime | None, as_json: bool) -> None:
     """
     files = look(log)  # before the log is read: a controller that ends in between is not taken for killed
     verified = verified_rows(log)
-    rows = up_to(verified.rows, at)
+    rows = rows_up_to(verified.rows, at)
     goes_on = len(rows) < len(verified.rows)
     report, state = examine(rows, files, verified.damage, cut=verified.cut and not goes_on, goes_on=goes_on)
     output.data(output.as_json(report) if as_json else render_postmortem(report, state))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.reading import FILE, at_option
+from eventhpo.cli.options import LOG_FILE, at_option
 from eventhpo.errors import DamagedLog
 from eventhpo.log import reader
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("logs", type=FILE, nargs=-1, required=True, metavar="LOG...")
+@click.argument("logs", type=LOG_FILE, nargs=-1, required=True, metavar="LOG...")
 @click.option("--all", "go_on", is_flag=True, help="Go on behind a divergence.  [default: end at the first]")
 @click.option(
     "--processes",

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from eventhpo.cli.reading import up_to
+from eventhpo.cli.read.rows import rows_up_to
 from eventhpo.core.fold.events import Recorded
 from eventhpo.errors import Usage
 from replay.verified_rows import verified_rows
@@ -23,7 +23,7 @@ def verified(log: Path, at: int | datetime | None) -> Iterator[Sequence[Recorded
     """
     found = verified_rows(log)
     try:
-        yield up_to(found.rows, at)
+        yield rows_up_to(found.rows, at)
     except Usage:
         found.require_whole(log)  # what is asked for may have stood in what is lost
         raise

@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.reading import FILE, at_option, json_option
+from eventhpo.cli.options import LOG_FILE, at_option, json_option
 from replay.cli.verified import verified
 from replay.whatif import evaluate, rules
 from replay.whatif.text import lines
 
 
 @click.command()
-@click.argument("log", type=FILE)
+@click.argument("log", type=LOG_FILE)
 @click.option(
     "--pruner",
     "pruners",

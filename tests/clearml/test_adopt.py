@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from eventhpo.cli.verifying import adoptions, verified
+from eventhpo.cli.read.log_checks import adoptions, verified
 from eventhpo.core.fold.events import JobAdopted, JobCreated, JobEnded, PointEnqueued, TasksLeft
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.job_key import AttemptKey, read_key

@@ -6,7 +6,7 @@ import importlib.util
 
 import pytest
 
-from eventhpo.cli.demo import summary
+from eventhpo.cli.run.demo import summary
 from eventhpo.search_file import load
 from tests.cli.harness import invoke, simulated
 

@@ -79,6 +79,16 @@ def test_every_command_has_a_help_of_its_own():
     assert all(f"  {name} " in invoke("--help").stdout for name in COMMANDS)
 
 
+def test_the_help_shows_the_commands_in_groups():
+    from tests.cli.harness import invoke
+
+    lines = invoke("--help").stdout.splitlines()
+    heads = [line for line in lines if re.fullmatch(r"\w+ an? \w+:", line)]
+    assert heads == ["Run a search:", "Read a log:", "Replay a log:", "Keep a log:"]
+    named = [line.split()[0] for line in lines[lines.index(heads[0]) :] if re.match(r"  [a-z]+  ", line)]
+    assert named == COMMANDS
+
+
 def test_an_unknown_command_names_the_nearest():
     from tests.cli.harness import invoke
 

@@ -675,7 +675,7 @@ def test_nobody_holds_the_log_after_a_command_that_only_appends(place):
 
 
 def test_a_job_that_waits_in_a_queue_goes_on_behind_ctrl_c_too(capsys: pytest.CaptureFixture[str]) -> None:
-    from eventhpo.cli import run_search
+    from eventhpo.cli.run import run_search
 
     rows = read(Path(__file__).parents[2] / "fixtures" / "logs" / "clearml.db").rows
     queued = next(row.seq for row in rows if isinstance(row.event, JobQueued))

@@ -15,7 +15,7 @@ from clearml.automation import UniformIntegerParameterRange
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 
-from eventhpo.cli.verifying import decided
+from eventhpo.cli.read.log_checks import decided
 from eventhpo.core.fold.events import JobPruned, SearchReopened, TrialFinished, TrialSuggested
 from eventhpo.core.fold.evolve import fold
 from eventhpo.errors import Usage

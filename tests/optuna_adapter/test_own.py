@@ -15,7 +15,7 @@ import pytest
 from optuna.pruners import BasePruner, MedianPruner, PercentilePruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 
-from eventhpo.cli.verifying import decided
+from eventhpo.cli.read.log_checks import decided
 from eventhpo.core.fold import codec
 from eventhpo.core.fold.events import JobPruned, JobsContinued, PointEnqueued, Recorded, StopAsked, TrialSuggested
 from eventhpo.core.fold.evolve import fold

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eventhpo.cli.arguments import point as words_as_point
-from eventhpo.cli.preview import preview, text
+from eventhpo.cli.run.preview import preview, text
 from eventhpo.controller.requests import point
 from eventhpo.core.fold.codec import decode, encode
 from eventhpo.core.fold.events import SearchCreated

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from eventhpo.cli import live_table, output, run_search
+from eventhpo.cli import output
+from eventhpo.cli.run import live_table, run_search
 from eventhpo.controller.controller import Controller, Tell, tell_nobody
 from eventhpo.controller.recorded_state import state_of
 from eventhpo.controller.requests import StopRequest

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from eventhpo.cli.read.rows import missing_files
 from eventhpo.core.fold.events import Head, JobAdopted, JobCreated, Recorded, TasksLeft
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State
@@ -71,9 +72,7 @@ def verified(log: Path, expect: Head | None, *, decide: bool) -> Verified:
         )
         notes += [] if state is None else sister("replay.decide.fingerprints").other_platform(state.fingerprint)
     if state is not None:
-        from eventhpo.cli.reading import missing  # noqa: PLC0415  which loads this module
-
-        notes += [*adoptions(found.rows), *missing(log, state)]
+        notes += [*adoptions(found.rows), *missing_files(log, state)]
     return Verified(checks=checks, verdict=_verdict(checks), head=found.head, notes=notes, unchecked=unchecked)
 
 

@@ -33,7 +33,7 @@ def demo(ctx: click.Context, folder: Path, quiet: bool) -> None:
     """
     if importlib.util.find_spec("sklearn") is None:
         raise Usage("the demo trains with scikit-learn, which is not installed: pip install 'eventhpo[demo]'")
-    from eventhpo.cli import run_search  # noqa: PLC0415
+    from eventhpo.cli.run import run_search  # noqa: PLC0415
     from eventhpo.search_file import load  # noqa: PLC0415
 
     log = folder / "search.db"

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-from eventhpo.cli import live_table, output
-from eventhpo.cli.signals import Signals
+from eventhpo.cli import output
+from eventhpo.cli.run import live_table
+from eventhpo.cli.run.signals import Signals
 from eventhpo.controller.clock import SystemClock
 from eventhpo.controller.controller import Controller, Tell, opened, tell_nobody
 from eventhpo.controller.host import this_machine

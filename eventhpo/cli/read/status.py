@@ -1,0 +1,69 @@
+"""The command `eventhpo status`: where a search stands."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+import click
+import msgspec
+
+from eventhpo.cli import output
+from eventhpo.cli.options import LOG_FILE, at_option, json_option
+from eventhpo.cli.read.rows import missing_files, require_whole, rows_up_to
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.state import State
+from eventhpo.errors import StorageFailed
+from eventhpo.jobs.command_folder import output_of
+from eventhpo.log import lease, paths, reader
+from eventhpo.log.reader import Snapshot
+from eventhpo.views import as_of
+from eventhpo.views import status as view
+from eventhpo.views.status import LogHolder
+
+
+@click.command()
+@click.argument("log", type=LOG_FILE)
+@at_option
+@json_option
+def status(log: Path, at: int | datetime | None, as_json: bool) -> None:
+    """Say where the search recorded in LOG stands.
+
+    Its state, budget, best trial, running jobs, and what is wrong, a fact a line. The
+    chain of the log is checked, and a log whose chain is broken is not shown.
+    """
+    controller = None if at is not None else _holder(log)  # before the log: an end in between is no interruption
+    snapshot = reader.read(log)
+    rows = rows_up_to(snapshot.rows, at)
+    state = fold(rows)
+    if at is None:
+        found = view.status(state, controller, _notes(log, state, snapshot, held=controller is not None))
+    else:
+        found = view.status(state, None, as_of=as_of.named(rows[-1]))
+    failed = [
+        msgspec.structs.replace(one, output=None if one.output is None else output_of(one.output, log))
+        for one in found.failed
+    ]
+    found = msgspec.structs.replace(found, failed=failed)
+    output.data(output.as_json(found) if as_json else view.text(state, found))
+    require_whole(log, snapshot)
+
+
+def _holder(log: Path) -> LogHolder | None:
+    try:
+        found = lease.holder(log)
+    except OSError as error:
+        raise StorageFailed(f"{paths.lock(log)} cannot be looked at: {error.strerror}") from error
+    return None if found is None else LogHolder(found.host, found.pid, found.epoch)
+
+
+def _notes(log: Path, state: State, snapshot: Snapshot, *, held: bool) -> list[str]:
+    """Return what is unusual beside the log; nothing of it keeps anybody from reading."""
+    notes = []
+    if snapshot.contradiction is not None:
+        notes.append(snapshot.contradiction)
+    if snapshot.outside.head is None:
+        notes.append(f"{snapshot.outside.why}: whether the log lost its tail cannot be told")
+    if not held and paths.wal(log).exists():
+        notes.append(f"the log is not at rest as one file: copy {paths.wal(log).name} with it")
+    return notes + missing_files(log, state)

@@ -1,0 +1,35 @@
+"""The command `eventhpo verify`: check a log."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import click
+
+from eventhpo.cli import arguments, output
+from eventhpo.cli.options import LOG_FILE, json_option
+
+
+@click.command()
+@click.argument("log", type=LOG_FILE)
+@click.option(
+    "--head", "expect", metavar="SEQ:HASH", help="A head that was written down: it must be in the log.  [default: none]"
+)
+@click.option("--decide", is_flag=True, help="Decide every decision again, with the samplers of today.  [default: off]")
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, log: Path, expect: str | None, decide: bool, as_json: bool) -> None:
+    """Check the log LOG: file, chain, decode, fold, head; the verdict is the last line.
+
+    Exit code 0 if every check is ok, 3 if the log is damaged, 1 if it is whole and a
+    check that was asked for fails.
+    """
+    from eventhpo.cli.read import log_checks  # noqa: PLC0415  the other commands do without
+
+    found = log_checks.verified(log, None if expect is None else arguments.head(expect), decide=decide)
+    for note in found.notes:
+        output.note(f"note: {note}")
+    with contextlib.suppress(BrokenPipeError):  # the verdict is the exit code too
+        output.data(output.as_json(found) if as_json else log_checks.text(found))
+    ctx.exit(found.code)

@@ -1,0 +1,148 @@
+"""The command `eventhpo resume`: carry on a recorded search.
+
+What it does is loaded when it is called: the help must not wait for Optuna.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
+
+import click
+import msgspec
+
+from eventhpo.cli import arguments, output
+from eventhpo.cli.options import FILE, quiet_option
+from eventhpo.cli.run.limit_options import limit_options
+from eventhpo.controller.recorded_state import state_of
+from eventhpo.core.fold.events import SearchReopened
+from eventhpo.core.fold.state import State
+from eventhpo.core.search.spec import LimitChanges, LocalCommand
+from eventhpo.errors import Usage
+from eventhpo.log import lease
+from eventhpo.views import formatting
+
+if TYPE_CHECKING:
+    from eventhpo.controller.controller import Controller
+
+
+@click.command()
+@click.argument("log", type=FILE)
+@limit_options
+@click.option("--reopen", is_flag=True, help="Go on with a search that was stopped.  [default: off]")
+@click.option("--take-over", is_flag=True, help="Take the log from a controller that is frozen.  [default: off]")
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Take up again the jobs that a log which lost its tail does not know, and leave the tasks of another copy of "
+    "it.  [default: off]",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="NEW",
+    help="Run the command in this folder from now on.  [default: where it lies, seen from LOG]",
+)
+@quiet_option
+@click.pass_context
+def resume(
+    ctx: click.Context,
+    /,
+    log: Path,
+    *,
+    reopen: bool,
+    take_over: bool,
+    adopt: bool,
+    folder: Path | None,
+    quiet: bool,
+    **limits: str | None,
+) -> None:
+    """Carry on the search recorded in LOG.
+
+    Jobs that still run are taken up again. New limits are recorded, and a finished
+    search goes on with them; where a controller is at work, it is told of them. A
+    finished search without new limits is left as it is.
+    """
+    changes = arguments.limits(limits)
+    state = state_of(log)
+    _tell_of_a_changed_file(log, state, folder)
+    if (
+        state.finished is not None
+        and not reopen
+        and not adopt
+        and not (changes.given() and state.finished.state == "finished")
+    ):
+        ctx.exit(_over(log, state, changes))
+    if changes.given() and not reopen and not take_over and folder is None and lease.holder(log) is not None:
+        _tell_the_controller(log, changes)
+        return
+    held = _Hold(take_over=take_over, adopt=adopt, folder=folder)
+    ctx.exit(_carry_on(log, state, changes, held, reopen=reopen, quiet=quiet))
+
+
+def _over(log: Path, state: State, changes: LimitChanges) -> int:
+    """Say that the search is over; return the exit code of its end."""
+    from eventhpo.cli.run import run_search  # noqa: PLC0415
+
+    if state.finished is not None and state.finished.state == "stopped":
+        way_on = f"the search is stopped; to go on: {output.command('resume', log, '--reopen')}"
+        if changes.given():
+            raise Usage(f"{way_on}, with the new limits beside it")
+        output.note(way_on)
+    else:
+        run_search.say_way_on(log, state)
+    return run_search.conclude_search(log, state)
+
+
+def _tell_the_controller(log: Path, changes: LimitChanges) -> None:
+    from eventhpo.controller.requests import LimitsRequest  # noqa: PLC0415
+    from eventhpo.controller.send_request import ask  # noqa: PLC0415
+
+    row = ask(log, LimitsRequest(changes=changes))
+    who = lease.holder(log)
+    goes_on = f"{who} goes on with them" if who is not None else f"go on with {output.command('resume', log)}"
+    output.data([f"new limits: {formatting.params(changes.given())} (event {row.seq}); {goes_on}"])
+
+
+class _Hold(TypedDict):
+    """How the log is opened, and what is said of its jobs' place."""
+
+    take_over: bool
+    adopt: bool
+    folder: Path | None
+
+
+def _carry_on(log: Path, state: State, changes: LimitChanges, held: _Hold, *, reopen: bool, quiet: bool) -> int:
+    from eventhpo.cli.run import run_search  # noqa: PLC0415
+    from eventhpo.controller.requests import LimitsRequest, accepted  # noqa: PLC0415
+    from eventhpo.optuna_adapter.user_classes import require_buildable  # noqa: PLC0415
+
+    def first(controller: Controller) -> None:
+        if reopen and (controller.state.ending is not None or controller.state.stop_asked is not None):
+            controller.record(SearchReopened(), None)
+        if changes.given():
+            for event in accepted(controller.state, LimitsRequest(changes=changes), None):
+                controller.record(event, None)
+        elif not reopen and controller.state.stop_asked is not None:
+            output.note("the search was asked to stop, and is stopped now; --reopen lets it go on")
+
+    if reopen and state.search.needs_script:
+        run_search.reopen(log, state, first, take_over=held["take_over"])
+        output.note("it is open again; to go on, run the script that made the search")
+        return 0
+    require_buildable(state.search)
+    if changes.given() and not reopen:
+        accepted(state, LimitsRequest(changes=changes), None)  # what cannot be leaves no trace
+    outcome = run_search.drive(log, state.search, recorded=state, quiet=quiet, first=first, **held)
+    return run_search.conclude(log, outcome)
+
+
+def _tell_of_a_changed_file(log: Path, state: State, folder: Path | None) -> None:
+    from eventhpo.cli.run.changed_search_file import changed_keys  # noqa: PLC0415
+    from eventhpo.jobs.command_folder import today  # noqa: PLC0415
+
+    search, jobs = state.search, state.search.jobs
+    if isinstance(jobs, LocalCommand):
+        search = msgspec.structs.replace(search, jobs=today(jobs, log, folder, state))
+    for path, keys in changed_keys(search):
+        output.note(f"{path} has changed since; not used: {', '.join(keys)}")

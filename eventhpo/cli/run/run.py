@@ -1,0 +1,37 @@
+"""The command `eventhpo run`: a new search.
+
+What it does is loaded when it is called: the help must not wait for Optuna.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from eventhpo.cli import output
+from eventhpo.cli.options import FILE, quiet_option
+from eventhpo.cli.run.advice import print_advice
+
+
+@click.command()
+@click.argument("search_file", type=FILE)
+@click.option("--log", type=FILE, required=True, help="The log of the new search, a file that does not exist yet.")
+@quiet_option
+@click.pass_context
+def run(ctx: click.Context, search_file: Path, log: Path, quiet: bool) -> None:
+    """Run the new search that SEARCH_FILE describes, recorded in the file --log.
+
+    Ctrl-C ends the controller and leaves its jobs; `eventhpo resume` carries on,
+    `eventhpo stop` ends the search.
+    """
+    from eventhpo.cli.run import run_search  # noqa: PLC0415
+    from eventhpo.search_file import load  # noqa: PLC0415
+
+    loaded = load(search_file)
+    run_search.require_place(log)
+    print_advice(loaded)
+    search = run_search.begin(loaded, log)
+    if loaded.search.limits.endless:
+        output.note("this search has no limit: it runs until it is stopped")
+    ctx.exit(run_search.conclude(log, run_search.drive(log, search, quiet=quiet)))
