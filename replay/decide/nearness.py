@@ -57,6 +57,7 @@ def _judges(state: State, event: TrialSuggested) -> list[_Acquisition]:
     import optuna  # noqa: PLC0415  verdicts do without
 
     from eventhpo.optuna_adapter.component_factory import build_sampler, quiet  # noqa: PLC0415
+    from eventhpo.optuna_adapter.sampler_internals import base_sampler  # noqa: PLC0415
     from eventhpo.optuna_adapter.seeds import derived_seed  # noqa: PLC0415
     from eventhpo.optuna_adapter.state_view import StateView  # noqa: PLC0415
     from eventhpo.optuna_adapter.suggest import fixed_by_user, suggest_one  # noqa: PLC0415
@@ -67,7 +68,7 @@ def _judges(state: State, event: TrialSuggested) -> list[_Acquisition]:
     with quiet():
         seed = derived_seed(search.seed, "suggest", event.trial, event.tries)
         sampler = build_sampler(search.sampler, space=search.space, seed=seed, search_seed=search.seed)
-        tpe = getattr(sampler, "_base_sampler", sampler)
+        tpe = base_sampler(sampler)
         if type(tpe).__name__ != "TPESampler":
             return []
         view = StateView(state)
@@ -81,14 +82,18 @@ def _judges(state: State, event: TrialSuggested) -> list[_Acquisition]:
 
 def _listening(tpe: BaseSampler, distributions: Mapping[str, BaseDistribution]) -> list[_Acquisition]:
     """Have *tpe* keep each acquisition function that it makes in the list that is returned."""
+    from eventhpo.optuna_adapter.sampler_internals import replace_acquisition  # noqa: PLC0415
+
     kept: list[_Acquisition] = []
-    own: Any = tpe._compute_acquisition_func  # type: ignore[attr-defined]  # of Optuna 5, as `sampling.py` knows it
 
-    def listening(samples: Mapping[str, Any], below: Any, above: Any) -> Any:
-        kept.append(lambda point: _of_point(own, distributions, tuple(samples), point, below, above))
-        return own(samples, below, above)
+    def listening(own: Callable[..., Any]) -> Callable[..., Any]:
+        def acquisition(samples: Mapping[str, Any], below: Any, above: Any) -> Any:
+            kept.append(lambda point: _of_point(own, distributions, tuple(samples), point, below, above))
+            return own(samples, below, above)
 
-    tpe._compute_acquisition_func = listening  # type: ignore[attr-defined]
+        return acquisition
+
+    replace_acquisition(tpe, listening)
     return kept
 
 

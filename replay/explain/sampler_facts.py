@@ -199,8 +199,11 @@ def _asked_of(
     if name == "PartialFixedSampler":
         given = state.search.sampler.args["fixed_params"]
         fixed = ", ".join(f"{key} = {scalar(value)}" for key, value in given.items())
-        start_up, split, notes = _asked_of(sampler._base_sampler, study, state, event)
-        return start_up, split, (f"it fixes {fixed}; {type(sampler._base_sampler).__name__} draws the rest", *notes)
+        from eventhpo.optuna_adapter.sampler_internals import base_sampler  # noqa: PLC0415
+
+        base = base_sampler(sampler)
+        start_up, split, notes = _asked_of(base, study, state, event)
+        return start_up, split, (f"it fixes {fixed}; {type(base).__name__} draws the rest", *notes)
     notes = _notes(name, sampler, state, event)
     start_up = _start_up(name, sampler, study)
     split = _split(sampler, study) if name == "TPESampler" and start_up is not None and not start_up.in_it else None
@@ -208,43 +211,40 @@ def _asked_of(
 
 
 def _start_up(name: str, sampler: Any, study: optuna.Study) -> StartUp | None:
+    from eventhpo.optuna_adapter import sampler_internals  # noqa: PLC0415
+
     seen = _states(study)
     match name:
         case "TPESampler":
-            there, counts, by = seen["COMPLETE"] + seen["PRUNED"], "completed and pruned", "RandomSampler"
+            trials, counts, by = seen["COMPLETE"] + seen["PRUNED"], "completed and pruned", "RandomSampler"
         case "CmaEsSampler":
             # with consider_pruned_trials, pruned ones that reported count too
-            there = len(sampler._get_trials(study))
-            counts = "completed and pruned" if sampler._consider_pruned_trials else "completed"
-            by = type(sampler._independent_sampler).__name__
+            trials = sampler_internals.cma_trials(sampler, study)
+            counts = "completed and pruned" if sampler_internals.counts_pruned_trials(sampler) else "completed"
+            by = type(sampler_internals.independent_sampler(sampler)).__name__
         case "GPSampler":
-            there, counts, by = seen["COMPLETE"], "completed", type(sampler._independent_sampler).__name__
+            trials, counts = seen["COMPLETE"], "completed"
+            by = type(sampler_internals.independent_sampler(sampler)).__name__
         case _:
             return None
-    needed = sampler._n_startup_trials
-    return StartUp("n_startup_trials", needed, there, counts, by, there < needed)
+    needed = sampler_internals.startup_trials(sampler)
+    return StartUp("n_startup_trials", needed, trials, counts, by, trials < needed)
 
 
 def _states(study: optuna.Study) -> dict[str, int]:
     from optuna.trial import TrialState  # noqa: PLC0415
 
-    found = {state.name: 0 for state in TrialState}
+    counts = {state.name: 0 for state in TrialState}
     for trial in study.get_trials(deepcopy=False):
-        found[trial.state.name] += 1
-    return found
+        counts[trial.state.name] += 1
+    return counts
 
 
 def _split(sampler: Any, study: optuna.Study) -> Split:
-    """Return the split that `TPESampler._sample` of Optuna 5 works on."""
-    from optuna.samplers._tpe import sampler as tpe  # noqa: PLC0415
-    from optuna.trial import TrialState  # noqa: PLC0415
+    """Return the numbers of the trials that TPE models as better, as worse, and of the running ones among those."""
+    from eventhpo.optuna_adapter.sampler_internals import tpe_split  # noqa: PLC0415
 
-    liar = bool(sampler._constant_liar)
-    states = [TrialState.COMPLETE, TrialState.PRUNED, *([TrialState.RUNNING] if liar else [])]
-    trials = study._get_trials(deepcopy=False, states=tuple(states), use_cache=False)
-    gamma = tpe.default_gamma if len(study.directions) == 1 else tpe.default_gamma_multiobjective
-    finished = sum(trial.state != TrialState.RUNNING for trial in trials)
-    better, worse = tpe._split_trials(study, trials, gamma(finished))
+    better, worse, liar = tpe_split(sampler, study)
     return Split(_numbers(better), _numbers(worse), _numbers(t for t in worse if not t.state.is_finished()), liar)
 
 
@@ -265,7 +265,9 @@ def _notes(name: str, sampler: Any, state: State, event: TrialSuggested) -> tupl
         case "QMCSampler":
             return _in_sequence(event)
         case "GridSampler" if "grid_id" in attrs:
-            return (f"cell {attrs['grid_id']} of the grid's {len(sampler._all_grids)}",)
+            from eventhpo.optuna_adapter.sampler_internals import grid_size  # noqa: PLC0415
+
+            return (f"cell {attrs['grid_id']} of the grid's {grid_size(sampler)}",)
         case "BruteForceSampler":
             return ("it draws among the points that no trial holds",)
         case "RandomSampler":
