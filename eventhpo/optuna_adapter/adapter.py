@@ -15,13 +15,13 @@ from eventhpo.optuna_adapter.user_classes import NOTHING, UserClasses
 
 
 class OptunaAdapter:
-    """Answers from a view over one state, kept while the state moves forward.
+    """Answers questions about one state; it may be asked again after the state has moved on.
 
-    An answer is a function of the state alone: a view made anew gives the same. Of a
-    user's own class it is a function of the instance too, which stays as it is.
+    An answer depends on the state alone, and with a user's own class on that instance
+    too. The instance is never changed.
 
     Raises:
-        Usage: when it is asked what only an instance can answer that is not in *own*.
+        Usage: The question needs a user's own sampler or pruner that is not in *own*.
     """
 
     def __init__(self, state: State, own: UserClasses = NOTHING) -> None:
@@ -40,5 +40,5 @@ class OptunaAdapter:
 
 
 def decided(state: State, question: Suggest | Judge) -> Sequence[Event]:
-    """Return the answer from a view made for this one question."""
+    """Return the answer to one question, with a view made for it alone."""
     return OptunaAdapter(state).answer(question)

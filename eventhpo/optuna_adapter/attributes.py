@@ -1,4 +1,4 @@
-"""What samplers and pruners write on trials and studies, as a log can carry it."""
+"""The attributes that samplers and pruners write on trials and studies, as JSON for the log."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ QMC_COUNTER = "qmc:"  # prefix of QMCSampler's counters among the study's attrib
 
 
 def to_log(attrs: dict[str, Any]) -> dict[str, Any]:
-    """Return attributes as JSON can carry them: numbers that it lacks by name, tuples as lists."""
+    """Return attributes as JSON: NaN and infinities as names, tuples as lists."""
     return {name: value_to_log(value) for name, value in attrs.items()}
 
 
 def value_to_log(value: Any) -> Any:
-    """Return one attribute's value as JSON can carry it.
+    """Return one attribute's value as JSON.
 
     Raises:
-        TypeError: it is nothing that JSON knows.
+        TypeError: JSON has no form for it.
     """
     if value is None or isinstance(value, (bool, str)):
         return value
@@ -34,5 +34,5 @@ def value_to_log(value: Any) -> Any:
 
 
 def kept_over_tries(study_attrs: dict[str, Any]) -> dict[str, Any]:
-    """Return what a refused try leaves behind: a low-discrepancy sequence goes on, else it would repeat."""
+    """Return the attributes that the next try gets from a refused one: without its counter QMC repeats the point."""
     return {name: value for name, value in study_attrs.items() if name.startswith(QMC_COUNTER)}

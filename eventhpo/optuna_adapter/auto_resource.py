@@ -1,8 +1,9 @@
-"""An "auto" resource, settled once: the rung pruners guess it from the first complete trial.
+"""The "auto" resource of SuccessiveHalving and Hyperband, fixed once for a whole search.
 
-Optuna keeps the guess inside the pruner, so it depends on when the process began.
-Here the first question at which a complete trial with steps exists settles it; it
-is recorded, and every pruner built from then on is given it.
+Optuna guesses it from the first complete trial and keeps the guess inside the pruner,
+so there it depends on when the process began. Here it is fixed at the first verdict
+after a trial with reports has completed. It is recorded, and every pruner that is
+built later gets the recorded value.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def is_auto(named: ComponentConfig) -> bool:
 
 
 def latched_resource(named: ComponentConfig, last_step: int) -> int:
-    """Return what an "auto" pruner guesses if *last_step* is the largest last step of a complete trial.
+    """Return what an "auto" pruner guesses when *last_step* is the largest last iteration of a complete trial.
 
     Raises:
         ValueError: The pruner guesses nothing (`is_auto`).

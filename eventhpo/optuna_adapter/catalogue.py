@@ -1,6 +1,6 @@
 """Which of Optuna's samplers, pruners, crossovers and mutations are supported, and their arguments.
 
-Pure data: reading it does not import Optuna. `classes` has the classes to these names.
+Pure data: importing it does not import Optuna. `optuna_classes` has the class for each name.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Nested:
 
 @dataclass(frozen=True)
 class ComponentSpec:
-    """A class of Optuna's: the arguments that it takes as data, and what is refused with what to do instead."""
+    """One class of Optuna's: the arguments that it takes as data, and those that are refused, with the way out."""
 
     args: dict[str, Validator[Any] | Nested] = field(default_factory=dict)
     required: tuple[str, ...] = ()

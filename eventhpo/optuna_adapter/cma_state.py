@@ -1,10 +1,10 @@
-"""The state of CMA-ES as numbers, so that a log can carry it and none is ever unpickled from one.
+"""The state of CMA-ES as numbers, so that a log can hold it without a pickle.
 
 Optuna keeps the optimizer of `CmaEsSampler` as a pickle in a trial's attributes, and
-unpickles whatever stands there: a forged one runs code. So a pickle is read here only
-right after this process's own sampler wrote it, and goes into a log as its class's
-name and its fields. On the way back an optimizer is made of those numbers and pickled
-by this process; nothing of a log but numbers is in it.
+unpickles whatever it finds there: a forged pickle runs code. So a pickle is read here
+only right after a sampler of this process wrote it, and the log gets the name of its
+class and its fields. When the state is needed again, this process builds an optimizer
+from those numbers and pickles it itself.
 
 Numbers are exact: floats in hexadecimal, arrays with their type and shape. Left out are
 the generator, which the sampler seeds anew for each decision, and `_funhist_values`,
@@ -36,12 +36,12 @@ def is_state(name: str) -> bool:
 
 
 def to_data(attrs: dict[str, Any]) -> dict[str, Any]:
-    """Return *attrs* with each optimizer as JSON data under one name, the others as they are.
+    """Return *attrs* with each optimizer's pickle as JSON data under one name; other attributes stay as they are.
 
     *attrs* must be what a sampler of this process has just written: their pickles are loaded.
 
     Raises:
-        TypeError: The optimizer is of a class, or holds a value, that is not known here.
+        TypeError: The optimizer is of an unknown class, or holds a value of an unknown type.
     """
     data: dict[str, Any] = {}
     pieces: dict[str, dict[int, str]] = {}
@@ -120,7 +120,7 @@ def _array(key: str, value: np.ndarray[Any, Any] | np.generic) -> dict[str, Any]
 
 
 def _imported(place: str, data: Any) -> Any:
-    """Return the optimizer of *data*, of which nothing but numbers is taken."""
+    """Return an optimizer built from the numbers in *data*."""
     match data:
         case {"class": str(name), "state": dict(state)} if name in _classes() and len(data) == 2:
             kind = _classes()[name]

@@ -1,7 +1,7 @@
-"""What is wrong with a sampler or a pruner that somebody named, found before anything is created.
+"""What is wrong with a sampler or a pruner, found before a search is created.
 
-Names, types and what depends on the space are checked from the catalogue; only if
-all that is right, and arguments are given, is Optuna imported and asked to build it.
+The name, the types of the arguments and their fit to the space are checked first, from
+the catalogue. If all are right and there are arguments, Optuna is imported and builds it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NEVER_INSIDE = {
 
 
 def check_sampler(named: ComponentConfig, space: tuple[Parameter, ...], n_objectives: int) -> list[Mistake]:
-    """Return what keeps *named* from sampling *space*; empty if nothing does. Places are relative."""
+    """Return why *named* cannot sample *space*; empty if it can. Places are relative to the sampler."""
     if mistakes := _check("sampler", named.name, named.args):
         return mistakes
     mistakes = [
@@ -36,7 +36,7 @@ def check_sampler(named: ComponentConfig, space: tuple[Parameter, ...], n_object
 
 
 def check_pruner(named: ComponentConfig, n_objectives: int) -> list[Mistake]:
-    """Return what keeps *named* from pruning; empty if nothing does. Places are relative."""
+    """Return why *named* cannot prune; empty if it can. Places are relative to the pruner."""
     if mistakes := _check("pruner", named.name, named.args):
         return mistakes
     if n_objectives > 1 and named.name != "NopPruner":
@@ -51,7 +51,7 @@ def check_pruner(named: ComponentConfig, n_objectives: int) -> list[Mistake]:
 
 
 def _parts(named: ComponentConfig, *nested: str) -> Iterator[tuple[tuple[str, ...], ComponentConfig]]:
-    """Yield *named* and what it holds of its kind, each with the keys that lead to it."""
+    """Yield *named* and the samplers or pruners nested in it, each with the keys that lead to it."""
     yield (), named
     for key in nested or ("independent_sampler", "base_sampler"):
         if isinstance(inner := named.args.get(key), dict):

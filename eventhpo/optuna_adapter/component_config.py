@@ -1,4 +1,4 @@
-"""Samplers and pruners as users give them, as an Optuna instance, a name or a table, and what a log records of them.
+"""Turns the sampler and pruner that a user gives (an instance, a name or a table) into what a log records.
 
 An instance of one of Optuna's own classes becomes its name and all its arguments
 (`instance_args`), and is refused unless an instance built from their JSON form holds
@@ -9,7 +9,7 @@ gets, in an instance as in a table or a search file: ClearML's own class suggest
 logarithmic range by its values too. Only where Optuna is asked do they become point
 values. Names may leave out the section `General`; recorded are full names.
 
-An instance of another class is recorded by what recognises it (`foreign`).
+An instance of a user's own class is recorded by what recognises it (`user_class_record`).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ["ComponentRefused", "Given", "is_optunas", "pruner_data", "pruner_of"
 
 @dataclass(frozen=True)
 class Given:
-    """A sampler as data; the seed of the search that it brings, and what to tell the user of that."""
+    """A sampler as data, the seed that it brings for the search, and a warning about that seed."""
 
     named: ComponentConfig
     seed: int | None = None  # None: the search draws one
@@ -62,7 +62,7 @@ def sampler_of(given: object, space: tuple[Parameter, ...], n_objectives: int = 
     """Return the sampler that a user gave: an instance, a name, a table with a `name`, or None for Optuna's default.
 
     Raises:
-        Refused: It cannot sample *space*, or cannot be recorded; the message says why and what to write instead.
+        ComponentRefused: It cannot sample *space* or be recorded; the message says why and what to write instead.
     """
     if isinstance(given, BaseSampler) and is_foreign(given):
         _refuse("sampler", user_classes.sampler_mistakes(given))
@@ -80,7 +80,7 @@ def pruner_of(given: object, n_objectives: int = 1) -> ComponentConfig:
     That is `MedianPruner`; with several objectives, where Optuna prunes nothing, it is `NopPruner`.
 
     Raises:
-        Refused: It cannot be used, or cannot be recorded; the message says why and what to write instead.
+        ComponentRefused: It cannot be used, or cannot be recorded; the message says why and what to write instead.
     """
     if isinstance(given, BasePruner) and is_foreign(given):
         return describe(given)
@@ -97,7 +97,7 @@ def sampler_data(instance: BaseSampler, space: tuple[Parameter, ...], n_objectiv
     What it learnt from another study is left out: a search learns from its own log.
 
     Raises:
-        Refused: It is not of one of Optuna's own classes, holds what is no data, or does not fit.
+        ComponentRefused: It is not of one of Optuna's own classes, holds something that is not data, or does not fit.
     """
     named = _read("sampler", instance)
     _refuse("sampler", check_sampler(named, space, n_objectives))
@@ -112,7 +112,7 @@ def pruner_data(instance: BasePruner, n_objectives: int = 1) -> ComponentConfig:
     """Return the data of one of Optuna's pruners; the instance is left as it is.
 
     Raises:
-        Refused: It is not of one of Optuna's own classes, holds what is no data, or has served a study.
+        ComponentRefused: It is not Optuna's own, holds something that is not data, or has served a study.
     """
     named = _read("pruner", instance)
     _refuse("pruner", check_pruner(named, n_objectives))

@@ -1,4 +1,4 @@
-"""Samplers and pruners, made from their names and arguments: fresh, seeded, and without a word of warning."""
+"""Builds samplers and pruners from their names and arguments: fresh, seeded, and without warnings."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from eventhpo.optuna_adapter.seeds import derived_seed
 def build_sampler(named: ComponentConfig, *, space: tuple[Parameter, ...], seed: int, search_seed: int) -> BaseSampler:
     """Return a fresh sampler for one decision, all its generators seeded.
 
-    *seed* is this decision's (`derived_seed`). A grid and a quasi-random sequence
-    get *search_seed* instead: with another seed each time they would be another
-    grid and another sequence each time. Values in arguments are job values.
+    *seed* is the seed of this decision (`derived_seed`). GridSampler and QMCSampler get
+    *search_seed* instead: their order of points must be the same at each decision.
+    Values of parameters in the arguments are job values.
 
     Raises:
         ValueError, TypeError: The arguments do not fit (`check_sampler` says which).
@@ -38,7 +38,7 @@ def build_sampler(named: ComponentConfig, *, space: tuple[Parameter, ...], seed:
 
 
 def build_pruner(named: ComponentConfig, latched: int | None = None) -> BasePruner:
-    """Return a fresh pruner; *latched* stands in for an "auto" resource, and None leaves it.
+    """Return a fresh pruner; *latched* replaces an "auto" resource, None leaves it "auto".
 
     Raises:
         ValueError, TypeError: The arguments do not fit (`check_pruner` says which).
@@ -49,17 +49,17 @@ def build_pruner(named: ComponentConfig, latched: int | None = None) -> BasePrun
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Optuna from warning that a feature is experimental or an argument on its way out.
+    """Silence Optuna's warnings about experimental features and arguments that will go, and its log.
 
-    Whoever wrote the search chose them, and is told once by the docs, not at each decision.
-    What Optuna logs is held back too: an exhausted grid says so in each of its fifty tries.
+    The user chose these features, and the docs name them once; a warning at each decision
+    says nothing new. An exhausted grid would log a line in each of its fifty tries.
     """
-    verbosity = optuna.logging.get_verbosity()  # it may be somebody else's, who uses Optuna beside us
+    verbosity = optuna.logging.get_verbosity()  # the caller may use Optuna too, at a level of their own
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, where a curve holds NaN: pruners allow for it
         warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", UserWarning)  # WilcoxonPruner's, at each point behind the best trial's last
+        warnings.simplefilter("ignore", UserWarning)  # WilcoxonPruner's, at each point after the best trial's last
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         try:
             yield
@@ -138,9 +138,9 @@ def _without_name(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _made(role: Role, name: str, given: dict[str, Any]) -> Any:
-    """Return an instance, passing only what differs from the installed Optuna's defaults.
+    """Return an instance, passing only arguments that differ from the installed Optuna's defaults.
 
-    An argument that this Optuna is about to drop is so not even named unless it matters.
+    So an argument that Optuna is about to drop is passed only if it matters.
     """
     made = CLASSES[role][name]
     defaults = inspect.signature(made).parameters

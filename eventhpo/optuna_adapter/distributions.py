@@ -1,4 +1,4 @@
-"""The space as Optuna knows it, and as a job does."""
+"""The space as Optuna's distributions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from eventhpo.optuna_adapter.space_checks import parameter_mistakes
 
 
 def distribution(p: Range) -> BaseDistribution:
-    """Return Optuna's distribution of the point values of *p*; it holds no value that *p* does not.
+    """Return Optuna's distribution for *p*; it contains no value that *p* does not allow.
 
     Raises:
         ValueError: *p* is not sound (`parameter_mistakes`).
@@ -51,15 +51,15 @@ def distribution(p: Range) -> BaseDistribution:
 
 
 def to_ask(steps: Grid) -> float:
-    """Return the upper bound that Optuna makes the last value of *steps* of.
+    """Return the upper bound to pass to Optuna, so that its last value is the last of *steps*.
 
-    It measures a range by printed decimals. Where the last value, as it is printed, is no
-    whole number of steps from the first, that value as a bound would be taken off.
+    Optuna reckons with printed decimals. If the printed last value is not a whole number
+    of steps from the first, Optuna would drop it; half a step more keeps it.
     """
     last = steps.at(steps.count - 1)
     return last if steps.ends_exactly() else last + steps.step / 2
 
 
 def distributions(space: tuple[Parameter, ...]) -> dict[str, BaseDistribution]:
-    """Return the distribution of all that a point may name, in the order in which a sampler is asked."""
+    """Return the distribution of each name that a point may hold, in the order in which a sampler is asked."""
     return {name: distribution(p) for name, p in dimensions(space).items()}

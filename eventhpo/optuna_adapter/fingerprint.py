@@ -1,8 +1,8 @@
-"""What a decision depends on beside the log: versions, processor, libraries.
+"""What a decision depends on besides the log: versions, processor, libraries.
 
-Deciding again is equal to the bit on one platform only: under other vector
-instructions or another BLAS kernel a sum rounds differently, and a sampler can take
-the other branch. The log keeps this, so that a replay that differs can say why it might.
+A decision repeats to the bit on one platform only. Other vector instructions or another
+BLAS kernel round a sum differently, and then a sampler can take another branch. The log
+records the fingerprint, so that a replay that differs can name a possible cause.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ _CORE_NAMES = ("scipy_openblas_get_corename64_", "scipy_openblas_get_corename", 
 def fingerprint() -> dict[str, str]:
     """Return versions, platform, vector instructions and BLAS as text; equal in two calls of a process.
 
-    A package that is not installed has no entry. No process is started, and none of
-    the packages but numpy is imported.
+    A package that is not installed has no entry. Only numpy is imported, and no process is started.
     """
     versions = {name: text for name in _PACKAGES if (text := _version(name)) is not None}
     return versions | {
@@ -59,9 +58,9 @@ def _libc() -> str:
 
 
 def _simd() -> str:
-    """Return the vector instructions that this numpy uses here: those it always does, and those it dispatches to.
+    """Return the vector instructions that numpy uses on this processor.
 
-    What it was told to leave (NPY_DISABLE_CPU_FEATURES) is not among them.
+    Those that NPY_DISABLE_CPU_FEATURES switches off are left out.
     """
     features = getattr(_multiarray_umath, "__cpu_features__", {})
     dispatched = [name for name in getattr(_multiarray_umath, "__cpu_dispatch__", []) if features.get(name)]
@@ -75,7 +74,7 @@ def _blas() -> str:
 
 
 def _core_type() -> str:
-    """Return the kernel that numpy's own OpenBLAS chose for this processor; "" where there is none to ask."""
+    """Return the kernel that numpy's own OpenBLAS chose for this processor; "" if numpy has another BLAS."""
     for library in sorted(Path(np.__file__).parent.parent.glob("numpy.libs/*openblas*")):
         try:
             loaded = ctypes.CDLL(str(library))  # numpy has it open already: this is a second reference

@@ -1,8 +1,8 @@
 """The arguments of one of Optuna's instances, read from where its constructor put them.
 
 Optuna keeps most arguments under their own names, with or without an underscore;
-`_PLACES` has the others. What is no data (functions, trials) is refused by the
-argument's name. Nothing here touches a generator.
+`_PLACES` has the others. Arguments that are not data (functions, trials) are refused.
+No generator is touched.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _PLACES: dict[str, _Places] = {
 # What no instance keeps: the seed goes into generators, the others have no effect or only write a line of log.
 _NOT_KEPT = {"seed", "consider_prior", "restart_strategy", "inc_popsize", "warn_asynchronous_seeding"}
 _STRATEGIES = ("elite_population_selection_strategy", "child_generation_strategy", "after_trial_strategy")
-# Where none is given, TPESampler keeps the one that it needed first; so used, it still has no gamma of its user's.
+# Without a gamma, TPESampler keeps the default that it needed first: after use it still has no gamma of the user.
 _OWN_GAMMAS = (default_gamma, default_gamma_multiobjective)
 _TABLES = ("x0", "fixed_params", "search_space")
 _ENQUEUE = "nothing: trials of another study are no argument; enqueue their points with enqueue_trial"
@@ -55,9 +55,9 @@ def is_optunas(role: Role, instance: object) -> bool:
 
 
 def arguments(role: Role, instance: object) -> tuple[dict[str, Any], list[Mistake]]:
-    """Return all arguments of one of Optuna's own instances as data, and what of it is no data.
+    """Return all arguments of one of Optuna's own instances as data, and a mistake for each that is not data.
 
-    Values of parameters are as they were written, under full names; numpy's numbers are Python's.
+    Values of parameters stay as the user wrote them, under full names; numpy's numbers become Python's.
     """
     name = type(instance).__name__
     if mistakes := _refused(role, name, instance):
@@ -78,10 +78,10 @@ def arguments(role: Role, instance: object) -> tuple[dict[str, Any], list[Mistak
 
 
 def at(instance: object, key: str) -> Any:
-    """Return what *instance* keeps of the argument *key*.
+    """Return the value of the argument *key* that *instance* keeps.
 
     Raises:
-        AttributeError: It keeps nothing of it.
+        AttributeError: It keeps none.
     """
     if (keys := _PLACES.get(type(instance).__name__, {}).get(key)) is None:
         return getattr(instance, f"_{key}") if hasattr(instance, f"_{key}") else getattr(instance, key)
@@ -110,7 +110,7 @@ def plain(value: Any) -> Any:
 
 
 def called(value: object) -> str:
-    """Return what to call *value* in a message: the name of a function or class, else that of its class."""
+    """Return the name of *value* for a message: of the function or class, otherwise of its class."""
     named = value if callable(value) and hasattr(value, "__qualname__") else type(value)
     return f"{getattr(named, '__module__', '')}.{getattr(named, '__qualname__', '')}".lstrip(".")
 
@@ -142,7 +142,7 @@ def _kept(instance: object, key: str) -> object:
 
 @cache
 def _default(name: str) -> object:
-    """Return an instance without arguments: its functions are those that are in use where none were given."""
+    """Return an instance without arguments: it holds the functions that Optuna uses by default."""
     with quiet():
         made: object = CLASSES["sampler"][name]()
         return made

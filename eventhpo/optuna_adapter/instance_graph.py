@@ -1,9 +1,9 @@
 """Two instances of one of Optuna's classes, compared attribute by attribute, all the way down.
 
-What an instance holds is data only if an instance built from that data holds the
-same. Left aside are generators, which each decision seeds anew; what follows from a
-seed (`QMCSampler._seed`, the order of a grid); and what an instance remembers of a
-study that it served, which is no argument.
+An instance is recorded as data only if an instance built from that data holds the same.
+Not compared are generators, which each decision seeds anew; what follows from a seed
+(`QMCSampler._seed`, the order of a grid); and what an instance remembers of a study that
+it has served.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REMEMBERED = {
 
 
 class AttributeDifference(NamedTuple):
-    """The argument, or the attribute, in which an instance is not what its data make."""
+    """An argument or attribute in which the given instance differs from the one built from its data."""
 
     keys: tuple[str, ...]
     given: object
@@ -120,7 +120,7 @@ class _InstanceComparison:
 
 
 def _callable(value: object) -> bool:
-    """Whether *value* is a function or a class, which only is what it is."""
+    """Whether *value* is a function or a class, which is compared by identity."""
     return isinstance(value, type) or (callable(value) and hasattr(value, "__qualname__"))
 
 

@@ -1,4 +1,4 @@
-"""The seed that an instance of one of Optuna's samplers carries, found without making it draw.
+"""The seed of one of Optuna's sampler instances, read without drawing a number.
 
 A generator that was seeded with a whole number and never drew still shows it: the
 number is the first word of its state, and a new generator of that seed has the same
@@ -28,11 +28,11 @@ class Seed(NamedTuple):
 
 
 def seed_of(sampler: BaseSampler) -> Seed:
-    """Return the seed of a search that *sampler*, one of Optuna's own, was given for.
+    """Return the seed for a search that uses *sampler*, one of Optuna's own.
 
-    That is the user's literal seed; a hash of the generators' states if one of them
-    has drawn, with a warning; and None if it was not seeded. A grid has drawn in its
-    constructor, so a hash is its seed, without a warning.
+    It is the seed that the user gave to the sampler, None if they gave none. If a
+    generator has drawn numbers already, it is a hash of the generators' states, with a
+    warning. GridSampler draws in its constructor, so its seed is a hash, without a warning.
     """
     if type(sampler) is GridSampler:
         return Seed(_hashed([vars(sampler)["_rng"]]))
@@ -57,7 +57,7 @@ _UNKNOWN = -1  # a generator that has drawn, or was not seeded with one whole nu
 
 
 def literal(generator: LazyRandomState) -> int | None:
-    """Return what *generator* was seeded with; None if it was not, -1 if that can't be told any more."""
+    """Return the seed of *generator*; None if it has none, -1 if it can no longer be read."""
     made = _made(generator)
     if made is None:
         return None
@@ -69,7 +69,7 @@ def literal(generator: LazyRandomState) -> int | None:
 
 
 def _main(sampler: BaseSampler) -> int | None:
-    """Return the literal seed of the generator that gives *sampler* its seed."""
+    """Return the seed that the user gave to *sampler*; None if none, -1 if it can no longer be read."""
     if type(sampler) is PartialFixedSampler:
         return _main(sampler._base_sampler)
     if type(sampler) is QMCSampler:

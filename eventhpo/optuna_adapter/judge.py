@@ -1,4 +1,4 @@
-"""Verdicts: every point of every curve, in order, once."""
+"""Asks the pruner about every point of every curve, in order, once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _PRUNER = optuna.pruners.NopPruner()  # likewise: the pruner is asked directly
 
 
 class PrunerAnswer(NamedTuple):
-    """What a pruner says to one point."""
+    """The answer of the pruner to one point."""
 
     verdict: Verdict
     prune: bool
@@ -42,18 +42,18 @@ class PrunerAnswer(NamedTuple):
 def judge(state: State, view: StateView, own: BasePruner | None = None) -> tuple[JobsContinued | JobPruned, ...]:
     """Return the verdicts that are due, up to the next prune, the last point, or `BATCH` of them.
 
-    Go-on verdicts come as one `JobsContinued`, then the `JobPruned` that ended the
-    run of them, if one did. *own* is the pruner of a user's own class; without it no
-    point is judged, but that a search which is being stopped goes on to its end.
+    Go-on verdicts come as one `JobsContinued`, followed by the `JobPruned`, if there is
+    one. *own* is the pruner of a user's own class. If the search has such a pruner and
+    *own* is missing, a search that is being stopped goes on to its end without asking it.
 
     Raises:
-        Usage: the search has such a pruner, and it is not given.
+        Usage: *own* is missing, and the search is not being stopped.
     """
     return _Questions(state, view, own).answers()
 
 
 class _Questions:
-    """One run of questions; the pruner sees each answer when it is asked the next."""
+    """One run of questions; at each question the pruner sees the answers before it."""
 
     def __init__(self, state: State, view: StateView, own: BasePruner | None) -> None:
         view.refresh()
@@ -111,7 +111,7 @@ class _Questions:
         return bool(self._pruner.prune(self._study, frozen)), msgspec.UNSET
 
     def _ask_own(self, attempt: Attempt, frozen: FrozenTrial, position: int) -> tuple[bool, NotAgain]:
-        """Ask two copies of a user's own pruner; the first one's answer counts, and what it wrote."""
+        """Ask two copies of a user's own pruner; the answer of the first counts, with what it wrote."""
         search = self._state.search
         if self._own is None:
             if self._state.stop_asked is None and self._state.ending is None:
@@ -133,7 +133,7 @@ class _Questions:
         """Return what was written while one point was judged.
 
         Raises:
-            Usage: it was written where no verdict records it.
+            Usage: The pruner wrote on the study or on another trial, which no verdict records.
         """
         others = [name for number, name, _ in self._view.written if number != trial]
         if others := [*others, *self._view.written_study]:
@@ -142,14 +142,14 @@ class _Questions:
         return [(name, value) for _, name, value in self._view.written]
 
     def _latch(self) -> None:
-        """Fix what "auto" means at the first question that a completed curve stands behind."""
+        """Fix what "auto" means at the first question after a trial with reports has completed."""
         longest = self._state.totals.longest
         named = self._state.search.pruner
         if self._latched is None and longest is not None and is_auto(named):
             self._latched = self._newly = latched_resource(named, longest)
 
     def _keep(self, verdict: Verdict) -> None:
-        """Put a go-on verdict behind the others; points of one curve in a row are one entry."""
+        """Append a go-on verdict; consecutive points of one curve become one entry."""
         last = self._on[-1] if self._on else None
         if last is not None and last.trial == verdict.trial and not last.too_late:
             self._on.pop()

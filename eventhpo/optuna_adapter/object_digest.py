@@ -1,8 +1,8 @@
 """A digest of any graph of Python objects: equal in every process, generators left out.
 
-Objects are taken apart as `copy.deepcopy` takes them apart, so that what a copy
-would hold is what counts. Nothing is unpickled, and no address, no id and no
-text that an object makes of itself goes into it.
+Objects are taken apart as `copy.deepcopy` does it, so the digest covers what a copy
+would hold. Nothing is unpickled. No address, no id and no `repr` of an object goes into
+the digest.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _DEPTH = 200  # levels of a graph that is still walked; Python itself ends at 1,
 
 
 class Undigestible(ValueError):
-    """Something cannot be recognised again; the text says what, and where it is held."""
+    """An object cannot be recognised again; the message says which, and where it is held."""
 
 
 def digest(root: object) -> str:
-    """Return a hash of what *root* holds, down to numbers and text; two equal graphs have equal ones.
+    """Return a hash of all that *root* holds, down to numbers and text; equal graphs have equal hashes.
 
     Raises:
         Undigestible: It holds an open file, a lock, a function without a source or the like.
@@ -51,7 +51,7 @@ def name_of(named: Any) -> str:
 
 
 def parts(value: Any) -> list[tuple[str, Any]]:
-    """Return what *value* holds, each with where; empty for what holds nothing of its own.
+    """Return the objects that *value* holds, each with its place; empty for a number, text, class or module.
 
     Raises:
         Undigestible: It cannot be taken apart.
@@ -75,13 +75,13 @@ def parts(value: Any) -> list[tuple[str, Any]]:
 
 
 def known_by_version(module: str | None) -> bool:
-    """Whether a module is Python's, numpy's or Optuna's own: its source is what its version says."""
+    """Whether a module belongs to Python, numpy or Optuna: its version stands for its source."""
     top = (module or "").partition(".")[0]
     return top in ("optuna", "numpy") or top in sys.stdlib_module_names
 
 
 def _bound(function: types.FunctionType) -> list[tuple[str, Any]]:
-    """Return what a function carries beside its source: defaults, and variables from around it."""
+    """Return what a function holds besides its source: defaults and closure variables."""
     if known_by_version(function.__module__):
         return []
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
@@ -145,7 +145,7 @@ class _DigestWalk:
 
 
 def _leaf(value: Any, path: tuple[str, ...]) -> str | None:
-    """Return a text for what has no parts; None for what has some."""
+    """Return a text for an object without parts; None for an object with parts."""
     kind = name_of(type(value))
     match value:
         case _ if isinstance(value, GENERATORS):
@@ -168,7 +168,7 @@ def _leaf(value: Any, path: tuple[str, ...]) -> str | None:
 
 
 def _own(value: Any, path: tuple[str, ...]) -> str:
-    """Return what stands for *value* beside its parts: a function's name and source, an array's shape."""
+    """Return what identifies *value* besides its parts: a function's name and source, an array's shape."""
     if isinstance(value, np.ndarray):
         return str(value.shape)
     if not isinstance(value, types.FunctionType):
@@ -182,7 +182,7 @@ def _own(value: Any, path: tuple[str, ...]) -> str:
 
 
 def _column(function: types.FunctionType) -> int:
-    """Return where in its line a function without a name ends: the source of several in one line is that line."""
+    """Return the column where a lambda ends: several lambdas in one line have the same source, that line."""
     positions = function.__code__.co_positions()
     return 0 if function.__name__ != "<lambda>" else max(end_column or 0 for _, _, _, end_column in positions)
 

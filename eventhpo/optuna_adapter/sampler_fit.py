@@ -13,7 +13,7 @@ from eventhpo.core.validation.mistakes import MISSING, Mistake, path, unknown
 
 
 def fit_mistakes(named: ComponentConfig, space: tuple[Parameter, ...], n_objectives: int) -> list[Mistake]:
-    """Return what keeps one sampler, its nested ones aside, from sampling *space*; its arguments are typed right."""
+    """Return why one sampler, without those nested in it, cannot sample *space*; its types must have been checked."""
     match named.name:
         case "BruteForceSampler":
             return [_too_fine(p) for p in space if _is_too_fine(p)]
@@ -30,9 +30,9 @@ def fit_mistakes(named: ComponentConfig, space: tuple[Parameter, ...], n_objecti
 
 
 def normalised(named: ComponentConfig, space: tuple[Parameter, ...]) -> ComponentConfig:
-    """Return a sampler that fits *space* with parameters by their full names and values as jobs get them.
+    """Return a sampler that fits *space*, with full parameter names and with values as jobs get them.
 
-    So a value in its arguments equals the value that a trial is recorded with.
+    So a value in its arguments equals the value that a trial records.
     """
     known = {p.name: p for p in single_ranges(space)}
     args = dict(named.args)

@@ -1,4 +1,4 @@
-"""Whether a parameter can be searched at all: what no float, no grid and no sampler could make sense of."""
+"""Checks that a parameter can be searched: its range is not empty, and floats and Optuna can represent it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OPTUNA_DIGITS = 26  # Optuna reckons grids in decimals of 28 digits, and a sum 
 
 
 def parameter_mistakes(p: Parameter) -> list[Mistake]:
-    """Return what is wrong with *p* in itself, by the names of its fields; empty if it is sound."""
+    """Return what is wrong with *p* itself, by the names of its fields; empty if nothing is."""
     if isinstance(p, ParameterSet):
         return _set_mistakes(p)
     if isinstance(p, DiscreteParameterRange):
@@ -110,9 +110,9 @@ def _value_mistakes(p: DiscreteParameterRange) -> list[Mistake]:
 
 
 def name_mistakes(space: tuple[Parameter, ...]) -> list[Mistake]:
-    """Return where two parameters of *space* have a name in common; places start with the parameter's own name.
+    """Return where two parameters of *space* share a name; places start with the parameter's own name.
 
-    What a `ParameterSet` calls its choice, and what a job gets of its sets, are names alike.
+    The name of a `ParameterSet` and the names of the values in its sets count alike.
     """
     mistakes: list[Mistake] = []
     owner: dict[str, str] = {}
@@ -125,7 +125,7 @@ def name_mistakes(space: tuple[Parameter, ...]) -> list[Mistake]:
 
 
 def _claims(p: Parameter) -> list[tuple[str, str]]:
-    """Return each name that *p* needs for itself, and where it stands."""
+    """Return each name that *p* uses, and its place."""
     own = [(p.name, path(p.name))]
     if not isinstance(p, ParameterSet):
         return own

@@ -1,9 +1,8 @@
 """What Optuna sees of a search: a read-only storage over the state, with a scratch layer for one question.
 
-There is no second bookkeeping: a finished trial is shown as it was finished, a
-running one up to its last verdict. What a sampler or pruner writes while it is
-asked goes to the scratch layer, is read out by the caller, and is gone with the
-next question.
+A finished trial is shown as it finished, a running one up to its last verdict. What a
+sampler or pruner writes while it answers goes to the scratch layer. The caller reads it
+there; the next question clears it.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ ALWAYS = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)  # Optuna wants a ti
 
 
 class ShownTrial:
-    """A trial as Optuna has it, and how far into the state's trial it goes."""
+    """A trial as Optuna sees it, and how much of the state's trial it shows so far."""
 
     def __init__(self, trial: Trial, distributions: dict[str, BaseDistribution]) -> None:
         self.attempt = -1
@@ -124,7 +123,7 @@ class StateView(BaseStorage):
     # ------------------------------------------------------------ the scratch layer
 
     def open_trial(self, fixed: dict[str, Any] | None) -> int:
-        """Show one more running trial, as if it had just been asked for; return its number."""
+        """Add a new running trial to the scratch layer; return its number."""
         number = len(self._trials)
         attrs: dict[str, Any] = {} if fixed is None else {"fixed_params": fixed}
         self.scratch[number] = FrozenTrial(
@@ -151,7 +150,7 @@ class StateView(BaseStorage):
         return frozen
 
     def show_again(self, number: int, frozen: FrozenTrial) -> FrozenTrial:
-        """Show a running trial as *frozen* has it and forget what was written since; return a copy of one's own."""
+        """Show a running trial as *frozen* again, forget what was written since, and return a copy for the pruner."""
         self.written.clear()
         self.written_study.clear()
         self.scratch[number] = frozen
@@ -160,10 +159,10 @@ class StateView(BaseStorage):
         return shown
 
     def _rewrite(self, trial_id: int) -> FrozenTrial:
-        """Put a copy of a trial in its place and return it: a list that Optuna got before keeps the old one.
+        """Replace a trial by a copy and return the copy: a list that Optuna got earlier keeps the old one.
 
-        SuccessiveHalvingPruner counts on it: it writes a trial's rung, and adds that
-        value once more to those of the list that it asked for before.
+        SuccessiveHalvingPruner relies on it: it writes a trial's rung value, and then adds
+        that value to those of a list that it got before the write.
         """
         frozen = self.scratch[trial_id] = copy.copy(self._get(trial_id))
         return frozen
@@ -270,7 +269,7 @@ def _refuse() -> NoReturn:
 
 
 def show_point(state: State, attempt: Attempt, frozen: FrozenTrial, position: int) -> None:
-    """Put the point at *position* of the attempt's curve behind those that *frozen* shows."""
+    """Add the point at *position* of the attempt's curve to *frozen*."""
     curve, shown = attempt.curves[0], frozen.intermediate_values
     before = shown[curve.iterations[position - 1]] if position else None
     shown[curve.iterations[position]] = extend_meaning(state.search.objectives[0], before, curve.values[position])
@@ -280,7 +279,7 @@ _NAMED_NUMBERS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
 def restored_value(value: Any) -> Any:
-    """Return an attribute's value as Optuna wrote it: the log names numbers that JSON lacks."""
+    """Return an attribute's value as Optuna wrote it: the log has names for NaN and infinities."""
     return _NAMED_NUMBERS.get(value, value) if isinstance(value, str) else value
 
 

@@ -1,4 +1,4 @@
-"""The next trial: what the sampler proposes, given everything that the state shows of the others."""
+"""Asks the sampler for the next trial."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TRIES = 50  # before a finite space is enumerated, or an infinite one accepts a 
 
 
 class Proposal(msgspec.Struct, frozen=True):
-    """A point as the sampler knows it, and what the sampler wrote while it made it."""
+    """A point as the sampler knows it, and the attributes that the sampler wrote for it."""
 
     point: dict[str, Scalar]
     attrs: dict[str, Any]
@@ -36,14 +36,14 @@ class Proposal(msgspec.Struct, frozen=True):
 
 
 def suggest(state: State, view: StateView, own: BaseSampler | None = None) -> TrialSuggested:
-    """Return the next trial: the first waiting point of a user, else a point that no trial holds.
+    """Return the next trial: the first point that a user enqueued, otherwise a new point of the sampler.
 
-    A duplicate costs nothing: the next try has its number in the seed. After
-    `TRIES` a finite space is enumerated and the seed picks an untried point; an
-    infinite one accepts the duplicate. *own* is the sampler of a user's own class.
+    If the point was tried before, the sampler is asked again with another seed. After
+    `TRIES` duplicates a finite space is enumerated, and the seed picks an untried point;
+    an infinite space accepts the duplicate. *own* is the sampler of a user's own class.
 
     Raises:
-        Usage: the search has such a sampler, and it is not given.
+        Usage: The search has such a sampler, and *own* is missing.
     """
     sampling = _Sampling(state, view, own)
     event = _for_user(state, sampling) if state.waiting else _from_sampler(state, sampling)
@@ -79,7 +79,7 @@ def _for_user(state: State, sampling: _Sampling) -> TrialSuggested:
 
 
 def fixed_by_user(state: State) -> dict[str, Scalar]:
-    """Return what a user's point fixes, as the sampler knows it; which set it means only if no other fits."""
+    """Return the values that a user's point fixes, as the sampler knows them; a choice of set only if one set fits."""
     given, space = state.waiting[0].params, state.search.space
     fixed = {p.name: from_job(p, given[p.name]) for p in single_ranges(space) if p.name in given}
     for p in parameter_sets(space):
@@ -92,20 +92,20 @@ def fixed_by_user(state: State) -> dict[str, Scalar]:
 
 
 def _choices(state: State, point: dict[str, Scalar]) -> dict[str, Scalar]:
-    """Return the choice of each `ParameterSet` in *point*, or the first that fits a user's point if that does not."""
+    """Return each `ParameterSet`'s choice in *point* if it fits the user's point, otherwise the first that fits."""
     fits = {p.name: fitting(p, state.waiting[0].params) for p in parameter_sets(state.search.space)}
     return {name: point[name] if point[name] in choices else choices[0] for name, choices in fits.items()}
 
 
 class _Sampling:
-    """The tries of one suggestion; `not_again` is set if one of them came out otherwise when it was made twice."""
+    """The tries of one suggestion; `not_again` is set if two copies of a user's own sampler answered differently."""
 
     def __init__(self, state: State, view: StateView, own: BaseSampler | None) -> None:
         self._state, self._view, self._own = state, view, own
         self.not_again: NotAgain = msgspec.UNSET
 
     def ask(self, number: int, fixed: dict[str, Any] | None, study_attrs: dict[str, Any]) -> Proposal:
-        """Ask a fresh sampler once, the try *number*."""
+        """Ask a fresh sampler once; *number* is the number of this try, from 1."""
         search = self._state.search
         seed = derived_seed(search.seed, "suggest", len(self._state.trials), number)
         if not search.sampler.is_foreign:
@@ -136,7 +136,7 @@ class _Sampling:
 
 
 def suggest_one(trial: optuna.trial.Trial, name: str, d: BaseDistribution) -> Scalar:
-    """Ask *trial* for its value of *name*, which is what a job's JSON can carry."""
+    """Ask *trial* for its value of *name*, as a plain Python number, text, boolean or None."""
     match d:
         case FloatDistribution():
             # Some crossovers give numpy's floats, which JSON does not know.
@@ -173,7 +173,7 @@ def _suggested(
 
 
 def _as_logged(table: dict[str, Scalar]) -> dict[str, Scalar]:
-    """Return *table* in the order in which a log gives it back: a job gets the same, before a restart and after."""
+    """Return *table* in the order in which a log stores it, so that a job gets the same order after a restart."""
     return dict(sorted(table.items()))
 
 
@@ -187,7 +187,7 @@ def _enumerated(state: State, kept: dict[str, Any]) -> TrialSuggested:
 
 
 def _proposable(state: State) -> Iterator[dict[str, Scalar]]:
-    """Yield each point that the sampler can propose: a grid, and fixed values, may lie in a range without a step."""
+    """Yield each point that the sampler can propose; GridSampler and PartialFixedSampler list their own values."""
     sampler = state.search.sampler
     only: dict[str, Sequence[Scalar]] = {}
     if sampler.name == "GridSampler":

@@ -1,16 +1,14 @@
-"""Samplers and pruners of classes that are not Optuna's: used, but not recorded whole.
+"""What a log records of a sampler or pruner of a user's own class, and how such an instance decides.
 
-A log holds data only, so of such an instance it records what tells whether the one
-that is passed in again is the same: its class's name, a hash of the classes' source
-and a digest of its state. Each decision is made by a deep copy of the instance as it
-was passed in, with its generators seeded for that decision. Whether that decides
-alike each time (a class may keep its randomness somewhere else) is found out by
-deciding twice: `rederivable`.
+A log holds data only, so it cannot hold the instance. It records what recognises the
+instance when it is passed in again: the name of its class, a hash of the source and a
+digest of its state. Each decision is made by a deep copy of the instance, with its
+generators seeded for that decision. A class may keep randomness elsewhere, so each
+decision is made twice and compared (`rederivable`).
 
-Of the source, what counts is each class along the MRO that is neither Optuna's nor
-Python's own; those two are known by their versions. Functions and modules that a
-class calls do not count: a class that means to be recognised keeps what it does in
-itself.
+The hash covers the source of each class along the MRO, without those of Optuna and of
+Python, which are known by their versions. It does not cover functions and modules that
+the class calls.
 """
 
 from __future__ import annotations
@@ -36,14 +34,14 @@ R = TypeVar("R")
 
 
 def is_foreign(instance: object) -> bool:
-    """Whether the class of *instance* is none of those that a log can name; a subclass of one of them is foreign."""
+    """Whether the class of *instance* is not Optuna's own; a subclass of one of Optuna's is foreign too."""
     return type(instance) not in {made for classes in CLASSES.values() for made in classes.values()}
 
 
 def describe(instance: object) -> ComponentConfig:
-    """Return what to record of *instance*; equal in every process for an instance that is made alike.
+    """Return what to record of *instance*: enough to recognise it, not to build it.
 
-    It is enough to recognise the instance, and not to build it.
+    Two instances that are made in the same way give the same record in every process.
 
     Raises:
         Usage: Its source cannot be read, or it holds something that cannot be copied or recognised.
@@ -63,16 +61,16 @@ def _attributes(instance: object) -> dict[str, str]:
 
 
 def same(description: ComponentConfig, instance: object) -> list[str]:
-    """Return in which ways *instance* is not the one described, a line for each; empty if it is.
+    """Return how *instance* differs from the recorded one, a line for each difference.
 
     Raises:
-        Usage: *instance* cannot be described.
+        Usage: *instance* cannot be recorded.
     """
     return apart(description, describe(instance))
 
 
 def apart(recorded: ComponentConfig, now: ComponentConfig) -> list[str]:
-    """Return in which ways two descriptions differ, both sides of each, a line for each."""
+    """Return how two records differ, a line for each difference, with both values in it."""
     old, new, name = recorded.foreign, now.foreign, now.name
     if name != recorded.name or not isinstance(old, UserClassConfig) or not isinstance(new, UserClassConfig):
         return [] if recorded == now else [f"recorded {recorded.name}, now {name}"]
@@ -86,7 +84,7 @@ def apart(recorded: ComponentConfig, now: ComponentConfig) -> list[str]:
 
 
 def _changed_attributes(old: UserClassConfig, new: UserClassConfig) -> str:
-    """Return which attributes are others, by their hashes: a value may be a secret, and stands in no log."""
+    """Return which attributes changed, by their hashes: a value may be a secret, so no log holds it."""
     sides = [(key, old.attributes.get(key), new.attributes.get(key)) for key in {**old.attributes, **new.attributes}]
     parts = [f"{key} (recorded {_short(a)}, now {_short(b)})" for key, a, b in sides if a != b]
     return f": {', '.join(parts)}; give it the same arguments" if parts else ": give it the same arguments"
@@ -99,12 +97,11 @@ def _short(digest: str | None) -> str:
 def copy_for(instance: T, seed: int) -> T:
     """Return a deep copy of *instance* for one decision, each generator in it seeded; *instance* stays as it is.
 
-    Generators are numbered in the order in which they are found, and number k gets
-    its own seed of *seed* and k. One that was never made (a `LazyRandomState` without
-    a seed) is made.
+    Generators are numbered in the order in which they are found; the seed of number k
+    follows from *seed* and k. A `LazyRandomState` that has no generator yet gets one.
     """
     memo: dict[int, Any] = {}
-    # What deepcopy finds in the memo it takes for the copy: so two names of one generator stay two names of one.
+    # deepcopy takes what it finds in the memo for the copy, so two references to one generator stay two to one.
     for k, generator in enumerate(_generators(instance)):
         if id(generator) not in memo:
             _enter(memo, generator, derived_seed(seed, "generator", k, 0))
@@ -112,9 +109,9 @@ def copy_for(instance: T, seed: int) -> T:
 
 
 def rederivable(instance: T, seed: int, decide: Callable[[T], R]) -> tuple[R, bool]:
-    """Return what *decide* makes of one copy of *instance*, and whether it makes the same of another.
+    """Return what *decide* returns for one copy of *instance*, and whether it returns the same for a second copy.
 
-    *decide* must show both copies the same search, and keep none of what the first one wrote.
+    *decide* must show both copies the same search, and forget what the first one wrote.
     """
     first = decide(copy_for(instance, seed))
     again = decide(copy_for(instance, seed))
@@ -173,7 +170,7 @@ def _source(kind: type) -> str:
 
 
 def _text(kind: type) -> str:
-    """Return the source of a class; of a class typed into a notebook that is the source of its functions."""
+    """Return the source of a class; for a class typed into a notebook, the source of its functions."""
     try:
         return inspect.getsource(kind)
     except (OSError, TypeError):

@@ -1,8 +1,9 @@
-"""Instances of a user's own classes beside a log: who is there to be asked, and what cannot be decided again.
+"""Samplers and pruners of a user's own classes, passed in as instances.
 
-A log recognises such an instance (`foreign`) and builds none, so whoever decides is
-handed it. Each question is put to two copies; the first one's answer counts, and a
-decision says so if the second one's is another (`not_again`).
+A log can recognise such an instance (`user_class_record`) but not build it, so the
+caller passes it in. Each question goes to two copies of it. The answer of the first
+copy counts; if the second one answers differently, the decision records that
+(`not_again`).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from eventhpo.optuna_adapter.user_class_record import is_foreign, same
 
 
 class UserClasses(NamedTuple):
-    """The sampler and the pruner that no log can build; None where Optuna's own is used, or nobody gave it."""
+    """The sampler and the pruner that a log cannot build; None if it is one of Optuna's own, or was not passed in."""
 
     sampler: BaseSampler | None = None
     pruner: BasePruner | None = None
@@ -36,9 +37,9 @@ NOTHING = UserClasses()
 
 
 def pristine(sampler: object, pruner: object) -> UserClasses:
-    """Return copies of those that are instances of a user's own classes: what becomes of the originals is nothing here.
+    """Copy the sampler and pruner of a user's own classes, so that later changes to the originals have no effect.
 
-    Both must be describable (`foreign.describe`).
+    Both must have passed `user_class_record.describe`.
     """
     return UserClasses(
         copy.deepcopy(sampler) if isinstance(sampler, BaseSampler) and is_foreign(sampler) else None,
@@ -47,10 +48,10 @@ def pristine(sampler: object, pruner: object) -> UserClasses:
 
 
 def user_classes_of(search: Search, sampler: BaseSampler | None, pruner: BasePruner | None) -> UserClasses:
-    """Return *sampler* and *pruner*, which are to decide for *search*, if they are the recorded ones.
+    """Return copies of *sampler* and *pruner* if they are those that *search* was recorded with.
 
     Raises:
-        Usage: one is not, or the search uses one of Optuna's own; a line for each difference.
+        Usage: One is not, or the search uses one of Optuna's own; the message has a line for each difference.
     """
     wrong = []
     for role, named, given in (("sampler", search.sampler, sampler), ("pruner", search.pruner, pruner)):
@@ -62,7 +63,7 @@ def user_classes_of(search: Search, sampler: BaseSampler | None, pruner: BasePru
 
 
 def not_there(role: str, named: ComponentConfig) -> Usage:
-    """Return the error of a question that only an instance could answer which nobody passed in."""
+    """Return the error for a question to a user's own sampler or pruner that was not passed in."""
     return Usage(
         f"the {role} of this search is an instance of {named.name}, which is not Optuna's own: no log can build it, "
         f"and nothing that a log names is imported; run the script that made the search"
@@ -70,10 +71,10 @@ def not_there(role: str, named: ComponentConfig) -> Usage:
 
 
 def require_buildable(search: Search) -> None:
-    """Return if *search* can be decided from its log alone.
+    """Check that *search* can be decided from its log alone.
 
     Raises:
-        Usage: its sampler or pruner is of a class that is not Optuna's own.
+        Usage: Its sampler or pruner is of a user's own class.
     """
     for role, named in (("sampler", search.sampler), ("pruner", search.pruner)):
         if named.is_foreign:
@@ -84,7 +85,7 @@ def require_buildable(search: Search) -> None:
 
 
 def absent(state: State, own: UserClasses, action: actions.Action) -> bool:
-    """Whether *action* asks somebody who is not there."""
+    """Whether *action* asks a user's own sampler or pruner that was not passed in."""
     match action:
         case actions.Suggest():
             return state.search.sampler.is_foreign and own.sampler is None
@@ -94,10 +95,10 @@ def absent(state: State, own: UserClasses, action: actions.Action) -> bool:
 
 
 def not_again(state: State, own: UserClasses, action: actions.Action, event: Event) -> str | None:
-    """Return why *event*, recorded where *action* was due, cannot be decided again; None if it can.
+    """Return why *event*, recorded when *action* was due, cannot be decided again; None if it can.
 
-    What needs nobody's answer is still looked at: that it is a decision of the kind that
-    was due, and of the next trial.
+    An event of another kind than *action* asks for, or of another trial than the next
+    one, gives None: it is compared as usual.
     """
     match action, event:
         case actions.Suggest(), TrialSuggested(trial=trial) if trial == len(state.trials):
@@ -115,7 +116,7 @@ def not_again(state: State, own: UserClasses, action: actions.Action, event: Eve
 
 
 def sampler_mistakes(instance: BaseSampler) -> Iterator[Mistake]:
-    """Yield what would go unnoticed: here `after_trial` is called for no sampler."""
+    """Yield the methods and arguments of *instance* that eventhpo would ignore: it never calls `after_trial`."""
     for kind in type(instance).__mro__:
         if not known_by_version(kind.__module__) and "after_trial" in vars(kind):
             what = "a class without after_trial, which is never called: read finished trials when asked for the next"
