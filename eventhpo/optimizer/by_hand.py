@@ -1,4 +1,4 @@
-"""Jobs that a caller makes, launches, looks at and ends: each wish is an input of the log first, from any thread."""
+"""Jobs that a caller makes, launches, monitors and aborts, from any thread; the log records each request first."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ logger = logging.getLogger("eventhpo.optimizer")
 
 
 class ByHand(Recording):
-    """What a caller may ask for beside the loop, and a subclass within its steps."""
+    """The requests that a caller makes outside the loop, and a subclass within its steps."""
 
     _stop_event: Flag
     _in_step: bool
@@ -76,7 +76,7 @@ class ByHand(Recording):
         parent: str | None = None,
         **kwargs: Any,
     ) -> JobHandle | None:
-        """Make a job of one's own parameters, in the budget and in every list; None where there is no room for it."""
+        """Make a job with the caller's own parameters; it uses the budget. None if no slot or budget is left."""
         params = {full_name(str(k)): conversion._plain(v) for k, v in (parameter_override or {}).items()}
         extras = JobExtras(
             base_task_id=None if base_task_id == self._base_task_id else base_task_id,
@@ -144,7 +144,7 @@ class ByHand(Recording):
         return attempt_ids[0]
 
     def enqueue_trial(self, params: Mapping[str, Any]) -> None:
-        """Have a point of one's own tried next; what it leaves out is sampled.
+        """Have the search try a point next; the sampler fills in what it leaves out.
 
         Raises:
             Usage: it does not fit the space, or the search is over.
@@ -156,7 +156,7 @@ class ByHand(Recording):
         def build(state: State) -> Sequence[Event]:
             try:
                 return accepted(state, request, request_id)
-            except Usage as error:  # raised here, it would end whoever drives
+            except Usage as error:  # raised here, it would end the thread that drives
                 refused.append(error)
                 return ()
 
@@ -164,7 +164,7 @@ class ByHand(Recording):
             return request_id in state.requests or bool(refused) or None
 
         while not self._opened().ask(build, answer, lambda: None):
-            pass  # whoever drove let go of the log before it read this
+            pass  # the thread that drove closed the log before it read this
         if refused:
             raise refused[0]
 
@@ -206,18 +206,18 @@ class ByHand(Recording):
             return _will_end(state, state.attempt(*names)) or None
 
         while not driver.ask(build, answer, driver.stop_now, keep=False):
-            pass  # whoever drove let go of the log before it was told to end
+            pass  # the thread that drove closed the log before it read this
 
 
 def _will_end(state: State, attempt: Attempt) -> bool:
-    """Whether the attempt is over or was told to end, or this run is going to tell it."""
+    """Whether the attempt is over, was told to end, or this run will tell it to end."""
     if attempt.ended is not None or attempt.stop_sent:
         return True
     return attempt.stop is not None and not (state.run_stop is not None and state.run_stop.leave)
 
 
 def recordable(wish: Wish) -> Wish:
-    """Return *wish* if it can be recorded: refused by the log, it would end whoever drives and not who asked.
+    """Return *wish* if it can be recorded: otherwise the error would reach the thread that drives, not the caller.
 
     Raises:
         Usage: it holds what JSON cannot carry.

@@ -1,4 +1,4 @@
-"""What users of ClearML and Optuna hand over, as the data that a log records; what cannot be, is refused by name."""
+"""Turns the arguments of ClearML's and Optuna's users into data that a log records; refuses the rest by name."""
 
 from __future__ import annotations
 
@@ -184,10 +184,10 @@ def _plain(value: Any) -> Any:
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A search as the class was asked for it, and what to tell its user."""
+    """The search that the arguments describe, and warnings for the user."""
 
     search: spec.Search
-    own: UserClasses  # what of it no log can build
+    own: UserClasses  # its sampler and pruner, if they are of a user's own class
     seed_given: bool
     warnings: tuple[str, ...] = ()
 
@@ -276,7 +276,7 @@ def _require(
 
 
 def parted(recorded: spec.Search, now: Asked) -> list[str]:
-    """Return where a recorded search and today's arguments differ, both sides of each; limits may change."""
+    """Return how the arguments differ from the recorded search, a line each with both values; limits may change."""
     new = now.search
     keys = ["space", "objectives", "sampler", "pruner", "base_task_id", "max_iteration_per_job"]
     keys += ["min_iteration_per_job", "nan_policy", "jobs"] + (["seed"] if now.seed_given else [])
@@ -294,7 +294,7 @@ def parted(recorded: spec.Search, now: Asked) -> list[str]:
 
 
 def _user_part(value: Any) -> Any:
-    """Return what a user said of *value*: the rest of ClearML's tasks comes from the server."""
+    """Return the part of *value* that the user gave: the rest of ClearML's tasks comes from the server."""
     return value.asked if isinstance(value, spec.ClearmlTasks) else value
 
 
@@ -313,6 +313,6 @@ def _text(value: object) -> str:
 
 
 def limit_changes(recorded: spec.Limits, now: spec.Limits) -> spec.LimitChanges:
-    """Return the limits that are others now."""
+    """Return the limits that changed."""
     names = spec.Limits.__struct_fields__
     return spec.LimitChanges(**{n: getattr(now, n) for n in names if getattr(now, n) != getattr(recorded, n)})

@@ -1,7 +1,7 @@
-"""One search, driven by one thread at a time and asked by any.
+"""One search: one thread at a time drives it, any thread may ask it.
 
-Whoever has the turn drives the controller. Another thread's wish goes into an inbox
-that the controller reads where it would poll; the thread waits until the log answers.
+The thread that has the turn drives the controller. Wishes of other threads go into an
+inbox that the controller reads before it polls; such a thread waits for the log's answer.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ PAUSES = (actions.Poll, actions.Wait, actions.Rest)  # where nothing is left to 
 
 
 class Inbox:
-    """Wishes of other threads beside what others ask through files."""
+    """Wishes of other threads, read together with the requests that come as files."""
 
     def __init__(self, files: Requests) -> None:
         self._files = files
         self._wishes: deque[Build] = deque()
 
     def put(self, build: Build) -> None:
-        """Have the controller record what *build* makes of its state, if anything."""
+        """Have the controller record the events that *build* returns for its state."""
         self._wishes.append(build)
 
     def withdraw(self, build: Build) -> bool:
-        """Take a wish back; whether it was still waiting."""
+        """Take a wish back; return whether it was still waiting."""
         try:
             self._wishes.remove(build)
         except ValueError:
@@ -62,7 +62,7 @@ class Inbox:
 
 
 class SearchDriver:
-    """Opens the log when it is first needed, and lets go of it when the search rests."""
+    """Opens the log when it is first needed, and closes it when the search rests."""
 
     def __init__(
         self,
@@ -160,16 +160,16 @@ class SearchDriver:
             self._news.notify_all()
 
     def close(self) -> None:
-        """Let go of the log; what was read of it stays readable."""
+        """Close the log; the last state stays readable."""
         with self._turn:
             self._controller = None
             self._held.close()
         self._announce_closing()
 
     def _drop(self, error: BaseException) -> None:
-        """Let go of the log after *error*, without a clean end: its next controller finds out what was done."""
+        """Drop the log after *error*, without a clean end: the next controller finds out what was done."""
         self._controller = None
-        with contextlib.suppress(type(error)):  # it is raised to the caller by whoever called this
+        with contextlib.suppress(type(error)):  # the caller of this method raises it
             self._held.__exit__(type(error), error, error.__traceback__)
         self._held = contextlib.ExitStack()
         self._announce_closing()
@@ -180,15 +180,15 @@ class SearchDriver:
             self._news.notify_all()
 
     def interrupt(self, stop: StopAsked) -> None:
-        """End the run that is under way, from any thread; without one, or once it is ending, nothing happens."""
+        """End the run that is under way, from any thread; do nothing if there is none or it is ending already."""
         controller = self._controller
         if controller is not None and controller.state.run_stop is None:
             controller.interrupt(stop)
 
     def end(self, stop: StopAsked, *, wait: bool) -> None:
-        """End the run that nobody is inside of, and let go of the log; *wait* until nobody is.
+        """End the run and close the log, once no thread drives it; with *wait*, wait for that.
 
-        Without *wait*, whoever is inside of it ends it, or calls `after_turn` when they are out.
+        Without *wait*, a thread that drives ends the run itself, or calls `after_turn` after its turn.
         """
         if self.has_turn or self._controller is None or not self._turn.acquire(blocking=wait):
             return
@@ -204,17 +204,17 @@ class SearchDriver:
 
     @property
     def stopped(self) -> bool:
-        """Whether `end` was the last that was done to the log."""
+        """Whether `end` closed the log, and it was not opened again."""
         return self._stopped
 
     def mode(self, *, by_hand: bool) -> None:
-        """Have suggestions come by themselves or, *by_hand*, after a request only; the turn is ours."""
+        """Have suggestions come by themselves or, *by_hand*, only on request. The thread must have the turn."""
         controller = self._open()
         if controller.state.by_hand != by_hand:
             controller.record(DrivenByHand(by_hand=by_hand), None)
 
     def advance(self, stop: Callable[[actions.Action], bool] = lambda action: False) -> actions.Action:
-        """Do what is due until there is nothing but to wait, or *stop* says so; return what comes next."""
+        """Do what is due until only waiting is left, or *stop* returns True; return the next action."""
         controller = self._open()
         while True:
             action = controller.next()
@@ -241,7 +241,7 @@ class SearchDriver:
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[bool]:
-        """Have the turn if nobody else has it now; whether it was had."""
+        """Take the turn if no other thread has it; yield whether it was taken."""
         taken = self._turn.acquire(blocking=False)
         try:
             yield taken
@@ -309,7 +309,7 @@ class SearchDriver:
         return reply
 
     def _written(self, answer: Callable[[State], T | None]) -> T | None:
-        """Return what *answer* finds in the state, None as long as some of that may still be lost."""
+        """Return what *answer* finds in the state, None while some of its events are not yet committed."""
         controller = self._controller
         with self.reading() as state:
             lost = controller is not None and not controller.settled

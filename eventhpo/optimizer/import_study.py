@@ -18,7 +18,7 @@ from eventhpo.errors import Usage
 from eventhpo.views import formatting
 
 _ARGUMENT = "continue_previous_study"
-_NAMED = 20  # names that are told one by one
+_NAMED = 20  # names that get a line each
 
 
 def imported(study: Any, search: Search) -> TrialsImported:
@@ -40,10 +40,10 @@ def imported(study: Any, search: Search) -> TrialsImported:
 
 
 def describe_import(event: TrialsImported, search: Search) -> tuple[str, list[str]]:
-    """Return how many trials of a study a new search takes over, and what of them no sampler will see.
+    """Return how many trials a new search imports, and a line for each kind of value that no sampler will see.
 
-    A sampler knows of a trial what lies in the space: a value outside of it, or a name
-    that the space does not have, is no part of its point.
+    A sampler sees only what lies in the space: not a value outside of it, and not a name
+    that the space lacks.
     """
     whole = sum(is_whole(search.space, trial.point) for trial in event.trials)
     count = formatting.plural(len(event.trials), "completed or pruned trial")

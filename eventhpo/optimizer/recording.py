@@ -182,7 +182,7 @@ class Recording(Reading):
                 logger.warning(_TWO_ANSWERS, type(row.event).__name__, row.seq)
 
     def _after_turn(self) -> None:
-        """Do what a thread missed that was driving meanwhile: nothing here."""
+        """Called after a thread has driven; does nothing here."""
 
     def _close(self) -> None:
         if self._driver is not None:

@@ -47,9 +47,9 @@ class Running(ByHand):
     def stop(self) -> None:
         """End the run, from any thread, and return at once; a later `start` carries the search on.
 
-        Running jobs are ended, or left with `on_stop="leave"`: by whoever is driving, or
-        by this thread if nobody is, as between two steps and beside jobs made by hand.
-        The next `start` or `process_step` returns at once if it was not under way.
+        Running jobs are ended, or left alone with `on_stop="leave"`. The thread that drives
+        does it; if none does, as between two steps, this thread does. If no run was under
+        way, the next `start` or `process_step` returns at once.
         """
         self._stop_event.set()
         self._end_if_asked()
@@ -64,12 +64,12 @@ class Running(ByHand):
         return StopAsked(scope="run", jobs=self._on_stop, why="stop()")
 
     def _after_turn(self) -> None:
-        """End the run if a stop came while the thread that was driving did not look any more."""
+        """End the run if a stop came after the driving thread had last looked for one."""
         if self._stop_event.is_set() and self._driver is not None:
             self._driver.end(self._stop_asked, wait=False)
 
     def _heeded(self) -> bool:
-        """Whether a stop has ended the run already that was to go on now; it is heeded once."""
+        """Whether a stop has ended this run already; each stop counts once."""
         if not (self._stop_event.is_set() and self._driver is not None and self._driver.stopped):
             return False
         self._stop_event.clear()

@@ -1,4 +1,4 @@
-"""A search file, read into a typed search: all of its mistakes at once, or none."""
+"""Reads a search file into a typed search, or reports all of its mistakes at once."""
 
 from __future__ import annotations
 

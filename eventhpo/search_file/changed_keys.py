@@ -1,4 +1,4 @@
-"""Which keys of a search file no longer say what its search was created with."""
+"""Which keys of a search file changed since its search was created."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _equal(a: object, b: object) -> bool:
 
 
 def flat_keys(search: Search) -> dict[str, Any]:
-    """Return the keys that a search file would have for *search*; a default stands beside what is written."""
+    """Return the keys that a search file would have for *search*, defaults included."""
     flat: dict[str, Any] = {"name": search.name}
     if isinstance(search.jobs, LocalCommand):
         flat["command"] = search.jobs.command

@@ -64,10 +64,10 @@ class Loaded:
 
 
 def load(path: Path) -> Loaded:
-    """Return the search that the file at *path* describes, or all that is wrong with it.
+    """Return the search that the file at *path* describes.
 
     Raises:
-        SearchFileMistaken: Something is; its message has a line for each mistake.
+        SearchFileMistaken: The file has mistakes; the message has a line for each of them.
     """
     text = read_text(path)
     mistakes: list[Mistake] = []
@@ -93,7 +93,7 @@ def _belongs_above(mistake: Mistake) -> Mistake:
 
 
 class _Reader:
-    """One file on its way into a search: the top of it, and what was found wrong so far."""
+    """Reads one file: its top-level table, and the mistakes found so far."""
 
     def __init__(self, path: Path, text: str, top: Table, mistakes: list[Mistake]) -> None:
         self.path, self.text, self.top, self.mistakes = path, text, top, mistakes
@@ -136,7 +136,7 @@ class _Reader:
         return Loaded(self.path, self.text, search, trials, seed is None)
 
     def _name(self) -> str:
-        """Return the search's name: as it is given, else that of the file."""
+        """Return the search's name: the given one, otherwise the file's name."""
         name: str = self.path.stem
         if self.top.raw("name") is not MISSING:
             return self.top.take("name", text(), name)

@@ -1,4 +1,4 @@
-"""A search file as TOML tables, or what keeps it from being read."""
+"""Reads a search file as TOML tables."""
 
 from __future__ import annotations
 
