@@ -14,7 +14,14 @@ from eventhpo.core.fold.codec import TYPES
 from eventhpo.core.search import spec
 
 PAGE = Path(__file__).with_name("log-format.md")
-FAMILIES = {"Inputs": events.Input, "Decisions": events.Decision, "Notes": events.Note}
+FAMILIES = {
+    "User inputs": events.UserInput,
+    "Receipts": events.Receipt,
+    "Observations": events.Observation,
+    "Ticks": events.Tick,
+    "Decisions": events.Decision,
+    "Notes": events.Note,
+}
 PARTS = (
     events.Verdict,
     events.Attr,
@@ -32,7 +39,7 @@ PARTS = (
 
 
 def fields(kind: type[msgspec.Struct]) -> str:
-    """Return the fields of *kind*, a question mark behind each that has a default."""
+    """Return the fields of *kind*, with a question mark after each that has a default."""
     return ", ".join(f"`{f.encode_name}`{'' if f.required else '?'}" for f in msgspec.structs.fields(kind))
 
 
@@ -42,7 +49,7 @@ def says(kind: type[msgspec.Struct]) -> str:
 
 
 def tables() -> str:
-    """Return the sections of the three families and that of the parts."""
+    """Return the sections of the families, and the section of the parts."""
     lines = []
     for title, family in FAMILIES.items():
         lines += [f"### {title}", "", "| type | says | fields |", "|---|---|---|"]
@@ -58,7 +65,7 @@ def tables() -> str:
 def main() -> None:
     """Replace the sections in the page."""
     text = PAGE.read_text()
-    start = text.index("### Inputs\n")
+    start = text.index("### User inputs\n")
     parts = text.index("### Parts of events\n")
     end = text.index("\n\n", text.index("| `Provenance` |", parts))
     PAGE.write_text(text[:start] + tables() + text[end + 1 :])

@@ -11,6 +11,7 @@ from eventhpo.core.fold import deadlines
 from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.fold.events import (
     EffectFailed,
+    EffectName,
     Event,
     InheritanceClaimed,
     JobBound,
@@ -24,7 +25,7 @@ from eventhpo.core.fold.events import (
     MetricObserved,
     ReportsRead,
 )
-from eventhpo.core.fold.state import Attempt, EffectName, State
+from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.scheduler import actions
 from eventhpo.core.search.spec import to_num
 from eventhpo.jobs import protocol

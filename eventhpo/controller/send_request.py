@@ -19,7 +19,7 @@ from eventhpo.controller.controller import start_of
 from eventhpo.controller.host import this_machine
 from eventhpo.controller.recorded_state import state_of
 from eventhpo.controller.requests import SUFFIX, Request, accepted, encode
-from eventhpo.core.fold.events import Event, Recorded, RequestRefused
+from eventhpo.core.fold.events import Event, Recorded, RequestRefused, request_of
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State
 from eventhpo.core.search.spec import Simulated
@@ -141,7 +141,7 @@ class _Asking:
         """
         for row in reader.read(self._path, self._seen).rows:
             self._seen = row.seq
-            if getattr(row.event, "request", None) == self._id:
+            if request_of(row.event) == self._id:
                 if isinstance(row.event, RequestRefused):
                     raise Usage(row.event.why)
                 return row
@@ -168,7 +168,7 @@ def _write(path: Path, request: Request, request_id: str) -> Recorded:
     try:
         state: State = fold(rows)
         for row in rows:
-            if getattr(row.event, "request", None) == request_id and not isinstance(row.event, RequestRefused):
+            if request_of(row.event) == request_id and not isinstance(row.event, RequestRefused):
                 return row
         *before, answer = accepted(state, request, request_id)
         for event in before:

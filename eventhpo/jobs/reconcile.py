@@ -8,18 +8,17 @@ the log is a fork of the one that made the job, and must not go on.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 import msgspec
 
-from eventhpo.core.fold.events import Head
+from eventhpo.core.fold.events import FATES, Fate, Head
 from eventhpo.core.fold.job_key import AttemptKey
-from eventhpo.core.fold.state import Fate, State
+from eventhpo.core.fold.state import State
 from eventhpo.errors import DamagedLog
 
 T = TypeVar("T")
 
-FATES = ("pruned", "limit", "time", "aborted")
 SHOWN = 5  # jobs that a message names
 
 
@@ -100,4 +99,4 @@ def settled(words: str) -> tuple[Fate | None, int]:
     word, _, count = words.partition(" ")
     if word not in FATES:
         return None, 0
-    return cast(Fate, word), int(count) if count.isascii() and count.isdigit() else 0
+    return word, int(count) if count.isascii() and count.isdigit() else 0

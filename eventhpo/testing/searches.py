@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eventhpo.controller.controller import Controller, opened
 from eventhpo.controller.host import Machine
-from eventhpo.core.fold.events import AbortRequested, DrivenByHand, Event, LaunchRequested, SearchCreated
+from eventhpo.core.fold.events import AbortRequested, DrivenByHand, Event, LaunchRequested, SearchCreated, request_of
 from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.search.spec import (
     POLICY,
@@ -98,7 +98,7 @@ def _open(state: State, event: Event) -> bool:
             return attempt is not None and attempt.ended is None and attempt.stop is None
         case DrivenByHand(by_hand=by_hand):
             return state.by_hand != by_hand
-    return getattr(event, "request", "") not in state.requests
+    return request_of(event) not in state.requests
 
 
 def _attempt(state: State, trial: int, number: int) -> Attempt | None:

@@ -44,11 +44,11 @@ def concerns(event: Event, trial: int) -> bool:
     """Whether *event* says something of *trial*."""
     if isinstance(event, events.JobsContinued):
         return any(verdict.trial == trial for verdict in event.verdicts)
-    return getattr(event, "trial", None) == trial
+    return events.trial_of(event) == trial
 
 
 def _who(event: Event) -> str:
-    trial, attempt = getattr(event, "trial", None), getattr(event, "attempt", None)
+    trial, attempt = events.subject_of(event)
     if trial is None:
         return ""
     return str(trial) if attempt is None else f"{trial}.{attempt}"

@@ -18,27 +18,19 @@ import msgspec
 
 from eventhpo.core.fold import codec
 from eventhpo.core.fold.events import (
-    AbortRequested,
+    AttemptId,
     ClockTicked,
-    CommandMoved,
     ControllerStarted,
     Decision,
-    DrivenByHand,
     EffectFailed,
     Event,
     Input,
     JobAdopted,
-    JobRequested,
-    LaunchRequested,
-    LimitsChanged,
     Note,
-    OptimizerTaskSet,
-    PointEnqueued,
     Recorded,
-    SearchReopened,
-    StopAsked,
-    TrialsImported,
     TrialSuggested,
+    UserInput,
+    attempt_of,
 )
 from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.state import State
@@ -55,22 +47,7 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
-_ANYWHERE = (
-    AbortRequested,
-    ControllerStarted,
-    DrivenByHand,
-    JobAdopted,
-    JobRequested,
-    LaunchRequested,
-    LimitsChanged,
-    Note,
-    CommandMoved,
-    OptimizerTaskSet,
-    PointEnqueued,
-    SearchReopened,
-    StopAsked,
-    TrialsImported,
-)
+_ANYWHERE = (UserInput, JobAdopted, Note)
 BLOCK = 16  # decisions in a row that one share takes: later ones cost more, so shares take turns
 
 
@@ -134,7 +111,7 @@ class _PrefixCheck:
         self._share = share
         self._recorder: Mapping[str, str] = self._state.fingerprint  # of the controller whose rows these are
         self._poll: int | None = None  # cause of the poll under way
-        self._stage: list[tuple[int, int]] = []  # whose receipts of a stage are still to come
+        self._stage: list[AttemptId] = []  # whose receipts of a stage are still to come
 
     def checks(self) -> Iterator[Checked]:
         decisions = 0
@@ -248,8 +225,7 @@ def _same(a: Event, b: Event) -> bool:
     return type(a) is type(b) and codec.encode(a) == codec.encode(b)
 
 
-def _names(event: Event) -> tuple[int, int] | None:
+def _names(event: Event) -> AttemptId | None:
     if isinstance(event, EffectFailed) and event.effect == "poll":
         return None  # it stands in a poll, and in no stage
-    trial, attempt = getattr(event, "trial", None), getattr(event, "attempt", None)
-    return None if trial is None or attempt is None or not isinstance(event, Input) else (trial, attempt)
+    return attempt_of(event) if isinstance(event, Input) else None

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from eventhpo.core.fold.events import Decision, Event, Input, JobsContinued, Recorded
+from eventhpo.core.fold.events import Decision, Event, Input, JobsContinued, Recorded, trial_of
 from eventhpo.views import formatting
 from replay.decide.fingerprints import FingerprintDifference
 from replay.decide.nearness import Near
@@ -86,7 +86,7 @@ def seen(rows: Sequence[Recorded], seq: int, sides: Iterable[Event | None]) -> t
     before = rows[: seq - 1]
     trials = {trial for side in sides if side is not None for trial in _trials(side)}
     inputs = [row for row in before if isinstance(row.event, Input)]
-    of_trials = [row for row in inputs if getattr(row.event, "trial", None) in trials]
+    of_trials = [row for row in inputs if trial_of(row.event) in trials]
     kept = {row.seq for row in (of_trials or inputs)[-NEWEST:]} | {row.seq for row in _last_run(before)}
     return tuple(before[one - 1] for one in sorted(kept)[-NEWEST:])
 
@@ -106,7 +106,7 @@ def _last_run(before: Sequence[Recorded]) -> Iterator[Recorded]:
 def _trials(event: Event) -> Iterator[int]:
     if isinstance(event, JobsContinued):
         yield from (verdict.trial for verdict in event.verdicts)
-    elif (trial := getattr(event, "trial", None)) is not None:
+    elif (trial := trial_of(event)) is not None:
         yield trial
 
 

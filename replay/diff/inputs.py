@@ -25,13 +25,10 @@ _NOT_COMPARED = (
     events.ControllerStarted,
     events.CommandMoved,
     events.OptimizerTaskSet,
-    events.JobBound,
-    events.JobQueued,
-    events.JobStarted,
-    events.JobStopSent,
+    events.Receipt,
+    events.Tick,
     events.JobRunsOn,
     events.ReportsRead,
-    events.ClockTicked,
 )
 # fields that change no decision: who, when, and the details of an end
 _TIMES = ("clock", "started_at", "finished_at", "boot_clock", "started_boot_clock", "finished_boot_clock")

@@ -27,6 +27,7 @@ from eventhpo.core.fold.events import (
     TrialFinished,
     TrialsImported,
     TrialSuggested,
+    trial_of,
 )
 from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.state import State, Trial
@@ -197,7 +198,7 @@ class _Collector:
         for attempt, before in zip(trial.attempts, marks, strict=False):
             if not isinstance(row.event, _TOLD) and steps.mark(attempt) != before:
                 self._steps.append(steps.settled(state, row, attempt, before))
-        if getattr(row.event, "trial", None) == self._trial:
+        if trial_of(row.event) == self._trial:
             self._own(state, trial, row)
 
     def _own(self, state: State, trial: Trial, row: Recorded) -> None:

@@ -13,6 +13,7 @@ from eventhpo.core.fold.events import (
     ClockTicked,
     EffectFailed,
     Event,
+    Fate,
     InheritanceClaimed,
     JobAdopted,
     JobBound,
@@ -31,7 +32,7 @@ from eventhpo.core.fold.events import (
     StopAsked,
     TrialFinished,
 )
-from eventhpo.core.fold.state import Attempt, Fate, State, Trial
+from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.scheduler import outcome, rank
 from eventhpo.core.scheduler.decide import attempts
 from eventhpo.views import unused_reports

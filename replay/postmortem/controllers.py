@@ -13,7 +13,7 @@ import msgspec
 
 from eventhpo.core.fold import events
 from eventhpo.core.fold.clocks import ClockReading, elapsed, one_boot
-from eventhpo.core.fold.events import ControllerStarted, Recorded
+from eventhpo.core.fold.events import AttemptId, ControllerStarted, Recorded
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import next_action
@@ -73,7 +73,7 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     began: int
     ended: int  # `at` of its last row
     took_over: bool
-    took_up: list[tuple[int, int]]  # jobs of earlier epochs that were running or waited for their launch
+    took_up: list[AttemptId]  # jobs of earlier epochs that were running or waited for their launch
     how: ControllerEnd
     why: str
     last_event: str
@@ -93,8 +93,8 @@ class _OpenEpoch:
         self.requests_only = True
         self.stopped_by = ""
         self.poll: int | None = None  # cause of its first poll
-        self.ended: set[tuple[int, int]] = set()  # inherited jobs that had ended by that poll
-        self.prunes_lost: set[tuple[int, int]] = set()
+        self.ended: set[AttemptId] = set()  # inherited jobs that had ended by that poll
+        self.prunes_lost: set[AttemptId] = set()
 
     def look(self, state: State, row: Recorded) -> None:
         """Note the jobs that had ended by its first poll, and those of their prunes that came too late."""

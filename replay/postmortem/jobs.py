@@ -6,8 +6,8 @@ import msgspec
 
 from eventhpo.core.fold import deadlines
 from eventhpo.core.fold.clocks import ClockReading
-from eventhpo.core.fold.events import EffectFailed, JobBound, JobReturned, Recorded
-from eventhpo.core.fold.state import EffectName, State
+from eventhpo.core.fold.events import AttemptId, EffectFailed, EffectName, JobBound, JobReturned, Recorded
+from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import outcome
 
 
@@ -50,7 +50,7 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
 
     lost: list[LostJob]
     retried: list[Retried]
-    bound_later: list[tuple[int, int]]  # jobs announced by one controller, and made or found by a later one
+    bound_later: list[AttemptId]  # jobs announced by one controller, and made or found by a later one
     failures: list[Failures]
 
 
@@ -59,10 +59,10 @@ class Troubles:
 
     def __init__(self) -> None:
         self._failures: dict[str, Failures] = {}
-        self._of: dict[str, set[tuple[int, int]]] = {}
+        self._of: dict[str, set[AttemptId]] = {}
         self._begun: dict[tuple[str, int | None, int | None], int] = {}
-        self._bound_later: list[tuple[int, int]] = []
-        self._back: set[tuple[int, int]] = set()
+        self._bound_later: list[AttemptId] = []
+        self._back: set[AttemptId] = set()
 
     def before(self, state: State, row: Recorded) -> None:
         """Note *row*; *state* is the state before it."""

@@ -13,6 +13,7 @@ import msgspec
 
 from eventhpo.core.fold import budget, codec
 from eventhpo.core.fold.events import (
+    AttemptId,
     BudgetUpdated,
     Event,
     InheritanceClaimed,
@@ -36,8 +37,6 @@ from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.errors import DamagedLog
 from replay.whatif.independence import Independence
 from replay.whatif.rules import is_blind, looks_at_others
-
-AttemptId = tuple[int, int]  # of a trial and one of its attempts
 
 
 class PrunePoint(msgspec.Struct, frozen=True):

@@ -9,13 +9,13 @@ from typing import get_args
 import pytest
 
 from eventhpo.core.fold import codec
-from eventhpo.core.fold.events import Decision, Event, Input, Note, ReportsRead, RequestRefused, SearchCreated
+from eventhpo.core.fold.events import FAMILIES, Decision, Event, ReportsRead, RequestRefused, SearchCreated
 from eventhpo.core.fold.evolve import PARTS, whole
 
 
 def test_each_type_of_event_has_one_line_in_the_fold_and_one_codec() -> None:
     assert set(whole(*PARTS)) == set(get_args(Event)) == set(codec.TYPES.values())
-    assert {kind for family in (Input, Decision, Note) for kind in family.__subclasses__()} == set(get_args(Event))
+    assert {kind for family in FAMILIES for kind in family.__subclasses__()} == set(get_args(Event))
 
 
 @pytest.mark.parametrize("kind", [ReportsRead, RequestRefused, SearchCreated])

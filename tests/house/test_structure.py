@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 
-from eventhpo.core.fold.events import Decision, Event, Input, Note
+from eventhpo.core.fold.events import FAMILIES, Event, Input, Observation, Receipt, Tick, UserInput
 
 ROOT = Path(__file__).parents[2]
 IMPURE = {"sqlite3", "clearml", "random", "secrets", "time", "socket", "os", "pathlib", "io", "subprocess", "threading"}
@@ -109,9 +109,9 @@ def test_no_pickle_is_read_but_the_one_that_this_process_wrote() -> None:
 
 
 def test_every_event_type_belongs_to_exactly_one_family() -> None:
-    families = (Input, Decision, Note)
     for kind in get_args(Event):
-        assert sum(issubclass(kind, family) for family in families) == 1, kind
+        assert sum(kind in family.__subclasses__() for family in FAMILIES) == 1, kind
+    assert {UserInput, Receipt, Observation, Tick} == set(Input.__subclasses__())
 
 
 def test_the_rule_sees_an_import_that_breaks_it(tmp_path: Path) -> None:

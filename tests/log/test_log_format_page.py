@@ -19,7 +19,14 @@ from eventhpo.log.chain import row_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "log-format.md"
 TEXT = PAGE.read_text()
-FAMILIES = {"Inputs": events.Input, "Decisions": events.Decision, "Notes": events.Note}
+FAMILIES = {
+    "User inputs": events.UserInput,
+    "Receipts": events.Receipt,
+    "Observations": events.Observation,
+    "Ticks": events.Tick,
+    "Decisions": events.Decision,
+    "Notes": events.Note,
+}
 
 
 def test_the_program_of_the_page_reads_a_log_with_the_standard_library_alone(path, tmp_path):

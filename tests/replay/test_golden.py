@@ -145,5 +145,5 @@ def test_together_they_hold_every_sampler_pruner_and_type_of_event_but_a_few() -
             if isinstance(row.event, SearchCreated):
                 classes |= {*names_in(row.event.search.sampler), *names_in(row.event.search.pruner)}
     assert {name for role in ("sampler", "pruner") for name in CATALOGUE[role]} - classes == {"GPSampler"}
-    every = {kind.__name__ for family in (events.Input, Decision, events.Note) for kind in family.__subclasses__()}
+    every = {kind.__name__ for family in events.FAMILIES for kind in family.__subclasses__()}
     assert every - set(types) == {"ReportsRead", "RequestRefused"}

@@ -1,7 +1,7 @@
-"""The events of a search: one closed union, each type in exactly one family.
+"""The events of a search: one closed union, each type in exactly one of six families.
 
-`Input`: what came from outside. `Decision`: what pure code concluded. `Note`: for
-people, neutral to replay. Numbers that JSON cannot carry are `spec.Num`; times are
+Four families are inputs, which came from outside: `UserInput`, `Receipt`, `Observation` and `Tick`.
+The others are `Decision` and `Note`. Numbers that JSON cannot carry are `spec.Num`; times are
 integer microseconds of the clock that the field names. A `..boot_clock` is the same moment by a
 clock that nobody can set; None where there is none, as in logs from before it was recorded.
 """
@@ -9,7 +9,7 @@ clock that nobody can set; None where there is none, as in logs from before it w
 from __future__ import annotations
 
 import re
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import msgspec
 
@@ -21,16 +21,43 @@ from eventhpo.core.search.spec import LimitChanges, Num, Scalar, Search
 NotAgain: TypeAlias = Literal["answers differ", "not asked"] | msgspec.UnsetType
 
 
+Fate: TypeAlias = Literal["pruned", "limit", "time", "aborted"]
+FATES: tuple[Fate, ...] = get_args(Fate)
+TrialState: TypeAlias = Literal["completed", "pruned", "failed", "aborted"]
+TRIAL_STATES: tuple[TrialState, ...] = get_args(TrialState)
+EffectName: TypeAlias = Literal["draft", "launch", "stop", "cancel", "poll"]
+AttemptId: TypeAlias = tuple[int, int]  # the numbers of a trial and of one of its attempts
+
+
 class Input(msgspec.Struct, frozen=True, kw_only=True):
     """What came from outside; nothing decides it."""
 
 
+class UserInput(Input, frozen=True, kw_only=True):
+    """What a person or a script asked for: a search, a controller for it, new limits, a point, a stop."""
+
+
+class Receipt(Input, frozen=True, kw_only=True):
+    """An effect was done: a job was created, handed to a queue, started, or told to stop."""
+
+
+class Observation(Input, frozen=True, kw_only=True):
+    """What the controller saw of its jobs, also when an effect failed."""
+
+
+class Tick(Input, frozen=True, kw_only=True):
+    """A time has come: a limit, or the end of a back-off."""
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What `decide` and `asking` concluded from the events before it."""
+    """What the scheduler, the sampler or the pruner concluded from the events before it."""
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
     """For people; it changes keys and nothing else."""
+
+
+FAMILIES: tuple[type[msgspec.Struct], ...] = (UserInput, Receipt, Observation, Tick, Decision, Note)
 
 
 # ---------------------------------------------------------------- parts of events
@@ -145,10 +172,10 @@ class JobExtras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     further: dict[str, Any] = {}
 
 
-# ---------------------------------------------------------------- inputs
+# ---------------------------------------------------------------- inputs: what users ask for
 
 
-class SearchCreated(Input, frozen=True, kw_only=True):
+class SearchCreated(UserInput, frozen=True, kw_only=True):
     """The first event: the search, and with what it is decided."""
 
     search_id: str
@@ -157,7 +184,7 @@ class SearchCreated(Input, frozen=True, kw_only=True):
     fingerprint: dict[str, str]
 
 
-class ControllerStarted(Input, frozen=True, kw_only=True):
+class ControllerStarted(UserInput, frozen=True, kw_only=True):
     """A controller holds the lease from here on; it opens an epoch and decides nothing."""
 
     host: str
@@ -169,27 +196,27 @@ class ControllerStarted(Input, frozen=True, kw_only=True):
     boot_clock: BootClock | None = None
 
 
-class LimitsChanged(Input, frozen=True, kw_only=True):
+class LimitsChanged(UserInput, frozen=True, kw_only=True):
     """Somebody set new limits; a finished search goes on with them."""
 
     changes: LimitChanges
     request: str | None = None
 
 
-class SearchReopened(Input, frozen=True, kw_only=True):
+class SearchReopened(UserInput, frozen=True, kw_only=True):
     """A search that was stopped, or had tried all points of its space, goes on."""
 
     request: str | None = None
 
 
-class PointEnqueued(Input, frozen=True, kw_only=True):
+class PointEnqueued(UserInput, frozen=True, kw_only=True):
     """A point of somebody's own, tried before the sampler's; what it leaves out is sampled."""
 
     params: dict[str, Scalar]
     request: str | None = None
 
 
-class JobRequested(Input, frozen=True, kw_only=True):
+class JobRequested(UserInput, frozen=True, kw_only=True):
     """A caller asks for one job: of the next suggestion, or of `params`."""
 
     request: str
@@ -197,14 +224,14 @@ class JobRequested(Input, frozen=True, kw_only=True):
     extras: JobExtras = JobExtras()
 
 
-class LaunchRequested(Input, frozen=True, kw_only=True):
+class LaunchRequested(UserInput, frozen=True, kw_only=True):
     """A caller asks that a job which was made by hand be launched."""
 
     trial: int
     attempt: int
 
 
-class AbortRequested(Input, frozen=True, kw_only=True):
+class AbortRequested(UserInput, frozen=True, kw_only=True):
     """A person or a caller ends one job; its trial's end says `why`."""
 
     trial: int
@@ -212,34 +239,34 @@ class AbortRequested(Input, frozen=True, kw_only=True):
     why: str = ""
 
 
-class DrivenByHand(Input, frozen=True, kw_only=True):
+class DrivenByHand(UserInput, frozen=True, kw_only=True):
     """From here on a suggestion is due only after a request; or, `by_hand` false, as the loop has it."""
 
     by_hand: bool = True
 
 
-class CommandMoved(Input, frozen=True, kw_only=True):
+class CommandMoved(UserInput, frozen=True, kw_only=True):
     """The command of the jobs runs in `folder` from here on; the log lies in `home` now."""
 
     folder: str
     home: str
 
 
-class OptimizerTaskSet(Input, frozen=True, kw_only=True):
+class OptimizerTaskSet(UserInput, frozen=True, kw_only=True):
     """The task under which jobs are made from here on."""
 
     task_id: str
     name: str = ""
 
 
-class TrialsImported(Input, frozen=True, kw_only=True):
+class TrialsImported(UserInput, frozen=True, kw_only=True):
     """Finished trials of another study; the sampler sees them, no budget is charged."""
 
     study: str
     trials: tuple[ImportedTrial, ...]
 
 
-class StopAsked(Input, frozen=True, kw_only=True):
+class StopAsked(UserInput, frozen=True, kw_only=True):
     """End the search, or only this run; `jobs` says what becomes of those that run."""
 
     scope: Literal["search", "run"]
@@ -248,21 +275,10 @@ class StopAsked(Input, frozen=True, kw_only=True):
     request: str | None = None
 
 
-class RequestRefused(Note, frozen=True, kw_only=True):
-    """A request from outside could not be taken; it says why."""
-
-    request: str
-    why: str
+# ---------------------------------------------------------------- inputs: receipts, observations, ticks
 
 
-class TasksLeft(Note, frozen=True, kw_only=True):
-    """Tasks that another copy of this log made: that copy went on too, and they are no jobs of this one."""
-
-    keys: tuple[str, ...]
-    job_ids: tuple[str, ...]
-
-
-class JobBound(Input, frozen=True, kw_only=True):
+class JobBound(Receipt, frozen=True, kw_only=True):
     """The intent has its job: receipt of a draft."""
 
     trial: int
@@ -271,14 +287,14 @@ class JobBound(Input, frozen=True, kw_only=True):
     provenance: Provenance = Provenance()
 
 
-class JobQueued(Input, frozen=True, kw_only=True):
+class JobQueued(Receipt, frozen=True, kw_only=True):
     """The job was handed to a queue: receipt of a launch."""
 
     trial: int
     attempt: int
 
 
-class JobStarted(Input, frozen=True, kw_only=True):
+class JobStarted(Receipt, frozen=True, kw_only=True):
     """The job runs since `started_at` (the door's clock)."""
 
     trial: int
@@ -287,7 +303,7 @@ class JobStarted(Input, frozen=True, kw_only=True):
     started_boot_clock: BootClock | None = None
 
 
-class JobStopSent(Input, frozen=True, kw_only=True, omit_defaults=True):
+class JobStopSent(Receipt, frozen=True, kw_only=True, omit_defaults=True):
     """The job was told to stop at `clock` (ours), or was found `over` already: receipt of a stop."""
 
     trial: int
@@ -297,14 +313,14 @@ class JobStopSent(Input, frozen=True, kw_only=True, omit_defaults=True):
     boot_clock: BootClock | None = None
 
 
-class JobRunsOn(Input, frozen=True, kw_only=True):
+class JobRunsOn(Observation, frozen=True, kw_only=True):
     """A poll saw the job go on although it was told to stop: the stop is repeated."""
 
     trial: int
     attempt: int
 
 
-class MetricObserved(Input, frozen=True, kw_only=True, rename={"from_": "from"}):
+class MetricObserved(Observation, frozen=True, kw_only=True, rename={"from_": "from"}):
     """New points of one objective of one attempt, in the order reported."""
 
     trial: int
@@ -319,7 +335,7 @@ class MetricObserved(Input, frozen=True, kw_only=True, rename={"from_": "from"})
     bad: tuple[BadLine, ...] = ()
 
 
-class ReportsRead(Input, frozen=True, kw_only=True, rename={"from_": "from"}):
+class ReportsRead(Observation, frozen=True, kw_only=True, rename={"from_": "from"}):
     """Reports without a point of the objective."""
 
     trial: int
@@ -330,7 +346,7 @@ class ReportsRead(Input, frozen=True, kw_only=True, rename={"from_": "from"}):
     bad: tuple[BadLine, ...] = ()
 
 
-class InheritanceClaimed(Input, frozen=True, kw_only=True):
+class InheritanceClaimed(Observation, frozen=True, kw_only=True):
     """A retry says, before its first point, that it goes on behind `iteration` of its predecessor."""
 
     trial: int
@@ -338,7 +354,7 @@ class InheritanceClaimed(Input, frozen=True, kw_only=True):
     iteration: int
 
 
-class JobEnded(Input, frozen=True, kw_only=True):
+class JobEnded(Observation, frozen=True, kw_only=True):
     """The attempt is over (or lost), and how; times are the door's clock.
 
     `by_itself`: it ended before it heard of a stop, if it was told to at all.
@@ -360,7 +376,7 @@ class JobEnded(Input, frozen=True, kw_only=True):
     by_itself: bool = False
 
 
-class JobAdopted(Input, frozen=True, kw_only=True):
+class JobAdopted(Observation, frozen=True, kw_only=True):
     """A job of this search that the log no longer knew, its tail lost, is taken up again.
 
     `fate` is what had been settled when it was told to stop, a prune at its `judged`-th point;
@@ -377,22 +393,22 @@ class JobAdopted(Input, frozen=True, kw_only=True):
     launched: bool
     curves: tuple[AdoptedCurve, ...] = ()
     inherits: int | None = None
-    fate: Literal["pruned", "limit", "time", "aborted"] | None = None
+    fate: Fate | None = None
     judged: int = 0
     to: int | None = None
 
 
-class JobReturned(Input, frozen=True, kw_only=True):
+class JobReturned(Observation, frozen=True, kw_only=True):
     """An attempt that was lost shows itself alive."""
 
     trial: int
     attempt: int
 
 
-class EffectFailed(Input, frozen=True, kw_only=True):
+class EffectFailed(Observation, frozen=True, kw_only=True):
     """An effect did not take place, or nobody knows (`in_doubt`); its `count`-th failure since it last worked."""
 
-    effect: Literal["draft", "launch", "stop", "cancel", "poll"]
+    effect: EffectName
     count: int
     error: str
     clock: int
@@ -402,7 +418,7 @@ class EffectFailed(Input, frozen=True, kw_only=True):
     boot_clock: BootClock | None = None
 
 
-class ClockTicked(Input, frozen=True, kw_only=True):
+class ClockTicked(Tick, frozen=True, kw_only=True):
     """Something was due by one of the two clocks: ours and the door's."""
 
     clock: int
@@ -482,7 +498,7 @@ class TrialFinished(Decision, frozen=True, kw_only=True):
     """The trial has its outcome; `values` is what the sampler is told."""
 
     trial: int
-    state: Literal["completed", "pruned", "failed", "aborted"]
+    state: TrialState
     values: tuple[Num, ...] | None = None
     why: str = ""
 
@@ -510,7 +526,20 @@ class SearchFinished(Decision, frozen=True, kw_only=True):
 # ---------------------------------------------------------------- notes
 
 
-Receipt: TypeAlias = JobBound | JobQueued | JobStarted | JobStopSent | JobEnded | EffectFailed
+class RequestRefused(Note, frozen=True, kw_only=True):
+    """A request from outside could not be taken; it says why."""
+
+    request: str
+    why: str
+
+
+class TasksLeft(Note, frozen=True, kw_only=True):
+    """Tasks that another copy of this log made: that copy went on too, and they are no jobs of this one."""
+
+    keys: tuple[str, ...]
+    job_ids: tuple[str, ...]
+
+
 Event: TypeAlias = (
     SearchCreated
     | ControllerStarted
@@ -550,6 +579,27 @@ Event: TypeAlias = (
     | RequestRefused
     | TasksLeft
 )
+
+
+def subject_of(event: Event | Input | None) -> tuple[int | None, int | None]:
+    """Return the trial and the number of the attempt that *event* names, None for each that it does not name."""
+    return getattr(event, "trial", None), getattr(event, "attempt", None)
+
+
+def trial_of(event: Event | None) -> int | None:
+    """Return the trial that *event* names, None if it names none."""
+    return subject_of(event)[0]
+
+
+def attempt_of(event: Event | None) -> AttemptId | None:
+    """Return the attempt that *event* names by trial and number, None if it names none."""
+    trial, number = subject_of(event)
+    return None if trial is None or number is None else (trial, number)
+
+
+def request_of(event: Event) -> str | None:
+    """Return the id of the request that *event* answers or records, None if it has none."""
+    return getattr(event, "request", None)
 
 
 class Head(msgspec.Struct, frozen=True):

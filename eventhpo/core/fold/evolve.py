@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, get_args
 
 from eventhpo.core.fold.apply import adoption, callers, curves, jobs, search, trials
-from eventhpo.core.fold.events import ControllerStarted, Event, Head, Input, Recorded, SearchCreated
+from eventhpo.core.fold.events import ControllerStarted, Event, Head, Input, Recorded, SearchCreated, request_of
 from eventhpo.core.fold.state import State
 from eventhpo.core.search import points
 from eventhpo.core.search.space import job_names
@@ -64,7 +64,7 @@ def evolve(state: State, row: Recorded) -> State:
     state.steps += 1
     if isinstance(event, Input):
         state.last_input = row.seq
-        request = getattr(event, "request", None)
+        request = request_of(event)
         if request is not None:
             state.requests.add(request)
     return state

@@ -7,7 +7,7 @@ when it is needed, and totals are kept as they change.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import msgspec
 
@@ -15,8 +15,11 @@ from eventhpo.core.fold.clocks import ClockReading, Course
 from eventhpo.core.fold.codec import GENESIS
 from eventhpo.core.fold.curve import Curve
 from eventhpo.core.fold.events import (
+    TRIAL_STATES,
     Attr,
     BadLine,
+    EffectName,
+    Fate,
     Head,
     ImportedTrial,
     JobEnded,
@@ -28,16 +31,10 @@ from eventhpo.core.fold.events import (
     SearchEnding,
     SearchFinished,
     TrialFinished,
+    TrialState,
 )
 from eventhpo.core.search.space import PointKey, key_of
 from eventhpo.core.search.spec import Limits, Scalar, Search
-
-Fate: TypeAlias = Literal["pruned", "limit", "time", "aborted"]
-EffectName: TypeAlias = Literal["draft", "launch", "stop", "cancel", "poll"]
-
-
-TrialState: TypeAlias = Literal["completed", "pruned", "failed", "aborted"]
-TRIAL_STATES: tuple[TrialState, ...] = ("completed", "pruned", "failed", "aborted")
 
 
 class Failure(msgspec.Struct):

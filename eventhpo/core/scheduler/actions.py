@@ -6,9 +6,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core.fold.events import Event
+from eventhpo.core.fold.events import AttemptId, Event
 
-Attempts: TypeAlias = tuple[tuple[int, int], ...]  # (trial, attempt)
+Attempts: TypeAlias = tuple[AttemptId, ...]
 
 
 class Decide(msgspec.Struct, frozen=True):
