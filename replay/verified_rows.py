@@ -1,4 +1,4 @@
-"""What a log proves: the rows that its chain and the fold vouch for, and what is wrong with the rest."""
+"""The rows of a log that pass its hash chain and the fold, and what is wrong with the rest."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from eventhpo.views import as_of
 
 
 class VerifiedRows(msgspec.Struct, frozen=True):
-    """At least one row, all of them chained, decoded and folded; `damage` says what is wrong, a check a line.
+    """At least one row; all rows are chained, decoded and folded. `damage` has one line for each failed check.
 
-    `cut`: rows are missing behind them, or cannot be relied on. Without it the damage is
-    of the file (a trigger that is gone), and every row is there.
+    `cut` is True if rows after these are missing or cannot be relied on. If it is False, every row is here, and damage
+    is in the file itself, such as a missing trigger.
     """
 
     rows: list[Recorded]
@@ -46,10 +46,10 @@ def verified_rows(log: Path) -> VerifiedRows:
         Usage: there is no such file.
         Busy, StorageFailed: it cannot be read now.
     """
-    found = examine(log)
-    wrong = [check for check in found.checks if check.damage]
+    verification = examine(log)
+    wrong = [check for check in verification.checks if check.damage]
     damage = [f"{check.name}: {check.detail}" for check in wrong]
-    rows, misfit = _folding(found.rows)
+    rows, misfit = _folding(verification.rows)
     if misfit is not None:
         damage.append(f"fold: {misfit}")
     if not rows:
@@ -58,7 +58,7 @@ def verified_rows(log: Path) -> VerifiedRows:
 
 
 def whole(path: str | os.PathLike[str], at: int | str | datetime | None = None) -> Sequence[Recorded]:
-    """Return the rows of the log at *path*, all of them proven, as of event *at*.
+    """Return the rows of the log at *path*, all of them verified, up to event *at*.
 
     *at* is a seq or a time, also as the text that `--at` takes; a time means the last
     event recorded at or before it.
@@ -69,9 +69,9 @@ def whole(path: str | os.PathLike[str], at: int | str | datetime | None = None) 
         Busy, StorageFailed: it cannot be read now.
     """
     log = Path(path)
-    found = verified_rows(log)
-    found.require_whole(log)
-    return found.rows if at is None else as_of.rows_at(found.rows, moment(at))
+    verified = verified_rows(log)
+    verified.require_whole(log)
+    return verified.rows if at is None else as_of.rows_at(verified.rows, moment(at))
 
 
 def moment(at: int | str | datetime) -> int | datetime:

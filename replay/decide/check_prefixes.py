@@ -1,11 +1,11 @@
-"""A log prefix by prefix: at which rows something was due, and what today's code says to each.
+"""Checks each prefix of a log: is the next row what today's code would do after these rows?
 
-A decision must be what `next_action` comes to on the state before it. At the first
-row of a poll, and at the first receipt of a stage of effects, nothing may be left to
-decide. Other inputs and notes may stand anywhere and discharge nothing.
+- A decision must equal what `next_action` gives on the state before it.
+- At the first row of a poll, and at the first receipt of a group of effects, no decision may be left to make.
+- Other inputs and notes may stand anywhere, and nothing is checked there.
 
-Each check depends on the recorded rows before it alone, so that a log can be walked in
-shares: a share begins at a decision, where nothing is expected from rows before it.
+Each check depends only on the recorded rows before it, so several processes can share a log. A share begins at a
+decision, because no row before a decision makes another one expected after it.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ BLOCK = 16  # decisions in a row that one share takes: later ones cost more, so 
 
 
 class WalkShare(msgspec.Struct, frozen=True):
-    """Every `of`-th block of decisions, from block `number` on, with the rows behind each."""
+    """Every `of`-th block of decisions, from block `number` on, with the rows that follow each decision."""
 
     number: int = 0
     of: int = 1
 
     def holds(self, decisions: int) -> bool:
-        """Whether a row is in this share that has so many decisions up to and with itself."""
+        """Whether this share holds a row; *decisions* counts the decisions up to that row, itself included."""
         return max(decisions - 1, 0) // BLOCK % self.of == self.number
 
 
@@ -68,8 +68,8 @@ WHOLE = WalkShare()
 class Checked(msgspec.Struct, frozen=True):
     """A row that was checked: a decision, or a row at which none may be missing.
 
-    `skipped` says why a decision was not decided again; it is then no divergence.
-    `rounded` is a decision that is the recorded one but for rounding; that is none either.
+    `skipped` says why a decision was not decided again, and `rounded` is a decision that equals the recorded one up to
+    rounding. In both cases there is no divergence.
     """
 
     seq: int
@@ -86,9 +86,10 @@ def check_prefixes(
     pruner: BasePruner | None = None,
     share: WalkShare = WHOLE,
 ) -> Iterator[Checked]:
-    """Yield every check of *share* of a log in its order; after a divergence the record is taken as the truth.
+    """Yield the checks of one *share* of a log, in the order of its rows.
 
-    *sampler* and *pruner* answer where the log has one that it cannot name.
+    After a divergence the check goes on from the recorded row. *sampler* and *pruner* are used where the log was
+    recorded with a sampler or pruner that is not Optuna's own.
 
     Raises:
         DamagedLog: there is no row, or one does not fit those before it.
@@ -151,14 +152,14 @@ class _PrefixCheck:
         return False
 
     def _decided(self, action: actions.Action) -> tuple[Event | None, str | None]:
-        """Return what *action* comes to, and the error that it ended with instead."""
+        """Return the decision that *action* leads to, or None and the error that it ended with."""
         if isinstance(action, actions.Decide):
             return action.event, None
         try:
             return self._answers.first(action), None
         except EventhpoError:
             raise
-        except Exception as error:  # noqa: BLE001  whatever another Optuna raises is what it came to
+        except Exception as error:  # noqa: BLE001  another Optuna may raise anything, and that is its answer
             self._answers = Answers(self._state, *self._passed)  # nothing half-written stays in its view
             return None, f"{type(error).__name__}: {error}"
 
@@ -166,27 +167,27 @@ class _PrefixCheck:
         skipped = self._answers.not_again(action, row.event)
         if skipped is not None and row.cause == self._state.last_input:
             return Checked(row.seq, True, None, skipped)
-        mine, failed = self._decided(action)
-        if mine is not None and _same(mine, row.event) and row.cause == self._state.last_input:
+        decided, failed = self._decided(action)
+        if decided is not None and _same(decided, row.event) and row.cause == self._state.last_input:
             return Checked(row.seq, True, None)
-        if getattr(mine, "not_again", None):
+        if getattr(decided, "not_again", None):
             return Checked(row.seq, True, None, "asked twice now, it gave two answers")
-        if (rounded := self._rounded(row, action, mine)) is not None:
+        if (rounded := self._rounded(row, action, decided)) is not None:
             return Checked(row.seq, True, None, rounded=rounded)
-        return Checked(row.seq, True, self._parted(row, action, mine, failed))
+        return Checked(row.seq, True, self._parted(row, action, decided, failed))
 
-    def _rounded(self, row: Recorded, action: actions.Action, mine: Event | None) -> Rounded | None:
+    def _rounded(self, row: Recorded, action: actions.Action, decided: Event | None) -> Rounded | None:
         """Return how *mine* is the recorded decision but for rounding, None if it is another."""
-        # What our own rules decide adds up no floats: only answers of samplers and pruners may round.
+        # Our own rules add up no floats, so only answers of samplers and pruners may be rounded.
         if (
-            mine is None
+            decided is None
             or not isinstance(action, actions.Suggest | actions.Judge)
             or row.cause != self._state.last_input
         ):
             return None
         because = rounding.because(self._recorder, self._here)
-        apart = rounding.apart(row.event, mine, self._state.search.space) if because else None
-        return None if apart is None else Rounded(row.seq, row.cause, row.event, mine, apart, because)
+        apart = rounding.apart(row.event, decided, self._state.search.space) if because else None
+        return None if apart is None else Rounded(row.seq, row.cause, row.event, decided, apart, because)
 
     def _nothing_missing(self, row: Recorded, action: actions.Action) -> Checked:
         """Check that the effect or poll that *row* comes from was due, and begin to expect its other rows."""
@@ -207,17 +208,24 @@ class _PrefixCheck:
         return Checked(row.seq, False, self._parted(row, action))
 
     def _parted(
-        self, row: Recorded, action: actions.Action, mine: Event | None = None, failed: str | None = None
+        self, row: Recorded, action: actions.Action, decided: Event | None = None, failed: str | None = None
     ) -> Divergence:
-        cause = None if mine is None else self._state.last_input
+        cause = None if decided is None else self._state.last_input
         return Divergence(
-            row.seq, row.event, row.cause, mine, cause, type(action).__name__, failed, near=self._near(row.event, mine)
+            row.seq,
+            row.event,
+            row.cause,
+            decided,
+            cause,
+            type(action).__name__,
+            failed,
+            near=self._near(row.event, decided),
         )
 
-    def _near(self, recorded: Event, mine: Event | None) -> Near | None:
-        if not isinstance(recorded, TrialSuggested) or not isinstance(mine, TrialSuggested):
+    def _near(self, recorded: Event, decided: Event | None) -> Near | None:
+        if not isinstance(recorded, TrialSuggested) or not isinstance(decided, TrialSuggested):
             return None
-        return near(self._state, recorded, mine)
+        return near(self._state, recorded, decided)
 
 
 def _same(a: Event, b: Event) -> bool:

@@ -1,4 +1,4 @@
-"""Where a log and today's code part, with what the decision saw."""
+"""Where a log and today's code differ, with the inputs that the decision saw."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEWEST = 20  # inputs of a divergence that are kept: a curve may hold 50,000
 
 
 class Divergence(msgspec.Struct, frozen=True):
-    """Where the log and today's code part: at row `seq`, what stands there and what should.
+    """A difference between the log and today's code at row `seq`: what is recorded, and what is decided now.
 
     `decided` is None if no decision was due, or if `failed` says with which error the
     sampler or pruner ended. `inputs` are the newest that the decision saw: those that
@@ -47,15 +47,15 @@ class Field(msgspec.Struct, frozen=True):
     decided: str
 
 
-def first_field(one: Divergence) -> Field | None:
+def first_field(divergence: Divergence) -> Field | None:
     """Return the first field in which the sides differ, None if they are of two types or one is missing."""
-    if type(one.recorded) is not type(one.decided):
+    if type(divergence.recorded) is not type(divergence.decided):
         return None
-    sides = msgspec.to_builtins(one.recorded), msgspec.to_builtins(one.decided)
+    sides = msgspec.to_builtins(divergence.recorded), msgspec.to_builtins(divergence.decided)
     for path, recorded, decided in _differing(*sides, ""):
         return Field(path, _json(recorded), _json(decided))
-    if one.recorded_cause != one.decided_cause:
-        return Field("cause", _json(one.recorded_cause), _json(one.decided_cause))
+    if divergence.recorded_cause != divergence.decided_cause:
+        return Field("cause", _json(divergence.recorded_cause), _json(divergence.decided_cause))
     return None
 
 
@@ -88,18 +88,18 @@ def seen(rows: Sequence[Recorded], seq: int, sides: Iterable[Event | None]) -> t
     inputs = [row for row in before if isinstance(row.event, Input)]
     of_trials = [row for row in inputs if trial_of(row.event) in trials]
     kept = {row.seq for row in (of_trials or inputs)[-NEWEST:]} | {row.seq for row in _last_run(before)}
-    return tuple(before[one - 1] for one in sorted(kept)[-NEWEST:])
+    return tuple(before[seq_kept - 1] for seq_kept in sorted(kept)[-NEWEST:])
 
 
 def _last_run(before: Sequence[Recorded]) -> Iterator[Recorded]:
-    """Yield the inputs between the last decision that has inputs behind it and those inputs' end, newest first."""
-    found = False
+    """Yield the newest unbroken run of inputs: from the last input back to the decision before it, newest first."""
+    in_run = False
     for row in reversed(before):
         if isinstance(row.event, Decision):
-            if found:
+            if in_run:
                 return
         elif isinstance(row.event, Input):
-            found = True
+            in_run = True
             yield row
 
 
@@ -110,11 +110,11 @@ def _trials(event: Event) -> Iterator[int]:
         yield trial
 
 
-def brief(one: Divergence) -> str:
-    """Return *one* in a few words."""
-    mine = "nothing" if one.decided is None else f"{type(one.decided).__name__}"
-    if one.failed is not None:
-        mine = formatting.line(one.failed)
-    field = first_field(one)
+def describe_divergence(divergence: Divergence) -> str:
+    """Return *divergence* in a few words."""
+    decided = "nothing" if divergence.decided is None else f"{type(divergence.decided).__name__}"
+    if divergence.failed is not None:
+        decided = formatting.line(divergence.failed)
+    field = first_field(divergence)
     differs = "" if field is None else f", {field.path} {field.recorded} not {field.decided}"
-    return f"seq {one.seq}: recorded {type(one.recorded).__name__}, decided {mine}{differs}"
+    return f"seq {divergence.seq}: recorded {type(divergence.recorded).__name__}, decided {decided}{differs}"

@@ -48,9 +48,11 @@ def differences(recorded: Mapping[str, str], here: Mapping[str, str]) -> list[Fi
     An older policy is no difference: the log is still decided by those rules.
     """
     names = [*ORDER, *sorted({*recorded, *here} - {*ORDER})]
-    found = (FingerprintDifference(name, recorded.get(name), here.get(name)) for name in names)
+    entries = (FingerprintDifference(name, recorded.get(name), here.get(name)) for name in names)
     return [
-        one for one in found if one.recorded != one.here and not (one.name == "policy" and knows_policy(one.recorded))
+        entry
+        for entry in entries
+        if entry.recorded != entry.here and not (entry.name == "policy" and knows_policy(entry.recorded))
     ]
 
 
@@ -60,10 +62,10 @@ def first(recorded: Mapping[str, str], here: Mapping[str, str]) -> FingerprintDi
 
 
 def of_log(rows: Sequence[Recorded], here: dict[str, str]) -> Fingerprints:
-    """Return the first recorded fingerprint that differs from *here* beside it, the first of all if none does."""
+    """Compare *here* with the first recorded fingerprint that differs from it, or with the first if they are equal."""
     for seq, recorded in _recorded(rows):
-        if (found := first(recorded, here)) is not None:
-            return Fingerprints(seq, recorded, here, found)
+        if (difference := first(recorded, here)) is not None:
+            return Fingerprints(seq, recorded, here, difference)
     seq, recorded = next(_recorded(rows))
     return Fingerprints(seq, recorded, here, None)
 

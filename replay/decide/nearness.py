@@ -42,11 +42,13 @@ def near(state: State, recorded: TrialSuggested, decided: TrialSuggested) -> Nea
     if state.waiting and decided.tries > 1:  # of a user's point, whose second try keeps what the first one drew
         return None
     judges = _judges(state, decided)
-    points = [one.point if one.point is not None else one.params for one in (recorded, decided)]
-    said = [[value for judge in judges if (value := judge(point)) is not None] for point in points]
-    if not judges or any(len(values) != len(judges) for values in said):
+    points = [
+        suggestion.point if suggestion.point is not None else suggestion.params for suggestion in (recorded, decided)
+    ]
+    values_by_point = [[value for judge in judges if (value := judge(point)) is not None] for point in points]
+    if not judges or any(len(values) != len(judges) for values in values_by_point):
         return None
-    return Near(*(to_num(sum(values)) for values in said))
+    return Near(*(to_num(sum(values)) for values in values_by_point))
 
 
 _Acquisition = Callable[[_Point], float | None]

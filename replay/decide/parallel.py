@@ -87,8 +87,8 @@ def asked(path: Path, question: Question, rows: list[Recorded], processes: int) 
     with contextlib.ExitStack() as stack:
         children = [stack.enter_context(_child(path, question, WalkShare(n, processes))) for n in range(processes)]
         answers = [_answer(child) for child in children]
-    found = [one for answer in answers for one in _checked(answer, rows)]
-    return sorted(found, key=lambda checked: checked.seq)
+    checks = [check for answer in answers for check in _checked(answer, rows)]
+    return sorted(checks, key=lambda checked: checked.seq)
 
 
 @contextlib.contextmanager
@@ -120,19 +120,23 @@ def _answer(child: subprocess.Popen[bytes]) -> _WorkerReport:
 
 
 def _checked(answer: _WorkerReport, rows: list[Recorded]) -> Iterator[Checked]:
-    for one in answer.parted:
-        row, event = rows[one.seq - 1], None if one.decided is None else _event(*one.decided)
+    for record in answer.parted:
+        row, event = rows[record.seq - 1], None if record.decided is None else _event(*record.decided)
         yield Checked(
-            one.seq,
+            record.seq,
             False,
-            Divergence(one.seq, row.event, row.cause, event, one.cause, one.due, one.failed, near=one.near),
+            Divergence(
+                record.seq, row.event, row.cause, event, record.cause, record.due, record.failed, near=record.near
+            ),
         )
     for seq, why in answer.skipped:
         yield Checked(seq, True, None, why)
-    for other in answer.rounded:
-        row = rows[other.seq - 1]
-        found = Rounded(other.seq, row.cause, row.event, _event(*other.decided), other.apart, other.because)
-        yield Checked(other.seq, True, None, rounded=found)
+    for rounding in answer.rounded:
+        row = rows[rounding.seq - 1]
+        near_equal = Rounded(
+            rounding.seq, row.cause, row.event, _event(*rounding.decided), rounding.apart, rounding.because
+        )
+        yield Checked(rounding.seq, True, None, rounded=near_equal)
 
 
 def _event(name: str, body: str) -> Event:
@@ -149,21 +153,23 @@ def _share(path: Path, question: Question) -> _WorkerReport:
         raise DamagedLog(f"{path} was replaced while it was decided again")
     sampler, pruner = supplied.sampler(question.sampler), supplied.pruner(question.pruner)
     checks = check_prefixes(rows, sampler=sampler, pruner=pruner, share=question.share)
-    found = list(findings(checks, go_on=question.go_on))
+    checks_to_send = list(findings(checks, go_on=question.go_on))
     return _WorkerReport(
-        [_sent(one.divergence) for one in found if one.divergence is not None],
-        [(one.seq, one.skipped) for one in found if one.skipped is not None],
+        [_sent(check.divergence) for check in checks_to_send if check.divergence is not None],
+        [(check.seq, check.skipped) for check in checks_to_send if check.skipped is not None],
         [
-            _RoundedRecord(one.seq, _event_sent(one.rounded.decided), one.rounded.apart, one.rounded.because)
-            for one in found
-            if one.rounded is not None
+            _RoundedRecord(check.seq, _event_sent(check.rounded.decided), check.rounded.apart, check.rounded.because)
+            for check in checks_to_send
+            if check.rounded is not None
         ],
     )
 
 
-def _sent(one: Divergence) -> _DivergenceRecord:
-    decided = None if one.decided is None else _event_sent(one.decided)
-    return _DivergenceRecord(one.seq, decided, one.decided_cause, one.due, one.failed, one.near)
+def _sent(divergence: Divergence) -> _DivergenceRecord:
+    decided = None if divergence.decided is None else _event_sent(divergence.decided)
+    return _DivergenceRecord(
+        divergence.seq, decided, divergence.decided_cause, divergence.due, divergence.failed, divergence.near
+    )
 
 
 def _event_sent(event: Event) -> tuple[str, str]:

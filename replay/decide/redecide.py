@@ -1,4 +1,4 @@
-"""Let today's code decide a log again, and report where the two part."""
+"""Let today's code decide a log again, and report where the decisions differ from the record."""
 
 from __future__ import annotations
 
@@ -40,13 +40,17 @@ def redecide(
     pruner: BasePruner | str | None = None,
     at: int | str | datetime | None = None,
 ) -> Report:
-    """Decide the log at *path* again, row by row, and return what that came to.
+    """Decide the log at *path* again, row by row, and return a report.
 
-    It stops at the first divergence, with *all* it goes on behind it, the record taken
-    as the truth. The report is the same whatever *processes* is. *sampler* and *pruner*
-    stand in where the log has one that is not Optuna's own: an instance, or where one
-    stands as `module:attribute`; with several processes only the latter. With *at*, a seq
-    or a time as `rebuild` takes it, the log ends with that event.
+    Args:
+        path: the log.
+        raise_on_divergence: raise for a divergence or damage, rather than only report it.
+        all: go on from the recorded row after a divergence, rather than stop at the first.
+        processes: how many processes share the work; the report does not depend on it.
+        sampler: used where the log has a sampler that is not Optuna's own: an instance, or `module:attribute`, which
+            is the only form for several processes.
+        pruner: likewise.
+        at: the last event of the log to check: a seq or a time, as `rebuild` takes it.
 
     Raises:
         Diverged: a decision comes out otherwise or is missing (code 1); it carries the report.
@@ -59,7 +63,7 @@ def redecide(
     """
     if processes < 1:
         raise Usage(f"processes is {processes}, and at least one must decide")
-    if processes > 1 and any(one is not None and not isinstance(one, str) for one in (sampler, pruner)):
+    if processes > 1 and any(given is not None and not isinstance(given, str) for given in (sampler, pruner)):
         raise Usage("an instance stays in its process: give it as 'module:attribute', or decide with processes=1")
     report = _report(Path(path), all, processes, sampler, pruner, at)
     if raise_on_divergence:
@@ -105,17 +109,21 @@ def _raise(report: Report) -> None:
         raise DamagedLog(f"{report.path} is damaged: {report.damage}; see `eventhpo verify {report.path}`")
     if report.divergences:
         first = report.divergences[0]
-        differs = "" if first.fingerprint is None else f"; the first difference in fingerprint is {_named(first)}"
+        differs = (
+            ""
+            if first.fingerprint is None
+            else f"; the first difference in fingerprint is {_describe_fingerprint(first)}"
+        )
         raise Diverged(
-            f"{report.path} is not decided again as it was recorded: {divergence.brief(first)}{differs}; "
+            f"{report.path} is not decided again as it was recorded: {divergence.describe_divergence(first)}{differs}; "
             f"see `eventhpo replay {report.path}`",
             report,
         )
 
 
-def _named(one: Divergence) -> str:
-    assert one.fingerprint is not None
-    return f"{one.fingerprint.name} ({one.fingerprint.recorded}, here {one.fingerprint.here})"
+def _describe_fingerprint(diverged: Divergence) -> str:
+    assert diverged.fingerprint is not None
+    return f"{diverged.fingerprint.name} ({diverged.fingerprint.recorded}, here {diverged.fingerprint.here})"
 
 
 def _report(
@@ -126,37 +134,39 @@ def _report(
     pruner: BasePruner | str | None,
     at: int | str | datetime | None,
 ) -> Report:
-    found = verify.examine(path)
-    damage = _damage(found)
-    whole = found.head
+    verification = verify.examine(path)
+    damage = _damage(verification)
+    whole = verification.head
     if at is not None and damage is None:
-        found = _as_of(found, at)
-    first = found.rows[0].event if found.rows else None
+        verification = _as_of(verification, at)
+    first = verification.rows[0].event if verification.rows else None
     created = first if isinstance(first, SearchCreated) else None
-    checks = [] if damage is not None else _findings(path, found, go_on, processes, sampler, pruner)
-    parted = [one.divergence for one in checks if one.divergence is not None]
-    last = found.head.seq if go_on or not parted else parted[0].seq
-    undecided = tuple(Undecided(one.seq, one.skipped) for one in checks if one.skipped is not None and one.seq <= last)
-    decisions = sum(isinstance(row.event, Decision) for row in found.rows[:last]) - len(undecided)
-    fingerprint = None if damage is not None else fingerprints.of_log(found.rows, _here())
+    checks = [] if damage is not None else _findings(path, verification, go_on, processes, sampler, pruner)
+    diverged = [check.divergence for check in checks if check.divergence is not None]
+    last = verification.head.seq if go_on or not diverged else diverged[0].seq
+    undecided = tuple(
+        Undecided(check.seq, check.skipped) for check in checks if check.skipped is not None and check.seq <= last
+    )
+    decisions = sum(isinstance(row.event, Decision) for row in verification.rows[:last]) - len(undecided)
+    fingerprint = None if damage is not None else fingerprints.of_log(verification.rows, _here())
     return Report(
         path=str(path),
         search_id=None if created is None else created.search_id,
         name=None if created is None else created.search.name,
-        head=found.head,
+        head=verification.head,
         decisions=0 if damage is not None else decisions,
         undecided=undecided,
-        divergences=tuple(_told(one, found.rows) for one in (parted if go_on else parted[:1])),
+        divergences=tuple(_with_context(check, verification.rows) for check in (diverged if go_on else diverged[:1])),
         fingerprint=fingerprint,
         damage=damage,
-        notes=() if created is None else tuple(_notes(path, created, found.head, whole)),
-        rounded=tuple(one.rounded for one in checks if one.rounded is not None and one.seq <= last),
+        notes=() if created is None else tuple(_notes(path, created, verification.head, whole)),
+        rounded=tuple(check.rounded for check in checks if check.rounded is not None and check.seq <= last),
     )
 
 
-def _as_of(found: verify.Verification, at: int | str | datetime) -> verify.Verification:
-    rows = as_of.rows_at(found.rows, verified_rows.moment(at))
-    return msgspec.structs.replace(found, rows=rows, head=Head(rows[-1].seq, rows[-1].hash))
+def _as_of(verification: verify.Verification, at: int | str | datetime) -> verify.Verification:
+    rows = as_of.rows_at(verification.rows, verified_rows.moment(at))
+    return msgspec.structs.replace(verification, rows=rows, head=Head(rows[-1].seq, rows[-1].hash))
 
 
 def _notes(path: Path, created: SearchCreated, end: Head, whole: Head) -> Iterator[str]:
@@ -167,12 +177,12 @@ def _notes(path: Path, created: SearchCreated, end: Head, whole: Head) -> Iterat
         yield f"{outside.why}: whether the log lost its tail cannot be told"
 
 
-def _damage(found: verify.Verification) -> str | None:
-    for check in found.checks:
+def _damage(verification: verify.Verification) -> str | None:
+    for check in verification.checks:
         if check.damage:
             return f"{check.name}: {check.detail}"
     try:
-        fold(found.rows)
+        fold(verification.rows)
     except DamagedLog as error:
         return f"fold: {error}"
     return None
@@ -180,7 +190,7 @@ def _damage(found: verify.Verification) -> str | None:
 
 def _findings(
     path: Path,
-    found: verify.Verification,
+    verification: verify.Verification,
     go_on: bool,
     processes: int,
     sampler: BaseSampler | str | None,
@@ -188,19 +198,19 @@ def _findings(
 ) -> list[Checked]:
     from replay.decide import check_prefixes, parallel, supplied  # noqa: PLC0415  they load Optuna
 
-    processes = parallel.useful(found.rows, processes)
+    processes = parallel.useful(verification.rows, processes)
     if processes == 1:
         checks = check_prefixes.check_prefixes(
-            found.rows, sampler=supplied.sampler(sampler), pruner=supplied.pruner(pruner)
+            verification.rows, sampler=supplied.sampler(sampler), pruner=supplied.pruner(pruner)
         )
         return list(parallel.findings(checks, go_on=go_on))
     question = parallel.Question(
-        head=found.head,
+        head=verification.head,
         go_on=go_on,
         sampler=sampler if isinstance(sampler, str) else None,
         pruner=pruner if isinstance(pruner, str) else None,
     )
-    return parallel.asked(path, question, found.rows, processes)
+    return parallel.asked(path, question, verification.rows, processes)
 
 
 def _here() -> dict[str, str]:
@@ -209,12 +219,12 @@ def _here() -> dict[str, str]:
     return fingerprint()
 
 
-def _told(one: Divergence, rows: list[Recorded]) -> Divergence:
-    """Return *one* with what the decision saw, and what differs between who recorded it and here."""
-    recorder, here = fingerprints.of_row(rows, one.seq), _here()
+def _with_context(diverged: Divergence, rows: list[Recorded]) -> Divergence:
+    """Add to *diverged* the inputs that the decision saw, and how the recorder's platform differs from this one."""
+    recorder, here = fingerprints.of_row(rows, diverged.seq), _here()
     return msgspec.structs.replace(
-        one,
-        inputs=divergence.seen(rows, one.seq, (one.recorded, one.decided)),
+        diverged,
+        inputs=divergence.seen(rows, diverged.seq, (diverged.recorded, diverged.decided)),
         fingerprint=fingerprints.first(recorder, here),
         rounds=rounding.because(recorder, here),
     )

@@ -102,8 +102,8 @@ def shown(report: Report) -> ShownReport:
         head=report.head,
         decisions=report.decisions,
         undecided=list(report.undecided),
-        rounded=[_equal(one) for one in report.rounded],
-        divergences=[_parted(one) for one in report.divergences],
+        rounded=[_equal(item) for item in report.rounded],
+        divergences=[_parted(item) for item in report.divergences],
         fingerprint=report.fingerprint,
         damage=report.damage,
         notes=list(report.notes),
@@ -111,29 +111,31 @@ def shown(report: Report) -> ShownReport:
     )
 
 
-def _parted(one: Divergence) -> ShownDivergence:
+def _parted(diverged: Divergence) -> ShownDivergence:
     return ShownDivergence(
-        seq=one.seq,
-        due=one.due,
-        recorded=EventSide(type(one.recorded).__name__, one.recorded_cause, one.recorded),
-        decided=None if one.decided is None else EventSide(type(one.decided).__name__, one.decided_cause, one.decided),
-        failed=one.failed,
-        first_field=first_field(one),
-        inputs=[_saw(row) for row in one.inputs],
-        fingerprint=one.fingerprint,
-        rounds=list(one.rounds),
-        near=one.near,
+        seq=diverged.seq,
+        due=diverged.due,
+        recorded=EventSide(type(diverged.recorded).__name__, diverged.recorded_cause, diverged.recorded),
+        decided=None
+        if diverged.decided is None
+        else EventSide(type(diverged.decided).__name__, diverged.decided_cause, diverged.decided),
+        failed=diverged.failed,
+        first_field=first_field(diverged),
+        inputs=[_saw(row) for row in diverged.inputs],
+        fingerprint=diverged.fingerprint,
+        rounds=list(diverged.rounds),
+        near=diverged.near,
     )
 
 
-def _equal(one: Rounded) -> Equal:
+def _equal(rounded: Rounded) -> Equal:
     return Equal(
-        seq=one.seq,
-        recorded=EventSide(type(one.recorded).__name__, one.cause, one.recorded),
-        decided=EventSide(type(one.decided).__name__, one.cause, one.decided),
-        distance=one.apart.distance,
-        path=one.apart.path,
-        rounds=list(one.because),
+        seq=rounded.seq,
+        recorded=EventSide(type(rounded.recorded).__name__, rounded.cause, rounded.recorded),
+        decided=EventSide(type(rounded.decided).__name__, rounded.cause, rounded.decided),
+        distance=rounded.apart.distance,
+        path=rounded.apart.path,
+        rounds=list(rounded.because),
     )
 
 
@@ -159,61 +161,63 @@ def text(report: Report) -> Iterator[str]:
         yield f"fingerprint  {_fingerprint(report.fingerprint)}"
     if report.damage is None:
         yield f"decisions    {report.decisions} decided again, {len(report.undecided)} not"
-    for why, count in sorted(Counter(one.why for one in report.undecided).items()):
+    for why, count in sorted(Counter(item.why for item in report.undecided).items()):
         yield f"undecided    {count}: {formatting.line(why)}"
     yield from _rounded(report.rounded)
-    for one in report.divergences:
-        yield from divergence(one)
+    for item in report.divergences:
+        yield from divergence(item)
     yield from (f"note         {formatting.line(note)}" for note in report.notes)
     yield f"verdict      {report.verdict}: {_verdict(report)}"
 
 
-def divergence(one: Divergence) -> Iterator[str]:
+def divergence(diverged: Divergence) -> Iterator[str]:
     """Yield one divergence as lines: both sides, where they first differ, what was seen, whose decision it was."""
-    yield f"divergence   seq {one.seq}: {_what(one)}"
-    yield f"  recorded   {_side(one.recorded, one.recorded_cause)}"
-    if one.failed is not None:
-        yield f"  decided    nothing, it failed: {formatting.line(one.failed)}"
-    elif one.decided is None:
+    yield f"divergence   seq {diverged.seq}: {_what(diverged)}"
+    yield f"  recorded   {_side(diverged.recorded, diverged.recorded_cause)}"
+    if diverged.failed is not None:
+        yield f"  decided    nothing, it failed: {formatting.line(diverged.failed)}"
+    elif diverged.decided is None:
         yield "  decided    nothing"
     else:
-        yield f"  decided    {_side(one.decided, one.decided_cause)}"
-    if (field := first_field(one)) is not None:
+        yield f"  decided    {_side(diverged.decided, diverged.decided_cause)}"
+    if (field := first_field(diverged)) is not None:
         yield f"  differs    {field.path}: recorded {field.recorded}, decided {field.decided}"
-    yield f"  saw        seq 1 to {one.seq - 1}; the nearest inputs:"
-    yield from (f"  input      {event_lines.as_text(row).strip()}" for row in one.inputs[-_INPUTS:])
-    here = "as here" if one.fingerprint is None else f"first difference in {_difference(one.fingerprint)}"
+    yield f"  saw        seq 1 to {diverged.seq - 1}; the nearest inputs:"
+    yield from (f"  input      {event_lines.as_text(row).strip()}" for row in diverged.inputs[-_INPUTS:])
+    here = "as here" if diverged.fingerprint is None else f"first difference in {_difference(diverged.fingerprint)}"
     yield f"  recorder   {here}"
-    yield from _flipped(one)
+    yield from _flipped(diverged)
 
 
-def _rounded(found: Sequence[Rounded]) -> Iterator[str]:
-    for one in found[:_ROUNDED]:
-        what = f"{type(one.recorded).__name__}, furthest apart by {one.apart.distance:.1g} at {one.apart.path}"
-        yield f"rounded      seq {one.seq}: {formatting.line(what)}"
-    if len(found) > _ROUNDED:
-        yield f"rounded      {len(found) - _ROUNDED} more; --json lists them all"
+def _rounded(decisions: Sequence[Rounded]) -> Iterator[str]:
+    for decision in decisions[:_ROUNDED]:
+        apart = decision.apart
+        what = f"{type(decision.recorded).__name__}, furthest apart by {apart.distance:.1g} at {apart.path}"
+        yield f"rounded      seq {decision.seq}: {formatting.line(what)}"
+    if len(decisions) > _ROUNDED:
+        yield f"rounded      {len(decisions) - _ROUNDED} more; --json lists them all"
 
 
-def _flipped(one: Divergence) -> Iterator[str]:
+def _flipped(diverged: Divergence) -> Iterator[str]:
     """Yield why a sampler's choice may have flipped elsewhere, and how near the candidates were."""
-    if one.rounds and one.decided is not None:
-        yield f"  rounding   {_names(one.rounds)} may round otherwise than here; the two are not equal up to rounding"
-    if one.near is not None:
-        said = f"{one.near.recorded} of the recorded point, {one.near.decided} of the decided one"
-        yield f"  near       TPE's acquisition function says {said}"
+    if diverged.rounds and diverged.decided is not None:
+        names = _names(diverged.rounds)
+        yield f"  rounding   {names} may round otherwise than here; the two are not equal up to rounding"
+    if diverged.near is not None:
+        values = f"{diverged.near.recorded} of the recorded point, {diverged.near.decided} of the decided one"
+        yield f"  near       TPE's acquisition function says {values}"
 
 
-def _names(found: Sequence[FingerprintDifference]) -> str:
-    return ", ".join(one.name for one in found)
+def _names(differences: Sequence[FingerprintDifference]) -> str:
+    return ", ".join(difference.name for difference in differences)
 
 
-def _what(one: Divergence) -> str:
-    if isinstance(one.recorded, Decision):
-        return f"another decision; due was {one.due}"
-    if one.decided is not None or one.failed is not None:
-        return f"a decision is missing; due was {one.due}"
-    return f"nothing of the kind was due, but {one.due}"
+def _what(diverged: Divergence) -> str:
+    if isinstance(diverged.recorded, Decision):
+        return f"another decision; due was {diverged.due}"
+    if diverged.decided is not None or diverged.failed is not None:
+        return f"a decision is missing; due was {diverged.due}"
+    return f"nothing of the kind was due, but {diverged.due}"
 
 
 def _side(event: Event, cause: int | None) -> str:
@@ -222,17 +226,17 @@ def _side(event: Event, cause: int | None) -> str:
     return f"{type(event).__name__} {body} (cause {cause})"
 
 
-def _fingerprint(found: Fingerprints) -> str:
-    if found.first is None:
-        versions = (f"{name} {found.recorded[name]}" for name in ORDER[:4] if name in found.recorded)
+def _fingerprint(fingerprints: Fingerprints) -> str:
+    if fingerprints.first is None:
+        versions = (f"{name} {fingerprints.recorded[name]}" for name in ORDER[:4] if name in fingerprints.recorded)
         return f"as recorded: {', '.join(versions)}"
-    others = [one.name for one in found.differences()[1:]]
+    others = [difference.name for difference in fingerprints.differences()[1:]]
     also = f"; also in {', '.join(others)}" if others else ""
-    return f"not as recorded at seq {found.seq}, first in {_difference(found.first)}{also}"
+    return f"not as recorded at seq {fingerprints.seq}, first in {_difference(fingerprints.first)}{also}"
 
 
-def _difference(one: FingerprintDifference) -> str:
-    return f"{one.name}: recorded {one.recorded or 'none'}, here {one.here or 'none'}"
+def _difference(difference: FingerprintDifference) -> str:
+    return f"{difference.name}: recorded {difference.recorded or 'none'}, here {difference.here or 'none'}"
 
 
 def _verdict(report: Report) -> str:
@@ -242,8 +246,8 @@ def _verdict(report: Report) -> str:
         first = report.divergences[0].seq
         count = len(report.divergences)
         return f"at seq {first}" if count == 1 else f"at {count} places, first at seq {first}"
-    said = _equal_decisions(report)
-    return f"{said}; {len(report.undecided)} not decided again" if report.undecided else said
+    counts = _equal_decisions(report)
+    return f"{counts}; {len(report.undecided)} not decided again" if report.undecided else counts
 
 
 def _equal_decisions(report: Report) -> str:
@@ -251,7 +255,7 @@ def _equal_decisions(report: Report) -> str:
     if not report.rounded:
         return f"{decisions}, all as recorded"
     same = report.decisions - len(report.rounded)
-    because = dict.fromkeys(one.name for found in report.rounded for one in found.because)
+    because = dict.fromkeys(difference.name for rounded in report.rounded for difference in rounded.because)
     differ = ", ".join(name for name in ROUNDS if name in because)
     return f"{decisions}, {same} as recorded, {len(report.rounded)} equal up to rounding (other {differ})"
 
@@ -262,16 +266,17 @@ def describe_outcome(report: Report) -> str:
         return report.damage
     if report.divergences:
         return _both_sides(report.divergences[0])
-    reasons = sorted(Counter(one.why for one in report.undecided).items())
+    reasons = sorted(Counter(undecided.why for undecided in report.undecided).items())
     return _equal_decisions(report) + "".join(f"; {count} not decided again ({why})" for why, count in reasons)
 
 
-def _both_sides(one: Divergence) -> str:
-    decided = "nothing" if one.decided is None else _side(one.decided, one.decided_cause)
-    return f"seq {one.seq}: recorded {_side(one.recorded, one.recorded_cause)}; decided {decided}; due was {one.due}"
+def _both_sides(diverged: Divergence) -> str:
+    decided = "nothing" if diverged.decided is None else _side(diverged.decided, diverged.decided_cause)
+    recorded = _side(diverged.recorded, diverged.recorded_cause)
+    return f"seq {diverged.seq}: recorded {recorded}; decided {decided}; due was {diverged.due}"
 
 
 def over_all(verdicts: Sequence[ReplayVerdict]) -> str:
     """Return the line of the verdict over several logs."""
-    counts = ", ".join(f"{verdicts.count(one)} {one}" for one in CODES if verdicts.count(one))
+    counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in CODES if verdicts.count(verdict))
     return f"verdict      {worst(verdicts)}: {formatting.plural(len(verdicts), 'log')}, {counts}"

@@ -57,9 +57,9 @@ def because(recorded: Mapping[str, str], here: Mapping[str, str]) -> tuple[Finge
     lacks an entry says nothing of it.
     """
     return tuple(
-        one
-        for one in differences(recorded, here)
-        if one.name in ROUNDS and one.recorded is not None and one.here is not None
+        difference
+        for difference in differences(recorded, here)
+        if difference.name in ROUNDS and difference.recorded is not None and difference.here is not None
     )
 
 
@@ -77,20 +77,20 @@ def apart(recorded: Event, decided: Event, space: Space) -> Apart | None:
 
 def _reaches(space: Space) -> dict[str, float]:
     """Return the parameters whose floats may round, by each of their names, with the largest value of a linear one."""
-    found: dict[str, float] = {}
-    for name, one in dimensions(space).items():
-        if (reach := _reach(one)) is not None:
-            for known in (name, one.name):
-                found[known] = max(reach, found.get(known, 0.0))
-    return found
+    reaches: dict[str, float] = {}
+    for name, parameter in dimensions(space).items():
+        if (reach := _reach(parameter)) is not None:
+            for known in (name, parameter.name):
+                reaches[known] = max(reach, reaches.get(known, 0.0))
+    return reaches
 
 
-def _reach(one: Range) -> float | None:
+def _reach(parameter: Range) -> float | None:
     # A logarithmic value is computed as a power, on a step too; a linear step and a listed value are choices.
-    if isinstance(one, LogUniformParameterRange):
+    if isinstance(parameter, LogUniformParameterRange):
         return 0.0
-    if isinstance(one, UniformParameterRange) and one.step_size is None:
-        return max(map(abs, bounds(one)))
+    if isinstance(parameter, UniformParameterRange) and parameter.step_size is None:
+        return max(map(abs, bounds(parameter)))
     return None
 
 
@@ -136,15 +136,15 @@ class _RoundingComparison:
         if len(a) != len(b):
             raise _Another
         if beside is not None:  # numbers of one array are sums of one another
-            beside = max([beside, *(abs(number) for one in (*a, *b) if (number := _number(one)) is not None)])
-        for n, (one, other) in enumerate(zip(a, b, strict=True)):
-            self.compare(one, other, f"{path}[{n}]", beside)
+            beside = max([beside, *(abs(number) for left in (*a, *b) if (number := _number(left)) is not None)])
+        for n, (left, right) in enumerate(zip(a, b, strict=True)):
+            self.compare(left, right, f"{path}[{n}]", beside)
 
     def _texts(self, a: str, b: str, path: str, beside: float) -> None:
         if path.endswith("relative_params"):
             self.compare(json.loads(a), json.loads(b), path, beside)
-        elif (one := _number(a)) is not None and (other := _number(b)) is not None:
-            self._floats(one, other, path, beside)
+        elif (left := _number(a)) is not None and (right := _number(b)) is not None:
+            self._floats(left, right, path, beside)
         else:
             raise _Another
 
@@ -162,14 +162,14 @@ class _RoundingComparison:
 
 def _joined(table: dict[str, Any]) -> dict[str, Any]:
     """Return *table* with the pieces of a text that was cut as one text."""
-    found: dict[str, Any] = {}
+    joined: dict[str, Any] = {}
     pieces: dict[str, dict[int, str]] = {}
     for name, value in table.items():
         if (piece := _PIECE.fullmatch(name)) is not None and isinstance(value, str):
             pieces.setdefault(piece[1], {})[int(piece[2])] = value
         else:
-            found[name] = value
-    return found | {name: "".join(parts[n] for n in sorted(parts)) for name, parts in pieces.items()}
+            joined[name] = value
+    return joined | {name: "".join(parts[n] for n in sorted(parts)) for name, parts in pieces.items()}
 
 
 def _number(value: Any) -> float | None:

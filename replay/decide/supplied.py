@@ -27,9 +27,9 @@ def sampler(given: BaseSampler | str | None) -> BaseSampler | None:
         return None
     from optuna.samplers import BaseSampler  # noqa: PLC0415  half a second, which most logs do without
 
-    found: BaseSampler = _found("sampler", given) if isinstance(given, str) else given
-    _require("sampler", found, BaseSampler)
-    return found
+    instance: BaseSampler = _loaded("sampler", given) if isinstance(given, str) else given
+    _require("sampler", instance, BaseSampler)
+    return instance
 
 
 def pruner(given: BasePruner | str | None) -> BasePruner | None:
@@ -38,18 +38,18 @@ def pruner(given: BasePruner | str | None) -> BasePruner | None:
         return None
     from optuna.pruners import BasePruner  # noqa: PLC0415
 
-    found: BasePruner = _found("pruner", given) if isinstance(given, str) else given
-    _require("pruner", found, BasePruner)
-    return found
+    instance: BasePruner = _loaded("pruner", given) if isinstance(given, str) else given
+    _require("pruner", instance, BasePruner)
+    return instance
 
 
-def _require(role: str, found: object, kind: type) -> None:
-    if not isinstance(found, kind):
-        what = f"the class {found.__name__}" if isinstance(found, type) else f"a {type(found).__name__}"
+def _require(role: str, instance: object, kind: type) -> None:
+    if not isinstance(instance, kind):
+        what = f"the class {instance.__name__}" if isinstance(instance, type) else f"a {type(instance).__name__}"
         raise Usage(f"the {role} that was passed in is {what}, no instance of {kind.__name__}; pass an instance")
 
 
-def _found(role: str, given: str) -> Any:
+def _loaded(role: str, given: str) -> Any:
     module, colon, attribute = given.partition(":")
     if not colon or not module or not attribute:
         raise Usage(f"{role} {given}: expected module:attribute, such as mine:SAMPLER")

@@ -1,7 +1,7 @@
 """Why a trial was suggested, launched, continued, pruned, retried, or failed: collected from its log.
 
-The log is folded row by row. At each row that concerns the trial, what it says is
-computed again from the state before it, and both stand in the explanation.
+The log is folded row by row. Each decision about the trial is computed again from the state before it; the explanation
+holds the recorded decision and says where the computed one differs.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ from replay.explain.sampler_facts import suggestion
 from replay.explain.verdict_history import VerdictHistory, too_late
 from replay.verified_rows import whole
 
-# rows that say themselves what they do to an attempt
-_TOLD = (JobPruned, JobReturned, JobStopSent, JobRunsOn, JobEnded)
+# rows that name the effect on an attempt themselves
+_SAY_THEMSELVES = (JobPruned, JobReturned, JobStopSent, JobRunsOn, JobEnded)
 
 
 def explain(path: str | os.PathLike[str], trial: int, at: int | str | datetime | None = None) -> Explanation:
-    """Return all that happened to *trial* in the log at *path* and why, as of event *at* (the last one).
+    """Return what happened to *trial* in the log at *path*, and why, up to event *at* (default: the last event).
 
     *at* is a seq or a time, as `rebuild` takes it.
 
@@ -84,10 +84,10 @@ class _Collector:
     def __init__(self, trial: int) -> None:
         self._trial = trial
         self._steps: list[AnyStep] = []
-        self._sights = VerdictHistory()
-        self._asked_at: dict[str, int] = {}  # seq of a caller's request
+        self._verdict_history = VerdictHistory()
+        self._asked_at: dict[str, int] = {}  # seq of each caller's request, by its name
         self._decisions = 0
-        self._recorder: Mapping[str, str] = {}  # fingerprint of the controller whose rows these are
+        self._recorder: Mapping[str, str] = {}  # fingerprint of the controller that wrote these rows
         self._suggested_by: Mapping[str, str] = {}  # and of the one that suggested the trial
 
     def collect(self, rows: Iterable[Recorded]) -> Explanation:
@@ -104,7 +104,7 @@ class _Collector:
             self._before(state, row)
             marks = self._marks(state)
             state = evolve(state, row)
-            self._behind(state, row, marks)
+            self._after(state, row, marks)
         if state is None:
             raise DamagedLog("the log has no event")
         return self._explanation(state)
@@ -145,7 +145,7 @@ class _Collector:
     # ------------------------------------------------------------ on the state before a row
 
     def _before(self, state: State, row: Recorded) -> None:
-        """Keep the decision of *row*, if it is one on the trial, with what it rests on."""
+        """Add a step for *row* if it is a decision about the trial, with the numbers that it follows from."""
         match row.event:
             case TrialSuggested(trial=self._trial) as event:
                 self._suggested_by = self._recorder
@@ -169,7 +169,7 @@ class _Collector:
         self._steps.append(step)
 
     def _verdicts(self, state: State, seq: int, event: JobsContinued | JobPruned) -> None:
-        for point in self._sights.points(state, seq, event, self._trial):
+        for point in self._verdict_history.points(state, seq, event, self._trial):
             self._decisions += 1
             attempt = state.trials[self._trial].attempts[-1]
             match point.recorded:
@@ -182,21 +182,21 @@ class _Collector:
                     needed = None if point.found is None else pruner_rules.needed(point.found)
                     self._steps.append(Prune(seq=seq, attempt=attempt.number, point=point, needed=needed))
 
-    # ------------------------------------------------------------ on the state behind a row
+    # ------------------------------------------------------------ on the state after a row
 
     def _marks(self, state: State) -> list[steps.Mark]:
-        there = self._trial < len(state.trials)
-        return [steps.mark(a) for a in state.trials[self._trial].attempts] if there else []
+        exists = self._trial < len(state.trials)
+        return [steps.mark(a) for a in state.trials[self._trial].attempts] if exists else []
 
-    def _behind(self, state: State, row: Recorded, marks: list[steps.Mark]) -> None:
-        """Keep what came from outside, and what *row* brought about that it does not say itself."""
+    def _after(self, state: State, row: Recorded, marks: list[steps.Mark]) -> None:
+        """Add steps for inputs, and for effects of *row* on the trial that its event does not name."""
         if self._trial >= len(state.trials):
             return
         trial = state.trials[self._trial]
         if isinstance(row.event, TrialsImported) and trial.imported is not None and trial.seq == row.seq:
             self._steps.append(Imported(seq=row.seq, study=row.event.study, trial=trial.imported))
         for attempt, before in zip(trial.attempts, marks, strict=False):
-            if not isinstance(row.event, _TOLD) and steps.mark(attempt) != before:
+            if not isinstance(row.event, _SAY_THEMSELVES) and steps.mark(attempt) != before:
                 self._steps.append(steps.settled(state, row, attempt, before))
         if trial_of(row.event) == self._trial:
             self._own(state, trial, row)
@@ -209,10 +209,12 @@ class _Collector:
                 finish = self._steps[-1]
                 self._steps[-1] = msgspec.structs.replace(finish, rank=steps.ranked(state, trial))
             case event:
-                said = steps.said(state, event) or steps.unused_begins(state, row)
-                if said is not None:
+                what_happened = steps.said(state, event) or steps.unused_begins(state, row)
+                if what_happened is not None:
                     attempt: int = getattr(event, "attempt", 0)
-                    self._steps.append(Happened(seq=row.seq, event=type(event).__name__, attempt=attempt, said=said))
+                    self._steps.append(
+                        Happened(seq=row.seq, event=type(event).__name__, attempt=attempt, said=what_happened)
+                    )
 
 
 def _concerns(event: JobsContinued | JobPruned, trial: int) -> bool:

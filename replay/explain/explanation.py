@@ -1,7 +1,7 @@
-"""What `explain` finds of a trial: its steps in the log's order, each with the numbers that it rests on.
+"""What `explain` returns: the steps of a trial in the order of the log, each with the numbers that it follows from.
 
-`differs` says in words where the numbers, computed again from the events before, do
-not come to what the log records; None where they do, or where nobody can tell.
+`differs` says in words how a step, computed again from the events before it, differs from the record. It is None if
+they are equal, or if it cannot be computed again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class StartUp(msgspec.Struct, frozen=True):
 
 
 class Split(msgspec.Struct, frozen=True):
-    """How TPE parted what it saw: it prefers points that are likely among `better` and not among `worse`."""
+    """How TPE split the trials that it saw: it prefers points likely among `better` and not among `worse`."""
 
     better: tuple[int, ...]
     worse: tuple[int, ...]  # running ones too, if they count
@@ -195,7 +195,7 @@ class JobEndStep(Step, frozen=True, kw_only=True, tag="ended"):
 
 
 class Charge(Step, frozen=True, kw_only=True, tag="charged"):
-    """What the attempt cost, in iterations; `used` and `reserved` are the search's behind it."""
+    """What the attempt cost, in iterations; `used` and `reserved` are those of the search after it."""
 
     attempt: int
     iterations: int

@@ -79,14 +79,14 @@ def _seed(state: State, event: TrialSuggested) -> int:
 
 def seen(state: State) -> SeenTrials:
     """Return the trials of *state* as a sampler sees them: a pruned one from its verdict on."""
-    found: dict[str, list[int]] = {"completed": [], "pruned": [], "failed": [], "running": []}
+    by_state: dict[str, list[int]] = {"completed": [], "pruned": [], "failed": [], "running": []}
     for trial in state.trials:
         if trial.finished is None:
             pruned = trial.last is not None and trial.last.fate == "pruned"
-            found["pruned" if pruned else "running"].append(trial.number)
+            by_state["pruned" if pruned else "running"].append(trial.number)
         else:
-            found["failed" if trial.finished.state == "aborted" else trial.finished.state].append(trial.number)
-    return SeenTrials(**{name: tuple(numbers) for name, numbers in found.items()})
+            by_state["failed" if trial.finished.state == "aborted" else trial.finished.state].append(trial.number)
+    return SeenTrials(**{name: tuple(numbers) for name, numbers in by_state.items()})
 
 
 def _holders(state: State, event: TrialSuggested) -> tuple[int, ...]:
@@ -108,23 +108,27 @@ def _again(
     if not known and event.source != "caller":
         return "not asked", "no rule is known of a class that is not Optuna's", None, None
     try:
-        mine = _asked(state)
+        decided_now = _asked(state)
     except ImportError as error:
         return "not asked", f"a package is missing here ({str(error).splitlines()[0]})", None, None
-    differs = difference(event, mine)
+    differs = difference(event, decided_now)
     if differs is None:
         return "same", None, None, None
-    apart = _apart(state, event, mine, recorder)
+    apart = _apart(state, event, decided_now, recorder)
     return ("differs", None, differs, None) if apart is None else ("rounded", None, None, apart)
 
 
-def _apart(state: State, event: TrialSuggested, mine: Event | None, recorder: Mapping[str, str]) -> Apart | None:
+def _apart(state: State, event: TrialSuggested, decided_now: Event | None, recorder: Mapping[str, str]) -> Apart | None:
     """Return how far *mine* is from *event* if that is rounding: on a platform that rounds otherwise."""
     from eventhpo.optuna_adapter.fingerprint import fingerprint  # noqa: PLC0415  what is decided alike needs none
 
-    if mine is None or not isinstance(next_action(state), Suggest) or not rounding.because(recorder, fingerprint()):
+    if (
+        decided_now is None
+        or not isinstance(next_action(state), Suggest)
+        or not rounding.because(recorder, fingerprint())
+    ):
         return None
-    return rounding.apart(event, mine, state.search.space)
+    return rounding.apart(event, decided_now, state.search.space)
 
 
 def decided(state: State) -> Event | None:
@@ -143,24 +147,26 @@ def _asked(state: State) -> Event | None:
     return adapter.decided(state, action)[0]
 
 
-def difference(recorded: Event, mine: Event | None) -> str | None:
+def difference(recorded: Event, computed: Event | None) -> str | None:
     """Return in words how *recorded* is not *mine*, None if they are equal to the bit."""
-    if type(mine) is not type(recorded):
-        due = "no such decision was due" if mine is None else f"{type(mine).__name__} was due"
+    if type(computed) is not type(recorded):
+        due = "no such decision was due" if computed is None else f"{type(computed).__name__} was due"
         return f"the record says {type(recorded).__name__}; computed again, {due}"
-    if codec.encode(recorded) == codec.encode(mine):
+    if codec.encode(recorded) == codec.encode(computed):
         return None
-    left, right = msgspec.to_builtins(recorded), msgspec.to_builtins(mine)
+    left, right = msgspec.to_builtins(recorded), msgspec.to_builtins(computed)
     parts = [(name, left[name], right[name]) for name in left if repr(left[name]) != repr(right[name])][:_MOST]
-    told = "; ".join(f"the record says {name} {_brief(a)}, these numbers say {_brief(b)}" for name, a, b in parts)
-    return told or "the record differs in its form"
+    fields = "; ".join(
+        f"the record says {name} {_describe_value(a)}, these numbers say {_describe_value(b)}" for name, a, b in parts
+    )
+    return fields or "the record differs in its form"
 
 
-def _brief(value: Any) -> str:
+def _describe_value(value: Any) -> str:
     if value is None or isinstance(value, bool | int | float | str):
         return scalar(value)
     if isinstance(value, list | tuple):
-        return ", ".join(map(_brief, value)) or "none"
+        return ", ".join(map(_describe_value, value)) or "none"
     return line(msgspec.json.encode(value).decode())
 
 

@@ -1,4 +1,4 @@
-"""The steps of a trial beside its suggestion and its verdicts: launched, settled, ended, charged, finished."""
+"""The steps of a trial other than its suggestion and its verdicts: launched, settled, ended, charged, finished."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def charge(state: State, seq: int, event: BudgetUpdated) -> Charge:
 
 
 def finish(state: State, seq: int, event: TrialFinished) -> Finish:
-    """Return a trial's outcome; its rank is that behind the row."""
+    """Return a trial's outcome; its rank is filled in after the row."""
     last = state.trials[event.trial].last
     nan = last is not None and event.state in ("completed", "failed") and _is_nan(state, last)
     return Finish(
@@ -146,7 +146,7 @@ def _is_nan(state: State, attempt: Attempt) -> bool:
 
 
 def stretch(before: list[AnyStep], attempt: int, point: JudgedPoint) -> None:
-    """Put a verdict to go on behind *before*, into its last stretch if nothing lies between."""
+    """Add a verdict to go on to *before*: to its last stretch if that is the last step, else as a new stretch."""
     last = before[-1] if before else None
     if not isinstance(last, Stretch) or last.attempt != attempt:
         before.append(Stretch(seq=point.seq, attempt=attempt, points=(point,), closest=_closest((point,))))
@@ -165,7 +165,7 @@ def _closest(points: tuple[JudgedPoint, ...]) -> int | None:
     return min(margins, key=lambda k: margins[k], default=None)
 
 
-# ---------------------------------------------------------------- what came from outside: on the state behind
+# ---------------------------------------------------------------- what came from outside: on the state after
 
 
 def settled(state: State, row: Recorded, attempt: Attempt, before: Mark) -> Settled:
@@ -269,7 +269,7 @@ def _failure(state: State, event: EffectFailed) -> str:
 
 
 def _adopted(event: JobAdopted) -> str:
-    points = sum(len(one.iterations) for one in event.curves)
+    points = sum(len(curve.iterations) for curve in event.curves)
     settled = "" if event.fate is None else f"; it had been told to stop ({_FATES[event.fate]})"
     return (
         f"job {event.job_id} is taken up again with {plural(points, 'point')}{settled}: the end of the log was lost, "

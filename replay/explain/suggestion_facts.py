@@ -80,8 +80,8 @@ def _argument(value: Any) -> str:
         return f"{{{', '.join(f'{k}: {_argument(v)}' for k, v in value.items())}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_argument, value))}]"
-    shown: Scalar = value
-    return scalar(shown)
+    plain: Scalar = value
+    return scalar(plain)
 
 
 def _tries(s: Suggestion) -> str | None:
@@ -114,10 +114,10 @@ def _seen(s: Suggestion) -> str:
 def _start_up(s: Suggestion) -> str:
     assert s.start_up is not None
     up = s.start_up
-    there = f"{up.there} {up.counts}, {up.argument} = {up.needed}"
+    counted = f"{up.there} {up.counts}, {up.argument} = {up.needed}"
     if up.in_it:
-        return f"one of the first, which {up.by} draws by chance ({there})"
-    return f"over ({there}), so {s.sampler} looked at them"
+        return f"one of the first, which {up.by} draws by chance ({counted})"
+    return f"over ({counted}), so {s.sampler} looked at them"
 
 
 def _split(s: Suggestion) -> str:
@@ -136,6 +136,6 @@ def _numbers(trials: Sequence[int]) -> str:
             ranges[-1].append(trial)
         else:
             ranges.append([trial])
-    shown = [str(r[0]) if len(r) == 1 else f"{r[0]}{', ' if len(r) == 2 else '-'}{r[-1]}" for r in ranges]
-    cut = f", and {plural(len(shown) - MOST, 'more range')}" if len(shown) > MOST else ""
-    return ", ".join(shown[:MOST]) + cut if shown else "none"
+    listed = [str(r[0]) if len(r) == 1 else f"{r[0]}{', ' if len(r) == 2 else '-'}{r[-1]}" for r in ranges]
+    cut = f", and {plural(len(listed) - MOST, 'more range')}" if len(listed) > MOST else ""
+    return ", ".join(listed[:MOST]) + cut if listed else "none"

@@ -32,57 +32,59 @@ from replay.explain.suggestion_facts import Fact
 _MOST = 30  # events that the last line lists
 
 
-def text(found: Explanation, *, all_verdicts: bool = False) -> Iterator[str]:
-    """Yield *found* as lines; with *all_verdicts* each verdict to go on has one of its own."""
-    given = params(found.params)
-    yield _printable(f'trial {found.trial} of "{found.search}": {found.status}{f"  {given}" if given else ""}')
+def text(explanation: Explanation, *, all_verdicts: bool = False) -> Iterator[str]:
+    """Yield *explanation* as lines; with *all_verdicts* each verdict to go on has its own line."""
+    given = params(explanation.params)
+    yield _printable(
+        f'trial {explanation.trial} of "{explanation.search}": {explanation.status}{f"  {given}" if given else ""}'
+    )
     yield f"{'event':>6}  {'what':<9}  why"
-    for step in found.steps:
-        for seq, word, rest in _lines(step, found, all_verdicts=all_verdicts):
+    for step in explanation.steps:
+        for seq, word, rest in _lines(step, explanation, all_verdicts=all_verdicts):
             yield _line(str(seq), word, rest)
-    for late in found.late:
+    for late in explanation.late:
         yield _line("", "late", _late(late))
-    for note in found.notes:
+    for note in explanation.notes:
         yield _line("", "note", note)
-    if found.rank is not None:
-        yield _line("", "rank", f"{_rank(found.rank)} as of event {found.seq}")
-    yield _line("", "checked", _checked(found))
+    if explanation.rank is not None:
+        yield _line("", "rank", f"{_rank(explanation.rank)} as of event {explanation.seq}")
+    yield _line("", "checked", _checked(explanation))
 
 
 def _line(seq: str, word: str, rest: str) -> str:
     return _printable(f"{seq:>6}  {word:<9}  {rest}")
 
 
-def _printable(shown: str) -> str:
+def _printable(text: str) -> str:
     # What a job or a server said may hold a terminal's escape sequences.
-    return "".join(c if c.isprintable() else " " for c in shown)
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _checked(found: Explanation) -> str:
-    if not found.decisions:
+def _checked(explanation: Explanation) -> str:
+    if not explanation.decisions:
         return "nothing was decided about it"
-    count = plural(found.decisions, "decision")
-    if not found.differs:
-        rounded = any(isinstance(step, Suggestion) and step.again == "rounded" for step in found.steps)
+    count = plural(explanation.decisions, "decision")
+    if not explanation.differs:
+        rounded = any(isinstance(step, Suggestion) and step.again == "rounded" for step in explanation.steps)
         return f"{count} computed again, each as recorded{', its point up to rounding' if rounded else ''}"
-    where = ", ".join(map(str, found.differs[:_MOST]))
+    where = ", ".join(map(str, explanation.differs[:_MOST]))
     return f"{count} computed again; these numbers do not come to what is recorded at event {where}"
 
 
-def _lines(step: AnyStep, found: Explanation, *, all_verdicts: bool) -> Iterator[tuple[int, str, str]]:
+def _lines(step: AnyStep, explanation: Explanation, *, all_verdicts: bool) -> Iterator[tuple[int, str, str]]:
     if isinstance(step, Stretch):
         yield from _stretch(step, all_verdicts=all_verdicts)
     else:
-        for word, rest in _facts(step, found):
+        for word, rest in _facts(step, explanation):
             yield step.seq, word, rest
     if step.differs is not None:
         yield step.seq, "DIFFERS", step.differs
 
 
-def _facts(step: AnyStep, found: Explanation) -> Iterator[Fact]:
+def _facts(step: AnyStep, explanation: Explanation) -> Iterator[Fact]:
     match step:
         case Suggestion():
-            yield from suggestion_facts.facts(step, found.params)
+            yield from suggestion_facts.facts(step, explanation.params)
         case Imported():
             yield "imported", _imported(step)
         case LaunchStep():
@@ -102,7 +104,7 @@ def _facts(step: AnyStep, found: Explanation) -> Iterator[Fact]:
         case Charge():
             yield "charged", _charged(step)
         case Finish():
-            yield "finished", _finished(step, found)
+            yield "finished", _finished(step, explanation)
         case _:
             assert_never(step)
 
@@ -112,23 +114,25 @@ def _facts(step: AnyStep, found: Explanation) -> Iterator[Fact]:
 
 def _imported(step: Imported) -> str:
     trial = step.trial
-    told = "" if trial.values is None else f" with {', '.join(map(number, trial.values))}"
+    values = "" if trial.values is None else f" with {', '.join(map(number, trial.values))}"
     points = plural(len(trial.iterations), "point")
-    return f"from {line(step.study) or 'another study'}, its trial {trial.number}: {trial.state}{told}, {points}"
+    return f"from {line(step.study) or 'another study'}, its trial {trial.number}: {trial.state}{values}, {points}"
 
 
 def _launched(step: LaunchStep) -> Iterator[Fact]:
     if step.retry is not None:
         yield "retried", _retried(step.attempt, step.retry)
-    busy = ", ".join(_busy(one) for one in sorted(step.busy, key=lambda one: one.slot))
+    busy = ", ".join(_busy(occupied) for occupied in sorted(step.busy, key=lambda occupied: occupied.slot))
     workers = f"num_concurrent_workers = {step.workers}"
     taken = f"taken: {busy}" if busy else "none was taken"
     yield "launched", f"attempt {step.attempt} in slot {step.slot}, the lowest that was free ({workers}; {taken})"
     yield "budget", _budget(step)
 
 
-def _busy(one: OccupiedSlot) -> str:
-    return f"slot {one.slot} by trial {one.trial}{f', attempt {one.attempt}' if one.attempt else ''}"
+def _busy(occupied: OccupiedSlot) -> str:
+    return (
+        f"slot {occupied.slot} by trial {occupied.trial}{f', attempt {occupied.attempt}' if occupied.attempt else ''}"
+    )
 
 
 def _retried(attempt: int, retry: Retry) -> str:
@@ -183,9 +187,9 @@ def _charged(step: Charge) -> str:
     )
 
 
-def _finished(step: Finish, found: Explanation) -> str:
-    told = ", ".join(f"{o} = {number(v)}" for o, v in zip(found.objectives, step.values or (), strict=False))
-    parts = [step.state + (f" with {told}" if told else "")]
+def _finished(step: Finish, explanation: Explanation) -> str:
+    values = ", ".join(f"{o} = {number(v)}" for o, v in zip(explanation.objectives, step.values or (), strict=False))
+    parts = [step.state + (f" with {values}" if values else "")]
     if step.why:
         parts.append(line(step.why))
     if step.nan_policy is not None and "nan_policy" not in step.why:

@@ -18,7 +18,7 @@ from replay.explain.explanation import JudgedPoint
 from replay.explain.pruner_rules.findings import AnyFinding
 from replay.explain.pruner_rules.pruner_view import PrunerView, TrialCurve, VisibleState
 
-RUNG = "completed_rung_"  # what a pruner with rungs writes on a trial, with the rung's number behind it
+RUNG = "completed_rung_"  # what a pruner with rungs writes on a trial, followed by the rung's number
 _MOST = 3  # differing values that a line names
 
 RecordedVerdict: TypeAlias = Literal["go on", "prune", "too late"]
@@ -45,7 +45,7 @@ class VerdictHistory:
         """
         verdicts = [_prune_as_verdict(event)] if isinstance(event, JobPruned) else event.verdicts
         so_far: dict[int, _Judged] = {}
-        found: list[JudgedPoint] = []
+        judged_points: list[JudgedPoint] = []
         for verdict in verdicts:
             attempt = state.attempt(verdict.trial, verdict.attempt)
             mine = so_far.setdefault(verdict.trial, _Judged(attempt.judged, list(attempt.attrs)))
@@ -53,10 +53,10 @@ class VerdictHistory:
                 last: RecordedVerdict = "too late" if verdict.too_late else "go on"
                 last = "prune" if isinstance(event, JobPruned) else last
                 for point in self._entry(state, verdict, mine, so_far, last, event.latched):
-                    found.append(msgspec.structs.replace(point, seq=seq))
+                    judged_points.append(msgspec.structs.replace(point, seq=seq))
             mine.judged = verdict.judged
             mine.attrs += verdict.attrs
-        return found
+        return judged_points
 
     def _entry(
         self,
@@ -102,13 +102,13 @@ class VerdictHistory:
                 differs=differs,
             )
         if not mine.judged < verdict.judged <= len(curve.iterations):
-            yield _of_no_point(verdict, mine.judged, len(curve.iterations), last)
+            yield _verdict_without_point(verdict, mine.judged, len(curve.iterations), last)
 
     def _curve(self, state: State, trial: Trial, so_far: Mapping[int, _Judged]) -> TrialCurve:
         if trial.number in self._settled:
             return self._settled[trial.number]
         judged = so_far.get(trial.number)
-        curve = _shown(state, trial, judged)
+        curve = _curve_seen(state, trial, judged)
         if curve.state != "running":
             self._settled[trial.number] = curve
         return curve
@@ -120,7 +120,7 @@ def _prune_as_verdict(event: JobPruned) -> Verdict:
     )
 
 
-def _shown(state: State, trial: Trial, judged: _Judged | None) -> TrialCurve:
+def _curve_seen(state: State, trial: Trial, judged: _Judged | None) -> TrialCurve:
     """Return *trial* as a pruner sees it: a running one up to its last verdict."""
     attempt = trial.last
     points: dict[int, float] = {}
@@ -132,11 +132,11 @@ def _shown(state: State, trial: Trial, judged: _Judged | None) -> TrialCurve:
         attrs = attempt.attrs if judged is None else judged.attrs
         curve = attempt.curves[0]
         points = dict(zip(curve.iterations[:count], _meanings(state, curve.values[:count]), strict=True))
-    shown = _state_of(trial)
+    state_seen = _state_of(trial)
     value = None
-    if shown == "completed" and trial.finished is not None and trial.finished.values is not None:
+    if state_seen == "completed" and trial.finished is not None and trial.finished.values is not None:
         value = float(trial.finished.values[0])
-    return TrialCurve(trial=trial.number, state=shown, points=points, value=value, rungs=_rungs(attrs))
+    return TrialCurve(trial=trial.number, state=state_seen, points=points, value=value, rungs=_rungs(attrs))
 
 
 def _state_of(trial: Trial) -> VisibleState:
@@ -148,10 +148,10 @@ def _state_of(trial: Trial) -> VisibleState:
 
 
 def _meanings(state: State, values: Sequence[float]) -> list[float]:
-    found: list[float] = []
+    meanings: list[float] = []
     for value in values:
-        found.append(extend_meaning(state.search.objectives[0], found[-1] if found else None, value))
-    return found
+        meanings.append(extend_meaning(state.search.objectives[0], meanings[-1] if meanings else None, value))
+    return meanings
 
 
 def _rungs(attrs: Sequence[Attr]) -> dict[int, float]:
@@ -199,7 +199,7 @@ def _strayed(verdict: Verdict, found: AnyFinding | None, iterations: Sequence[in
     return f"the record has attributes that the pruner does not write there: {named}"
 
 
-def _of_no_point(verdict: Verdict, judged: int, there: int, recorded: RecordedVerdict) -> JudgedPoint:
+def _verdict_without_point(verdict: Verdict, judged: int, there: int, recorded: RecordedVerdict) -> JudgedPoint:
     """Return what stands for a verdict that names no point that waited for one."""
     return JudgedPoint(
         seq=0,
@@ -224,11 +224,11 @@ def _differs(
     """Return how the verdict and the rungs on record are not what the rule comes to, None if they are."""
     if found is not None and not pruner_rules.is_known(found):
         return None
-    mine: RecordedVerdict = "go on"
+    computed: RecordedVerdict = "go on"
     if found is not None and found.prune:
-        mine = "prune" if too_late(state, attempt, iteration) is None else "too late"
-    if mine != recorded:
-        return f"the record says {_said(recorded)}; these numbers say {_said(mine)}"
+        computed = "prune" if too_late(state, attempt, iteration) is None else "too late"
+    if computed != recorded:
+        return f"the record says {_describe_verdict(recorded)}; these numbers say {_describe_verdict(computed)}"
     rungs = None if found is None else pruner_rules.rungs_of(found)
     expected = {} if rungs is None else {r.number: float(rungs.value) for r in rungs.reached}
     if _rungs(wrote) == expected:
@@ -237,11 +237,11 @@ def _differs(
 
 
 def _listed(rungs: Mapping[int, float]) -> str:
-    shown = [f"{value:.6g} at rung {rung}" for rung, value in sorted(rungs.items())[:_MOST]]
-    return ", ".join(shown) or "none"
+    listed = [f"{value:.6g} at rung {rung}" for rung, value in sorted(rungs.items())[:_MOST]]
+    return ", ".join(listed) or "none"
 
 
-def _said(verdict: RecordedVerdict) -> str:
+def _describe_verdict(verdict: RecordedVerdict) -> str:
     return {"prune": "pruned", "go on": "go on", "too late": "pruned, but too late"}[verdict]
 
 
