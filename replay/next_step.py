@@ -66,7 +66,7 @@ def describe_action(state: State, action: actions.Action) -> str:
     match action:
         case actions.Decide(event=event):
             subject = of_attempt(getattr(event, "trial", None), getattr(event, "attempt", None))
-            return f"record {type(event).__name__}{subject}: {formatting.line(event_lines.told(event))}"
+            return f"record {type(event).__name__}{subject}: {formatting.line(event_lines.describe_event(event))}"
         case actions.Suggest():
             trial = len(state.trials)
             if state.waiting:

@@ -169,7 +169,7 @@ class Recording(Reading):
         if state is None or state.finished is None:
             return
         bad = conclusion.is_bad(state)
-        for text in (*(conclusion.last_output(state) if bad else ()), *conclusion.ended(self.log, state)):
+        for text in (*(conclusion.last_output(state) if bad else ()), *conclusion.render_end(self.log, state)):
             progress.log(logging.WARNING if bad else logging.INFO, "%s", text)
 
     def _log_rows(self, rows: Sequence[Recorded], state: State) -> None:

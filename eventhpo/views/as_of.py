@@ -44,14 +44,14 @@ def rows_at(rows: Sequence[Recorded], at: int | datetime) -> list[Recorded]:
     """Return *rows* (a log from its beginning) up to seq *at*, or to the last that was recorded at or before that time.
 
     Raises:
-        Usage: *at* lies before the first row or behind the last, or the clock was set back and showed that time twice.
+        Usage: *at* lies before the first row or after the last, or the clock was set back and showed that time twice.
     """
     if isinstance(at, datetime):
         seqs = _at_time(rows, _microseconds(at))
     else:
         seqs = [at] if rows[0].seq <= at <= rows[-1].seq else []
     if len(seqs) > 1:
-        places = " and ".join(f"behind event {seq}" for seq in seqs[:SHOWN])
+        places = " and ".join(f"after event {seq}" for seq in seqs[:SHOWN])
         more = f" and {len(seqs) - SHOWN} times more" if len(seqs) > SHOWN else ""
         raise Usage(
             f"it was {at.isoformat() if isinstance(at, datetime) else at} {len(seqs)} times in this log, since its "
@@ -67,7 +67,7 @@ def rows_at(rows: Sequence[Recorded], at: int | datetime) -> list[Recorded]:
 
 
 def _at_time(rows: Sequence[Recorded], limit: int) -> list[int]:
-    """Return behind which rows it was *limit* by their clock: one, but for a clock that was set back."""
+    """Return after which rows it was *limit* by their clock: one, but for a clock that was set back."""
     if limit > max(row.at for row in rows):
         return []
     nexts = (*(row.at for row in rows[1:]), limit + 1)

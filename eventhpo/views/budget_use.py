@@ -62,7 +62,7 @@ def _part(state: State, attempt: Attempt, winner: int | None) -> BudgetPart:
             return "failed"
 
 
-def text(found: Spent) -> list[str]:
+def render_spent(found: Spent) -> list[str]:
     """Return *found* as lines, a part a line; parts without a job are left out."""
     of = "" if found.limit is None else f" of {found.limit}"
     lines = [f"budget: {found.used}{of} iterations used"]
@@ -72,5 +72,5 @@ def text(found: Spent) -> list[str]:
             jobs, time = formatting.plural(share.jobs, "job"), formatting.duration(share.compute_time)
             lines.append(f"  {part:<10} {share.iterations:>6} iterations  {percent:4.0f} %  {jobs}, {time}")
     if found.late:
-        lines.append(f"  {'late':<10} {found.late:>6} iterations reported behind an end, not charged")
+        lines.append(f"  {'late':<10} {found.late:>6} iterations reported after an end, not charged")
     return lines

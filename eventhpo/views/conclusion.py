@@ -15,13 +15,13 @@ TAIL = 20  # lines of a failed job's output: a traceback's end
 _TAIL_BYTES = 65_536
 
 
-def ended(log: Path, state: State) -> Iterator[str]:
+def render_end(log: Path, state: State) -> Iterator[str]:
     """Yield the last lines of a search: how it ended, its best trial, where the log is."""
     why = status.ending_of(state)
     if state.finished is not None and why is not None:
-        yield f"{state.finished.state}: {status.ending(why)}"
+        yield f"{state.finished.state}: {status.describe_ending(why)}"
     best = _best(state)
-    yield "best: no trial has a value" if best is None else f"best: {top.summary(state, best)}"
+    yield "best: no trial has a value" if best is None else f"best: {top.describe_trial(state, best)}"
     yield f"log: {log}"
 
 

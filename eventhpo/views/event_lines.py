@@ -36,7 +36,7 @@ def as_json(row: Recorded) -> str:
 def as_text(row: Recorded) -> str:
     """Return *row* as one line: seq, time, type, whose it is, and what it says."""
     who = _who(row.event)
-    said = formatting.line(told(row.event))
+    said = formatting.line(describe_event(row.event))
     return f"{row.seq:>6}  {formatting.rfc3339(row.at)}  {type(row.event).__name__:<18}  {who:<8}  {said}".rstrip()
 
 
@@ -54,7 +54,7 @@ def _who(event: Event) -> str:
     return str(trial) if attempt is None else f"{trial}.{attempt}"
 
 
-def told(event: Event) -> str:
+def describe_event(event: Event) -> str:
     """Return in words what *event* says beside its type, trial and attempt."""
     match event:
         case events.SearchCreated(search=search):
@@ -78,7 +78,7 @@ def told(event: Event) -> str:
             return f"to another copy of this log: {formatting.named_some(job_ids)}"
         case events.JobEnded(how=how, why=why):
             return f"{how}: {why}" if why and why != how else how
-    return ", ".join(f"{name} {_brief(value)}" for name, value in _fields(event) if not _says_nothing(value))
+    return ", ".join(f"{name} {_describe_value(value)}" for name, value in _fields(event) if not _says_nothing(value))
 
 
 def _observed(event: events.MetricObserved) -> str:
@@ -106,7 +106,7 @@ def _says_nothing(value: object) -> bool:
     return value is None or value is False or value in ((), [], {}, "")
 
 
-def _brief(value: object) -> str:
+def _describe_value(value: object) -> str:
     return value if isinstance(value, str) else _encode(value).decode()
 
 
@@ -171,7 +171,7 @@ _WARNING = (events.EffectFailed, events.RequestRefused, events.JobReturned, even
 
 def _unused(state: State, attempt: Attempt, seq: int) -> Line | None:
     """Return that reports of *attempt* are used for nothing, told once of each kind: where it begins."""
-    found = unused_reports.begins(state, attempt, seq)
+    found = unused_reports.describe_beginning(state, attempt, seq)
     return Line(f"trial {attempt.trial}: {found}", warns=True) if found else None
 
 
@@ -212,14 +212,14 @@ def _started(state: State, trial: Trial, number: int) -> str:
 
 def _finished(state: State, trial: Trial, event: events.TrialFinished) -> str:
     last = trial.last
-    unused = "" if last is None else unused_reports.text(state, last, beside=event.why)
+    unused = "" if last is None else unused_reports.describe_unused(state, last, beside=event.why)
     why = "".join(f": {formatting.line(text)}" for text in (event.why, unused) if text)
     if event.state != "completed":
         output = last.ended.output if last is not None and last.ended is not None else None
         see = f"; output: {output}" if output and event.state == "failed" else ""
         return f"trial {trial.number} {event.state}{why}{see}"
     best = " (best so far)" if trial.was_best else ""
-    return f"trial {trial.number} completed: {top.value_text(state, trial)}{best}{why}"
+    return f"trial {trial.number} completed: {top.describe_value(state, trial)}{best}{why}"
 
 
 def _what_runs(state: State, at_once: bool) -> str:

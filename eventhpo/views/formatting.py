@@ -45,7 +45,7 @@ def params(values: Mapping[str, Scalar]) -> str:
 
 
 def ordered(search: Search, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    """Return *values* in the order of the space, others behind: a log gives them back sorted by name."""
+    """Return *values* in the order of the space, others after them: a log gives them back sorted by name."""
     return {name: values[name] for name in job_names(search.space) if name in values} | dict(values)
 
 

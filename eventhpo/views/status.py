@@ -204,7 +204,7 @@ def output(attempt: Attempt) -> str | None:
 # ---------------------------------------------------------------- as text
 
 
-def text(state: State, found: Status) -> list[str]:
+def render_status(state: State, found: Status) -> list[str]:
     """Return *found* as lines, a fact a line."""
     return list(_lines(state, found))
 
@@ -215,7 +215,7 @@ def _lines(state: State, found: Status) -> Iterator[str]:
         yield f"as of       event {found.as_of.seq}, {found.as_of.at}"
     yield f"state       {_state(found)}"
     if found.ending is not None:
-        yield f"ending      {ending(found.ending)}"
+        yield f"ending      {describe_ending(found.ending)}"
     yield f"trials      {_counts(found.trials, len(state.trials))}"
     yield f"jobs        {_counts(found.jobs, found.jobs_created)}"
     if found.waiting:
@@ -241,7 +241,7 @@ def _state(found: Status) -> str:
     return f"{found.state}: held by controller {who.pid} on {who.host} ({epoch})"
 
 
-def ending(found: Ending) -> str:
+def describe_ending(found: Ending) -> str:
     """Return why a search ends."""
     return f"{found.reason}: {formatting.line(found.detail)}" if found.detail else found.reason
 
@@ -265,7 +265,7 @@ def _budget_lines(found: Budget) -> Iterator[str]:
 def _best(state: State) -> str:
     for trial in rank.top(state, 1):
         where = formatting.task(state.search, None if trial.last is None else trial.last.job_id)
-        return top.summary(state, trial) + (f"  task {where}" if where else "")
+        return top.describe_trial(state, trial) + (f"  task {where}" if where else "")
     return "no trial yet"
 
 
@@ -293,6 +293,6 @@ def _failed_line(one: FailedTrial) -> str:
 def _unused_lines(state: State, attempt: Attempt) -> Iterator[str]:
     which = f"trial {attempt.trial}" + (f", attempt {attempt.number}" if attempt.number else "")
     if attempt.bad:
-        yield f"faults      {which}: {unused_reports.faults_text(attempt)}"
+        yield f"faults      {which}: {unused_reports.describe_faults(attempt)}"
     if attempt.ignored:
-        yield f"ignored     {which}: {unused_reports.ignored_text(state, attempt)}"
+        yield f"ignored     {which}: {unused_reports.describe_ignored(state, attempt)}"

@@ -155,16 +155,16 @@ def _imported(state: State, trial: Trial) -> Iterator[Metric]:
             yield Metric(objective.title, objective.series, to_num(value), to_num(least), to_num(greatest))
 
 
-def value_text(state: State, trial: Trial) -> str:
+def describe_value(state: State, trial: Trial) -> str:
     """Return what ranks *trial*, `title/series = value` for each objective."""
     pairs = zip(state.search.objectives, rank.values(state, trial), strict=True)
     return ", ".join(f"{formatting.metric(o)} = {_number(v)}" for o, v in pairs)
 
 
-def summary(state: State, trial: Trial) -> str:
+def describe_trial(state: State, trial: Trial) -> str:
     """Return *trial* with its value and parameters in one line."""
     given = formatting.params(formatting.ordered(state.search, trial.params))
-    return f"trial {trial.number}: {value_text(state, trial)}  {given}"
+    return f"trial {trial.number}: {describe_value(state, trial)}  {given}"
 
 
 def _number(value: float | None) -> str:
@@ -204,7 +204,7 @@ def _marked(state: State, found: Sequence[RankedTrial]) -> Iterator[str]:
     for r in found:
         last = state.trials[r.trial].last
         if r.unused is not None and last is not None:
-            yield f"{MARK} trial {r.trial}: {unused_reports.text(state, last)}"
+            yield f"{MARK} trial {r.trial}: {unused_reports.describe_unused(state, last)}"
 
 
 def _values(state: State, found: RankedTrial) -> list[str]:

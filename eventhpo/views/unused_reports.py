@@ -68,27 +68,27 @@ def _point(metric: str, found: Ignored) -> IgnoredPoint:
     return IgnoredPoint(metric, found.iteration, to_num(found.value), found.after)
 
 
-def faults_text(attempt: Attempt) -> str:
+def describe_faults(attempt: Attempt) -> str:
     """Return how many faults the reports of *attempt* have, and the first; empty if they have none."""
     return formatting.line(report_faults(attempt))
 
 
-def begins(state: State, attempt: Attempt, seq: int) -> str:
+def describe_beginning(state: State, attempt: Attempt, seq: int) -> str:
     """Return what began with row *seq*: the first fault, the first ignored point; empty for any other row."""
     parts = (
-        first_fault(attempt) if attempt.bad_since == seq else "",
-        ignored_text(state, attempt) if attempt.ignored_since == seq else "",
+        describe_first_fault(attempt) if attempt.bad_since == seq else "",
+        describe_ignored(state, attempt) if attempt.ignored_since == seq else "",
     )
     return "; ".join(filter(None, parts))
 
 
-def first_fault(attempt: Attempt) -> str:
+def describe_first_fault(attempt: Attempt) -> str:
     """Return the first fault of the reports of *attempt*, which has one."""
     assert attempt.first_bad is not None
     return formatting.line(f"a fault in its reports, at {attempt.first_bad.place}: {attempt.first_bad.why}")
 
 
-def ignored_text(state: State, attempt: Attempt) -> str:
+def describe_ignored(state: State, attempt: Attempt) -> str:
     """Return how many points of *attempt* are ignored, and the first; empty if none is."""
     first = _first_ignored(state, attempt)
     if first is None:
@@ -101,7 +101,7 @@ def ignored_text(state: State, attempt: Attempt) -> str:
     )
 
 
-def text(state: State, attempt: Attempt, beside: str = "") -> str:
+def describe_unused(state: State, attempt: Attempt, beside: str = "") -> str:
     """Return both in one text, without what *beside* has said already."""
-    parts = [faults_text(attempt), ignored_text(state, attempt)]
+    parts = [describe_faults(attempt), describe_ignored(state, attempt)]
     return "; ".join(part for part in parts if part and part not in beside)

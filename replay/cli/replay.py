@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("logs", type=LOG_FILE, nargs=-1, required=True, metavar="LOG...")
-@click.option("--all", "go_on", is_flag=True, help="Go on behind a divergence.  [default: end at the first]")
+@click.option("--all", "go_on", is_flag=True, help="Go on after a divergence.  [default: end at the first]")
 @click.option(
     "--processes",
     type=click.IntRange(min=1),

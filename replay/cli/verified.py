@@ -15,7 +15,7 @@ from replay.verified_rows import verified_rows
 
 @contextlib.contextmanager
 def verified(log: Path, at: int | datetime | None) -> Iterator[Sequence[Recorded]]:
-    """Give the verified rows of the log at *log*, up to *at*; behind the block a damaged log is an error.
+    """Give the verified rows of the log at *log*, up to *at*; after the block a damaged log is an error.
 
     Raises:
         DamagedLog: it is damaged, also where the block asks for what its verified rows do not have.

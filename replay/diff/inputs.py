@@ -141,7 +141,7 @@ def _split(event: Input) -> Iterator[tuple[InputKey, bytes, str]]:
         return
     kind = type(event).__name__
     body = {name: value for name, value in msgspec.to_builtins(event).items() if name not in _IGNORED_FIELDS}
-    details = formatting.line(event_lines.told(event))  # type: ignore[arg-type]
+    details = formatting.line(event_lines.describe_event(event))  # type: ignore[arg-type]
     yield (
         (*subject, kind),
         msgspec.json.encode(body, order="deterministic"),

@@ -258,7 +258,7 @@ def unused_begins(state: State, row: Recorded) -> str | None:
     """Return what *row* has first of an attempt's faulty or ignored reports, None if nothing begins with it."""
     match row.event:
         case MetricObserved(trial=trial, attempt=number) | ReportsRead(trial=trial, attempt=number):
-            return unused_reports.begins(state, state.attempt(trial, number), row.seq) or None
+            return unused_reports.describe_beginning(state, state.attempt(trial, number), row.seq) or None
     return None
 
 
@@ -311,7 +311,7 @@ def notes(state: State, trial: Trial) -> Iterator[str]:
     if trial.source == "adopted" and not trial.attempts:
         yield "nothing of it but its number is left: it was lost with the end of the log"
     for attempt in trial.attempts:
-        unused = unused_reports.text(state, attempt)
+        unused = unused_reports.describe_unused(state, attempt)
         if unused:
             yield f"attempt {attempt.number}: {unused}"
     if not state.single:

@@ -233,5 +233,5 @@ def describe_row(row: Recorded) -> str:
 
 def describe_row_and_content(row: Recorded) -> str:
     """Describe *row* and its content: `seq 812, JobCreated of trial 31: in slot 2`."""
-    content = formatting.line(event_lines.told(row.event))
+    content = formatting.line(event_lines.describe_event(row.event))
     return f"{describe_row(row)}: {content}" if content else describe_row(row)

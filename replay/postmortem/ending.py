@@ -61,7 +61,7 @@ def _kind(state: State, newest: Epoch | None, *, cut: bool) -> SearchEndKind:
 
 def _describe(state: State, newest: Epoch | None, how: SearchEndKind) -> str:
     reason = status.ending_of(state)
-    why = "" if reason is None else status.ending(reason)
+    why = "" if reason is None else status.describe_ending(reason)
     match how:
         case "finished" | "stopped":
             return f"{how}: {why}"

@@ -39,7 +39,7 @@ def render_postmortem(report: Postmortem, state: State) -> Iterator[str]:
     yield from _slots(report.slots)
     yield from _costs(report.spending)
     if report.winner is not None:
-        yield _fact("winner", top.summary(state, state.trials[report.winner.trial]))
+        yield _fact("winner", top.describe_trial(state, state.trials[report.winner.trial]))
     yield from _progress(report.progress, state)
     yield from _next(report.next)
 
@@ -167,7 +167,7 @@ def _describe_failures(failures: Failures) -> str:
 
 
 def _spending(spending: Spending) -> Iterator[str]:
-    yield from budget_use.text(spending.spent)
+    yield from budget_use.render_spent(spending.spent)
     if spending.late:
         parts = ", ".join(f"{iterations} after {ended}" for ended, iterations in spending.late.items())
         yield f"  {'':<10} {'':>6} of these {parts}"

@@ -75,7 +75,7 @@ def test_task_ids_and_links_stand_in_status_and_top(server: ClearmlServer, path:
     found = status.status(state, None)
     assert found.running[0].link is not None
     assert found.running[0].link.endswith(web)
-    lines = status.text(state, found)
+    lines = status.render_status(state, found)
     assert sum(web in line for line in lines) == 2, "the best, and the one that runs"
     [row] = top.rows(state)
     assert (row.task_id, row.link) == (task["id"], found.running[0].link)

@@ -96,12 +96,12 @@ def test_an_effect_that_waits_before_it_is_tried_again_is_shown_with_its_error(t
     simulate(log, small(), lambda *_: Script(points=((1, 1.0),), refusals={"launch": 1}))
     rows = reader.read(log).rows
     paused = next(n for n, row in enumerate(rows, 1) if type(row.event).__name__ == "EffectFailed")
-    from eventhpo.views.status import status, text
+    from eventhpo.views.status import render_status, status
 
     state = fold(rows[:paused])
     found = status(state, None)
     assert [(p.effect, p.trial, p.count) for p in found.paused] == [("launch", 0, 1)]
-    assert any(line.startswith("paused") and "refused by the script" in line for line in text(state, found))
+    assert any(line.startswith("paused") and "refused by the script" in line for line in render_status(state, found))
 
 
 @pytest.mark.parametrize("name", ["lock", "head"])

@@ -60,4 +60,4 @@ def test_the_end_of_a_search_is_told_after_its_last_start(tmp_path: Path, worker
     ],
 )
 def test_a_field_that_is_0_is_shown_and_one_that_says_nothing_is_not(event: object, said: str) -> None:
-    assert event_lines.told(event) == said  # type: ignore[arg-type]
+    assert event_lines.describe_event(event) == said  # type: ignore[arg-type]

@@ -31,7 +31,7 @@ from eventhpo.optuna_adapter.user_classes import NOTHING, UserClasses, pristine,
 from eventhpo.testing.crashes import CRASHED, Crashes
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
-from eventhpo.views.event_lines import told
+from eventhpo.views.event_lines import describe_event
 from replay.decide.check_prefixes import check_prefixes
 from tests.crash.scenarios import curve
 from tests.optimizer.harness import forked
@@ -236,7 +236,7 @@ def test_randomness_outside_of_the_instance_is_found_out_and_said(sampler: Any, 
     rows = rows_of(tmp_path / "one.db", sampler, pruner)
     marked = [row for row in rows if getattr(row.event, "not_again", None)]
     assert {row.event.not_again for row in marked} == {"answers differ"}  # type: ignore[union-attr]
-    assert all(told(row.event).endswith("[not again: answers differ]") for row in marked)
+    assert all(describe_event(row.event).endswith("[not again: answers differ]") for row in marked)
     given = {"sampler": sampler} if sampler else {"pruner": pruner}
     assert skipped(rows, **given) == [
         f"tests.optuna_adapter.test_own.{type(sampler or pruner).__name__}: answers differ"

@@ -310,7 +310,7 @@ def test_what_is_shown_of_a_trial_is_what_its_job_got(tmp_path: Path) -> None:
     head, line = top.table(state, [row])
     assert head.split()[-3:] == ["General/optimizer", "General/momentum", "General/x"]
     assert line.split()[-3:] == ["adam", "-", "0.5"]
-    assert top.summary(state, state.trials[0]).endswith("General/optimizer=adam General/x=0.5")
+    assert top.describe_trial(state, state.trials[0]).endswith("General/optimizer=adam General/x=0.5")
 
 
 def changed(**fields: Any) -> list[str]:

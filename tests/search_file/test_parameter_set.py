@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from eventhpo.cli.arguments import point as words_as_point
-from eventhpo.cli.run.preview import preview, text
+from eventhpo.cli.run.preview import preview, render_preview
 from eventhpo.controller.requests import point
 from eventhpo.core.fold.codec import decode, encode
 from eventhpo.core.fold.events import SearchCreated
@@ -197,7 +197,7 @@ def test_points_of_the_file_come_first_in_a_preview_that_names_each_set(tmp_path
     found = preview(loaded)
     assert found.points == 4 * (10 + 2)
     assert found.suggestions[0] == {"General/beta": 0.9, "General/lr": 0.1, "General/optimizer": "adam"}
-    lines = [line for line in text(loaded, found) if line.startswith("space")]
+    lines = [line for line in render_preview(loaded, found) if line.startswith("space")]
     assert lines[1:] == [
         "space       optimizer: one of 2 sets",
         'space       optimizer[0]: General/optimizer = "sgd", Args/momentum = a number from 0.0 to 0.9 in steps of 0.1',

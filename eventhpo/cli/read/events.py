@@ -45,7 +45,7 @@ def _known_type(_ctx: click.Context, _param: click.Parameter, names: tuple[str, 
     default=0,
     show_default=True,
     metavar="SEQ",
-    help="Only events behind this one.",
+    help="Only events after this one.",
 )
 @click.option("--follow", "-f", is_flag=True, help="Go on with new events until the search is over.  [default: off]")
 @at_option
@@ -63,20 +63,20 @@ def events(
     """List the events of the search recorded in LOG, an event a line.
 
     With --json each line is an object: seq, at, epoch, cause, type, v, and the fields
-    of the event beside them.
+    of the event next to them.
     """
     if follow and at is not None:
         raise click.UsageError("--follow shows what comes, --at what was: only one of them")
     shown = event_lines.as_json if as_json else event_lines.as_text
-    for snapshot in follow_log.follow(log, after) if follow else [_behind(log, after, at)]:
+    for snapshot in follow_log.follow(log, after) if follow else [_rows_after(log, after, at)]:
         rows = (row for row in snapshot.rows if not types or type(row.event).__name__ in types)
         output.data(shown(row) for row in rows if trial is None or event_lines.concerns(row.event, trial))
         require_whole(log, snapshot)
 
 
-def _behind(log: Path, after: int, at: int | datetime | None) -> Snapshot:
+def _rows_after(log: Path, after: int, at: int | datetime | None) -> Snapshot:
     if at is None:
-        return follow_log.behind(log, after)
+        return follow_log.rows_after(log, after)
     snapshot = reader.read(log)  # from the beginning: a time may lie before *after*
     rows = [row for row in rows_up_to(snapshot.rows, at) if row.seq > after]
     return msgspec.structs.replace(snapshot, rows=rows)

@@ -15,13 +15,13 @@ from eventhpo.log.reader import Snapshot
 _PAUSE = 0.25  # seconds between two looks: each opens the log anew, for about a millisecond
 
 
-def behind(log: Path, after: int) -> Snapshot:
-    """Return the rows behind seq *after*, none if the log ends before."""
+def rows_after(log: Path, after: int) -> Snapshot:
+    """Return the rows after seq *after*, none if the log ends before."""
     return _cut(_end(log, after), after)
 
 
 def follow(log: Path, after: int) -> Iterator[Snapshot]:
-    """Yield what is new behind seq *after*, looking again and again, until the search is over.
+    """Yield what is new after seq *after*, looking again and again, until the search is over.
 
     It is over when its last event says so: one that is reopened later is followed anew.
     """
@@ -37,7 +37,7 @@ def follow(log: Path, after: int) -> Iterator[Snapshot]:
 
 
 def _end(log: Path, after: int) -> Snapshot:
-    """Return the rows behind *after*, the last one of the log in any case."""
+    """Return the rows after *after*, the last one of the log in any case."""
     head = reader.consult(log, sql.head)
     return reader.read(log, 0 if head is None else min(after, head.seq - 1))
 

@@ -164,7 +164,7 @@ def adoptions(rows: Sequence[Recorded]) -> list[str]:
     ]
 
 
-def text(found: Verified) -> Iterator[str]:
+def render_checks(found: Verified) -> Iterator[str]:
     """Yield *found* as lines, a check a line, the verdict last."""
     for check in found.checks:
         yield f"{check.name:<9} {'ok' if check.ok else 'WRONG':<6} {_line(check.detail)}"

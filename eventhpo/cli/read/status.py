@@ -45,7 +45,7 @@ def status(log: Path, at: int | datetime | None, as_json: bool) -> None:
         for one in found.failed
     ]
     found = msgspec.structs.replace(found, failed=failed)
-    output.data(output.as_json(found) if as_json else view.text(state, found))
+    output.data(output.as_json(found) if as_json else view.render_status(state, found))
     require_whole(log, snapshot)
 
 

@@ -31,5 +31,5 @@ def verify(ctx: click.Context, log: Path, expect: str | None, decide: bool, as_j
     for note in found.notes:
         output.note(f"note: {note}")
     with contextlib.suppress(BrokenPipeError):  # the verdict is the exit code too
-        output.data(output.as_json(found) if as_json else log_checks.text(found))
+        output.data(output.as_json(found) if as_json else log_checks.render_checks(found))
     ctx.exit(found.code)

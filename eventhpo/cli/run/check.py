@@ -35,4 +35,4 @@ def check(search_file: Path, as_json: bool) -> None:
         output.note(f"note: {warning}")
     loaded = replace(loaded, search=search)
     found = preview.preview(loaded)
-    output.data(output.as_json(found) if as_json else preview.text(loaded, found))
+    output.data(output.as_json(found) if as_json else preview.render_preview(loaded, found))

@@ -68,7 +68,7 @@ def summary(log: Path, state: State) -> Iterator[str]:
     yield ""
     yield from top.table(state, top.rows(state, 5))
     yield ""
-    yield from budget_use.text(budget_use.spent(state))
+    yield from budget_use.render_spent(budget_use.spent(state))
     yield ""
     yield "to try on it:"
     yield f"  {output.command('top', log, '-k', '3', '--json')}"

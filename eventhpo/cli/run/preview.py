@@ -54,7 +54,7 @@ def preview(loaded: Loaded) -> Preview:
         folder=local.folder,
         clearml=search.jobs if isinstance(search.jobs, ClearmlTasks) else None,
         objectives=[f"{formatting.metric(o)} ({o.sign})" for o in search.objectives],
-        space={name: text for p in search.space for name, text in _in_words(p)},
+        space={name: text for p in search.space for name, text in _described(p)},
         points=size(search.space),
         sampler=search.sampler.name,
         pruner=search.pruner.name,
@@ -66,7 +66,7 @@ def preview(loaded: Loaded) -> Preview:
     )
 
 
-def _in_words(p: Parameter) -> Iterator[tuple[str, str]]:
+def _described(p: Parameter) -> Iterator[tuple[str, str]]:
     yield p.name, described(p)
     if isinstance(p, ParameterSet):
         yield from ((f"{p.name}[{k}]", text) for k, text in enumerate(described_sets(p)))
@@ -95,7 +95,7 @@ def _row(seq: int, event: Event) -> Recorded:
     return Recorded(seq, 0, 0, None, event, "0" * 32)
 
 
-def text(loaded: Loaded, found: Preview) -> Iterator[str]:
+def render_preview(loaded: Loaded, found: Preview) -> Iterator[str]:
     """Yield *found* as lines, a fact a line."""
     yield f"search      {found.name}"
     yield from _where(found)

@@ -170,7 +170,7 @@ def conclude_search(log: Path, state: State) -> int:
     if state.finished is not None and state.finished.reason == "space" and (again := _again(log, state)):
         output.note(again)
     with contextlib.suppress(BrokenPipeError):
-        output.data(conclusion.ended(log, state))
+        output.data(conclusion.render_end(log, state))
     return int(bad)
 
 

@@ -57,7 +57,7 @@ def _ask(controller: Controller) -> None:
 
 def _over(log: Path, state: State) -> int:
     """Print the end; that a search ended by failures is no failure of `stop`."""
-    output.data(conclusion.ended(log, state))
+    output.data(conclusion.render_end(log, state))
     return 0
 
 
