@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from eventhpo.controller.effects import observations
+from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.fold.events import BadLine, InheritanceClaimed, JobEnded
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.search.spec import Scalar
@@ -29,7 +30,7 @@ def test_a_lost_attempt_of_which_nothing_new_is_seen_ends_once(tmp_path: Path) -
     def told(to: int, *, alive: bool = False) -> list[str]:
         ended = Ended(how="lost", why="its runner is gone")
         seen = JobUpdate(trial=0, attempt=0, to=to, bad=(BadLine("line 1", "cut"),), ended=ended, alive=alive)
-        return [type(e).__name__ for e in observations(state, PollResult(clock=1, seen=(seen,)), 1)]
+        return [type(e).__name__ for e in observations(state, PollResult(clock=1, seen=(seen,)), ClockReading(1))]
 
     assert told(cursor) == []
     assert told(cursor + 1) == ["ReportsRead", "JobEnded"]
