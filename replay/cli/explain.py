@@ -34,6 +34,6 @@ def explain(
     from replay.explain.collect import of_rows  # noqa: PLC0415
 
     with verified(log, at) as rows:
-        found = of_rows(rows, trial)
-        output.data(output.as_json(found) if as_json else text.text(found, all_verdicts=all_verdicts))
-    ctx.exit(1 if found.differs else 0)
+        explanation = of_rows(rows, trial)
+        output.data(output.as_json(explanation) if as_json else text.text(explanation, all_verdicts=all_verdicts))
+    ctx.exit(1 if explanation.differs else 0)

@@ -21,10 +21,10 @@ def verified(log: Path, at: int | datetime | None) -> Iterator[Sequence[Recorded
         DamagedLog: it is damaged, also where the block asks for what its verified rows do not have.
         Usage: there is no such file or event.
     """
-    found = verified_rows(log)
+    verified_log = verified_rows(log)
     try:
-        yield rows_up_to(found.rows, at)
+        yield rows_up_to(verified_log.rows, at)
     except Usage:
-        found.require_whole(log)  # what is asked for may have stood in what is lost
+        verified_log.require_whole(log)  # what is asked for may have stood in what is lost
         raise
-    found.require_whole(log)
+    verified_log.require_whole(log)

@@ -55,9 +55,9 @@ def whatif(
     is checked; of a damaged log only what is verified is asked about, and the exit code is 3.
     """
     chosen = pruners or (rules.DEFAULT if total_max_jobs is None and num_concurrent_workers is None else ())
-    named = [rules.pruner(one) for one in chosen]
+    named = [rules.pruner(text) for text in chosen]
     with verified(log, at) as rows:
-        found = evaluate.of_rows(
+        answer = evaluate.of_rows(
             rows, named, max_total_jobs=total_max_jobs, workers=num_concurrent_workers, orders=orders
         )
-        output.data(output.as_json(found) if as_json else lines(found, trials=trials))
+        output.data(output.as_json(answer) if as_json else lines(answer, trials=trials))

@@ -27,9 +27,9 @@ def verify(ctx: click.Context, log: Path, expect: str | None, decide: bool, as_j
     """
     from eventhpo.cli.read import log_checks  # noqa: PLC0415  the other commands do without
 
-    found = log_checks.verified(log, None if expect is None else arguments.head(expect), decide=decide)
-    for note in found.notes:
+    result = log_checks.verified(log, None if expect is None else arguments.head(expect), decide=decide)
+    for note in result.notes:
         output.note(f"note: {note}")
     with contextlib.suppress(BrokenPipeError):  # the verdict is the exit code too
-        output.data(output.as_json(found) if as_json else log_checks.render_checks(found))
-    ctx.exit(found.code)
+        output.data(output.as_json(result) if as_json else log_checks.render_checks(result))
+    ctx.exit(result.code)
