@@ -36,23 +36,23 @@ Caused: TypeAlias = tuple[Event, int]  # an event and the seq of its cause
 
 def perform(state: State, action: actions.Effect, jobs: JobBackend, clock: ClockReading) -> list[Caused]:
     """Carry out *action* and return its receipts, each with its intent as cause."""
-    found = [state.attempt(trial, number) for trial, number in action.attempts]
+    attempts = [state.attempt(trial, number) for trial, number in action.attempts]
     match action:
         case actions.Draft():
-            outcomes: Sequence[object] = jobs.draft([draft_item(state, a, "draft") for a in found])
+            outcomes: Sequence[object] = jobs.draft([draft_item(state, a, "draft") for a in attempts])
             effect: EffectName = "draft"
         case actions.Cancel():
-            outcomes = jobs.cancel([draft_item(state, a, "cancel") for a in found])
+            outcomes = jobs.cancel([draft_item(state, a, "cancel") for a in attempts])
             effect = "cancel"
         case actions.Launch():
-            outcomes = jobs.launch([job_item(state, a, "launch") for a in found])
+            outcomes = jobs.launch([job_item(state, a, "launch") for a in attempts])
             effect = "launch"
         case actions.Stop():
-            outcomes = jobs.stop([job_item(state, a, "stop") for a in found])
+            outcomes = jobs.stop([job_item(state, a, "stop") for a in attempts])
             effect = "stop"
     return [
         (receipt(attempt, effect, outcome, clock), _intent(attempt, effect))
-        for attempt, outcome in zip(found, outcomes, strict=True)
+        for attempt, outcome in zip(attempts, outcomes, strict=True)
     ]
 
 

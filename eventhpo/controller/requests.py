@@ -133,37 +133,37 @@ def point(search: Search, params: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """
     known = {p.name: p for p in single_ranges(search.space)}
     names = job_names(search.space)
-    found: dict[str, Scalar] = {}
+    values: dict[str, Scalar] = {}
     wrong: list[Mistake] = []
     for name, value in params.items():
         full = full_name(name)
         if full not in names:
             wrong.append(unknown(name, full, names, "a parameter of the space"))
-        elif full in found:
+        elif full in values:
             wrong.append(Mistake(name, value, f"each parameter once: this is {full} again"))
         elif full not in known:
-            found[full] = value
+            values[full] = value
         else:
             try:
-                found[full] = to_job(known[full], from_job(known[full], value))
+                values[full] = to_job(known[full], from_job(known[full], value))
             except (ValueError, OverflowError) as error:
                 wrong.append(Mistake(name, value, str(error)))
-    read, misfits = read_sets(search.space, found)
+    read, misfits = read_sets(search.space, values)
     wrong += [replace(one, place=one.place or "the point") for one in misfits]
-    found |= read
+    values |= read
     if not wrong:
-        wrong += _left_out(search, found)
+        wrong += _left_out(search, values)
     if wrong:
         raise Usage("; ".join(map(str, wrong)))
-    return found
+    return values
 
 
-def _left_out(search: Search, found: Mapping[str, Scalar]) -> list[Mistake]:
-    if not found:
+def _left_out(search: Search, values: Mapping[str, Scalar]) -> list[Mistake]:
+    if not values:
         return [Mistake("the point", {}, "a value for at least one parameter of the space")]
-    left = [p.name for p in search.space if p.name not in found]
+    left = [p.name for p in search.space if p.name not in values]
     if left and search.sampler.name == "GridSampler":
-        return [Mistake("the point", dict(found), f"a value for {', '.join(left)} too: a grid adds none")]
+        return [Mistake("the point", dict(values), f"a value for {', '.join(left)} too: a grid adds none")]
     return []
 
 
@@ -239,10 +239,10 @@ class FileRequests:
 
     def _waiting(self) -> list[Path]:
         try:
-            found = [e for e in os.scandir(self._folder) if e.name.endswith(SUFFIX) and e.name not in self._stuck]
+            entries = [e for e in os.scandir(self._folder) if e.name.endswith(SUFFIX) and e.name not in self._stuck]
         except OSError:
             return []
-        return [Path(e.path) for e in sorted(found, key=lambda e: (_written(e), e.name))]
+        return [Path(e.path) for e in sorted(entries, key=lambda e: (_written(e), e.name))]
 
     def _events(self, path: Path, request_id: str, state: State) -> tuple[Event, ...]:
         """Return what *path* asks for, nothing if it is gone or was meant for another controller."""

@@ -89,10 +89,10 @@ class Writer:
     def _append(self) -> None:
         sql.begin_to_write(self._db)
         self._require_lease()
-        found = sql.head(self._db)
-        if found != self._committed:
+        end = sql.head(self._db)
+        if end != self._committed:
             raise StorageFailed(
-                f"{self._path} ends at {_text(found)} and not at {_text(self._committed)}, where this controller "
+                f"{self._path} ends at {_text(end)} and not at {_text(self._committed)}, where this controller "
                 f"left it: somebody else wrote; the search can be resumed: eventhpo resume {self._path}"
             )
         sql.append(self._db, self._kept)

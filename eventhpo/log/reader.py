@@ -64,7 +64,7 @@ def read(path: Path, after: int = 0, *, verify: bool = True) -> Snapshot:
     return consult(path, ask)
 
 
-def _snapshot(db: sqlite3.Connection, path: Path, found: HeadFile | str, after: int, verify: bool) -> Snapshot:
+def _snapshot(db: sqlite3.Connection, path: Path, head_file: HeadFile | str, after: int, verify: bool) -> Snapshot:
     chain.recognise(db, path)
     sql.begin_to_read(db)
     search_id = chain.search_of(db, path).search_id
@@ -77,7 +77,7 @@ def _snapshot(db: sqlite3.Connection, path: Path, found: HeadFile | str, after: 
     except DamagedLog as error:
         raise DamagedLog(f"{path} is damaged: {error}; see `eventhpo verify {path}`") from error
     end = Head(rows[-1].seq, rows[-1].hash) if rows else start
-    outside = head.of_search(found, search_id)
+    outside = head.of_search(head_file, search_id)
     return Snapshot(rows, end, search_id, outside, contradiction(db, outside, end), missing_wal.unproven(path, outside))
 
 
@@ -199,10 +199,10 @@ def _look(path: Path) -> _FileStat:
 
 def _mark(path: Path) -> tuple[int, int, int] | None:
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ino
+    return status.st_size, status.st_mtime_ns, status.st_ino
 
 
 @contextlib.contextmanager

@@ -177,10 +177,10 @@ def head(db: sqlite3.Connection) -> Head | None:
 
 def row_at(db: sqlite3.Connection, seq: int) -> StoredRow | None:
     """Return one row."""
-    found: StoredRow | None = db.execute(
+    row: StoredRow | None = db.execute(
         "SELECT seq, at, epoch, cause, type, v, body, hash FROM event WHERE seq = ?", (seq,)
     ).fetchone()
-    return found
+    return row
 
 
 def rows_after(db: sqlite3.Connection, seq: int) -> Iterator[StoredRow]:

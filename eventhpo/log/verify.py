@@ -70,12 +70,19 @@ def examine(path: Path, expect: Head | None = None) -> Verification:
         return Verification([Check("file", False, str(error))], GENESIS, [])
 
 
-def _examine(db: sqlite3.Connection, path: Path, found: HeadFile | str, expect: Head | None) -> Verification:
+def _examine(db: sqlite3.Connection, path: Path, head_file: HeadFile | str, expect: Head | None) -> Verification:
     sql.begin_to_read(db)
     file = _file(db, path)
     proven = _Prefix(db)
     rows, decode = _decode(proven)
-    checks = [file, proven.check(), decode, _keys(rows), _head(found, proven, rows, path), _wal(found, rows, path)]
+    checks = [
+        file,
+        proven.check(),
+        decode,
+        _keys(rows),
+        _head(head_file, proven, rows, path),
+        _wal(head_file, rows, path),
+    ]
     if expect is not None:
         checks.append(_expected(expect, proven))
     return Verification(checks, proven.head, rows)
@@ -125,10 +132,10 @@ def _file(db: sqlite3.Connection, path: Path) -> Check:
     return Check("file", not wrong, wrong or "SQLite's integrity check, schema and triggers")
 
 
-def _schema(found: dict[str, str]) -> str:
-    missing = [name for name in sql.SCHEMA if name not in found]
-    changed = [name for name in sql.SCHEMA if name in found and found[name] != sql.SCHEMA[name]]
-    foreign = [name for name in found if name not in sql.SCHEMA]
+def _schema(statements: dict[str, str]) -> str:
+    missing = [name for name in sql.SCHEMA if name not in statements]
+    changed = [name for name in sql.SCHEMA if name in statements and statements[name] != sql.SCHEMA[name]]
+    foreign = [name for name in statements if name not in sql.SCHEMA]
     parts = (("missing", missing), ("changed", changed), ("not of a log", foreign))
     return "; ".join(f"{what}: {', '.join(names)}" for what, names in parts if names)
 
@@ -165,8 +172,8 @@ def _keys(rows: list[Recorded]) -> Check:
     return Check("keys", True, f"each of {intents} intents names the row before it")
 
 
-def _wal(found: HeadFile | str, rows: list[Recorded], path: Path) -> Check:
-    outside = head.of_search(found, _search_id(rows) or "")
+def _wal(head_file: HeadFile | str, rows: list[Recorded], path: Path) -> Check:
+    outside = head.of_search(head_file, _search_id(rows) or "")
     if (why := missing_wal.unproven(path, outside)) is not None:
         return Check("wal", False, f"{why}; {missing_wal.way_on(path)}")
     if missing_wal.lacks_wal(path):
@@ -174,11 +181,11 @@ def _wal(found: HeadFile | str, rows: list[Recorded], path: Path) -> Check:
     return Check("wal", True, "read with the log" if paths.wal(path).exists() else "none: the log is at rest")
 
 
-def _head(found: HeadFile | str, proven: _Prefix, rows: list[Recorded], path: Path) -> Check:
+def _head(head_file: HeadFile | str, proven: _Prefix, rows: list[Recorded], path: Path) -> Check:
     search_id = _search_id(rows)
     if search_id is None:
         return Check("head", False, "the log does not say which search it is")
-    outside = head.of_search(found, search_id)
+    outside = head.of_search(head_file, search_id)
     if outside.head is None:
         return Check("head", True, f"{outside.why}: whether the log lost its tail cannot be told")
     seq = outside.head.seq

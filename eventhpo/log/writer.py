@@ -81,11 +81,11 @@ def open_writer(
 
 def _require_log(path: Path) -> None:
     """Return if a log lies at *path*, and nothing says that it is a copy without its last rows."""
-    found = head.read(path)
+    head_file = head.read(path)
 
     def ask(db: sqlite3.Connection) -> None:
         chain.recognise(db, path)
-        bare.require_proven(path, head.of_search(found, chain.search_of(db, path).search_id))
+        bare.require_proven(path, head.of_search(head_file, chain.search_of(db, path).search_id))
 
     consult(path, ask)
 

@@ -49,8 +49,8 @@ def most_trials(state: State) -> MostTrials | None:
     limits = state.limits
     by_jobs = limits.total_max_jobs if state.search.max_iteration_per_job is None else None
     given = {"total_max_jobs": by_jobs, "max_trials": limits.max_trials}
-    found = [MostTrials(number, name) for name, number in given.items() if number is not None]
-    return min(found, key=lambda one: one.number, default=None)
+    bounds = [MostTrials(number, name) for name, number in given.items() if number is not None]
+    return min(bounds, key=lambda bound: bound.number, default=None)
 
 
 def trials_left(state: State) -> bool:

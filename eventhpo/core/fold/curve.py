@@ -105,10 +105,10 @@ def worth(objective: Objective, curve: Curve, count: int, exact: Iterable[ExactV
     A value of *exact* is that of a point if its iteration is, and its 32 bits are.
     """
     values = curve.values[:count]
-    found = meaning(objective, values)
-    if found is None or math.isnan(found):
-        return found
-    return precise(objective, curve, values.index(found) if objective.extremum else len(values) - 1, exact)
+    value = meaning(objective, values)
+    if value is None or math.isnan(value):
+        return value
+    return precise(objective, curve, values.index(value) if objective.extremum else len(values) - 1, exact)
 
 
 def precise(objective: Objective, curve: Curve, position: int, exact: Iterable[ExactValue]) -> float:

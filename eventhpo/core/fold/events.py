@@ -117,8 +117,8 @@ class BadLine(msgspec.Struct, frozen=True, array_like=True):
     @property
     def lines(self) -> int:
         """How many lines it stands for: the last of many in one poll counts those that are not spelled out."""
-        found = _UNSPELLED.fullmatch(self.why)
-        return 1 if found is None else int(found[1])
+        match = _UNSPELLED.fullmatch(self.why)
+        return 1 if match is None else int(match[1])
 
 
 def unspelled(place: str, lines: int) -> BadLine:

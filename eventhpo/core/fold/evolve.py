@@ -98,7 +98,7 @@ def whole(*parts: _Lines) -> _Lines:
 
 
 def _named(types: Iterable[type[Event]]) -> str:
-    return ", ".join(sorted(one.__name__ for one in types))
+    return ", ".join(sorted(kind.__name__ for kind in types))
 
 
 PARTS: tuple[_Lines, ...] = (

@@ -259,8 +259,8 @@ class State(msgspec.Struct):
 
     def let_go(self, trial: int) -> None:
         """Keep *trial* no longer among the active ones if it is finished and no attempt of it is watched."""
-        found = self.trials[trial]
-        if found.finished is not None and not any(a.watched for a in found.attempts):
+        candidate = self.trials[trial]
+        if candidate.finished is not None and not any(a.watched for a in candidate.attempts):
             self.active.pop(trial, None)
 
     def point_key(self, params: dict[str, Scalar]) -> PointKey:

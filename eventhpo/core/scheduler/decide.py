@@ -274,8 +274,8 @@ def _poll(state: State) -> actions.Action | None:
     return actions.Rest("by hand") if state.by_hand else None
 
 
-def _names(found: Iterable[Attempt]) -> actions.Attempts:
-    return tuple((a.trial, a.number) for a in found)
+def _names(attempts_due: Iterable[Attempt]) -> actions.Attempts:
+    return tuple((a.trial, a.number) for a in attempts_due)
 
 
 _RULES: tuple[Callable[[State], actions.Action | None], ...] = (

@@ -30,14 +30,14 @@ def words(command: Sequence[str], params: Mapping[str, Scalar], slot: int) -> tu
     def value(place: re.Match[str]) -> str:
         return str(values[place[1]]) if place[1] in values else place[0]
 
-    found: list[str] = []
+    command_words: list[str] = []
     for word in command:
         flag = _FLAG.fullmatch(word)
         if flag is None or flag[1] not in params:
-            found.append(_PLACE.sub(value, word))
+            command_words.append(_PLACE.sub(value, word))
         elif params[flag[1]]:
-            found.append(flag[2])
-    return tuple(found)
+            command_words.append(flag[2])
+    return tuple(command_words)
 
 
 def mistakes(command: Sequence[str], space: tuple[Parameter, ...], declared: Collection[str] = ()) -> Iterator[Mistake]:

@@ -40,15 +40,15 @@ def inside(p: ParameterSet, k: int) -> dict[str, Range]:
 
 def dimensions(space: Space) -> dict[str, Range]:
     """Return all that a point may name, in the order in which a sampler is asked."""
-    found: dict[str, Range] = {}
+    ranges_by_name: dict[str, Range] = {}
     for p in space:
         if isinstance(p, ParameterSet):
-            found[p.name] = choice(p)
+            ranges_by_name[p.name] = choice(p)
             for k in range(len(p.sets)):
-                found |= inside(p, k)
+                ranges_by_name |= inside(p, k)
         else:
-            found[p.name] = p
-    return found
+            ranges_by_name[p.name] = p
+    return ranges_by_name
 
 
 def single_ranges(space: Space) -> tuple[Range, ...]:
@@ -184,14 +184,14 @@ def read_sets(space: Space, params: Mapping[str, Scalar]) -> tuple[ParamTable, l
 
     The place of a mistake is the name at fault, or empty where values do not go together.
     """
-    found: ParamTable = {}
+    job_values: ParamTable = {}
     wrong: list[Mistake] = []
     for p in parameter_sets(space):
         if fits := fitting(p, params):
-            found |= _as_jobs_get(p.sets[fits[0]], params)
+            job_values |= _as_jobs_get(p.sets[fits[0]], params)
         else:
             wrong.append(_misfit(p, params))
-    return found, wrong
+    return job_values, wrong
 
 
 def _as_jobs_get(one: ParameterChoice, params: Mapping[str, Scalar]) -> ParamTable:
@@ -210,8 +210,8 @@ def _misfit(p: ParameterSet, params: Mapping[str, Scalar]) -> Mistake:
 
 
 def _possible(p: ParameterSet, name: str) -> str:
-    found = [_described(one, name) for one in p.sets if name in names_of(one)]
-    return " or ".join(dict.fromkeys(found))
+    descriptions = [_described(one, name) for one in p.sets if name in names_of(one)]
+    return " or ".join(dict.fromkeys(descriptions))
 
 
 # ---------------------------------------------------------------- in words
