@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# Each runs whole searches, killed at every point or at random: about six minutes together on two cores.
+# Each runs whole searches, killed at every point or at random.
 LONG_SWEEPS = ("clearml/test_crash.py", "crash", "kills", "matrix")
 
 settings.register_profile("short", max_examples=100, deadline=None)

@@ -335,7 +335,10 @@ def test_stop_takes_no_new_trial_and_the_next_run_goes_on(here: Here, run: Calla
     optimizer = here.optimizer(num_concurrent_workers=2, total_max_jobs=4)
     running = threading.Thread(target=run, args=[optimizer])
     running.start()
-    eventually(lambda: [job.is_running() for job in optimizer.get_running_jobs()] == [True, True], "two jobs")
+    # A job that has reported has read its script, which is written anew below.
+    reports = "search.db.jobs/*/reports.jsonl"
+    eventually(lambda: len(list(here.folder.glob(reports))) == 2, "two jobs that have reported")
+    assert [job.is_running() for job in optimizer.get_running_jobs()] == [True, True]
     optimizer.stop()
     running.join(60)
     assert not running.is_alive()
