@@ -9,30 +9,30 @@ from pathlib import Path
 
 import msgspec
 
-from eventhpo.core.fold import clocks, events
+from eventhpo.core.fold import clocks, event_families, event_parts, events
 from eventhpo.core.fold.codec import TYPES
 from eventhpo.core.search import spec
 
 PAGE = Path(__file__).with_name("log-format.md")
 FAMILIES = {
-    "User inputs": events.UserInput,
-    "Receipts": events.Receipt,
-    "Observations": events.Observation,
-    "Ticks": events.Tick,
-    "Decisions": events.Decision,
-    "Notes": events.Note,
+    "User inputs": event_families.UserInput,
+    "Receipts": event_families.Receipt,
+    "Observations": event_families.Observation,
+    "Ticks": event_families.Tick,
+    "Decisions": event_families.Decision,
+    "Notes": event_families.Note,
 }
 PARTS = (
-    events.Verdict,
-    events.Attr,
-    events.OtherSeries,
-    events.ExactValue,
-    events.BadLine,
+    event_parts.Verdict,
+    event_parts.Attr,
+    event_parts.OtherSeries,
+    event_parts.ExactValue,
+    event_parts.BadLine,
     clocks.BootClock,
-    events.Provenance,
-    events.ImportedTrial,
-    events.AdoptedCurve,
-    events.JobExtras,
+    event_parts.Provenance,
+    event_parts.ImportedTrial,
+    event_parts.AdoptedCurve,
+    event_parts.JobExtras,
     spec.ComponentConfig,
     spec.UserClassConfig,
 )

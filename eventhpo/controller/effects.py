@@ -9,14 +9,13 @@ import msgspec
 
 from eventhpo.core.fold import deadlines
 from eventhpo.core.fold.clocks import ClockReading
+from eventhpo.core.fold.event_parts import EffectName, JobExtras
 from eventhpo.core.fold.events import (
     EffectFailed,
-    EffectName,
     Event,
     InheritanceClaimed,
     JobBound,
     JobEnded,
-    JobExtras,
     JobQueued,
     JobReturned,
     JobRunsOn,

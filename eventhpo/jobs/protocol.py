@@ -15,7 +15,7 @@ import msgspec
 
 from eventhpo.core.fold import curve
 from eventhpo.core.fold.clocks import BootClock
-from eventhpo.core.fold.events import BadLine, ExactValue, JobExtras, OtherSeries, Provenance
+from eventhpo.core.fold.event_parts import BadLine, ExactValue, JobExtras, OtherSeries, Provenance
 from eventhpo.core.search.spec import Objective, Scalar
 
 

@@ -12,7 +12,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from eventhpo.core.fold.events import FATES, Fate, Head
+from eventhpo.core.fold.event_parts import FATES, Fate
+from eventhpo.core.fold.events import Head
 from eventhpo.core.fold.job_key import AttemptKey
 from eventhpo.core.fold.state import State
 from eventhpo.errors import DamagedLog

@@ -10,15 +10,8 @@ from typing import Any, TypeVar
 
 from eventhpo.controller.requests import EnqueueRequest, accepted, point
 from eventhpo.core.fold import codec
-from eventhpo.core.fold.events import (
-    AbortRequested,
-    Event,
-    JobCreated,
-    JobExtras,
-    JobRequested,
-    LaunchRequested,
-    TrialSuggested,
-)
+from eventhpo.core.fold.event_parts import JobExtras
+from eventhpo.core.fold.events import AbortRequested, Event, JobCreated, JobRequested, LaunchRequested, TrialSuggested
 from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.scheduler import actions
 from eventhpo.core.search.ranges import full_name

@@ -8,7 +8,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from eventhpo.core.fold.events import ImportedTrial, TrialsImported
+from eventhpo.core.fold.event_parts import ImportedTrial
+from eventhpo.core.fold.events import TrialsImported
 from eventhpo.core.fold.state import State
 from eventhpo.core.search import points
 from eventhpo.core.search.ranges import full_name

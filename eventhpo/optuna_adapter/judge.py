@@ -11,7 +11,8 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial
 
-from eventhpo.core.fold.events import Attr, JobPruned, JobsContinued, NotAgain, Verdict
+from eventhpo.core.fold.event_parts import Attr, NotAgain, Verdict
+from eventhpo.core.fold.events import JobPruned, JobsContinued
 from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.scheduler.decide import judgeable
 from eventhpo.errors import Usage

@@ -10,7 +10,8 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 
-from eventhpo.core.fold.events import NotAgain, TrialSuggested
+from eventhpo.core.fold.event_parts import NotAgain
+from eventhpo.core.fold.events import TrialSuggested
 from eventhpo.core.fold.state import State
 from eventhpo.core.search.ranges import ending_at, from_job
 from eventhpo.core.search.space import asked, fitting, job_params, parameter_sets, points, set_point, single_ranges

@@ -15,7 +15,8 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from eventhpo.core.fold.clocks import BootClock, ClockReading
-from eventhpo.core.fold.events import BadLine, OtherSeries, Recorded
+from eventhpo.core.fold.event_parts import BadLine, OtherSeries
+from eventhpo.core.fold.events import Recorded
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State
 from eventhpo.core.search.spec import Objective, Scalar, to_num

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from eventhpo.core.fold import codec, events
+from eventhpo.core.fold import codec, event_parts, events
 from eventhpo.core.fold.curve import Curve
 from eventhpo.core.fold.events import Event, Recorded
 from eventhpo.core.fold.state import Attempt, State, Trial
@@ -91,7 +91,7 @@ def _observed(event: events.MetricObserved) -> str:
     return f"{event.title}/{event.series} = {value} at iteration {curve.iterations[-1]}{several}"
 
 
-def _once(not_again: events.NotAgain) -> str:
+def _once(not_again: event_parts.NotAgain) -> str:
     """Return that a decision cannot be decided again, and why."""
     return f" [not again: {not_again}]" if not_again else ""
 

@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from eventhpo.core.fold import budget
-from eventhpo.core.fold.events import EffectName, Head
+from eventhpo.core.fold.event_parts import EffectName
+from eventhpo.core.fold.events import Head
 from eventhpo.core.fold.state import Attempt, Failure, State
 from eventhpo.core.scheduler import rank
 from eventhpo.views import formatting, top, unused_reports

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from eventhpo.core.fold.curve import Curve, precise, spread
-from eventhpo.core.fold.events import ExactValue, OtherSeries
+from eventhpo.core.fold.event_parts import ExactValue, OtherSeries
 from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.scheduler import rank
 from eventhpo.core.search.space import job_names

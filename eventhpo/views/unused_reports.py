@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from eventhpo.core.fold.curve import Ignored
-from eventhpo.core.fold.events import BadLine
+from eventhpo.core.fold.event_parts import BadLine
 from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.scheduler.outcome import report_faults
 from eventhpo.core.search.spec import Num, to_num

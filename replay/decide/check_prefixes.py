@@ -17,19 +17,16 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from eventhpo.core.fold import codec
+from eventhpo.core.fold.event_families import Decision, Input, Note, UserInput
+from eventhpo.core.fold.event_parts import AttemptId
 from eventhpo.core.fold.events import (
-    AttemptId,
     ClockTicked,
     ControllerStarted,
-    Decision,
     EffectFailed,
     Event,
-    Input,
     JobAdopted,
-    Note,
     Recorded,
     TrialSuggested,
-    UserInput,
     attempt_of,
 )
 from eventhpo.core.fold.evolve import begin, evolve

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from eventhpo.core.fold.events import Decision, Event, Input, JobsContinued, Recorded, trial_of
+from eventhpo.core.fold.event_families import Decision, Input
+from eventhpo.core.fold.events import Event, JobsContinued, Recorded, trial_of
 from eventhpo.views import formatting
 from replay.decide.fingerprints import FingerprintDifference
 from replay.decide.nearness import Near

@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from eventhpo.core.fold import codec
-from eventhpo.core.fold.events import Decision, Event, Head, Recorded
+from eventhpo.core.fold.event_families import Decision
+from eventhpo.core.fold.events import Event, Head, Recorded
 from eventhpo.errors import Busy, DamagedLog, EventhpoError, Failed, StorageFailed, Usage
 from eventhpo.log import reader
 from replay.decide import supplied

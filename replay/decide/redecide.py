@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from eventhpo.core.fold.events import Decision, Head, Recorded, SearchCreated
+from eventhpo.core.fold.event_families import Decision
+from eventhpo.core.fold.events import Head, Recorded, SearchCreated
 from eventhpo.core.fold.evolve import fold
 from eventhpo.errors import DamagedLog, Usage
 from eventhpo.log import head, verify

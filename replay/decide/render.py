@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from eventhpo.core.fold import codec
-from eventhpo.core.fold.events import Decision, Event, Head, Recorded
+from eventhpo.core.fold.event_families import Decision
+from eventhpo.core.fold.events import Event, Head, Recorded
 from eventhpo.errors import DamagedLog
 from eventhpo.views import event_lines, formatting
 from replay.decide.divergence import Divergence, Field, first_field

@@ -14,7 +14,8 @@ from typing import TypeAlias
 import msgspec
 
 from eventhpo.core.fold import events
-from eventhpo.core.fold.events import Decision, JobPruned, JobsContinued, Recorded
+from eventhpo.core.fold.event_families import Decision
+from eventhpo.core.fold.events import JobPruned, JobsContinued, Recorded
 
 PointId: TypeAlias = tuple[int, int, int]  # trial, attempt, position in the curve
 

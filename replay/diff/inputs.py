@@ -12,8 +12,9 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core.fold import events
-from eventhpo.core.fold.events import Input, MetricObserved, Recorded
+from eventhpo.core.fold import event_families, events
+from eventhpo.core.fold.event_families import Input
+from eventhpo.core.fold.events import MetricObserved, Recorded
 from eventhpo.views import event_lines, formatting
 from replay.next_step import of_attempt
 
@@ -25,8 +26,8 @@ _NOT_COMPARED = (
     events.ControllerStarted,
     events.CommandMoved,
     events.OptimizerTaskSet,
-    events.Receipt,
-    events.Tick,
+    event_families.Receipt,
+    event_families.Tick,
     events.JobRunsOn,
     events.ReportsRead,
 )

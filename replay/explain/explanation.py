@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core.fold.events import Fate, ImportedTrial
+from eventhpo.core.fold.event_parts import Fate, ImportedTrial
 from eventhpo.core.scheduler.outcome import AttemptOutcome
 from eventhpo.core.search.spec import Num, Scalar
 from eventhpo.views.statuses import TrialStatus

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from eventhpo.core.fold import budget
+from eventhpo.core.fold.event_parts import Fate
 from eventhpo.core.fold.events import (
     AbortRequested,
     BudgetUpdated,
     ClockTicked,
     EffectFailed,
     Event,
-    Fate,
     InheritanceClaimed,
     JobAdopted,
     JobBound,

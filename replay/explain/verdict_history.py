@@ -9,7 +9,8 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from eventhpo.core.fold.curve import extend_meaning
-from eventhpo.core.fold.events import Attr, JobPruned, JobsContinued, Verdict
+from eventhpo.core.fold.event_parts import Attr, Verdict
+from eventhpo.core.fold.events import JobPruned, JobsContinued
 from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.search.spec import to_num
 from eventhpo.optuna_adapter.auto_resource import is_auto, latched_args, latched_resource

@@ -13,7 +13,8 @@ import msgspec
 
 from eventhpo.core.fold import events
 from eventhpo.core.fold.clocks import ClockReading, elapsed, one_boot
-from eventhpo.core.fold.events import AttemptId, ControllerStarted, Recorded
+from eventhpo.core.fold.event_parts import AttemptId
+from eventhpo.core.fold.events import ControllerStarted, Recorded
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import next_action

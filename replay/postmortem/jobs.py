@@ -6,7 +6,8 @@ import msgspec
 
 from eventhpo.core.fold import deadlines
 from eventhpo.core.fold.clocks import ClockReading
-from eventhpo.core.fold.events import AttemptId, EffectFailed, EffectName, JobBound, JobReturned, Recorded
+from eventhpo.core.fold.event_parts import AttemptId, EffectName
+from eventhpo.core.fold.events import EffectFailed, JobBound, JobReturned, Recorded
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import outcome
 

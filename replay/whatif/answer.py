@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core.fold.events import TrialState
+from eventhpo.core.fold.event_parts import TrialState
 from eventhpo.core.search.spec import ComponentConfig, Num
 
 RuleKind: TypeAlias = Literal["recorded", "pruner", "budget", "workers"]

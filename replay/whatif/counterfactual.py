@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from eventhpo.core.fold import budget, codec
+from eventhpo.core.fold.event_parts import AttemptId, Verdict
 from eventhpo.core.fold.events import (
-    AttemptId,
     BudgetUpdated,
     Event,
     InheritanceClaimed,
@@ -27,7 +27,6 @@ from eventhpo.core.fold.events import (
     SearchEnding,
     TrialFinished,
     TrialSuggested,
-    Verdict,
 )
 from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.state import Attempt, State, Trial

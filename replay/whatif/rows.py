@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from eventhpo.core.fold import budget
-from eventhpo.core.fold.events import TrialState
+from eventhpo.core.fold.event_parts import TrialState
 from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.scheduler import rank
 from eventhpo.core.search.spec import Num, to_num

@@ -33,11 +33,11 @@ from unittest import mock
 import msgspec
 
 from eventhpo.controller.controller import Controller, nothing_before, opened
+from eventhpo.core.fold.event_parts import JobExtras
 from eventhpo.core.fold.events import (
     DrivenByHand,
     Event,
     JobCreated,
-    JobExtras,
     JobRequested,
     LaunchRequested,
     MetricObserved,

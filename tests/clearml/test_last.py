@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core.fold.events import ExactValue, JobEnded
+from eventhpo.core.fold.event_parts import ExactValue
+from eventhpo.core.fold.events import JobEnded
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import rank
 from eventhpo.core.search.spec import Objective

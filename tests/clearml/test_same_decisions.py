@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from eventhpo.core.fold.events import Decision, JobCreated, JobPruned, JobsContinued, TrialFinished, TrialSuggested
+from eventhpo.core.fold.event_families import Decision
+from eventhpo.core.fold.events import JobCreated, JobPruned, JobsContinued, TrialFinished, TrialSuggested
 from eventhpo.core.search.spec import ComponentConfig, Simulated
 from eventhpo.testing.searches import simulate
 from eventhpo.testing.simulated import Script as Simulation

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from eventhpo.controller.effects import observations
 from eventhpo.core.fold.clocks import ClockReading
-from eventhpo.core.fold.events import BadLine, InheritanceClaimed, JobEnded
+from eventhpo.core.fold.event_parts import BadLine
+from eventhpo.core.fold.events import InheritanceClaimed, JobEnded
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.search.spec import Scalar
 from eventhpo.jobs.protocol import Ended, JobUpdate, PollResult

@@ -9,7 +9,8 @@ from typing import get_args
 import pytest
 
 from eventhpo.core.fold import codec
-from eventhpo.core.fold.events import FAMILIES, Decision, Event, ReportsRead, RequestRefused, SearchCreated
+from eventhpo.core.fold.event_families import FAMILIES, Decision
+from eventhpo.core.fold.events import Event, ReportsRead, RequestRefused, SearchCreated
 from eventhpo.core.fold.evolve import PARTS, whole
 
 

@@ -9,10 +9,10 @@ import pytest
 from eventhpo.core.fold import budget
 from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.fold.deadlines import Now, deadlines
+from eventhpo.core.fold.event_families import Decision
 from eventhpo.core.fold.events import (
     BudgetUpdated,
     ClockTicked,
-    Decision,
     InheritanceClaimed,
     JobCreated,
     JobEnded,

@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 from optuna.trial import TrialState
 
+from eventhpo.core.fold.event_parts import ImportedTrial, JobExtras
 from eventhpo.core.fold.events import (
     AbortRequested,
     BudgetUpdated,
     ControllerStarted,
     DrivenByHand,
-    ImportedTrial,
-    JobExtras,
     JobRequested,
     LaunchRequested,
     OptimizerTaskSet,

@@ -9,6 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from eventhpo.controller.effects import receipt
+from eventhpo.core.fold.event_parts import OtherSeries
 from eventhpo.core.fold.events import (
     BudgetUpdated,
     EffectFailed,
@@ -21,7 +22,6 @@ from eventhpo.core.fold.events import (
     JobStarted,
     JobStopSent,
     MetricObserved,
-    OtherSeries,
     ReportsRead,
     SearchFinished,
     StopAsked,

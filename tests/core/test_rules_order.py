@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from eventhpo.core.fold.event_families import Decision, Input
 from eventhpo.core.fold.events import (
     ClockTicked,
-    Decision,
-    Input,
     JobBound,
     JobCreated,
     JobPruned,

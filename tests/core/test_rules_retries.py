@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from eventhpo.core.fold.event_parts import Attr
 from eventhpo.core.fold.events import (
-    Attr,
     BudgetUpdated,
     Event,
     InheritanceClaimed,

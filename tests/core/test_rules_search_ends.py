@@ -11,10 +11,10 @@ import pytest
 
 from eventhpo.controller.requests import EnqueueRequest, LimitsRequest, accepted
 from eventhpo.core.fold import budget
+from eventhpo.core.fold.event_families import Decision
 from eventhpo.core.fold.events import (
     BudgetUpdated,
     ControllerStarted,
-    Decision,
     EndReason,
     Event,
     JobCreated,

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
+from eventhpo.core.fold.event_parts import ImportedTrial
 from eventhpo.core.fold.events import (
     AbortRequested,
     DrivenByHand,
     Event,
-    ImportedTrial,
     JobRequested,
     LaunchRequested,
     LimitsChanged,

@@ -10,7 +10,8 @@ from typing import get_args
 
 import pytest
 
-from eventhpo.core.fold.events import FAMILIES, Event, Input, Observation, Receipt, Tick, UserInput
+from eventhpo.core.fold.event_families import FAMILIES, Input, Observation, Receipt, Tick, UserInput
+from eventhpo.core.fold.events import Event
 
 ROOT = Path(__file__).parents[2]
 IMPURE = {"sqlite3", "clearml", "random", "secrets", "time", "socket", "os", "pathlib", "io", "subprocess", "threading"}

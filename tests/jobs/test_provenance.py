@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core.fold.events import Provenance
+from eventhpo.core.fold.event_parts import Provenance
 from eventhpo.jobs.local.provenance import Surroundings
 from eventhpo.jobs.protocol import Bound
 from tests.jobs.harness import Place

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from eventhpo import job as job_module
 from eventhpo.core.fold.curve import Curve
-from eventhpo.core.fold.events import BadLine
+from eventhpo.core.fold.event_parts import BadLine
 from eventhpo.core.search.spec import Objective
 from eventhpo.jobs.local import reports
 from eventhpo.jobs.local.reports import Claim, NotAReport, ReportBatch, ReportedPoint, parse, read

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from log_samples import append, open_at, resting
 
-from eventhpo.core.fold import events
+from eventhpo.core.fold import event_families, event_parts, events
 from eventhpo.core.fold.codec import GENESIS, TYPES, encode
 from eventhpo.log import paths, sql
 from eventhpo.log.chain import row_of
@@ -20,12 +20,12 @@ from eventhpo.log.chain import row_of
 PAGE = Path(__file__).parents[2] / "docs" / "log-format.md"
 TEXT = PAGE.read_text()
 FAMILIES = {
-    "User inputs": events.UserInput,
-    "Receipts": events.Receipt,
-    "Observations": events.Observation,
-    "Ticks": events.Tick,
-    "Decisions": events.Decision,
-    "Notes": events.Note,
+    "User inputs": event_families.UserInput,
+    "Receipts": event_families.Receipt,
+    "Observations": event_families.Observation,
+    "Ticks": event_families.Tick,
+    "Decisions": event_families.Decision,
+    "Notes": event_families.Note,
 }
 
 
@@ -83,7 +83,7 @@ def test_every_event_stands_in_the_table_of_its_family_with_each_of_its_fields(f
 def test_every_part_of_an_event_stands_in_its_table(part):
     section = TEXT.split("### Parts of events\n")[1]
     (row,) = re.findall(rf"^\| `{part}` (\|.*)$", section, re.MULTILINE)
-    kind = getattr(events, part)
+    kind = getattr(event_parts, part)
 
     assert _fields(row) == _of(kind)
     assert ("| array |" in row) == kind.__struct_config__.array_like

@@ -17,15 +17,8 @@ from typing import NamedTuple
 import msgspec
 
 from eventhpo.controller.controller import Controller
-from eventhpo.core.fold.events import (
-    Decision,
-    Event,
-    JobPruned,
-    MetricObserved,
-    Recorded,
-    TrialFinished,
-    TrialSuggested,
-)
+from eventhpo.core.fold.event_families import Decision
+from eventhpo.core.fold.events import Event, JobPruned, MetricObserved, Recorded, TrialFinished, TrialSuggested
 from eventhpo.core.scheduler import actions
 from eventhpo.core.search.spec import ComponentConfig, Num, to_num
 from eventhpo.log.reader import read

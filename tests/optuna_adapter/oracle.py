@@ -19,6 +19,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from eventhpo.core.fold.event_parts import Verdict
 from eventhpo.core.fold.events import (
     InheritanceClaimed,
     JobCreated,
@@ -30,7 +31,6 @@ from eventhpo.core.fold.events import (
     SearchCreated,
     TrialFinished,
     TrialSuggested,
-    Verdict,
 )
 from eventhpo.core.search.ranges import from_job, to_job
 from eventhpo.core.search.spec import ParameterChoice, ParameterSet, Scalar, Search

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from eventhpo.core.fold.events import Decision, Event, PointEnqueued, Recorded, StopAsked
+from eventhpo.core.fold.event_families import Decision
+from eventhpo.core.fold.events import Event, PointEnqueued, Recorded, StopAsked
 from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions

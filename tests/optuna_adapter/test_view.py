@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from optuna.trial import TrialState
 
+from eventhpo.core.fold.event_parts import Attr
 from eventhpo.core.fold.events import (
-    Attr,
     Event,
     InheritanceClaimed,
     JobEnded,

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from eventhpo.core.fold.events import Decision, TrialSuggested
+from eventhpo.core.fold.event_families import Decision
+from eventhpo.core.fold.events import TrialSuggested
 from eventhpo.core.fold.evolve import fold
 from eventhpo.errors import Usage
 from eventhpo.log.reader import read

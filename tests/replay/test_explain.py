@@ -12,9 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from eventhpo.core.fold.event_parts import AdoptedCurve, Attr
 from eventhpo.core.fold.events import (
-    AdoptedCurve,
-    Attr,
     BudgetUpdated,
     ControllerStarted,
     Event,

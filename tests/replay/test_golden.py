@@ -11,8 +11,9 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from eventhpo.core.fold import codec, events
-from eventhpo.core.fold.events import Decision, Event, Recorded, SearchCreated, TrialSuggested
+from eventhpo.core.fold import codec, event_families
+from eventhpo.core.fold.event_families import Decision
+from eventhpo.core.fold.events import Event, Recorded, SearchCreated, TrialSuggested
 from eventhpo.core.fold.evolve import begin, evolve, fold
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import next_action
@@ -145,5 +146,5 @@ def test_together_they_hold_every_sampler_pruner_and_type_of_event_but_a_few() -
             if isinstance(row.event, SearchCreated):
                 classes |= {*names_in(row.event.search.sampler), *names_in(row.event.search.pruner)}
     assert {name for role in ("sampler", "pruner") for name in CATALOGUE[role]} - classes == {"GPSampler"}
-    every = {kind.__name__ for family in events.FAMILIES for kind in family.__subclasses__()}
+    every = {kind.__name__ for family in event_families.FAMILIES for kind in family.__subclasses__()}
     assert every - set(types) == {"ReportsRead", "RequestRefused"}

@@ -11,8 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from eventhpo.core.fold.event_parts import Attr
 from eventhpo.core.fold.events import (
-    Attr,
     BudgetUpdated,
     ControllerStarted,
     Event,

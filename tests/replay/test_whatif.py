@@ -10,7 +10,8 @@ import msgspec
 import optuna
 import pytest
 
-from eventhpo.core.fold.events import AdoptedCurve, JobAdopted, SearchEnding
+from eventhpo.core.fold.event_parts import AdoptedCurve
+from eventhpo.core.fold.events import JobAdopted, SearchEnding
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.search.spec import ComponentConfig, Objective, Search
 from eventhpo.errors import DamagedLog, Usage

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from eventhpo.core.fold.events import ExactValue
+from eventhpo.core.fold.event_parts import ExactValue
 from eventhpo.core.search.spec import Objective
 
 

@@ -1,176 +1,35 @@
-"""The events of a search: one closed union, each type in exactly one of six families.
+"""The events of a search: one closed union, each type in exactly one of six families (`event_families`).
 
-Four families are inputs, which came from outside: `UserInput`, `Receipt`, `Observation` and `Tick`.
-The others are `Decision` and `Note`. Numbers that JSON cannot carry are `spec.Num`; times are
-integer microseconds of the clock that the field names. A `..boot_clock` is the same moment by a
-clock that nobody can set; None where there is none, as in logs from before it was recorded.
+Numbers that JSON cannot carry are `spec.Num`; times are integer microseconds of the clock that the
+field names. A `..boot_clock` is the same moment by a clock that nobody can set; None where there is
+none, as in logs from before it was recorded. `event_parts` has the structs that stand in fields.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from eventhpo.core.fold.clocks import BootClock
+from eventhpo.core.fold.event_families import Decision, Input, Note, Observation, Receipt, Tick, UserInput
+from eventhpo.core.fold.event_parts import (
+    AdoptedCurve,
+    AttemptId,
+    Attr,
+    BadLine,
+    EffectName,
+    ExactValue,
+    Fate,
+    ImportedTrial,
+    JobExtras,
+    NotAgain,
+    OtherSeries,
+    Provenance,
+    TrialState,
+    Verdict,
+)
 from eventhpo.core.search.spec import LimitChanges, Num, Scalar, Search
-
-# Why a decision of a class that is not Optuna's own cannot be decided again: asked twice, it gave two
-# answers; or it was not there to be asked.
-NotAgain: TypeAlias = Literal["answers differ", "not asked"] | msgspec.UnsetType
-
-
-Fate: TypeAlias = Literal["pruned", "limit", "time", "aborted"]
-FATES: tuple[Fate, ...] = get_args(Fate)
-TrialState: TypeAlias = Literal["completed", "pruned", "failed", "aborted"]
-TRIAL_STATES: tuple[TrialState, ...] = get_args(TrialState)
-EffectName: TypeAlias = Literal["draft", "launch", "stop", "cancel", "poll"]
-AttemptId: TypeAlias = tuple[int, int]  # the numbers of a trial and of one of its attempts
-
-
-class Input(msgspec.Struct, frozen=True, kw_only=True):
-    """What came from outside; nothing decides it."""
-
-
-class UserInput(Input, frozen=True, kw_only=True):
-    """What a person or a script asked for: a search, a controller for it, new limits, a point, a stop."""
-
-
-class Receipt(Input, frozen=True, kw_only=True):
-    """An effect was done: a job was created, handed to a queue, started, or told to stop."""
-
-
-class Observation(Input, frozen=True, kw_only=True):
-    """What the controller saw of its jobs, also when an effect failed."""
-
-
-class Tick(Input, frozen=True, kw_only=True):
-    """A time has come: a limit, or the end of a back-off."""
-
-
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """What the scheduler, the sampler or the pruner concluded from the events before it."""
-
-
-class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """For people; it changes keys and nothing else."""
-
-
-FAMILIES: tuple[type[msgspec.Struct], ...] = (UserInput, Receipt, Observation, Tick, Decision, Note)
-
-
-# ---------------------------------------------------------------- parts of events
-
-
-class Attr(msgspec.Struct, frozen=True, array_like=True):
-    """What a pruner wrote on a trial while it judged the point of `iteration`."""
-
-    iteration: int
-    name: str
-    value: Any
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """Go on: the first `judged` points of an attempt's curve are seen, to `iteration`."""
-
-    trial: int
-    attempt: int
-    judged: int
-    iteration: int
-    attrs: tuple[Attr, ...] = ()
-    too_late: bool = False
-
-
-class OtherSeries(msgspec.Struct, frozen=True, array_like=True):
-    """What one poll read of a series that is no objective."""
-
-    title: str
-    series: str
-    iteration: int
-    last: Num
-    min: Num
-    max: Num
-    min_iteration: int | None = None  # the first one that had the least value, and so on
-    max_iteration: int | None = None
-    first: Num | None = None
-    first_iteration: int | None = None
-    count: int | None = None  # points that were reported
-    mean: Num | None = None
-
-
-class ExactValue(msgspec.Struct, frozen=True, array_like=True):
-    """A value of an objective in double precision, where its curve was read in single precision."""
-
-    title: str
-    series: str
-    iteration: int
-    value: Num
-
-
-class BadLine(msgspec.Struct, frozen=True, array_like=True):
-    """A report that could not be read: where it stands, and why."""
-
-    place: str
-    why: str
-
-    @property
-    def lines(self) -> int:
-        """How many lines it stands for: the last of many in one poll counts those that are not spelled out."""
-        match = _UNSPELLED.fullmatch(self.why)
-        return 1 if match is None else int(match[1])
-
-
-def unspelled(place: str, lines: int) -> BadLine:
-    """Return what stands for so many bad lines from *place* on."""
-    return BadLine(place, f"and {lines} bad lines from here on")
-
-
-_UNSPELLED = re.compile(r"and (\d+) bad lines from here on")
-
-
-class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What ran: the command as started, the script's hash, the commit around it."""
-
-    command: tuple[str, ...] = ()
-    script: str | None = None
-    script_hash: str | None = None
-    commit: str | None = None
-    dirty: bool | None = None
-    host: str | None = None
-    python: str | None = None
-
-
-class ImportedTrial(msgspec.Struct, frozen=True, kw_only=True):
-    """A finished trial of another study: `values` is what it was told, the curve what it reported."""
-
-    number: int
-    params: dict[str, Scalar]
-    point: dict[str, Scalar]
-    state: Literal["completed", "pruned"]
-    values: tuple[Num, ...] | None = None
-    iterations: tuple[int, ...] = ()
-    reported: tuple[Num, ...] = ()
-
-
-class AdoptedCurve(msgspec.Struct, frozen=True, array_like=True):
-    """What an adopted job had reported of one objective."""
-
-    title: str
-    series: str
-    iterations: tuple[int, ...]
-    values: tuple[Num, ...]
-
-
-class JobExtras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a caller wants of one job beside its parameters, as a ClearmlJob takes it."""
-
-    base_task_id: str | None = None
-    task_overrides: dict[str, Any] = {}
-    tags: tuple[str, ...] = ()
-    parent: str | None = None
-    further: dict[str, Any] = {}
-
 
 # ---------------------------------------------------------------- inputs: what users ask for
 
@@ -369,7 +228,7 @@ class JobEnded(Observation, frozen=True, kw_only=True):
     signal: int | None = None
     why: str = ""
     output: str | None = None
-    hyper_parameters: dict[str, str] = {}
+    hyper_parameters: dict[str, str] = msgspec.field(default_factory=dict)
     exact: tuple[ExactValue, ...] = ()
     started_boot_clock: BootClock | None = None
     finished_boot_clock: BootClock | None = None
@@ -441,8 +300,8 @@ class TrialSuggested(Decision, frozen=True, kw_only=True):
     enumerated: bool = False
     duplicate: bool = False
     point: dict[str, Scalar] | None = None
-    attrs: dict[str, Any] = {}
-    study_attrs: dict[str, Any] = {}
+    attrs: dict[str, Any] = msgspec.field(default_factory=dict)
+    study_attrs: dict[str, Any] = msgspec.field(default_factory=dict)
     not_again: NotAgain = msgspec.UNSET
 
 

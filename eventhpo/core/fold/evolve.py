@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, get_args
 
 from eventhpo.core.fold.apply import adoption, callers, curves, jobs, search, trials
-from eventhpo.core.fold.events import ControllerStarted, Event, Head, Input, Recorded, SearchCreated, request_of
+from eventhpo.core.fold.event_families import Input
+from eventhpo.core.fold.events import ControllerStarted, Event, Head, Recorded, SearchCreated, request_of
 from eventhpo.core.fold.state import State
 from eventhpo.core.search import points
 from eventhpo.core.search.space import job_names

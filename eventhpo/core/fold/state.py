@@ -14,24 +14,26 @@ import msgspec
 from eventhpo.core.fold.clocks import ClockReading, Course
 from eventhpo.core.fold.codec import GENESIS
 from eventhpo.core.fold.curve import Curve
-from eventhpo.core.fold.events import (
+from eventhpo.core.fold.event_parts import (
     TRIAL_STATES,
     Attr,
     BadLine,
     EffectName,
     Fate,
-    Head,
     ImportedTrial,
-    JobEnded,
     JobExtras,
-    JobRequested,
-    OptimizerTaskSet,
     OtherSeries,
     Provenance,
+    TrialState,
+)
+from eventhpo.core.fold.events import (
+    Head,
+    JobEnded,
+    JobRequested,
+    OptimizerTaskSet,
     SearchEnding,
     SearchFinished,
     TrialFinished,
-    TrialState,
 )
 from eventhpo.core.search.space import PointKey, key_of
 from eventhpo.core.search.spec import Limits, Scalar, Search

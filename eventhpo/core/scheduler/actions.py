@@ -6,7 +6,8 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from eventhpo.core.fold.events import AttemptId, Event
+from eventhpo.core.fold.event_parts import AttemptId
+from eventhpo.core.fold.events import Event
 
 Attempts: TypeAlias = tuple[AttemptId, ...]
 

@@ -10,14 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from eventhpo.core.fold import budget
-from eventhpo.core.fold.events import (
-    BudgetUpdated,
-    EffectName,
-    JobCreated,
-    RequestLapsed,
-    TrialFinished,
-    TrialSuggested,
-)
+from eventhpo.core.fold.event_parts import EffectName
+from eventhpo.core.fold.events import BudgetUpdated, JobCreated, RequestLapsed, TrialFinished, TrialSuggested
 from eventhpo.core.fold.job_key import job_key
 from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.scheduler import actions, ending, outcome

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from eventhpo.core.fold.curve import meaning, worth
-from eventhpo.core.fold.events import ImportedTrial
+from eventhpo.core.fold.event_parts import ImportedTrial
 from eventhpo.core.fold.state import State, Trial
 from eventhpo.core.search.spec import Objective
 

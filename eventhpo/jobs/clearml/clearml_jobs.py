@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
-from eventhpo.core.fold.events import OtherSeries
+from eventhpo.core.fold.event_parts import OtherSeries
 from eventhpo.core.search.spec import ClearmlTasks, Objective
 from eventhpo.jobs.clearml.curves import Curves, TaskReading
 from eventhpo.jobs.clearml.keys import OWN

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from eventhpo.core.fold import curve
-from eventhpo.core.fold.events import BadLine
+from eventhpo.core.fold.event_parts import BadLine
 from eventhpo.core.search.spec import Objective
 from eventhpo.jobs.clearml.keys import OWN, RESUME
 from eventhpo.jobs.clearml.session import UNAUTHORIZED, Denied, Server

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from eventhpo.core.fold.curve import single_precision
-from eventhpo.core.fold.events import ExactValue
+from eventhpo.core.fold.event_parts import ExactValue
 from eventhpo.core.search.spec import Objective, to_num
 from eventhpo.jobs.clearml.tasks import Task, TaskMetric
 from eventhpo.jobs.protocol import BoundJob, CurveUpdate

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from eventhpo.core.fold.events import JobExtras
+from eventhpo.core.fold.event_parts import JobExtras
 from eventhpo.core.search.spec import BaseTask, ClearmlTasks, Scalar, clearml_text
 from eventhpo.jobs.clearml import overrides, projects
 from eventhpo.jobs.clearml.keys import RETRY, tag_of_search

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from eventhpo.core.fold.events import JobExtras
+from eventhpo.core.fold.event_parts import JobExtras
 from eventhpo.core.validation.mistakes import nearest
 from eventhpo.errors import Usage
 from eventhpo.jobs.clearml.tasks import Task

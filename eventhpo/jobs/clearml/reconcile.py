@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from eventhpo.core.fold.curve import Curve
-from eventhpo.core.fold.events import AdoptedCurve, Fate, Head, JobAdopted, TasksLeft
+from eventhpo.core.fold.event_parts import AdoptedCurve, Fate
+from eventhpo.core.fold.events import Head, JobAdopted, TasksLeft
 from eventhpo.core.fold.job_key import read_key, search_part
 from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.search.spec import (

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from eventhpo.core.fold.events import OtherSeries
+from eventhpo.core.fold.event_parts import OtherSeries
 from eventhpo.core.search.spec import BaseTask, HyperParameter, Objective, to_num
 from eventhpo.jobs.clearml.keys import REASON
 from eventhpo.jobs.clearml.session import Server

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from eventhpo.core.fold.events import Provenance
+from eventhpo.core.fold.event_parts import Provenance
 
 GIT_PATIENCE = 2.0  # seconds for a status; a repository that takes longer goes without
 FRESH = 5.0  # seconds that an answer of git holds: a batch of drafts asks once

@@ -13,7 +13,8 @@ from typing import TypeAlias
 
 import msgspec
 
-from eventhpo.core.fold.events import AdoptedCurve, Head, JobAdopted
+from eventhpo.core.fold.event_parts import AdoptedCurve
+from eventhpo.core.fold.events import Head, JobAdopted
 from eventhpo.core.fold.job_key import AttemptKey, read_key, search_part
 from eventhpo.core.fold.state import State
 from eventhpo.core.search.spec import Objective, Scalar, to_num

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from eventhpo.core.fold import curve
-from eventhpo.core.fold.events import BadLine, OtherSeries, unspelled
+from eventhpo.core.fold.event_parts import BadLine, OtherSeries, unspelled
 from eventhpo.core.search.spec import Objective, to_num
 from eventhpo.jobs.protocol import POINTS, CurveUpdate
 

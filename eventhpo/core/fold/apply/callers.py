@@ -9,12 +9,12 @@ from msgspec.structs import replace
 
 from eventhpo.core.fold.apply.jobs import settle
 from eventhpo.core.fold.apply.trials import take
+from eventhpo.core.fold.event_parts import ImportedTrial
 from eventhpo.core.fold.events import (
     AbortRequested,
     CommandMoved,
     DrivenByHand,
     Event,
-    ImportedTrial,
     JobRequested,
     LaunchRequested,
     OptimizerTaskSet,

@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from eventhpo.core.fold.curve import Curve, inherit
+from eventhpo.core.fold.event_parts import OtherSeries, Verdict
 from eventhpo.core.fold.events import (
     Event,
     InheritanceClaimed,
     JobPruned,
     JobsContinued,
     MetricObserved,
-    OtherSeries,
     Recorded,
     ReportsRead,
-    Verdict,
 )
 from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.search.spec import Num, to_num
