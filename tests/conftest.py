@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import settings
 
-# Each runs whole searches, killed at every point or at random.
-LONG_SWEEPS = ("clearml/test_crash.py", "crash", "kills", "matrix")
+from tests import lanes
 
 settings.register_profile("short", max_examples=100, deadline=None)
 settings.register_profile("long", max_examples=2000, deadline=None)
@@ -18,14 +15,19 @@ settings.load_profile("short")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", default="50", help="kills in the loop of kills (50)")
     parser.addoption("--stock", action="store_true", help="also run ClearML's own class, for docs/faults.md (off)")
+    parser.addoption("--write-durations", action="store_true", help="measure each test for its lane (off)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # not in a worker, which sees a part of the tests
+    if config.getoption("--write-durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(lanes.Recorder())
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest picks by marker
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    sweeps = [Path(__file__).parent / name for name in LONG_SWEEPS]
+    lanes.mark(items)
     for item in items:
-        if any(item.path.is_relative_to(sweep) for sweep in sweeps):
-            item.add_marker("slow")
         if item.path.name == "test_kills.py":  # as long as it is asked for, and no longer
             item.add_marker(pytest.mark.timeout(900 + 10 * int(config.getoption("--kills"))))
     if not config.getoption("--stock"):
