@@ -122,7 +122,7 @@ def report_scalar(title: str, series: str, value: SupportsFloat, iteration: Supp
 
 
 def resume_from(iteration: SupportsIndex) -> None:
-    """Say that this attempt goes on behind *iteration* of the one before it, whose points it inherits.
+    """Say that this attempt goes on after *iteration* of the attempt before it, and inherits its points.
 
     To be said once, before the first report. Without an attempt before this one, or
     without a controller, it has no effect.
@@ -242,7 +242,7 @@ def _json_number(value: float) -> float | str:
 
 
 def _write(report: dict[str, Any]) -> None:
-    """Append *report* as a line, behind a newline that ends whatever was torn before it."""
+    """Append *report* as a line, after a newline that ends a torn line before it."""
     path = os.environ.get("EVENTHPO_REPORTS")
     if path is None:
         return

@@ -24,22 +24,22 @@ def scalar(text: str) -> Scalar:
     return value if isinstance(value, bool | int | float | str) else text
 
 
-def point(search: Search, words: Iterable[str]) -> dict[str, Scalar]:
-    """Return `Section/name=value` *words* as a point; whether it fits the space is looked at later.
+def point(search: Search, assignments: Iterable[str]) -> dict[str, Scalar]:
+    """Return `Section/name=value` *assignments* as a point; whether it fits the space is looked at later.
 
     Raises:
         Usage: a word without a `=`, or a name that stands there twice.
     """
-    found: dict[str, Scalar] = {}
-    for word in words:
+    params: dict[str, Scalar] = {}
+    for word in assignments:
         name, equals, text = word.partition("=")
         if not equals or not name:
             raise Usage(f"{word}: expected Section/name=value, as {job_names(search.space)[0]}=...")
         full = full_name(name)
-        if full in found:
+        if full in params:
             raise Usage(f"{full} stands there twice")
-        found[full] = _of(search, full, text)
-    return found
+        params[full] = _of(search, full, text)
+    return params
 
 
 def _of(search: Search, name: str, text: str) -> Scalar:

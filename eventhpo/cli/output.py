@@ -15,7 +15,7 @@ import msgspec
 
 from eventhpo.errors import StorageFailed
 
-_missing: set[str] = set()  # standard streams that whoever called us has closed
+_missing: set[str] = set()  # standard streams that our caller has closed
 
 
 def complete() -> None:
@@ -80,9 +80,9 @@ def _carried(value: Any) -> Any:
         case str():
             return value.encode("utf-8", "backslashreplace").decode()
         case dict():
-            return {_carried(key): _carried(one) for key, one in value.items()}
+            return {_carried(key): _carried(item) for key, item in value.items()}
         case list() | tuple():
-            return [_carried(one) for one in value]
+            return [_carried(item) for item in value]
     return value
 
 

@@ -88,7 +88,7 @@ def tell_nobody(rows: Sequence[Recorded], state: State) -> None:
     """Tell nobody of *rows*."""
 
 
-SOON = 1.0  # seconds between two looks at what seems to be due by the door's clock
+SOON = 1.0  # seconds between two looks at what seems to be due by the jobs' clock
 
 
 class NoRequests:
@@ -205,10 +205,10 @@ class Controller:
 
     def _observe(self, answer: PollResult, now: ClockReading, cause: int) -> None:
         self._polled = deadlines.Now(now, ClockReading(answer.clock, answer.boot_clock))
-        self._behind = any(seen.more for seen in answer.seen)
+        self._behind = any(update.more for update in answer.seen)
         for event in list(observations(self.state, answer, now)):
             self.record(event, cause)
-        if not any(seen.ending for seen in answer.seen):  # what has ended has ended before any limit
+        if not any(update.ending for update in answer.seen):  # what has ended has ended before any limit
             self._tick(self._polled, cause)
 
     def _tick(self, now: deadlines.Now, cause: int) -> None:
@@ -249,12 +249,15 @@ class Controller:
         return self._interrupted is not None or self._requests.any()
 
     def _next_due(self) -> int | None:
-        """Return in how many microseconds something is due; never at once, since the door's clock is a guess."""
+        """Return in how many microseconds something is due; never at once, since the jobs' clock is a guess."""
         soon = round(min(self._jobs.shortest_wait, SOON) * 1e6)
         return min((max(d.left, soon) for d in deadlines.deadlines(self.state, self._now())), default=None)
 
     def _now(self) -> deadlines.Now:
-        """Return both clocks now; the door's goes on as ours does since the last poll, and is ours before the first."""
+        """Return our clock and the jobs' clock now.
+
+        Between two polls the jobs' clock is taken to go on as ours does; before the first poll it is ours.
+        """
         ours = self._clock.read()
         before = self._polled
         return deadlines.Now(ours, ours if before is None else before.jobs.later(elapsed(before.ours, ours)))
@@ -262,7 +265,7 @@ class Controller:
     # ------------------------------------------------------------ recording
 
     def record(self, event: Event, cause: int | None) -> None:
-        """Give *event* its place behind the others and fold it; `commit` writes it."""
+        """Append *event* to the rows and fold it; `commit` writes it."""
         with self.guard:
             row = self._log.record(event, cause, self._clock.now())
             self.state = evolve(self.state, row)
@@ -276,15 +279,15 @@ class Controller:
     def commit(self) -> None:
         """Write what was recorded, then tell of it."""
         self._log.commit()
-        told, self._untold = self._untold, []
-        if told:
-            self._tell(told, self.state)
+        committed, self._untold = self._untold, []
+        if committed:
+            self._tell(committed, self.state)
 
     def _take_requests(self) -> bool:
         """Record what others ask, commit it, and let them know; whether there was anything."""
         if not self._requests.any():
             return False
-        self._log.check_lease()  # they may be meant for whoever took over
+        self._log.check_lease()  # they may be meant for a controller that took over
         answered = []
         for event, done in self._requests.read(self.state):
             self.record(event, None)
@@ -295,7 +298,7 @@ class Controller:
         return bool(answered)
 
     def close(self, *, clean: bool = True) -> bool:
-        """Let go of the log and the jobs' door; return whether the log rests as one quiet file."""
+        """Let go of the log and of the backend; return whether the log rests as one quiet file."""
         self._jobs.close()
         return self._log.close(clean)
 
@@ -344,25 +347,25 @@ def opened(
         Busy, DamagedLog, StorageFailed, Usage: as `eventhpo.log.writer.open_writer`.
     """
     started = start_of(clock, machine)
-    found: list[State] = []
+    folded: list[State] = []
 
     def look(rows: list[Recorded]) -> Sequence[Event]:
-        found.append(fold(rows))
-        return before(found[0], rows)
+        folded.append(fold(rows))
+        return before(folded[0], rows)
 
     log, rows = open_writer(path, started, clock.now(), take_over=take_over, check=look)
-    held = wrap(log)
+    wrapped_log = wrap(log)
     try:
-        state = found[0]
+        state = folded[0]
         start, *inputs = rows[state.head.seq :]
         state = evolve(state, start)
         for row in inputs:
             state = evolve(state, row)
         if inputs:
             tell(inputs, state)
-        controller = make(held, state, jobs_for(state), clock, requests=requests, tell=tell, own=own)
+        controller = make(wrapped_log, state, jobs_for(state), clock, requests=requests, tell=tell, own=own)
         yield controller
     except BaseException:
-        held.close(clean=False)
+        wrapped_log.close(clean=False)
         raise
     controller.close()

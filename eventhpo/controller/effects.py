@@ -1,4 +1,4 @@
-"""Effects: an action's items to the door, its outcomes to events. The only code that calls a door to jobs."""
+"""Effects: an action's items to the backend, its outcomes to events. The only code that calls a backend."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _intent(attempt: Attempt, effect: EffectName) -> int:
 
 
 def draft_item(state: State, attempt: Attempt, effect: EffectName) -> protocol.DraftRequest:
-    """Return what the door is told of an intent."""
+    """Return what the backend is told of an intent."""
     trial = state.trials[attempt.trial]
     failure = attempt.failures.get(effect)
     before = trial.attempts[attempt.number - 1].job_id if attempt.number else None
@@ -78,7 +78,7 @@ def draft_item(state: State, attempt: Attempt, effect: EffectName) -> protocol.D
 
 
 def job_item(state: State, attempt: Attempt, effect: EffectName) -> protocol.BoundJob:
-    """Return what the door is told of a bound job."""
+    """Return what the backend is told of a bound job."""
     assert attempt.job_id is not None
     failure = attempt.failures.get(effect)
     return protocol.BoundJob(
@@ -138,7 +138,7 @@ def receipt(attempt: Attempt, effect: EffectName, outcome: object, clock: ClockR
                 clock=clock.wall,
                 boot_clock=clock.boot,
             )
-    raise TypeError(f"a door answered {effect} with {outcome!r}")
+    raise TypeError(f"a backend answered {effect} with {outcome!r}")
 
 
 def job_started(trial: int, attempt: int, started: Started) -> JobStarted:
@@ -155,35 +155,35 @@ def job_ended(trial: int, attempt: int, ended: Ended) -> JobEnded:
 
 
 def poll(state: State, action: actions.Poll, jobs: JobBackend) -> PollResult | Refused:
-    """Ask the door what the watched jobs did."""
+    """Ask the backend what the watched jobs did."""
     items = [job_item(state, state.attempt(trial, number), "poll") for trial, number in action.attempts]
     return jobs.poll(items, state.search.objectives)
 
 
 def observations(state: State, polled: PollResult, clock: ClockReading) -> Iterator[Event]:
     """Yield the events of a poll, by trial number: start, claim, points, end of each job; or that it failed."""
-    for seen in sorted(polled.seen, key=lambda s: (s.trial, s.attempt)):
-        attempt = state.attempt(seen.trial, seen.attempt)
-        if seen.refused is not None:
-            yield receipt(attempt, "poll", seen.refused, clock)
+    for update in sorted(polled.seen, key=lambda s: (s.trial, s.attempt)):
+        attempt = state.attempt(update.trial, update.attempt)
+        if update.refused is not None:
+            yield receipt(attempt, "poll", update.refused, clock)
         else:
-            yield from _of_one(attempt, seen, state.course.time_of(clock))
+            yield from _of_one(attempt, update, state.course.time_of(clock))
 
 
-def _of_one(attempt: Attempt, seen: JobUpdate, now: int) -> Iterator[Event]:
+def _of_one(attempt: Attempt, update: JobUpdate, now: int) -> Iterator[Event]:
     trial, number = attempt.trial, attempt.number
-    if seen.alive and attempt.ended is not None and not attempt.returned:
+    if update.alive and attempt.ended is not None and not attempt.returned:
         yield JobReturned(trial=trial, attempt=number)
-    if seen.started is not None and attempt.started is None:
-        yield job_started(trial, number, seen.started)
-    if seen.inherits is not None and not attempt.reported:
-        yield InheritanceClaimed(trial=trial, attempt=number, iteration=seen.inherits)
-    if attempt.ended is not None and not (attempt.returned or seen.alive) and seen.to == attempt.cursor:
+    if update.started is not None and attempt.started is None:
+        yield job_started(trial, number, update.started)
+    if update.inherits is not None and not attempt.reported:
+        yield InheritanceClaimed(trial=trial, attempt=number, iteration=update.inherits)
+    if attempt.ended is not None and not (attempt.returned or update.alive) and update.to == attempt.cursor:
         return  # lost, and nothing new of it: its end stands in the log already
-    yield from _reports(attempt, seen)
-    if seen.ended is not None:
-        yield job_ended(trial, number, seen.ended)
-    elif seen.runs_on and _to_be_told_again(attempt, now):
+    yield from _reports(attempt, update)
+    if update.ended is not None:
+        yield job_ended(trial, number, update.ended)
+    elif update.runs_on and _to_be_told_again(attempt, now):
         yield JobRunsOn(trial=trial, attempt=number)
 
 
@@ -196,9 +196,9 @@ def _to_be_told_again(attempt: Attempt, now: int) -> bool:
     return now - attempt.told_at >= deadlines.back_off(attempt.stops)
 
 
-def _reports(attempt: Attempt, seen: JobUpdate) -> Iterator[Event]:
+def _reports(attempt: Attempt, update: JobUpdate) -> Iterator[Event]:
     trial, number = attempt.trial, attempt.number
-    for index, curve in enumerate(seen.curves):
+    for index, curve in enumerate(update.curves):
         yield MetricObserved(
             trial=trial,
             attempt=number,
@@ -207,11 +207,11 @@ def _reports(attempt: Attempt, seen: JobUpdate) -> Iterator[Event]:
             iterations=curve.iterations,
             values=tuple(map(to_num, curve.values)),
             from_=attempt.cursor,
-            to=seen.to,
-            others=() if index else seen.others,
-            bad=() if index else seen.bad,
+            to=update.to,
+            others=() if index else update.others,
+            bad=() if index else update.bad,
         )
-    if not seen.curves and (seen.to != attempt.cursor or seen.bad):
+    if not update.curves and (update.to != attempt.cursor or update.bad):
         yield ReportsRead(
-            trial=trial, attempt=number, from_=attempt.cursor, to=seen.to, others=seen.others, bad=seen.bad
+            trial=trial, attempt=number, from_=attempt.cursor, to=update.to, others=update.others, bad=update.bad
         )

@@ -149,7 +149,7 @@ def point(search: Search, params: Mapping[str, Scalar]) -> dict[str, Scalar]:
             except (ValueError, OverflowError) as error:
                 wrong.append(Mistake(name, value, str(error)))
     read, misfits = read_sets(search.space, values)
-    wrong += [replace(one, place=one.place or "the point") for one in misfits]
+    wrong += [replace(misfit, place=misfit.place or "the point") for misfit in misfits]
     values |= read
     if not wrong:
         wrong += _left_out(search, values)
@@ -206,7 +206,7 @@ def limit_kind(name: str) -> Validator[int | float | None]:
 
 
 class FileRequests:
-    """The requests that lie in the folder beside the log at *path*; nothing in it ends the search."""
+    """The requests that lie in the folder next to the log at *path*; nothing in it ends the search."""
 
     def __init__(self, path: Path) -> None:
         self._folder = paths.requests(path)
@@ -254,7 +254,7 @@ class FileRequests:
                 return ()
             return accepted(state, request, request_id)
         except FileNotFoundError:
-            return ()  # whoever asked took it back
+            return ()  # the process that asked took it back
         except (Usage, OSError, *_UNREADABLE) as error:
             return (RequestRefused(request=request_id, why=str(error)),)
 

@@ -59,7 +59,7 @@ class Place(ABC):
         self.search_id = search_id or secrets.token_hex(6)
 
     @abstractmethod
-    def door(self) -> JobBackend:
+    def backend(self) -> JobBackend:
         """Return the backend as a controller opens it.
 
         A second call gives the backend after a crash: it remembers nothing of the

@@ -3,7 +3,7 @@
     from eventhpo.testing.contract import Behaviour, JobsContract, Place
 
     class Cluster(Place):
-        def door(self): ...          # the backend; called again: the backend after a crash
+        def backend(self): ...          # the backend; called again: the backend after a crash
         def runs(self, key): ...     # how often the job with this key has begun
         def made(self, key): ...     # how many jobs there are with this key
 
@@ -309,7 +309,7 @@ class JobsContract:
         assert again.ended == job.ended
         assert place.made(job.job.key) == place.runs(job.job.key) == 1
 
-    def test_jobs_go_on_when_the_door_is_closed(self, place: Place) -> None:
+    def test_jobs_go_on_when_the_backend_is_closed(self, place: Place) -> None:
         """The next controller finds them running."""
         ask = self.driver(place)
         job = ask.run(HANGING)
@@ -361,7 +361,7 @@ class JobsContract:
 
     def test_the_waits_between_two_polls_are_in_order(self, place: Place) -> None:
         """The loop doubles the shorter one until it is as long as the longer one."""
-        backend = place.door()
+        backend = place.backend()
         assert 0 < backend.shortest_wait <= backend.longest_wait
 
 

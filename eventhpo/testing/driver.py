@@ -86,11 +86,11 @@ class BackendDriver:
     def __init__(self, place: Place, patience: float) -> None:
         self.place = place
         self.patience = patience
-        self.backend = place.door()
+        self.backend = place.backend()
 
     def crash(self) -> None:
         """Go on with a new backend that remembers nothing."""
-        self.backend = self.place.door()
+        self.backend = self.place.backend()
 
     # ---------------------------------------------------------------- intents
 

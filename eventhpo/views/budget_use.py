@@ -62,15 +62,15 @@ def _part(state: State, attempt: Attempt, winner: int | None) -> BudgetPart:
             return "failed"
 
 
-def render_spent(found: Spent) -> list[str]:
-    """Return *found* as lines, a part a line; parts without a job are left out."""
-    of = "" if found.limit is None else f" of {found.limit}"
-    lines = [f"budget: {found.used}{of} iterations used"]
-    for part, share in found.parts.items():
+def render_spent(spent: Spent) -> list[str]:
+    """Return *spent* as lines, a part a line; parts without a job are left out."""
+    of = "" if spent.limit is None else f" of {spent.limit}"
+    lines = [f"budget: {spent.used}{of} iterations used"]
+    for part, share in spent.parts.items():
         if share.jobs:
-            percent = 100 * share.iterations / found.used if found.used else 0.0
+            percent = 100 * share.iterations / spent.used if spent.used else 0.0
             jobs, time = formatting.plural(share.jobs, "job"), formatting.duration(share.compute_time)
             lines.append(f"  {part:<10} {share.iterations:>6} iterations  {percent:4.0f} %  {jobs}, {time}")
-    if found.late:
-        lines.append(f"  {'late':<10} {found.late:>6} iterations reported after an end, not charged")
+    if spent.late:
+        lines.append(f"  {'late':<10} {spent.late:>6} iterations reported after an end, not charged")
     return lines

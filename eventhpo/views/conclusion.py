@@ -76,4 +76,4 @@ def tail(path: Path) -> list[str] | None:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return None
-    return [formatting.line(one) for one in deque(text.splitlines(), TAIL)]
+    return [formatting.line(output_line) for output_line in deque(text.splitlines(), TAIL)]

@@ -36,8 +36,10 @@ def as_json(row: Recorded) -> str:
 def as_text(row: Recorded) -> str:
     """Return *row* as one line: seq, time, type, whose it is, and what it says."""
     who = _who(row.event)
-    said = formatting.line(describe_event(row.event))
-    return f"{row.seq:>6}  {formatting.rfc3339(row.at)}  {type(row.event).__name__:<18}  {who:<8}  {said}".rstrip()
+    description = formatting.line(describe_event(row.event))
+    return (
+        f"{row.seq:>6}  {formatting.rfc3339(row.at)}  {type(row.event).__name__:<18}  {who:<8}  {description}".rstrip()
+    )
 
 
 def concerns(event: Event, trial: int) -> bool:
@@ -55,7 +57,7 @@ def _who(event: Event) -> str:
 
 
 def describe_event(event: Event) -> str:
-    """Return in words what *event* says beside its type, trial and attempt."""
+    """Return what *event* says in addition to its type, trial and attempt, as text."""
     match event:
         case events.SearchCreated(search=search):
             return f"{search.name}: {search.sampler.name}, {search.pruner.name}, seed {search.seed}"
@@ -66,8 +68,8 @@ def describe_event(event: Event) -> str:
         case events.MetricObserved():
             return _observed(event)
         case events.JobsContinued(verdicts=verdicts, not_again=not_again):
-            found = ", ".join(f"{v.trial}.{v.attempt} at {v.iteration}{' (late)' * v.too_late}" for v in verdicts)
-            return f"{found}{_once(not_again)}"
+            continued = ", ".join(f"{v.trial}.{v.attempt} at {v.iteration}{' (late)' * v.too_late}" for v in verdicts)
+            return f"{continued}{_once(not_again)}"
         case events.JobPruned(iteration=iteration, judged=judged, not_again=not_again):
             return f"at iteration {iteration}, its point {judged}{_once(not_again)}"
         case events.BudgetUpdated(iterations=iterations, late=late, used=used, reserved=reserved):
@@ -127,24 +129,24 @@ def lines(rows: Sequence[Recorded], state: State) -> Iterator[Line]:
     a trial and its budget do; verdicts to go on come with every poll and have none.
     """
     for row in _ends_last(rows):
-        found = _line(row, state)
-        if found is not None:
-            yield found
+        line = _line(row, state)
+        if line is not None:
+            yield line
 
 
 def _ends_last(rows: Sequence[Recorded]) -> Iterator[Recorded]:
     """Yield *rows*, the beginning of a soft end after the starts that follow it: the last trial is a trial still."""
-    held: Recorded | None = None
+    ending: Recorded | None = None
     for row in rows:
-        if held is not None and not isinstance(row.event, events.JobCreated):
-            yield held
-            held = None
+        if ending is not None and not isinstance(row.event, events.JobCreated):
+            yield ending
+            ending = None
         if isinstance(row.event, events.SearchEnding) and not row.event.at_once:
-            held = row
+            ending = row
         else:
             yield row
-    if held is not None:
-        yield held
+    if ending is not None:
+        yield ending
 
 
 def _line(row: Recorded, state: State) -> Line | None:
@@ -171,8 +173,8 @@ _WARNING = (events.EffectFailed, events.RequestRefused, events.JobReturned, even
 
 def _unused(state: State, attempt: Attempt, seq: int) -> Line | None:
     """Return that reports of *attempt* are used for nothing, told once of each kind: where it begins."""
-    found = unused_reports.describe_beginning(state, attempt, seq)
-    return Line(f"trial {attempt.trial}: {found}", warns=True) if found else None
+    beginning = unused_reports.describe_beginning(state, attempt, seq)
+    return Line(f"trial {attempt.trial}: {beginning}", warns=True) if beginning else None
 
 
 def _from_outside(event: Event) -> str | None:
@@ -212,7 +214,7 @@ def _started(state: State, trial: Trial, number: int) -> str:
 
 def _finished(state: State, trial: Trial, event: events.TrialFinished) -> str:
     last = trial.last
-    unused = "" if last is None else unused_reports.describe_unused(state, last, beside=event.why)
+    unused = "" if last is None else unused_reports.describe_unused(state, last, told=event.why)
     why = "".join(f": {formatting.line(text)}" for text in (event.why, unused) if text)
     if event.state != "completed":
         output = last.ended.output if last is not None and last.ended is not None else None

@@ -87,8 +87,8 @@ def plural(count: int, noun: str) -> str:
 def line(text: str) -> str:
     """Return *text* as one line without control characters, cut to `LONGEST` characters."""
     # What a job or a server said may hold a terminal's escape sequences.
-    shown = "".join(c if c.isprintable() else " " for c in text).strip()
-    return shown if len(shown) <= LONGEST else shown[: LONGEST - 3] + "..."
+    printable = "".join(c if c.isprintable() else " " for c in text).strip()
+    return printable if len(printable) <= LONGEST else printable[: LONGEST - 3] + "..."
 
 
 def is_nan(value: Num | None) -> bool:

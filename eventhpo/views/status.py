@@ -184,10 +184,10 @@ def _pause(effect: EffectName, attempt: Attempt | None, failure: Failure) -> Pau
 
 
 def _failed(state: State) -> list[FailedTrial]:
-    found = [t for t in state.trials if t.finished is not None and t.finished.state == "failed"]
+    failed_trials = [t for t in state.trials if t.finished is not None and t.finished.state == "failed"]
     return [
         FailedTrial(t.number, t.finished.why if t.finished else "", None if t.last is None else output(t.last))
-        for t in found[-FAILURES:]
+        for t in failed_trials[-FAILURES:]
     ]
 
 
@@ -205,46 +205,46 @@ def output(attempt: Attempt) -> str | None:
 # ---------------------------------------------------------------- as text
 
 
-def render_status(state: State, found: Status) -> list[str]:
-    """Return *found* as lines, a fact a line."""
-    return list(_lines(state, found))
+def render_status(state: State, status: Status) -> list[str]:
+    """Return *status* as lines, a fact a line."""
+    return list(_lines(state, status))
 
 
-def _lines(state: State, found: Status) -> Iterator[str]:
-    yield f"search      {formatting.line(found.name)} ({found.search_id})"
-    if found.as_of is not None:
-        yield f"as of       event {found.as_of.seq}, {found.as_of.at}"
-    yield f"state       {_state(found)}"
-    if found.ending is not None:
-        yield f"ending      {describe_ending(found.ending)}"
-    yield f"trials      {_counts(found.trials, len(state.trials))}"
-    yield f"jobs        {_counts(found.jobs, found.jobs_created)}"
-    if found.waiting:
-        yield f"waiting     {formatting.plural(found.waiting, 'enqueued point')}"
-    yield from _budget_lines(found.budget)
+def _lines(state: State, status: Status) -> Iterator[str]:
+    yield f"search      {formatting.line(status.name)} ({status.search_id})"
+    if status.as_of is not None:
+        yield f"as of       event {status.as_of.seq}, {status.as_of.at}"
+    yield f"state       {_state(status)}"
+    if status.ending is not None:
+        yield f"ending      {describe_ending(status.ending)}"
+    yield f"trials      {_counts(status.trials, len(state.trials))}"
+    yield f"jobs        {_counts(status.jobs, status.jobs_created)}"
+    if status.waiting:
+        yield f"waiting     {formatting.plural(status.waiting, 'enqueued point')}"
+    yield from _budget_lines(status.budget)
     yield f"best        {_best(state)}"
-    yield from (_running_line(state, one) for one in found.running)
-    yield from (_paused_line(one) for one in found.paused)
-    yield from (_failed_line(one) for one in found.failed)
-    for one in found.unused:
-        yield from _unused_lines(state, state.attempt(one.trial, one.attempt))
-    for script in found.scripts_changed:
+    yield from (_running_line(state, job) for job in status.running)
+    yield from (_paused_line(paused) for paused in status.paused)
+    yield from (_failed_line(failed) for failed in status.failed)
+    for unused in status.unused:
+        yield from _unused_lines(state, state.attempt(unused.trial, unused.attempt))
+    for script in status.scripts_changed:
         yield f"changed     {formatting.line(script)} was not the same for all jobs"
-    yield f"head        {found.head.seq}:{found.head.hash}"
-    yield from (f"note        {formatting.line(note)}" for note in found.notes)
+    yield f"head        {status.head.seq}:{status.head.hash}"
+    yield from (f"note        {formatting.line(note)}" for note in status.notes)
 
 
-def _state(found: Status) -> str:
-    if found.controller is None:
-        return found.state
-    who = found.controller
+def _state(status: Status) -> str:
+    if status.controller is None:
+        return status.state
+    who = status.controller
     epoch = "starting" if who.epoch is None else f"epoch {who.epoch}"
-    return f"{found.state}: held by controller {who.pid} on {who.host} ({epoch})"
+    return f"{status.state}: held by controller {who.pid} on {who.host} ({epoch})"
 
 
-def describe_ending(found: Ending) -> str:
+def describe_ending(ending: Ending) -> str:
     """Return why a search ends."""
-    return f"{found.reason}: {formatting.line(found.detail)}" if found.detail else found.reason
+    return f"{ending.reason}: {formatting.line(ending.detail)}" if ending.detail else ending.reason
 
 
 def _counts(counts: dict[str, int], total: int) -> str:
@@ -252,13 +252,13 @@ def _counts(counts: dict[str, int], total: int) -> str:
     return f"{total}: {parts}" if parts else str(total)
 
 
-def _budget_lines(found: Budget) -> Iterator[str]:
-    one = found.iterations
-    of = "no limit" if one.limit is None else f"of {one.limit}"
-    yield f"iterations  {one.used} used, {one.reserved} reserved, {of}"
-    if found.trials.limit is not None:
-        yield f"left        {max(0, found.trials.limit - found.trials.used)} of {found.trials.limit} trials"
-    time = found.compute_time
+def _budget_lines(budget: Budget) -> Iterator[str]:
+    iterations = budget.iterations
+    of = "no limit" if iterations.limit is None else f"of {iterations.limit}"
+    yield f"iterations  {iterations.used} used, {iterations.reserved} reserved, {of}"
+    if budget.trials.limit is not None:
+        yield f"left        {max(0, budget.trials.limit - budget.trials.used)} of {budget.trials.limit} trials"
+    time = budget.compute_time
     of = "no limit" if time.limit is None else f"of {time.limit:g}"
     yield f"compute     {time.used:.2f} minutes used, {of}"
 
@@ -270,25 +270,25 @@ def _best(state: State) -> str:
     return "no trial yet"
 
 
-def _running_line(state: State, one: RunningJob) -> str:
-    values = one.value if isinstance(one.value, list) else [one.value]
-    seen = ", ".join(
+def _running_line(state: State, job: RunningJob) -> str:
+    values = job.value if isinstance(job.value, list) else [job.value]
+    last_values = ", ".join(
         f"{formatting.metric(o)} = {formatting.number(v)}" for o, v in zip(state.search.objectives, values, strict=True)
     )
-    at = "no report yet" if one.iteration is None else f"iteration {one.iteration}, {seen}"
-    where = formatting.task(state.search, one.task_id)
+    at = "no report yet" if job.iteration is None else f"iteration {job.iteration}, {last_values}"
+    where = formatting.task(state.search, job.task_id)
     task = f"; task {where}" if where else ""
-    return f"{one.status:<11} trial {one.trial}, attempt {one.attempt}, slot {one.slot}: {at}{task}"
+    return f"{job.status:<11} trial {job.trial}, attempt {job.attempt}, slot {job.slot}: {at}{task}"
 
 
-def _paused_line(one: Paused) -> str:
-    where = "" if one.trial is None else f" of trial {one.trial}"
-    return f"paused      {one.effect}{where} failed {one.count} times in a row: {formatting.line(one.error)}"
+def _paused_line(paused: Paused) -> str:
+    where = "" if paused.trial is None else f" of trial {paused.trial}"
+    return f"paused      {paused.effect}{where} failed {paused.count} times in a row: {formatting.line(paused.error)}"
 
 
-def _failed_line(one: FailedTrial) -> str:
-    see = "" if one.output is None else f"; output: {one.output}"
-    return f"failed      trial {one.trial}: {formatting.line(one.why)}{see}"
+def _failed_line(failed: FailedTrial) -> str:
+    see = "" if failed.output is None else f"; output: {failed.output}"
+    return f"failed      trial {failed.trial}: {formatting.line(failed.why)}{see}"
 
 
 def _unused_lines(state: State, attempt: Attempt) -> Iterator[str]:

@@ -101,6 +101,6 @@ def footer(state: State) -> str:
     live = sum(a.live for t in state.active.values() for a in t.attempts)
     counts = state.totals.trials
     ended = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    own = formatting.plural(len(state.trials) - state.imported, "trial")
+    own_trials = formatting.plural(len(state.trials) - state.imported, "trial")
     imported = f", {state.imported} imported" if state.imported else ""
-    return f"{own}, {live} running" + (f", {ended}" if ended else "") + imported
+    return f"{own_trials}, {live} running" + (f", {ended}" if ended else "") + imported

@@ -38,7 +38,7 @@ class Metric(msgspec.Struct, frozen=True):
 
 
 class RankedTrial(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A trial as ClearML shows an experiment, its number and status beside.
+    """A trial as ClearML shows an experiment, with its number and status.
 
     All of its last attempt: `task_id` is that job's, None before it has one.
     """
@@ -130,19 +130,19 @@ def _of_curve(objective: Objective, curve: Curve, exact: Sequence[ExactValue]) -
     )
 
 
-def _of_other(other: OtherSeries) -> Metric:
+def _of_other(series: OtherSeries) -> Metric:
     return Metric(
-        metric=other.title,
-        variant=other.series,
-        value=other.last,
-        min_value=other.min,
-        max_value=other.max,
-        min_value_iteration=other.min_iteration,
-        max_value_iteration=other.max_iteration,
-        first_value=other.first,
-        first_value_iteration=other.first_iteration,
-        count=other.count,
-        mean_value=other.mean,
+        metric=series.title,
+        variant=series.series,
+        value=series.last,
+        min_value=series.min,
+        max_value=series.max,
+        min_value_iteration=series.min_iteration,
+        max_value_iteration=series.max_iteration,
+        first_value=series.first,
+        first_value_iteration=series.first_iteration,
+        count=series.count,
+        mean_value=series.mean,
     )
 
 
@@ -171,10 +171,10 @@ def _number(value: float | None) -> str:
     return formatting.number(None if value is None else to_num(value))
 
 
-def table(state: State, found: Sequence[RankedTrial]) -> list[str]:
-    """Return *found* as the lines of an aligned table, a headline first."""
+def table(state: State, ranked: Sequence[RankedTrial]) -> list[str]:
+    """Return *ranked* as the lines of an aligned table, a headline first."""
     objectives = [formatting.metric(o) for o in state.search.objectives]
-    others = sorted({name for r in found for name in r.metrics if name not in objectives})
+    others = sorted({name for r in ranked for name in r.metrics if name not in objectives})
     names = job_names(state.search.space)
     head = ["rank", "trial", "status", *map(formatting.line, (*objectives, *others, *names))]
     lines = [
@@ -186,33 +186,33 @@ def table(state: State, found: Sequence[RankedTrial]) -> list[str]:
             *_others(r, others),
             *_parameters(state, r.trial),
         ]
-        for place, r in enumerate(found, 1)
+        for place, r in enumerate(ranked, 1)
     ]
     if isinstance(state.search.jobs, ClearmlTasks):
         head.append("task")
-        for r, cells in zip(found, lines, strict=True):
+        for r, cells in zip(ranked, lines, strict=True):
             cells.append(formatting.task(state.search, r.task_id) or "-")
-    return [*aligned([head, *lines]), *_marked(state, found)]
+    return [*aligned([head, *lines]), *_marked(state, ranked)]
 
 
-def _status(found: RankedTrial) -> str:
-    return found.status if found.imported is None else f"{found.status} (imported)"
+def _status(ranked: RankedTrial) -> str:
+    return ranked.status if ranked.imported is None else f"{ranked.status} (imported)"
 
 
-def _marked(state: State, found: Sequence[RankedTrial]) -> Iterator[str]:
+def _marked(state: State, ranked: Sequence[RankedTrial]) -> Iterator[str]:
     """Yield what each mark means: which reports of a trial its value does not rest on."""
-    for r in found:
+    for r in ranked:
         last = state.trials[r.trial].last
         if r.unused is not None and last is not None:
             yield f"{MARK} trial {r.trial}: {unused_reports.describe_unused(state, last)}"
 
 
-def _values(state: State, found: RankedTrial) -> list[str]:
-    return [_number(v) for v in rank.values(state, state.trials[found.trial])]
+def _values(state: State, ranked: RankedTrial) -> list[str]:
+    return [_number(v) for v in rank.values(state, state.trials[ranked.trial])]
 
 
-def _others(found: RankedTrial, names: Sequence[str]) -> list[str]:
-    return [formatting.number(found.metrics[name].value if name in found.metrics else None) for name in names]
+def _others(ranked: RankedTrial, names: Sequence[str]) -> list[str]:
+    return [formatting.number(ranked.metrics[name].value if name in ranked.metrics else None) for name in names]
 
 
 def _parameters(state: State, trial: int) -> list[str]:

@@ -64,8 +64,8 @@ def _first_ignored(state: State, attempt: Attempt) -> IgnoredPoint | None:
     return None
 
 
-def _point(metric: str, found: Ignored) -> IgnoredPoint:
-    return IgnoredPoint(metric, found.iteration, to_num(found.value), found.after)
+def _point(metric: str, ignored: Ignored) -> IgnoredPoint:
+    return IgnoredPoint(metric, ignored.iteration, to_num(ignored.value), ignored.after)
 
 
 def describe_faults(attempt: Attempt) -> str:
@@ -93,15 +93,15 @@ def describe_ignored(state: State, attempt: Attempt) -> str:
     first = _first_ignored(state, attempt)
     if first is None:
         return ""
-    shown = f"{formatting.line(first.metric)} = {formatting.number(first.value)} at iteration {first.iteration}"
+    first_point = f"{formatting.line(first.metric)} = {formatting.number(first.value)} at iteration {first.iteration}"
     first_one = "" if attempt.ignored == 1 else "the first, "
     return (
         f"{formatting.plural(attempt.ignored, 'point')} ignored, because iterations must rise: "
-        f"{first_one}{shown}, came after iteration {first.after}"
+        f"{first_one}{first_point}, came after iteration {first.after}"
     )
 
 
-def describe_unused(state: State, attempt: Attempt, beside: str = "") -> str:
-    """Return both in one text, without what *beside* has said already."""
+def describe_unused(state: State, attempt: Attempt, told: str = "") -> str:
+    """Return the faults and the ignored points of *attempt* in one text, without the parts that *told* holds."""
     parts = [describe_faults(attempt), describe_ignored(state, attempt)]
-    return "; ".join(part for part in parts if part and part not in beside)
+    return "; ".join(part for part in parts if part and part not in told)

@@ -1,4 +1,4 @@
-"""A search on the test server, driven by a real controller through the real door and the real SDK."""
+"""A search on the test server, driven by a real controller through the real backend and the real SDK."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def search(base: str, **changes: object) -> Search:
 
 
 def unhurried(base: str, workers: int = 2, **changes: Any) -> Search:
-    """The same, polled as seldom as the door has it: for a run whose hours pass at once.
+    """The same, polled as seldom as the backend has it: for a run whose hours pass at once.
 
     What is no field of `Search` is one of `Limits`.
     """

@@ -152,7 +152,7 @@ class Agent:
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Which door request's answer is lost, and how; at which point behind that, or of all, the controller dies."""
+    """Which backend request's answer is lost, and how; at which point behind that, or of all, the controller dies."""
 
     lost: int | None = None
     how: str = "reset"

@@ -1,4 +1,4 @@
-"""The contract of a door, kept by tasks on a server; and a door that breaks it."""
+"""The contract of a backend, kept by tasks on a server; and a backend that breaks it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ AT_ONCE = 3  # iterations that a job reports at each look, until it has a few
 
 
 class Quick(ClearmlBackend):
-    """The door, without its pauses: the server's jobs go on at each look."""
+    """The backend, without its pauses: the server's jobs go on at each look."""
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)  # type: ignore[arg-type]
@@ -45,7 +45,7 @@ class Tasks(contract.Place):
         self._asked = described(Server("contract"), asked, names, [self.objective], values={}).tasks
         server.script(self._play)
 
-    def door(self) -> ClearmlBackend:
+    def backend(self) -> ClearmlBackend:
         return self._kind(Server(self.search_id), self._asked)
 
     def runs(self, key: str) -> int:
@@ -73,7 +73,7 @@ def place(server: ClearmlServer) -> Iterator[Tasks]:
 
 
 class TestClearmlJobs(contract.JobsContract):
-    """The door as it is."""
+    """The backend as it is."""
 
     patience = 20.0
 
@@ -89,7 +89,7 @@ def changed(draft: DraftRequest) -> DraftRequest:
     return contract.changed(draft, look=False)
 
 
-def test_a_door_that_does_not_look_makes_a_second_job_and_fails(server: ClearmlServer) -> None:
+def test_a_backend_that_does_not_look_makes_a_second_job_and_fails(server: ClearmlServer) -> None:
     place = Tasks(server, NeverLooks)
     with pytest.raises(AssertionError, match="is not said to be adopted"):
         contract.JobsContract().test_a_draft_with_look_adopts_the_job_of_its_key(place)

@@ -1,4 +1,4 @@
-"""The contract of a door, as far as jobs of a user's own class can keep it."""
+"""The contract of a backend, as far as jobs of a user's own class can keep it."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Mine(ClearmlJob):
 
 
 class Quick(OwnJobs):
-    """The door, without its pauses."""
+    """The backend, without its pauses."""
 
     def _pace(self, *args: object) -> None:
         self.shortest_wait = 0.01
 
 
 class OwnTasks(Tasks):
-    def door(self) -> OwnJobs:
+    def backend(self) -> OwnJobs:
         return Quick(Server(self.search_id), self._asked, Labels, Mine)
 
 

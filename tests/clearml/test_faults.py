@@ -141,8 +141,8 @@ def test_the_wait_between_two_polls_follows_the_age_of_the_youngest_job(
     optimizer.stop()
     running.ended()
     place.server.clock.advance(minutes * 60)
-    door = ClearmlChoice().open(place.log, place.state())
+    backend = ClearmlChoice().open(place.log, place.state())
     (attempt,) = place.state().trials[0].attempts
-    polled = door.poll([job_item(place.state(), attempt, "poll")], place.state().search.objectives)
+    polled = backend.poll([job_item(place.state(), attempt, "poll")], place.state().search.objectives)
     assert isinstance(polled, PollResult)
-    assert door.shortest_wait == pytest.approx(seconds, abs=1.5)  # the server's Date has whole seconds
+    assert backend.shortest_wait == pytest.approx(seconds, abs=1.5)  # the server's Date has whole seconds

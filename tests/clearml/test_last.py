@@ -15,7 +15,7 @@ from eventhpo.jobs.clearml.backend_choice import ClearmlChoice
 from eventhpo.views import top
 from replay.decide.check_prefixes import check_prefixes
 from tests.clearml.harness import METRIC, Hours, base_task, begin, of, our_tasks, rows, run, search, unhurried
-from tests.clearml.test_poll import Pairs, door, job, report, running, seen, single
+from tests.clearml.test_poll import Pairs, backend, job, report, running, seen, single
 from tests.clearml_server import ClearmlServer, Script
 
 SINGLE_VALUE = -(2**31)  # what the SDK's report_single_value sends as the iteration
@@ -24,8 +24,8 @@ NAME = (METRIC.title, METRIC.series)
 
 
 def exact_of(server: ClearmlServer, pairs: Pairs, others: Pairs = ()) -> list[tuple[int, float]]:
-    """Return which points of a job that is over the door knows in double precision."""
-    jobs, task = door(server), running(server)
+    """Return which points of a job that is over the backend knows in double precision."""
+    jobs, task = backend(server), running(server)
     report(server, task, pairs)
     if others:
         report(server, task, others, "train", "loss")
@@ -98,7 +98,7 @@ def test_a_value_of_an_iteration_that_the_job_went_back_to_is_not_taken_for_the_
     server: ClearmlServer, path: Path
 ) -> None:
     """The server's last value is that of the last batch, whatever its iteration."""
-    jobs, task = door(server), running(server)
+    jobs, task = backend(server), running(server)
     report(server, task, [(1, 0.3), (5, 0.2)])
     report(server, task, [(2, 0.25)])
     server.call("tasks.completed", task=task)

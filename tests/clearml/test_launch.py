@@ -37,8 +37,8 @@ KEY = "eventhpo:abababababab:17-89abcdef:0.0"
 LOST: list[How] = ["500", "502", "503", "reset", "half", "no_meta", "not_json"]
 
 
-def door(server: ClearmlServer, base: str, *names: str, labels: Labels | None = None) -> ClearmlBackend:
-    """The door of a search of those parameters."""
+def backend(server: ClearmlServer, base: str, *names: str, labels: Labels | None = None) -> ClearmlBackend:
+    """The backend of a search of those parameters."""
     space = tuple(UniformParameterRange(name=n, min_value=0.0, max_value=1.0) for n in names or ("General/lr",))
     found, _ = ClearmlChoice().described(search(base, space=space))
     return ClearmlBackend(Server("test"), found.jobs, lambda: labels or Labels())  # type: ignore[arg-type]
@@ -63,7 +63,7 @@ def made(server: ClearmlServer, jobs: ClearmlBackend, what: DraftRequest) -> dic
 
 def test_a_job_has_the_name_comment_parent_and_tags_of_the_page(server: ClearmlServer) -> None:
     base = base_task(server)
-    task = made(server, door(server, base), draft(General__width=4, General__lr=0.5))
+    task = made(server, backend(server, base), draft(General__width=4, General__lr=0.5))
     assert task["name"] == "base: General/lr=0.5 General/width=4"
     assert task["comment"] == "General/lr=0.5\nGeneral/width=4"
     assert task["parent"] == base
@@ -75,7 +75,7 @@ def test_a_job_has_the_name_comment_parent_and_tags_of_the_page(server: ClearmlS
 def test_under_an_optimizer_task_it_is_its_child_and_says_so(server: ClearmlServer) -> None:
     parent = server.make_task("optimizer")
     labels = Labels(parent=parent, project_name="elsewhere", name=lambda base, params: "own name")
-    task = made(server, door(server, base_task(server), labels=labels), draft())
+    task = made(server, backend(server, base_task(server), labels=labels), draft())
     assert (task["parent"], task["name"]) == (parent, "own name")
     assert f"opt: {parent}" in task["tags"]
     assert server.state.projects[task["project"]]["name"] == "elsewhere"
@@ -101,7 +101,10 @@ def test_the_optimizers_task_of_the_log_is_the_parent_and_the_project_asked_for_
 def test_a_retry_has_the_parent_of_all_jobs_and_a_tag_that_names_the_task_before_it(server: ClearmlServer) -> None:
     """Else the list of the optimizer's children has the failed task, and not the one that completed."""
     base, parent = base_task(server), server.make_task("optimizer")
-    for jobs, expected in ((door(server, base, labels=Labels(parent=parent)), parent), (door(server, base), base)):
+    for jobs, expected in (
+        (backend(server, base, labels=Labels(parent=parent)), parent),
+        (backend(server, base), base),
+    ):
         first = made(server, jobs, draft())
         retry = made(server, jobs, draft(before=first["id"]))
         assert (first["parent"], retry["parent"]) == (expected, expected)
@@ -115,7 +118,7 @@ def test_a_clone_has_all_parameters_of_the_base_task_and_those_of_the_search_in_
         hyperparams={"General": {"lr": 0.1, "width": 8}, "Args": {"data": "/sets/a", "layers": [1, 2], "none": None}},
     )
     server.state.tasks[base]["hyperparams"]["Args"]["data"]["description"] = "where it lies"
-    task = made(server, door(server, base), draft())
+    task = made(server, backend(server, base), draft())
     expected = server.task(base)["hyperparams"]
     expected["General"]["lr"]["value"] = "0.25"
     have = {s: {n: {**p, "type": p.get("type", "")} for n, p in ps.items()} for s, ps in task["hyperparams"].items()}
@@ -141,7 +144,7 @@ def test_a_parameter_in_the_section_of_the_command_line_is_set_there(server: Cle
 def test_where_its_parent_was_deleted_it_is_the_child_of_the_next_one(server: ClearmlServer) -> None:
     """Of the optimizer's task, else of the base task: a server refuses a parent that is gone."""
     base, parent = base_task(server), server.make_task("optimizer")
-    jobs = door(server, base, labels=Labels(parent=parent))
+    jobs = backend(server, base, labels=Labels(parent=parent))
     first = made(server, jobs, draft())
     server.user.delete(first["id"])  # of no concern: a retry is no child of it
     assert made(server, jobs, draft(before=first["id"]))["parent"] == parent
@@ -161,7 +164,7 @@ def test_where_its_parent_was_deleted_it_is_the_child_of_the_next_one(server: Cl
     ],
 )
 def test_values_become_text_as_the_sdk_makes_them(server: ClearmlServer, value: Scalar, text: str, kind: str) -> None:
-    task = made(server, door(server, base_task(server)), draft(General__new=value))
+    task = made(server, backend(server, base_task(server)), draft(General__new=value))
     have = task["hyperparams"]["General"]["new"]
     assert (have["value"], have["type"]) == (text, kind)
 
@@ -172,13 +175,13 @@ def test_the_type_of_an_empty_text_says_whether_it_is_none(
     server: ClearmlServer, default: Scalar, value: Scalar, kind: str
 ) -> None:
     """Whatever the base task has there."""
-    task = made(server, door(server, base_task(server, opt=default)), draft(General__opt=value))
+    task = made(server, backend(server, base_task(server, opt=default)), draft(General__opt=value))
     have = task["hyperparams"]["General"]["opt"]
     assert (have["value"], have["type"]) == ("", kind)
 
 
 def test_a_name_without_a_section_stands_in_general(server: ClearmlServer) -> None:
-    task = made(server, door(server, base_task(server)), draft(lr=0.5, other=1))
+    task = made(server, backend(server, base_task(server)), draft(lr=0.5, other=1))
     assert task["hyperparams"]["General"]["lr"]["value"] == "0.5"
     assert task["hyperparams"]["General"]["other"]["value"] == "1"
 
@@ -198,14 +201,14 @@ def test_jobs_are_launched_by_a_clone_and_an_enqueue_each_and_one_reading_betwee
 
 
 def test_nothing_is_looked_for_that_was_not_in_doubt(server: ClearmlServer) -> None:
-    jobs = door(server, base_task(server))
+    jobs = backend(server, base_task(server))
     server.requests.clear()
     jobs.draft([draft(0), draft(1)])
     assert [r.endpoint for r in server.requests.kept] == ["auth.login", "tasks.clone", "tasks.clone"]
 
 
 def test_one_look_is_for_a_hundred_keys(server: ClearmlServer) -> None:
-    jobs = door(server, base_task(server))
+    jobs = backend(server, base_task(server))
     server.requests.clear()
     jobs.draft([draft(trial, look=True) for trial in range(101)])
     assert server.count("tasks.get_all") == 2
@@ -213,7 +216,7 @@ def test_one_look_is_for_a_hundred_keys(server: ClearmlServer) -> None:
 
 
 def test_one_that_does_not_answer_spares_the_others_its_time_out(server: ClearmlServer) -> None:
-    jobs = door(server, base_task(server))
+    jobs = backend(server, base_task(server))
     fault = server.fail("tasks.clone", "reset", times=None)
     answers = jobs.draft([draft(trial) for trial in range(5)])
     assert fault.hits == 1
@@ -288,7 +291,7 @@ def test_a_copy_that_somebody_made_is_left_alone(server: ClearmlServer, path: Pa
 
 
 def test_a_clone_whose_name_the_server_stripped_is_taken(server: ClearmlServer) -> None:
-    jobs = door(server, base_task(server, kind="a"), "General/kind")
+    jobs = backend(server, base_task(server, kind="a"), "General/kind")
     task = made(server, jobs, draft(General__kind="a "))
     server.state.tasks[task["id"]]["name"] = task["name"].strip()
     [answer] = jobs.draft([draft(look=True, General__kind="a ")])
@@ -298,14 +301,14 @@ def test_a_clone_whose_name_the_server_stripped_is_taken(server: ClearmlServer) 
 def test_a_clone_that_was_made_under_another_naming_scheme_is_taken(server: ClearmlServer) -> None:
     """As by a script with a scheme of its own, whose search is carried on from the command line."""
     base = base_task(server)
-    task = made(server, door(server, base, labels=Labels(name=lambda base, params: "by my scheme")), draft())
-    [answer] = door(server, base).draft([draft(look=True)])
+    task = made(server, backend(server, base, labels=Labels(name=lambda base, params: "by my scheme")), draft())
+    [answer] = backend(server, base).draft([draft(look=True)])
     assert answer == Bound(job_id=task["id"], adopted=True)
     assert server.count("tasks.clone") == 1
 
 
 def test_a_copy_is_not_taken_before_what_it_is_a_copy_of(server: ClearmlServer) -> None:
-    jobs = door(server, base_task(server))
+    jobs = backend(server, base_task(server))
     task = made(server, jobs, draft())
     server.call("tasks.clone", task=task["id"], new_task_name="Clone of it")
     [answer] = jobs.draft([draft(look=True)])
@@ -314,7 +317,7 @@ def test_a_copy_is_not_taken_before_what_it_is_a_copy_of(server: ClearmlServer) 
 
 def test_a_task_with_our_key_and_other_parameters_is_not_taken(server: ClearmlServer) -> None:
     """Nor is another made, and the reason names it."""
-    jobs = door(server, base_task(server))
+    jobs = backend(server, base_task(server))
     foreign = made(server, jobs, draft())["id"]
     server.state.tasks[foreign]["hyperparams"]["General"]["lr"]["value"] = "0.75"
     [answer] = jobs.draft([draft(look=True)])
@@ -408,7 +411,7 @@ class Late:
 
 
 class NoSweep(ClearmlBackend):
-    """A door whose process was killed before the end of its run."""
+    """A backend whose process was killed before the end of its run."""
 
     @classmethod
     def of(cls, jobs: ClearmlBackend) -> ClearmlBackend:

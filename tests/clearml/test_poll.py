@@ -35,7 +35,7 @@ def single(value: float) -> float:
     return float(struct.unpack("f", struct.pack("f", value))[0])
 
 
-def door(server: ClearmlServer) -> ClearmlBackend:
+def backend(server: ClearmlServer) -> ClearmlBackend:
     found, _ = ClearmlChoice().described(small(base_task(server)))
     server.requests.clear()
     return ClearmlBackend(Server("test"), found.jobs)  # type: ignore[arg-type]
@@ -57,7 +57,7 @@ def report(
 
 
 def job(task: str, known: Sequence[Curve] = (), trial: int = 0, **changes: object) -> BoundJob:
-    """A job as a controller tells the door of it."""
+    """A job as a controller tells the backend of it."""
     curves = tuple(known) or (Curve(),)
     points = sum(c.reported for c in curves)
     found = BoundJob(
@@ -116,7 +116,7 @@ def read_on(
 def test_a_poll_reads_statuses_of_500_and_curves_of_100_jobs_at_once(
     server: ClearmlServer, queued: int, run: int, statuses: int, curves: int
 ) -> None:
-    jobs = door(server)
+    jobs = backend(server)
     tasks = [running(server, "queued") for _ in range(queued)] + [running(server) for _ in range(run)]
     assert len(seen(jobs, *(job(task, trial=i) for i, task in enumerate(tasks)))) == queued + run
     asked = [r.endpoint for r in server.requests.kept if r.endpoint != "auth.login"]
@@ -125,7 +125,7 @@ def test_a_poll_reads_statuses_of_500_and_curves_of_100_jobs_at_once(
 
 def test_status_is_read_before_curves_so_that_the_curve_of_an_ended_job_is_whole(server: ClearmlServer) -> None:
     """A point that comes between the two, with the end, is read together with the end or before it."""
-    jobs = door(server)
+    jobs = backend(server)
     task = running(server)
     report(server, task, [(1, 0.5)])
     count = server._count
@@ -147,7 +147,7 @@ def test_status_is_read_before_curves_so_that_the_curve_of_an_ended_job_is_whole
 
 
 def test_a_poll_that_sees_ends_asks_once_more_for_500_of_them(server: ClearmlServer) -> None:
-    jobs = door(server)
+    jobs = backend(server)
     tasks = [running(server) for _ in range(3)]
     for task in tasks:
         report(server, task, [(1, 0.5)])
@@ -170,7 +170,7 @@ def test_an_ended_job_has_its_hyper_parameters_in_the_log(server: ClearmlServer,
 
 
 def test_workers_are_asked_for_only_where_a_job_is_silent(server: ClearmlServer) -> None:
-    jobs = door(server)
+    jobs = backend(server)
     task = running(server)
     seen(jobs, job(task))
     assert server.count("workers.get_all") == 0
@@ -196,7 +196,7 @@ def test_a_server_without_the_batched_call_is_served_with_the_single_one(
 @pytest.mark.parametrize("fault", ["tokens", "gone"])
 def test_a_batched_call_that_is_refused_for_another_reason_is_asked_again(server: ClearmlServer, fault: str) -> None:
     """Not let in, or a task that was deleted between two requests: the server knows the call."""
-    jobs = door(server)
+    jobs = backend(server)
     task = running(server)
     seen(jobs, job(task))
     secret, count = server.api.options.access_key, server._count
@@ -226,7 +226,7 @@ def test_a_batched_call_that_is_refused_for_another_reason_is_asked_again(server
 def test_polls_lie_a_twentieth_of_the_age_of_the_youngest_running_job_apart(
     server: ClearmlServer, age: int, shortest: float
 ) -> None:
-    jobs = door(server)
+    jobs = backend(server)
     running(server)
     task = running(server)
     server.clock.advance(age)
@@ -248,14 +248,14 @@ def test_polls_lie_a_twentieth_of_the_age_of_the_youngest_running_job_apart(
 def test_every_point_of_a_curve_is_read_however_long(
     server: ClearmlServer, count: int, stride: int, restart: bool
 ) -> None:
-    jobs = door(server)
+    jobs = backend(server)
     task = running(server)
     pairs = [(i * stride, single(1 / (i + 1))) for i in range(count)]
     known = (Curve(),)
     for part in (pairs[: count // 2], pairs[count // 2 :]):
         report(server, task, part)
         if restart:
-            jobs = door(server)
+            jobs = backend(server)
         read_on(jobs, task, known)
     assert list(zip(known[0].iterations, known[0].values, strict=True)) == pairs
     assert known[0].reported == count
@@ -267,18 +267,18 @@ def test_it_is_taken_up_in_the_middle_by_another_controller(server: ClearmlServe
     report(server, task, pairs)
     known = (Curve(),)
     for _ in range(20):
-        [one] = seen(door(server), job(task, known))
+        [one] = seen(backend(server), job(task, known))
         for curve in one.curves:
             list(known[0].add(zip(curve.iterations, curve.values, strict=True)))
         if not one.more and one.curves:
             break
-        read_on(door(server), task, known)
+        read_on(backend(server), task, known)
     assert list(zip(known[0].iterations, known[0].values, strict=True)) == pairs
     assert known[0].reported == 25_000
 
 
 def test_a_long_curve_costs_one_request_more_in_each_poll(server: ClearmlServer) -> None:
-    jobs = door(server)
+    jobs = backend(server)
     task = running(server)
     report(server, task, [(i, 0.5) for i in range(6_500)])
     known = (Curve(),)
@@ -292,7 +292,7 @@ def test_a_long_curve_costs_one_request_more_in_each_poll(server: ClearmlServer)
 
 def test_a_place_in_a_long_curve_that_the_server_has_forgotten_is_looked_up_again(server: ClearmlServer) -> None:
     """An upgrade may change what such a place looks like."""
-    jobs = door(server)
+    jobs = backend(server)
     task = running(server)
     report(server, task, [(i, 0.5) for i in range(6_500)])
     known = (Curve(),)
@@ -308,7 +308,7 @@ def test_a_place_in_a_long_curve_that_the_server_has_forgotten_is_looked_up_agai
 
 def test_few_points_far_apart_are_no_long_curve(server: ClearmlServer) -> None:
     """Reported every 100 iterations: they look thinned out until the log has some of them."""
-    jobs = door(server)
+    jobs = backend(server)
     task = running(server)
     report(server, task, [(i, 0.5) for i in range(100, 30_000, 100)])
     known = (Curve(),)
@@ -321,7 +321,7 @@ def test_few_points_far_apart_are_no_long_curve(server: ClearmlServer) -> None:
 
 
 def test_one_far_point_behind_many_does_not_hide_them(server: ClearmlServer) -> None:
-    jobs = door(server)
+    jobs = backend(server)
     task = running(server)
     xs = [*range(6_000), 1_000_000]
     report(server, task, [(x, 0.5) for x in xs])
@@ -331,7 +331,7 @@ def test_one_far_point_behind_many_does_not_hide_them(server: ClearmlServer) -> 
 
 
 def test_two_long_curves_of_one_job_share_the_points_of_a_poll(server: ClearmlServer) -> None:
-    jobs = door(server)
+    jobs = backend(server)
     task = running(server)
     known = (Curve(), Curve())
     for series in (METRIC.series, SIZE.series):
@@ -342,7 +342,7 @@ def test_two_long_curves_of_one_job_share_the_points_of_a_poll(server: ClearmlSe
 
 
 def test_the_end_of_a_long_curve_is_told_when_all_of_it_was_read(server: ClearmlServer) -> None:
-    jobs = door(server)
+    jobs = backend(server)
     task = running(server)
     report(server, task, [(i, 0.5) for i in range(25_000)])
     server.call("tasks.completed", task=task)
@@ -435,7 +435,7 @@ def test_points_that_repeat_rewind_or_change_are_recorded_and_change_no_decision
 
 
 def test_nan_and_infinities_by_our_reporter_are_what_they_were(server: ClearmlServer) -> None:
-    jobs = door(server)
+    jobs = backend(server)
     task = running(server)
     name = f"{METRIC.title}/{METRIC.series}"
     report(server, task, [(1, 0.5), (5, 0.25)])
@@ -450,7 +450,7 @@ def test_nan_and_infinities_by_our_reporter_are_what_they_were(server: ClearmlSe
 
 
 def test_nan_stands_in_its_place_in_a_long_curve(server: ClearmlServer) -> None:
-    jobs = door(server)
+    jobs = backend(server)
     task = running(server)
     name = f"{METRIC.title}/{METRIC.series}"
     odd = {7, 7_000, 10_500}
@@ -463,7 +463,7 @@ def test_nan_stands_in_its_place_in_a_long_curve(server: ClearmlServer) -> None:
 
 
 def test_a_curve_of_nothing_but_nan_can_be_long_too(server: ClearmlServer) -> None:
-    jobs = door(server)
+    jobs = backend(server)
     task = running(server)
     report(server, task, [(x, 0.0) for x in range(12_500)], "eventhpo", f"nan {METRIC.title}/{METRIC.series}")
     known = (Curve(),)

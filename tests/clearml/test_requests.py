@@ -1,6 +1,6 @@
-"""How many requests the door makes, for each thing that it does and in an hour: docs/clearml.md, Requests.
+"""How many requests the backend makes, for each thing that it does and in an hour: docs/clearml.md, Requests.
 
-They are counted at the server, by the header that the door alone sends. Hours pass by
+They are counted at the server, by the header that the backend alone sends. Hours pass by
 waiting: the controller's clock and the server's are moved on together, and jobs live by
 the server's.
 """
@@ -146,7 +146,7 @@ def drive(path: Path, hours: Hours, *, first: StopAsked | None = None) -> None:
 
 @contextmanager
 def counted(server: ClearmlServer) -> Iterator[Counter[str]]:
-    """Requests of the door, by endpoint, when the block is over."""
+    """Requests of the backend, by endpoint, when the block is over."""
     server.requests.clear()
     found: Counter[str] = Counter()
     yield found

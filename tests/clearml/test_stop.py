@@ -26,7 +26,7 @@ from tests.clearml.harness import (
     run,
     unhurried,
 )
-from tests.clearml.test_launch import door, draft, made
+from tests.clearml.test_launch import backend, draft, made
 from tests.clearml.test_poll import job, seen
 from tests.clearml_server import ClearmlServer, Script
 
@@ -35,7 +35,7 @@ NAME = (METRIC.title, METRIC.series)
 
 @pytest.fixture
 def jobs(server: ClearmlServer) -> ClearmlBackend:
-    return door(server, base_task(server))
+    return backend(server, base_task(server))
 
 
 def waiting(server: ClearmlServer, jobs: ClearmlBackend) -> str:
@@ -84,7 +84,7 @@ def test_a_waiting_job_is_stopped_by_two_and_never_starts(server: ClearmlServer,
 
 
 def test_a_job_that_an_agent_had_taken_and_starts_all_the_same_is_told_again(server: ClearmlServer) -> None:
-    jobs = door(server, base_task(server))
+    jobs = backend(server, base_task(server))
     server.script(lambda task: Script.curve(*NAME, [0.5] * 9, end=None), on=None, slow=True)
     task = waiting(server, jobs)
     server.advance()
@@ -140,11 +140,11 @@ def test_a_job_that_completes_between_the_look_and_the_stop_is_over(
 
 def test_those_that_this_process_has_not_seen_are_read_in_one_request_more(server: ClearmlServer) -> None:
     base = base_task(server)
-    jobs = door(server, base)
+    jobs = backend(server, base)
     tasks = [str(made(server, jobs, draft(trial))["id"]) for trial in range(3)]
     jobs.launch([job(task, trial=i, started=False, queued=False) for i, task in enumerate(tasks[:2])])
     asked(server)
-    fresh = door(server, base)
+    fresh = backend(server, base)
     asked(server)
     answers = fresh.stop([job(task, trial=i, started=False, queued=i < 2) for i, task in enumerate(tasks)])
     assert answers == [Stopping(), Stopping(), Ended(how="cancelled", why="stopped before it started")]
@@ -195,10 +195,10 @@ def test_a_job_that_is_over_keeps_its_end(server: ClearmlServer, jobs: ClearmlBa
 def test_a_job_that_is_over_and_that_the_log_has_not_seen_start_keeps_its_end(server: ClearmlServer) -> None:
     """A controller was away for the whole of its life."""
     base = base_task(server)
-    task = waiting(server, door(server, base))
+    task = waiting(server, backend(server, base))
     server.call("tasks.started", task=task)
     server.call("tasks.completed", task=task)
-    assert door(server, base).stop([job(task, started=False, queued=False, stopping=True)]) == [Stopping(over=True)]
+    assert backend(server, base).stop([job(task, started=False, queued=False, stopping=True)]) == [Stopping(over=True)]
     assert server.task(task)["status"] == "completed"
 
 

@@ -1,4 +1,4 @@
-"""The contract of a door, kept by simulated jobs; and doors that break it, each found by the tests it should be."""
+"""The contract of a backend, kept by simulated jobs; each backend that breaks it is found by the right tests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from eventhpo.testing.simulated import Deed, Ledger, Script, SimulatedClock, Sim
 
 
 class Simulation(Place):
-    """Simulated jobs on a ledger; *kind* is the door to them."""
+    """Simulated jobs on a ledger; *kind* is the backend to them."""
 
     def __init__(self, folder: Path, kind: type[SimulatedJobs] = SimulatedJobs, *, queued: bool = False) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Simulation(Place):
         self._queued = queued
         self._spoilt: set[int] = set()
 
-    def door(self) -> SimulatedJobs:
+    def backend(self) -> SimulatedJobs:
         return self._kind(self._path, self._script, SimulatedClock(), cut=self._cut)
 
     def runs(self, key: str) -> int:
@@ -209,7 +209,7 @@ class EndsTooSoon(Sees):
 
 
 class ForgetsWhatItTold(Sees):
-    """Each point once in the life of the door."""
+    """Each point once in the life of the backend."""
 
     def tell(self, job: BoundJob, seen: JobUpdate) -> JobUpdate:
         told = self.__dict__.setdefault("told", {})
@@ -240,7 +240,7 @@ ADOPTS = "test_a_draft_with_look_adopts_the_job_of_its_key"
 AGAIN = "test_all_that_is_asked_again_behind_a_crash_gives_what_was_done"
 BAD = "test_one_bad_job_does_not_spoil_the_answers_of_the_others"
 CANCELLED = "test_a_cancel_removes_what_an_unbound_intent_made"
-CLOSED = "test_jobs_go_on_when_the_door_is_closed"
+CLOSED = "test_jobs_go_on_when_the_backend_is_closed"
 COMPLETED = "test_a_job_that_exits_with_0_has_completed"
 DRAFT = "test_a_draft_makes_a_job_and_does_not_start_it"
 END_AGAIN = "test_an_end_that_was_not_recorded_is_told_again"
@@ -294,7 +294,7 @@ class Impatient(JobsContract):
 
 
 def fails(contract: JobsContract, test: str, folder: Path, kind: type[SimulatedJobs]) -> bool:
-    """Whether the door *kind* fails *test* of *contract*."""
+    """Whether the backend *kind* fails *test* of *contract*."""
     folder.mkdir()
     try:
         getattr(contract, test)(Simulation(folder, kind))
@@ -304,17 +304,19 @@ def fails(contract: JobsContract, test: str, folder: Path, kind: type[SimulatedJ
 
 
 @pytest.mark.parametrize("kind", BROKEN, ids=lambda kind: kind.__name__)
-def test_a_door_that_breaks_a_promise_fails_its_tests_and_no_others(kind: type[SimulatedJobs], tmp_path: Path) -> None:
+def test_a_backend_that_breaks_a_promise_fails_its_tests_and_no_others(
+    kind: type[SimulatedJobs], tmp_path: Path
+) -> None:
     red, green = BROKEN[kind]
     assert {test for test in red if fails(Impatient(), test, tmp_path / test, kind)} == red
     assert not {test for test in green if fails(JobsContract(), test, tmp_path / test, kind)}
 
 
-def test_each_test_of_the_contract_is_failed_by_some_door() -> None:
+def test_each_test_of_the_contract_is_failed_by_some_backend() -> None:
     assert {test for red, _ in BROKEN.values() for test in red} == TESTS
 
 
-def test_a_door_of_ones_own_can_be_tested_without_pytest() -> None:
+def test_a_backend_of_ones_own_can_be_tested_without_pytest() -> None:
     """A subclass needs it for its fixture; the contract itself does not, nor do the simulated jobs."""
     code = """
 import sys

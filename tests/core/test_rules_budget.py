@@ -398,7 +398,7 @@ def test_a_trial_without_a_job_still_gets_one_under_an_end_that_lets_jobs_finish
 # ---------------------------------------------------------------- times and clocks
 
 
-def test_compute_time_is_from_the_start_to_the_end_in_the_receipts_by_the_clock_of_the_door() -> None:
+def test_compute_time_is_from_the_start_to_the_end_in_the_receipts_by_the_clock_of_the_jobs() -> None:
     hand = Hand(search(max_iteration_per_job=4))
     start = hand.jobs_clock
     hand.later(ours=77.0, jobs=3.0)
@@ -417,7 +417,7 @@ def test_an_end_that_knows_the_start_gives_it_where_no_start_was_seen() -> None:
     assert (found.compute_time, found.iterations) == (2 * SECOND, 1)
 
 
-def test_the_compute_limit_adds_up_ended_and_running_jobs_by_the_clock_of_the_door() -> None:
+def test_the_compute_limit_adds_up_ended_and_running_jobs_by_the_clock_of_the_jobs() -> None:
     """One minute that is over, then two jobs side by side; our clock has no say."""
     hand = Hand(search(num_concurrent_workers=2, compute_time_limit=3.0))
     start = hand.jobs_clock

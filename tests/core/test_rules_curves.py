@@ -307,7 +307,7 @@ def test_a_prune_at_an_earlier_point_changes_nothing_once_the_end_is_read(tmp_pa
 
 
 def timed(**what: object) -> Hand:
-    """Return a search with one job, which has reached its time limit at the door's clock."""
+    """Return a search with one job, which has reached its time limit at the backend's clock."""
     hand = Hand(search(pruner=OVER_ONE, time_limit_per_job=2.0, max_iteration_per_job=9, **what))
     hand.later(jobs=2.0)
     return hand
@@ -384,7 +384,7 @@ def test_points_behind_the_tick_are_late_also_where_a_retry_says_only_then_what_
     assert [(e.iterations, e.late) for e in log.of(BudgetUpdated, 0)] == [(2, 0), (1, 2)]
 
 
-def test_the_time_limit_counts_from_the_start_of_the_job_by_the_clock_of_the_door() -> None:
+def test_the_time_limit_counts_from_the_start_of_the_job_by_the_clock_of_the_jobs() -> None:
     hand = Hand(search(time_limit_per_job=2.0))
     hand.later(ours=500.0, jobs=1.99)
     assert hand.poll(hand.tick()) == []

@@ -156,8 +156,8 @@ def test_a_draft_in_doubt_is_adopted_and_not_made_again(tmp_path: Path) -> None:
     log = run(path, search(total_max_jobs=2), doubtful)
     assert drafts_of(path) == [e.key for e in log.of(JobCreated)]
     assert [e.count for e in log.of(EffectFailed, 0)] == [1, 2, 3]
-    blind = tmp_path / "blind.db"  # control: a door that does not look makes it four times
-    controlled(blind, search(total_max_jobs=1), doubtful, door=lambda led, s, c, state: NeverLooks(led, s, c))
+    blind = tmp_path / "blind.db"  # control: a backend that does not look makes it four times
+    controlled(blind, search(total_max_jobs=1), doubtful, backend=lambda led, s, c, state: NeverLooks(led, s, c))
     assert len(drafts_of(blind)) == 4
 
 
@@ -197,7 +197,7 @@ def test_a_launch_in_doubt_never_fails_for_good_it_ends_as_lost_and_is_watched(t
     def scripts(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
         return Script(points=line(0.5, 0.4, 0.3)) if attempt else silent
 
-    log = controlled(path, what, scripts, door=lambda led, s, c, state: Unseen(led, s, c))
+    log = controlled(path, what, scripts, backend=lambda led, s, c, state: Unseen(led, s, c))
     assert [e.how for e in log.of(JobEnded, 0, 0)] == ["lost"]
     assert [e.attempt for e in log.of(JobCreated)] == [0, 1]  # by the limit of losses, not that of failures
     behind = log.after(log.seq(JobStarted, 0, 1))
@@ -362,7 +362,7 @@ def unreachable(at: dict[int, int]) -> Callable[[Path, Scripts, SimulatedClock, 
 
 def test_a_poll_that_fails_backs_off_and_begins_to_count_anew_once_one_has_worked(tmp_path: Path) -> None:
     script = each(Script(points=line(0.5, 0.4, 0.3, 0.2)))
-    log = controlled(tmp_path / "s.db", search(total_max_jobs=1), script, door=unreachable({0: 2, 2: 3}))
+    log = controlled(tmp_path / "s.db", search(total_max_jobs=1), script, backend=unreachable({0: 2, 2: 3}))
     assert [(e.effect, e.trial, e.count) for e in log.of(EffectFailed)] == [("poll", None, n) for n in (1, 2, 1, 2, 3)]
     held_back(log)
     assert log.ends() == [("completed", (0.2,))]
@@ -461,7 +461,7 @@ def test_a_poll_that_fails_with_more_to_read_is_waited_for_and_no_hot_loop(tmp_p
         tmp_path / "s.db",
         search(total_max_jobs=1),
         each(Script(points=line(0.5, 0.4, 0.3, 0.2))),
-        door=lambda ledger, scripts, c, state: More(ledger, scripts, c, state, {2: 3}),
+        backend=lambda ledger, scripts, c, state: More(ledger, scripts, c, state, {2: 3}),
         clock=clock,
     )
     assert [e.count for e in log.of(EffectFailed)] == [1, 2, 3]
@@ -501,7 +501,7 @@ def test_a_tick_stands_only_where_something_is_due_and_behind_the_observations_o
 
 
 class Elsewhere(SimulatedClock):
-    """The clock of a door: ours, and so much more."""
+    """The clock of a backend: ours, and so much more."""
 
     def __init__(self, ours: SimulatedClock, more: int) -> None:
         super().__init__()
@@ -512,7 +512,7 @@ class Elsewhere(SimulatedClock):
 
 
 @pytest.mark.parametrize("name", ["time limit", "compute limit", "wall limit"])
-def test_what_the_doors_clock_shows_is_never_compared_with_ours(memory: Path, name: str) -> None:
+def test_what_the_clock_of_the_jobs_shows_is_never_compared_with_ours(memory: Path, name: str) -> None:
     found = SCENARIOS[name]()
 
     def logged(more: int) -> list[Event]:
@@ -520,7 +520,7 @@ def test_what_the_doors_clock_shows_is_never_compared_with_ours(memory: Path, na
             memory / f"{more}.db",
             found.search,
             found.scripts,
-            door=lambda ledger, scripts, clock, state: SimulatedJobs(ledger, scripts, Elsewhere(clock, more)),
+            backend=lambda ledger, scripts, clock, state: SimulatedJobs(ledger, scripts, Elsewhere(clock, more)),
         )
         return [_plain(row.event, more) for row in log.rows if not isinstance(row.event, JobCreated)]
 
@@ -531,14 +531,14 @@ def test_what_the_doors_clock_shows_is_never_compared_with_ours(memory: Path, na
 
 
 def _plain(event: Event, more: int) -> Event:
-    """Return *event* with the door's times as if its clock were ours."""
+    """Return *event* with the backend's times as if its clock were ours."""
     times = {"jobs_clock", "started_at", "finished_at"} & set(event.__struct_fields__)
     return msgspec.structs.replace(
         event, **{name: getattr(event, name) - more for name in times if getattr(event, name)}
     )
 
 
-def test_wall_time_goes_by_our_clock_and_compute_time_by_the_doors() -> None:
+def test_wall_time_goes_by_our_clock_and_compute_time_by_the_clock_of_the_jobs() -> None:
     hand = Hand(search(wall_time_limit=10.0, compute_time_limit=10.0))
     hand.later(jobs=9.99, ours=9.99)
     assert not any(item.reached for item in deadlines(hand.state, hand.now))
@@ -580,7 +580,7 @@ def test_what_comes_due_while_a_poll_is_under_way_waits_for_the_next_poll(tmp_pa
         tmp_path / "s.db",
         search(total_max_jobs=None, wall_time_limit=5.0),
         each(Script(points=line(0.5, 0.4, 0.3, 0.2, 0.1))),
-        door=lambda ledger, scripts, c, state: SlowPolls(ledger, scripts, clock),
+        backend=lambda ledger, scripts, c, state: SlowPolls(ledger, scripts, clock),
         clock=clock,
     )
     first, second = log.rows_of(MetricObserved)[:2]

@@ -1,4 +1,4 @@
-"""Controllers on simulated jobs whose door, clock or requests a test makes itself, and ones that are interrupted."""
+"""Controllers on simulated jobs whose backend, clock or requests a test makes itself, and ones that are interrupted."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from eventhpo.testing.searches import ScriptedRequests, created
 from eventhpo.testing.simulated import START, Scripts, SimulatedClock, SimulatedJobs
 from tests.core.rules import Log
 
-Door = Callable[[Path, Scripts, SimulatedClock, State], SimulatedJobs]
+BackendMaker = Callable[[Path, Scripts, SimulatedClock, State], SimulatedJobs]
 
 
-def plain_door(ledger: Path, scripts: Scripts, clock: SimulatedClock, state: State) -> SimulatedJobs:
+def plain_backend(ledger: Path, scripts: Scripts, clock: SimulatedClock, state: State) -> SimulatedJobs:
     return SimulatedJobs(ledger, scripts, clock)
 
 
@@ -28,7 +28,7 @@ def controlled(
     what: Search,
     scripts: Scripts,
     *,
-    door: Door = plain_door,
+    backend: BackendMaker = plain_backend,
     clock: SimulatedClock | None = None,
     requests: ScriptedRequests | None = None,
     make: type[Controller] = Controller,
@@ -43,7 +43,7 @@ def controlled(
     def jobs_for(state: State) -> SimulatedJobs:
         time.attach(state)
         asked.attach(state)
-        return door(path.with_suffix(".ledger"), scripts, time, state)
+        return backend(path.with_suffix(".ledger"), scripts, time, state)
 
     machine = Machine("simulated", 1, "boot")
     with opened(path, jobs_for, time, machine, requests=asked, make=make, tell=tell) as controller:

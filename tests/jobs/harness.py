@@ -39,7 +39,7 @@ while True:
 
 
 class Place:
-    """A folder with a script `train.py`, and the door to jobs that run it."""
+    """A folder with a script `train.py`, and the backend to jobs that run it."""
 
     def __init__(self, folder: Path, search_id: str = "", start: float = 20.0) -> None:
         self.folder = folder
@@ -52,7 +52,7 @@ class Place:
     def script(self, text: str, name: str = "train.py") -> None:
         (self.folder / name).write_text(textwrap.dedent(text))
 
-    def door(self) -> LocalBackend:
+    def backend(self) -> LocalBackend:
         """As a controller that has just been started has it."""
         return LocalBackend(self.command, str(self.folder), self.jobs_folder, grace=self.grace, start=self.start)
 
@@ -73,13 +73,13 @@ class Place:
 
     def bound(self, trial: int = 0, attempt: int = 0, params: dict[str, Scalar] | None = None) -> BoundJob:
         draft = self.draft(trial, attempt, params)
-        [bound] = self.door().draft([draft])
+        [bound] = self.backend().draft([draft])
         assert isinstance(bound, Bound), bound
         return a_job(draft)
 
     def started(self, trial: int = 0, attempt: int = 0, params: dict[str, Scalar] | None = None) -> BoundJob:
         job = self.bound(trial, attempt, params)
-        [started] = self.door().launch([job])
+        [started] = self.backend().launch([job])
         assert isinstance(started, Started), started
         return changed(job, started=True)
 
@@ -91,17 +91,17 @@ class Place:
         assert ticket is not None
         return ticket
 
-    def ended(self, job: BoundJob, door: LocalBackend | None = None) -> Ended:
-        return self.watched(job, door)[-1]
+    def ended(self, job: BoundJob, backend: LocalBackend | None = None) -> Ended:
+        return self.watched(job, backend)[-1]
 
-    def watched(self, job: BoundJob, door: LocalBackend | None = None) -> tuple[list[JobUpdate], Ended]:
+    def watched(self, job: BoundJob, backend: LocalBackend | None = None) -> tuple[list[JobUpdate], Ended]:
         """Poll *job* as a controller does until it is over; return all that was seen, and the end."""
-        door = self.door() if door is None else door
+        backend = self.backend() if backend is None else backend
         sight: list[JobUpdate] = []
 
         def over() -> Ended | None:
             nonlocal job
-            seen = look(door, job)
+            seen = look(backend, job)
             sight.append(seen)
             points = job.points + sum(len(curve.iterations) for curve in seen.curves)
             job = changed(job, cursor=seen.to, points=points, started=job.started or seen.started is not None)
@@ -112,7 +112,7 @@ class Place:
         return sight, ended
 
     def stop(self, job: BoundJob) -> BoundJob:
-        [answer] = self.door().stop([job])
+        [answer] = self.backend().stop([job])
         assert isinstance(answer, Stopping), answer
         return changed(job, stopping=True)
 
@@ -158,8 +158,8 @@ def changed(item: Item, **fields: object) -> Item:
     return msgspec.structs.replace(item, **fields)
 
 
-def look(door: LocalBackend, job: BoundJob) -> JobUpdate:
-    polled = door.poll([job], [ACCURACY])
+def look(backend: LocalBackend, job: BoundJob) -> JobUpdate:
+    polled = backend.poll([job], [ACCURACY])
     assert isinstance(polled, PollResult), polled
     [seen] = polled.seen
     return seen
@@ -209,7 +209,7 @@ def controller(place: Place) -> list[str]:
     jobs = [a_job(place.draft(int(trial))) for trial in sys.argv[4:]]
     print("ready", flush=True)
     sys.stdin.readline()
-    print(place.door().launch(jobs), flush=True)
+    print(place.backend().launch(jobs), flush=True)
     """
     return [sys.executable, "-c", textwrap.dedent(code), str(place.folder), place.search_id, str(place.start)]
 
@@ -225,11 +225,11 @@ def environment_of(pid: int) -> bytes:
         return b""
 
 
-def key_and_value(door: LocalBackend, job: BoundJob) -> list[tuple[int, float]]:
+def key_and_value(backend: LocalBackend, job: BoundJob) -> list[tuple[int, float]]:
     """Return the points that one poll sees."""
-    return points([look(door, job)])
+    return points([look(backend, job)])
 
 
 def started_by(ticket: Ticket) -> Started:
-    """Return the start as the door tells it that found *ticket*."""
+    """Return the start as the backend tells it that found *ticket*."""
     return Started(ticket.at, ticket.since_boot)

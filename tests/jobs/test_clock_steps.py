@@ -1,7 +1,7 @@
 """Real jobs on a machine whose wall clock is set: in the controller's process, in the runner's, in both.
 
 A wall clock is the machine's, and no test may set it. What a set clock leaves is real
-here: the controller's door is handed clocks whose wall time is off, and where it was the
+here: the controller's backend is handed clocks whose wall time is off, and where it was the
 runner's, the times that it wrote, its own format kept, are as such a clock would have had them.
 """
 
@@ -46,8 +46,8 @@ def off_by(microseconds: int) -> Callable[[], ClockReading]:
     return clocks
 
 
-def door(place: Place, by: int) -> LocalBackend:
-    """Return the door of a controller whose wall clock is off."""
+def backend(place: Place, by: int) -> LocalBackend:
+    """Return the backend of a controller whose wall clock is off."""
     return LocalBackend(
         place.command, str(place.folder), place.jobs_folder, grace=place.grace, start=place.start, clocks=off_by(by)
     )
@@ -108,7 +108,7 @@ def test_a_job_ran_as_long_as_it_ran_when_the_runners_clock_is_set(place: Place,
 def test_a_poll_tells_the_boot_clock_whatever_the_controllers_wall_clock_says(place: Place, step: int) -> None:
     place.script(FOREVER)
     job = changed(place.started(), started=False)
-    polled = door(place, step).poll([job], [])
+    polled = backend(place, step).poll([job], [])
     start = polled.seen[0].started  # type: ignore[union-attr]
     assert start is not None
     now = ClockReading(polled.clock, polled.boot_clock)  # type: ignore[union-attr]
@@ -139,13 +139,13 @@ def test_a_lost_job_ran_until_its_last_sign_by_whichever_clock_that_was_written(
     if when == "before its last sign":
         for path in (folder.output, folder.ticket_file):
             set_time(path, step)
-    ended = place.ended(job, door(place, step))
+    ended = place.ended(job, backend(place, step))
     assert ended.how == "lost"
     assert 0 <= ran(ended) <= elapsed(place_start(place, job), read_clocks())
 
 
 def look_is_lost(place: Place, job: BoundJob) -> bool:
-    ended = look(place.door(), job).ended
+    ended = look(place.backend(), job).ended
     return ended is not None and ended.how == "lost"
 
 
@@ -165,10 +165,10 @@ def test_the_grace_period_of_a_stop_lasts_as_long_as_it_says(
     job = place.started()
     kill(place.ticket(job).runner, signal.SIGSTOP)
     job = place.stop(job)
-    assert look(door(place, step), job).ended is None
+    assert look(backend(place, step), job).ended is None
     monkeypatch.setattr(watch, "LATE", 0.0)
     place_grace(place, job, 0.0)
-    assert place.ended(job, door(place, step)).why == "its runner did not act on the stop"
+    assert place.ended(job, backend(place, step)).why == "its runner did not act on the stop"
 
 
 def place_grace(place: Place, job: BoundJob, seconds: float) -> None:
@@ -185,8 +185,8 @@ def test_a_stop_that_an_earlier_version_left_is_as_old_as_its_file(
     kill(place.ticket(job).runner, signal.SIGSTOP)
     place.attempt(job).stop_file.touch()
     job = changed(job, stopping=True)
-    assert look(place.door(), job).ended is None
-    assert place.ended(job, door(place, HOUR)).why == "its runner did not act on the stop"
+    assert look(place.backend(), job).ended is None
+    assert place.ended(job, backend(place, HOUR)).why == "its runner did not act on the stop"
 
 
 def test_an_attempt_of_an_earlier_version_is_timed_by_its_wall_times(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""The contract of a door, kept by processes on this machine."""
+"""The contract of a backend, kept by processes on this machine."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class Processes(contract.Place):
         self._place = place
         place.script(SCRIPT)
 
-    def door(self) -> LocalBackend:
-        return self._place.door()
+    def backend(self) -> LocalBackend:
+        return self._place.backend()
 
     def runs(self, key: str) -> int:
         return self._place.ledger()[key]

@@ -108,7 +108,7 @@ def test_a_copy_takes_its_attempt_for_lost_and_leaves_the_job_alone(
     assert ended.how == "lost"
     assert old or "copy" in ended.why
     assert is_running(here.ticket(job).pid)
-    assert look(here.door(), job).ended is None
+    assert look(here.backend(), job).ended is None
 
 
 def test_a_stop_in_a_copy_stops_nothing_of_the_original(here: Place) -> None:
@@ -159,7 +159,7 @@ def test_a_job_goes_on_in_a_folder_that_is_moved_and_its_end_is_found_there(here
     job = here.started()
     eventually((here.folder / "ready").exists)
     place = moved(here)
-    assert look(place.door(), job).ended is None
+    assert look(place.backend(), job).ended is None
     (place.folder / "go").touch()
     sight, ended = place.watched(job)
     assert ended.how == "completed"
@@ -169,8 +169,9 @@ def test_a_job_goes_on_in_a_folder_that_is_moved_and_its_end_is_found_there(here
 
 
 def test_a_moved_job_obeys_a_stop(here: Place) -> None:
-    here.script(FOREVER)
+    here.script(WAITS)
     job = here.started()
+    eventually((here.folder / "ready").exists)  # before, its script may be moved away unread
     place = moved(here)
     assert place.ended(place.stop(job)).how == "stopped"
 

@@ -412,7 +412,7 @@ def test_a_shell_script_can_report(place: Place) -> None:
 def test_reports_of_a_running_job_are_seen_before_its_end(place: Place) -> None:
     place.script("from eventhpo import job\njob.report_scalar('validation', 'accuracy', 0.5, 1)" + FOREVER)
     one = place.started()
-    door = place.door()
-    seen = eventually(lambda: next(iter(key_and_value(door, one)), None))
+    backend = place.backend()
+    seen = eventually(lambda: next(iter(key_and_value(backend, one)), None))
     assert seen == (1, 0.5)
     assert place.ended(place.stop(changed(one, points=0))).how == "stopped"

@@ -125,7 +125,7 @@ def test_a_command_that_cannot_be_run_fails_and_says_why(place: Place) -> None:
 def test_a_folder_that_cannot_be_entered_fails_and_says_why(place: Place) -> None:
     job = place.bound()
     place.folder = place.folder / "absent"
-    place.door().launch([job])
+    place.backend().launch([job])
     ended = place.ended(job)
     assert (ended.how, ended.code) == ("failed", 127)
     assert ended.why.startswith("No such file or directory: cannot enter '/")
@@ -155,7 +155,7 @@ def test_the_same_cursor_gets_the_same_answer(place: Place) -> None:
     place.script(REPORTS)
     job = place.started()
     eventually(place.attempt(job).exit_file.exists)
-    assert look(place.door(), job) == look(place.door(), job)
+    assert look(place.backend(), job) == look(place.backend(), job)
 
 
 def test_a_job_that_ends_takes_its_process_group_along(place: Place) -> None:
@@ -253,7 +253,7 @@ def test_a_stop_that_finds_the_job_over_says_so(place: Place) -> None:
     place.script("")
     job = place.started()
     place.ended(job)
-    assert place.door().stop([job]) == [Stopping(over=True)]
+    assert place.backend().stop([job]) == [Stopping(over=True)]
     assert not place.attempt(job).stop_file.exists()
 
 
@@ -277,11 +277,11 @@ def test_a_stop_whose_file_was_removed_is_asked_for_again(place: Place) -> None:
     job = place.started()
     place.says("ready")
     job = changed(place.stop(job), settled="aborted")
-    assert not look(place.door(), job).runs_on
+    assert not look(place.backend(), job).runs_on
     place.attempt(job).stop_file.unlink()
-    assert look(place.door(), job).runs_on
-    assert place.door().stop([job]) == [Stopping()]
-    assert not look(place.door(), job).runs_on
+    assert look(place.backend(), job).runs_on
+    assert place.backend().stop([job]) == [Stopping()]
+    assert not look(place.backend(), job).runs_on
 
 
 def test_a_frozen_runner_that_cannot_stop_its_job_is_lost_with_it(
@@ -404,7 +404,7 @@ def test_an_end_written_between_the_look_for_it_and_the_look_at_the_lock_is_foun
         return eventually(lambda: is_free(lock))
 
     monkeypatch.setattr(watch, "is_free", ends_meanwhile)
-    seen = look(place.door(), job)
+    seen = look(place.backend(), job)
     assert seen.ended is not None
     assert seen.ended.how == "completed"
 
@@ -453,7 +453,7 @@ def test_a_job_from_before_a_restart_of_the_machine_is_lost_at_its_last_sign(pla
     job = place.started()
     text = place.attempt(job).ticket_file.read_text()
     place.attempt(job).ticket_file.write_text(text.replace(job.boot, "another boot"))
-    eventually(lambda: len(points([look(place.door(), job)])) == 5)
+    eventually(lambda: len(points([look(place.backend(), job)])) == 5)
     kill(place.ticket(job).runner)
     kill(place.ticket(job).pid)
     ended = place.ended(job)
@@ -514,7 +514,7 @@ def _lost(job: BoundJob) -> BoundJob:
 def test_a_lost_job_that_lives_shows_itself(place: Place) -> None:
     place.script(FOREVER)
     job = place.started()
-    seen = look(place.door(), _lost(job))
+    seen = look(place.backend(), _lost(job))
     assert seen.alive
     assert seen.ended is None
 
@@ -522,7 +522,7 @@ def test_a_lost_job_that_lives_shows_itself(place: Place) -> None:
 def test_a_lost_job_that_came_back_ends_a_second_time(place: Place) -> None:
     place.script(FOREVER)
     job = _lost(place.started())
-    assert look(place.door(), job).alive
+    assert look(place.backend(), job).alive
     assert place.ended(place.stop(job)).how == "stopped"
 
 
@@ -531,7 +531,7 @@ def test_a_lost_job_of_which_nothing_is_left_ends_a_second_time_at_once(place: P
     job = place.started()
     kill(place.ticket(job).runner)
     assert place.ended(job).how == "lost"
-    seen = look(place.door(), _lost(job))
+    seen = look(place.backend(), _lost(job))
     assert not seen.alive
     assert isinstance(seen.ended, Ended)
     assert seen.ended.how == "lost"
@@ -539,7 +539,7 @@ def test_a_lost_job_of_which_nothing_is_left_ends_a_second_time_at_once(place: P
 
 def test_an_attempt_given_up_before_it_ever_started_is_over_when_looked_at(place: Place) -> None:
     job = changed(place.bound(), boot="another boot", lost=True)
-    seen = look(place.door(), job)
+    seen = look(place.backend(), job)
     assert (seen.alive, seen.ended is not None) == (False, True)
 
 
@@ -590,16 +590,16 @@ def test_a_parent_that_reads_our_output_sees_its_end_although_jobs_go_on(place: 
 
 def test_a_controller_that_closes_leaves_jobs_running_and_no_zombie_behind(place: Place) -> None:
     place.script(FOREVER)
-    door = place.door()
+    backend = place.backend()
     job = place.bound()
-    door.launch([job])
-    door.close()
+    backend.launch([job])
+    backend.close()
     ticket = place.ticket(job)
     assert is_running(ticket.pid)
-    assert place.ended(place.stop(job), door).how == "stopped"
+    assert place.ended(place.stop(job), backend).how == "stopped"
 
     def reaped() -> bool:
-        place.door().close()
+        place.backend().close()
         return not Path(f"/proc/{ticket.runner}").exists()
 
     eventually(reaped)

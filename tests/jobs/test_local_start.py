@@ -39,7 +39,7 @@ from tests.waiting import eventually
 
 def test_a_draft_starts_nothing_and_can_be_made_again(place: Place) -> None:
     place.script(LEDGER)
-    first, second = place.door().draft([place.draft()]), place.door().draft([place.draft()])
+    first, second = place.backend().draft([place.draft()]), place.backend().draft([place.draft()])
     assert first == second
     assert json.loads((place.jobs_folder / a_job(place.draft()).job_id / "params.json").read_text()) == {
         "General/lr": 0.5
@@ -49,9 +49,9 @@ def test_a_draft_starts_nothing_and_can_be_made_again(place: Place) -> None:
 
 def test_a_draft_that_is_found_is_adopted_only_with_the_parameters_of_the_intent(place: Place) -> None:
     place.bound()
-    [same] = place.door().draft([changed(place.draft(), look=True)])
-    [other] = place.door().draft([changed(place.draft(), look=True, params={"General/lr": 0.25})])
-    [absent] = place.door().draft([changed(place.draft(trial=1), look=True)])
+    [same] = place.backend().draft([changed(place.draft(), look=True)])
+    [other] = place.backend().draft([changed(place.draft(), look=True, params={"General/lr": 0.25})])
+    [absent] = place.backend().draft([changed(place.draft(trial=1), look=True)])
     assert isinstance(same, Bound)
     assert same.adopted
     assert isinstance(other, Refused)
@@ -62,14 +62,14 @@ def test_a_draft_that_is_found_is_adopted_only_with_the_parameters_of_the_intent
 def test_a_launch_answers_with_the_time_of_the_ticket(place: Place) -> None:
     place.script(FOREVER)
     job = place.bound()
-    [started] = place.door().launch([job])
+    [started] = place.backend().launch([job])
     assert started == started_by(place.ticket(job))
 
 
 def test_a_launch_asked_again_answers_alike_and_starts_nothing(place: Place) -> None:
     place.script(LEDGER + FOREVER)
     job = place.bound()
-    answers = [place.door().launch([job]) for _ in range(3)]
+    answers = [place.backend().launch([job]) for _ in range(3)]
     assert answers[0] == answers[1] == answers[2]
     place.says("ledger")
     place.ended(place.stop(changed(job, started=True)))
@@ -86,7 +86,7 @@ def test_twenty_launches_at_once_from_two_processes_start_one_job(place: Place) 
         assert other.stdout.readline() == "ready\n"
         other.stdin.write("\n")
         other.stdin.flush()
-        ours = list(pool.map(lambda _: place.door().launch([job])[0], range(10)))
+        ours = list(pool.map(lambda _: place.backend().launch([job])[0], range(10)))
         theirs = other.stdout.read()
     expected = started_by(place.ticket(job))
     assert set(ours) == {expected}
@@ -152,11 +152,11 @@ def test_a_controller_killed_between_the_spawn_and_the_ticket_leaves_a_job_that_
     assert not is_free(folder.job_lock)
     assert not is_free(folder.runner_lock)
     place.start = 0.01
-    [early] = place.door().launch([job])
+    [early] = place.backend().launch([job])
     assert isinstance(early, Refused)
     (place.folder / "go").touch()
     place.start = 20.0
-    [late] = place.door().launch([job])
+    [late] = place.backend().launch([job])
     assert late == started_by(place.ticket(job))
     place.ended(job)
     assert place.ledger() == {job.key: 1}
@@ -186,7 +186,7 @@ def test_controllers_killed_at_random_start_each_job_once(place: Place, seed: in
             dying.stdin.flush()
             pause.wait(moment.uniform(0.1, 0.3))
             dying.kill()
-    answers = place.door().launch(jobs)
+    answers = place.backend().launch(jobs)
     assert all(isinstance(answer, Started) for answer in answers), answers
     for job in jobs:
         assert place.ended(job).how == "completed"
@@ -196,12 +196,12 @@ def test_controllers_killed_at_random_start_each_job_once(place: Place, seed: in
 def test_a_start_that_no_controller_saw_is_told_by_the_next_poll(place: Place) -> None:
     place.script(FOREVER)
     job = changed(place.started(), started=False)
-    assert look(place.door(), job).started == started_by(place.ticket(job))
+    assert look(place.backend(), job).started == started_by(place.ticket(job))
 
 
 def test_a_job_that_was_never_launched_shows_nothing(place: Place) -> None:
     job = place.bound()
-    seen = look(place.door(), job)
+    seen = look(place.backend(), job)
     assert (seen.started, seen.ended, seen.to, seen.alive) == (None, None, 0, False)
 
 
@@ -209,8 +209,8 @@ def test_a_job_that_was_never_launched_shows_nothing(place: Place) -> None:
 
 
 def test_a_runner_that_cannot_start_the_job_fails_for_good_at_the_third_time(place: Place) -> None:
-    job, door = _spoiled(place)
-    answers = [door.launch([changed(job, failures=failures)])[0] for failures in range(3)]
+    job, backend = _spoiled(place)
+    answers = [backend.launch([changed(job, failures=failures)])[0] for failures in range(3)]
     assert [type(answer) for answer in answers] == [Refused, Refused, Ended]
     assert isinstance(answers[2], Ended)
     assert answers[2].how == "launch_failed"
@@ -218,13 +218,13 @@ def test_a_runner_that_cannot_start_the_job_fails_for_good_at_the_third_time(pla
 
 
 def test_after_a_launch_that_failed_for_good_no_runner_can_start_the_job(place: Place) -> None:
-    job, door = _spoiled(place)
-    [failed] = door.launch([changed(job, failures=2)])
+    job, backend = _spoiled(place)
+    [failed] = backend.launch([changed(job, failures=2)])
     place.attempt(job).output.rmdir()
-    assert door.launch([job]) == [failed]
+    assert backend.launch([job]) == [failed]
     _run_without_locks(place, job)
     assert not place.ledger()
-    seen = look(place.door(), job)
+    seen = look(place.backend(), job)
     assert seen.ended is not None
     assert seen.ended.how == "launch_failed"
 
@@ -234,13 +234,13 @@ def _spoiled(place: Place) -> tuple[BoundJob, LocalBackend]:
     place.script(LEDGER)
     job = place.bound()
     place.attempt(job).output.mkdir()
-    return job, place.door()
+    return job, place.backend()
 
 
 def test_a_command_that_no_process_can_have_fails_for_good_at_the_third_time(place: Place) -> None:
     place.command = ("python", "train.py", "{General/name}")
     job = place.bound(params={"General/name": "nul\0"})
-    answers = [place.door().launch([changed(job, failures=failures)])[0] for failures in range(3)]
+    answers = [place.backend().launch([changed(job, failures=failures)])[0] for failures in range(3)]
     assert [type(answer) for answer in answers] == [Refused, Refused, Ended]
     assert "null byte" in str(answers[2])
 
@@ -248,14 +248,14 @@ def test_a_command_that_no_process_can_have_fails_for_good_at_the_third_time(pla
 def test_a_folder_that_is_gone_is_never_made_again(place: Place) -> None:
     job = place.bound()
     shutil.rmtree(place.attempt(job).path)
-    answers = [place.door().launch([changed(job, failures=failures)])[0] for failures in range(3)]
+    answers = [place.backend().launch([changed(job, failures=failures)])[0] for failures in range(3)]
     assert [type(answer) for answer in answers] == [Refused, Refused, Ended]
     assert not place.attempt(job).exists()
 
 
 def test_one_draft_that_cannot_be_written_does_not_hold_up_the_others(place: Place) -> None:
     bad = changed(place.draft(0), params={"General/lr": "\udcff"})  # no UTF-8, so no JSON either
-    refused, bound = place.door().draft([bad, place.draft(1)])
+    refused, bound = place.backend().draft([bad, place.draft(1)])
     assert isinstance(refused, Refused)
     assert "surrogates not allowed" in refused.error
     assert isinstance(bound, Bound)
@@ -265,7 +265,7 @@ def test_one_launch_that_is_refused_does_not_hold_up_the_others(place: Place) ->
     place.script(FOREVER)
     first, second = place.bound(0), place.bound(1)
     shutil.rmtree(place.attempt(first).path)
-    refused, started = place.door().launch([first, second])
+    refused, started = place.backend().launch([first, second])
     assert isinstance(refused, Refused)
     assert isinstance(started, Started)
 
@@ -273,7 +273,7 @@ def test_one_launch_that_is_refused_does_not_hold_up_the_others(place: Place) ->
 def test_a_job_bound_before_a_restart_of_the_machine_is_lost_and_not_started(place: Place) -> None:
     place.script(LEDGER)
     job = changed(place.bound(), boot="another boot")
-    [ended] = place.door().launch([job])
+    [ended] = place.backend().launch([job])
     assert isinstance(ended, Ended)
     assert ended.how == "lost"
     assert not place.attempt(job).has_ticket()
@@ -283,7 +283,7 @@ def test_a_job_bound_before_a_restart_of_the_machine_is_lost_and_not_started(pla
 def test_a_job_that_is_stopped_after_a_restart_of_the_machine_is_lost_and_not_cancelled(place: Place) -> None:
     """What the disk does not show it may have lost: nobody knows whether the job ran."""
     job = changed(place.bound(), boot="another boot")
-    [ended] = place.door().stop([job])
+    [ended] = place.backend().stop([job])
     assert isinstance(ended, Ended)
     assert (ended.how, ended.why) == ("lost", "the machine was restarted before its start was in the log")
     assert not place.attempt(job).has_ticket()
@@ -292,10 +292,10 @@ def test_a_job_that_is_stopped_after_a_restart_of_the_machine_is_lost_and_not_ca
 def test_a_ticket_torn_by_a_loss_of_power_is_a_lost_attempt(place: Place) -> None:
     job = changed(place.bound(), boot="another boot")
     place.attempt(job).ticket_file.write_bytes(b"\0" * 40)
-    [ended] = place.door().launch([job])
+    [ended] = place.backend().launch([job])
     assert isinstance(ended, Ended)
     assert ended.how == "lost"
-    seen = look(place.door(), changed(job, started=True))
+    seen = look(place.backend(), changed(job, started=True))
     assert seen.ended is not None
     assert (seen.ended.how, seen.ended.why) == ("lost", "the machine was restarted")
 
@@ -306,21 +306,21 @@ def test_a_ticket_torn_by_a_loss_of_power_is_a_lost_attempt(place: Place) -> Non
 def test_a_job_stopped_before_its_start_is_cancelled_and_never_starts(place: Place) -> None:
     place.script(LEDGER)
     job = place.bound()
-    [ended] = place.door().stop([job])
+    [ended] = place.backend().stop([job])
     assert isinstance(ended, Ended)
     assert ended.how == "cancelled"
-    assert place.door().launch([job]) == [ended]
+    assert place.backend().launch([job]) == [ended]
     _run_without_locks(place, job)
     assert not place.ledger()
-    assert place.door().stop([job]) == [ended]
-    assert look(place.door(), job).ended == ended
+    assert place.backend().stop([job]) == [ended]
+    assert look(place.backend(), job).ended == ended
 
 
 def test_an_unbound_intent_is_cancelled_with_its_folder(place: Place) -> None:
     draft = place.draft()
-    place.door().draft([draft])
-    [first] = place.door().cancel([draft])
-    [again] = place.door().cancel([draft])
+    place.backend().draft([draft])
+    [first] = place.backend().cancel([draft])
+    [again] = place.backend().cancel([draft])
     assert isinstance(first, Ended)
     assert (first.how, again) == ("cancelled", first)
     assert not place.attempt(a_job(draft)).exists()
@@ -329,7 +329,7 @@ def test_an_unbound_intent_is_cancelled_with_its_folder(place: Place) -> None:
 def test_a_cancel_refuses_to_remove_a_job_that_runs(place: Place) -> None:
     place.script(FOREVER)
     job = place.started()
-    [refused] = place.door().cancel([place.draft()])
+    [refused] = place.backend().cancel([place.draft()])
     assert isinstance(refused, Refused)
     assert place.attempt(job).exists()
 
@@ -341,9 +341,9 @@ def test_a_frozen_runner_cannot_start_a_job_that_was_stopped_meanwhile(
     job = place.bound()
     monkeypatch.setattr(sys, "executable", str(_slow_interpreter(place)))
     place.start = 0.01
-    assert isinstance(place.door().launch([job])[0], Refused)
+    assert isinstance(place.backend().launch([job])[0], Refused)
     place.says("waiting")
-    [ended] = place.door().stop([job])
+    [ended] = place.backend().stop([job])
     assert isinstance(ended, Ended)
     (place.folder / "go").touch()
     folder = place.attempt(job)
@@ -358,11 +358,11 @@ def test_a_killed_runner_without_a_ticket_is_replaced(place: Place, monkeypatch:
     with monkeypatch.context() as patch:
         patch.setattr(sys, "executable", str(_slow_interpreter(place)))
         place.start = 0.01
-        place.door().launch([job])
+        place.backend().launch([job])
         place.says("waiting")
     kill(_runner_of(place), signal.SIGKILL)
     place.start = 20.0
-    assert isinstance(place.door().launch([job])[0], Started)
+    assert isinstance(place.backend().launch([job])[0], Started)
     assert place.ended(job).how == "completed"
     assert place.ledger() == {job.key: 1}
 
@@ -386,10 +386,10 @@ def test_a_process_without_standard_streams_starts_jobs_that_hold_their_lock(pla
     place = Place(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]))
     for number in range(3):
         os.close(number)
-    place.door().launch([a_job(place.draft(0))])
+    place.backend().launch([a_job(place.draft(0))])
     """
     command = [sys.executable, "-c", textwrap.dedent(code), str(place.folder), place.search_id, str(place.start)]
     subprocess.run(command, check=False)
     assert place.ticket(job).pid
     assert not is_free(place.attempt(job).runner_lock)
-    assert look(place.door(), job).ended is None
+    assert look(place.backend(), job).ended is None

@@ -38,7 +38,7 @@ def of(folder: Path, *command: str) -> Provenance:
 def test_a_receipt_names_command_script_host_and_python(place: Place) -> None:
     place.script(TEXT)
     place.command = ("python", "train.py", "--lr={General/lr}")
-    [bound] = place.door().draft([place.draft()])
+    [bound] = place.backend().draft([place.draft()])
     assert isinstance(bound, Bound)
     found = bound.provenance
     assert found.command == ("python", "train.py", "--lr=0.5")

@@ -16,8 +16,8 @@ from eventhpo.cli.options import FILE
 def backup(log: Path, target: Path) -> None:
     """Copy LOG whole to the new file TARGET, also while a controller writes it.
 
-    A copy made with cp misses what stands in the -wal file beside the log. Jobs and
-    their folder are not copied: a copy is for reading, and must not be resumed beside
+    A copy made with cp misses what stands in the -wal file next to the log. Jobs and
+    their folder are not copied: a copy is for reading, and must not be resumed next to
     the log that it was made of.
     """
     from eventhpo.log.backup import backup as copy  # noqa: PLC0415

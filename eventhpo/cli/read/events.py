@@ -67,10 +67,10 @@ def events(
     """
     if follow and at is not None:
         raise click.UsageError("--follow shows what comes, --at what was: only one of them")
-    shown = event_lines.as_json if as_json else event_lines.as_text
+    render = event_lines.as_json if as_json else event_lines.as_text
     for snapshot in follow_log.follow(log, after) if follow else [_rows_after(log, after, at)]:
         rows = (row for row in snapshot.rows if not types or type(row.event).__name__ in types)
-        output.data(shown(row) for row in rows if trial is None or event_lines.concerns(row.event, trial))
+        output.data(render(row) for row in rows if trial is None or event_lines.concerns(row.event, trial))
         require_whole(log, snapshot)
 
 

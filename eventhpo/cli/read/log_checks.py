@@ -51,29 +51,29 @@ def verified(log: Path, expect: Head | None, *, decide: bool) -> Verified:
         Usage: there is no such file.
     """
     folders = reconcile.listed(paths.jobs(log))  # before the log: a controller that writes makes a row first
-    found = checking.examine(log, expect)
-    state, folded = _fold(found.rows)
-    at = [check.name for check in found.checks].index("decode") + 1 if len(found.checks) > 1 else 1
-    checks = [*found.checks[:at], folded, *found.checks[at:]]
+    examined = checking.examine(log, expect)
+    state, folded = _fold(examined.rows)
+    at = [check.name for check in examined.checks].index("decode") + 1 if len(examined.checks) > 1 else 1
+    checks = [*examined.checks[:at], folded, *examined.checks[at:]]
     if folders and state is not None:
-        checks.append(_jobs(log, folders, state, found.rows))
+        checks.append(_jobs(log, folders, state, examined.rows))
     notes: list[str] = []
     unchecked: list[str] = []
     if state is not None and not any(check.damage for check in checks):
-        check, unchecked = _next_to(log, state, found.rows)
+        check, unchecked = _next_to(log, state, examined.rows)
         checks += [] if check is None else [check]
         if not paths.head(log).exists():
             unchecked.append(f"tail: there is no head file {paths.head(log).name}, so rows may be missing at the end")
-        unchecked += _not_asked(found.rows, expect, decide=decide)
+        unchecked += _not_asked(examined.rows, expect, decide=decide)
     if decide:
         whole = not any(check.damage for check in checks)
         checks.append(
-            decided(log, found.head.seq) if whole else Check("decide", False, "not looked at: the log is damaged")
+            decided(log, examined.head.seq) if whole else Check("decide", False, "not looked at: the log is damaged")
         )
         notes += [] if state is None else sister("replay.decide.fingerprints").other_platform(state.fingerprint)
     if state is not None:
-        notes += [*adoptions(found.rows), *missing_files(log, state)]
-    return Verified(checks=checks, verdict=_verdict(checks), head=found.head, notes=notes, unchecked=unchecked)
+        notes += [*adoptions(examined.rows), *missing_files(log, state)]
+    return Verified(checks=checks, verdict=_verdict(checks), head=examined.head, notes=notes, unchecked=unchecked)
 
 
 def _fold(rows: list[Recorded]) -> tuple[State | None, Check]:
@@ -85,13 +85,13 @@ def _fold(rows: list[Recorded]) -> tuple[State | None, Check]:
 
 
 def _jobs(log: Path, names: Sequence[str], state: State, rows: Sequence[Recorded]) -> Check:
-    """Return whether the log knows each of the job folders beside it."""
-    found = reconcile.surveyed(paths.jobs(log), names, state, [row.hash for row in rows])
+    """Return whether the log knows each of the job folders next to it."""
+    survey = reconcile.surveyed(paths.jobs(log), names, state, [row.hash for row in rows])
     try:
-        reconcile.refuse(found, state.head, adopt=False)
+        reconcile.refuse(survey, state.head, adopt=False)
     except DamagedLog as error:
         return Check("jobs", False, str(error))
-    return Check("jobs", True, f"{formatting.plural(len(names), 'job folder')} beside it, and an intent for each")
+    return Check("jobs", True, f"{formatting.plural(len(names), 'job folder')} next to it, and an intent for each")
 
 
 def _next_to(log: Path, state: State, rows: Sequence[Recorded]) -> tuple[Check | None, list[str]]:
@@ -104,19 +104,19 @@ def _next_to(log: Path, state: State, rows: Sequence[Recorded]) -> tuple[Check |
     if not folder.is_dir():
         return None, [f"points: there is no folder {folder.name} with the jobs' reports"]
     try:
-        found = compare(rows, folder)
+        comparison = compare(rows, folder)
     except OSError as error:
         raise StorageFailed(f"{error.filename} cannot be read: {error.strerror}") from error
     left = []
-    if found.missing:
-        left.append(f"points of {formatting.plural(found.missing, 'attempt')}: the report file is gone")
-    if found.rewritten:
+    if comparison.missing:
+        left.append(f"points of {formatting.plural(comparison.missing, 'attempt')}: the report file is gone")
+    if comparison.rewritten:
         left.append(
-            f"points of {formatting.plural(found.rewritten, 'attempt')}: the report file was cut or written anew"
+            f"points of {formatting.plural(comparison.rewritten, 'attempt')}: the report file was cut or written anew"
         )
-    points, attempts = formatting.plural(found.points, "point"), formatting.plural(found.attempts, "attempt")
-    what = f"{points} of {attempts}, as their files have them"
-    return Check("reports", found.wrong is None, found.wrong or what), left
+    points, attempts = formatting.plural(comparison.points, "point"), formatting.plural(comparison.attempts, "attempt")
+    agreement = f"{points} of {attempts}, as their files have them"
+    return Check("reports", comparison.wrong is None, comparison.wrong or agreement), left
 
 
 def _not_asked(rows: Sequence[Recorded], expect: Head | None, *, decide: bool) -> Iterator[str]:
@@ -164,14 +164,15 @@ def adoptions(rows: Sequence[Recorded]) -> list[str]:
     ]
 
 
-def render_checks(found: Verified) -> Iterator[str]:
-    """Yield *found* as lines, a check a line, the verdict last."""
-    for check in found.checks:
+def render_checks(verified_log: Verified) -> Iterator[str]:
+    """Yield *verified_log* as lines, a check a line, the verdict last."""
+    for check in verified_log.checks:
         yield f"{check.name:<9} {'ok' if check.ok else 'WRONG':<6} {_line(check.detail)}"
-    for what in found.unchecked:
-        yield f"{'unchecked':<9} {'-':<6} {_line(what)}"
-    at = f"{found.head.seq}:{found.head.hash}"
-    yield f"{'verdict':<9} {found.verdict:<6} {'verified up to' if found.verdict == 'damaged' else 'head'} {at}"
+    for unchecked in verified_log.unchecked:
+        yield f"{'unchecked':<9} {'-':<6} {_line(unchecked)}"
+    head = f"{verified_log.head.seq}:{verified_log.head.hash}"
+    label = "verified up to" if verified_log.verdict == "damaged" else "head"
+    yield f"{'verdict':<9} {verified_log.verdict:<6} {label} {head}"
 
 
 def _line(detail: str) -> str:

@@ -20,14 +20,14 @@ def rows_up_to(rows: Sequence[Recorded], at: int | datetime | None) -> Sequence[
     """Return *rows* up to *at*, and say which event that is; all of them without one."""
     if at is None:
         return rows
-    found = as_of.rows_at(rows, at)
-    last = as_of.named(found[-1])
+    recorded = as_of.rows_at(rows, at)
+    last = as_of.named(recorded[-1])
     output.note(f"as of event {last.seq} of {rows[-1].seq}, {last.at}")
-    return found
+    return recorded
 
 
 def missing_files(log: Path, state: State) -> list[str]:
-    """Return what should lie beside the log and does not."""
+    """Return a note for each thing that should lie next to the log and does not."""
     notes = []
     if state.epoch and not paths.lock(log).exists():
         notes.append(f"there is no lock file {paths.lock(log).name}: whether a controller runs cannot be told")

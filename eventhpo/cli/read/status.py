@@ -37,28 +37,28 @@ def status(log: Path, at: int | datetime | None, as_json: bool) -> None:
     rows = rows_up_to(snapshot.rows, at)
     state = fold(rows)
     if at is None:
-        found = view.status(state, controller, _notes(log, state, snapshot, held=controller is not None))
+        current = view.status(state, controller, _notes(log, state, snapshot, held=controller is not None))
     else:
-        found = view.status(state, None, as_of=as_of.named(rows[-1]))
+        current = view.status(state, None, as_of=as_of.named(rows[-1]))
     failed = [
-        msgspec.structs.replace(one, output=None if one.output is None else output_of(one.output, log))
-        for one in found.failed
+        msgspec.structs.replace(failure, output=None if failure.output is None else output_of(failure.output, log))
+        for failure in current.failed
     ]
-    found = msgspec.structs.replace(found, failed=failed)
-    output.data(output.as_json(found) if as_json else view.render_status(state, found))
+    current = msgspec.structs.replace(current, failed=failed)
+    output.data(output.as_json(current) if as_json else view.render_status(state, current))
     require_whole(log, snapshot)
 
 
 def _holder(log: Path) -> LogHolder | None:
     try:
-        found = lease.holder(log)
+        lease_holder = lease.holder(log)
     except OSError as error:
         raise StorageFailed(f"{paths.lock(log)} cannot be looked at: {error.strerror}") from error
-    return None if found is None else LogHolder(found.host, found.pid, found.epoch)
+    return None if lease_holder is None else LogHolder(lease_holder.host, lease_holder.pid, lease_holder.epoch)
 
 
 def _notes(log: Path, state: State, snapshot: Snapshot, *, held: bool) -> list[str]:
-    """Return what is unusual beside the log; nothing of it keeps anybody from reading."""
+    """Return notes on the files next to the log; none of them keeps anybody from reading."""
     notes = []
     if snapshot.contradiction is not None:
         notes.append(snapshot.contradiction)

@@ -38,10 +38,10 @@ def _file_of(search: Search) -> Path | None:
         made_from = folder / search.jobs.file
         return made_from if made_from.is_file() else None
     try:
-        found = sorted(folder.glob("*.toml"))[:MOST]
+        candidates = sorted(folder.glob("*.toml"))[:MOST]
     except OSError:
         return None
-    names = {path: name for path in found if (name := _name(path)) is not None}
+    names = {path: name for path in candidates if (name := _name(path)) is not None}
     named = [path for path, name in names.items() if name == search.name] or list(names)
     return named[0] if len(named) == 1 else None
 

@@ -34,5 +34,5 @@ def check(search_file: Path, as_json: bool) -> None:
     for warning in warnings:
         output.note(f"note: {warning}")
     loaded = replace(loaded, search=search)
-    found = preview.preview(loaded)
-    output.data(output.as_json(found) if as_json else preview.render_preview(loaded, found))
+    previewed = preview.preview(loaded)
+    output.data(output.as_json(previewed) if as_json else preview.render_preview(loaded, previewed))

@@ -53,7 +53,7 @@ class _LiveTable:
         from rich.console import Console  # noqa: PLC0415  an extra, and only for a terminal
         from rich.live import Live  # noqa: PLC0415
 
-        # No thread: it is drawn when something was committed, so nothing runs beside a controller.
+        # No thread: it is drawn when something was committed, so nothing runs next to a controller.
         self._live: Live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
         self._drawn = 0.0
         self._works = True
@@ -92,10 +92,10 @@ def _table(state: State) -> Table:
     for head in ("slot", "trial", "status", "iteration", *names, "parameters"):
         least = None if head == "parameters" else len(head)
         table.add_column(escape(head), overflow="ellipsis", no_wrap=True, min_width=least)
-    for one in sorted(statuses.running(state), key=lambda r: r.slot):
-        values = one.value if isinstance(one.value, list) else [one.value]
-        at = "-" if one.iteration is None else str(one.iteration)
-        shown = [escape(formatting.number(v)) for v in values]
-        given = escape(formatting.params(state.trials[one.trial].params))
-        table.add_row(str(one.slot), str(one.trial), one.status, at, *shown, given)
+    for job in sorted(statuses.running(state), key=lambda r: r.slot):
+        values = job.value if isinstance(job.value, list) else [job.value]
+        at = "-" if job.iteration is None else str(job.iteration)
+        numbers = [escape(formatting.number(v)) for v in values]
+        given = escape(formatting.params(state.trials[job.trial].params))
+        table.add_row(str(job.slot), str(job.trial), job.status, at, *numbers, given)
     return table

@@ -95,40 +95,40 @@ def _row(seq: int, event: Event) -> Recorded:
     return Recorded(seq, 0, 0, None, event, "0" * 32)
 
 
-def render_preview(loaded: Loaded, found: Preview) -> Iterator[str]:
-    """Yield *found* as lines, a fact a line."""
-    yield f"search      {found.name}"
-    yield from _where(found)
-    yield from (f"objective   {one}" for one in found.objectives)
-    for name, values in found.space.items():
+def render_preview(loaded: Loaded, previewed: Preview) -> Iterator[str]:
+    """Yield *previewed* as lines, a fact a line."""
+    yield f"search      {previewed.name}"
+    yield from _where(previewed)
+    yield from (f"objective   {objective}" for objective in previewed.objectives)
+    for name, values in previewed.space.items():
         yield f"space       {name}: {values}"
-    yield f"points      {'not counted' if found.points is None else found.points}"
-    drawn = " (drawn now: a run draws another)" if found.seed_drawn else ""
-    yield f"sampler     {found.sampler}, seed {found.seed}{drawn}"
-    yield f"pruner      {found.pruner}"
-    yield f"budget      {_budget(loaded, found)}"
-    for name, value in msgspec.structs.asdict(found.limits).items():
+    yield f"points      {'not counted' if previewed.points is None else previewed.points}"
+    drawn = " (drawn now: a run draws another)" if previewed.seed_drawn else ""
+    yield f"sampler     {previewed.sampler}, seed {previewed.seed}{drawn}"
+    yield f"pruner      {previewed.pruner}"
+    yield f"budget      {_budget(loaded, previewed)}"
+    for name, value in msgspec.structs.asdict(previewed.limits).items():
         if value is not None:
             yield f"limit       {name} = {value:g}"
-    for number, params in enumerate(found.suggestions):
+    for number, params in enumerate(previewed.suggestions):
         yield f"suggestion  trial {number}: {formatting.params(params)}"
 
 
-def _where(found: Preview) -> Iterator[str]:
-    if found.clearml is None:
-        yield f"command     {' '.join(found.command)}  (in {found.folder})"
+def _where(previewed: Preview) -> Iterator[str]:
+    if previewed.clearml is None:
+        yield f"command     {' '.join(previewed.command)}  (in {previewed.folder})"
         return
-    base = found.clearml.base
-    yield f"base task   {found.clearml.base_task_id}{f' ({base.name})' if base is not None else ''}"
-    yield f"queue       {found.clearml.execution_queue}"
-    if found.clearml.project is not None:
-        yield f"project     {found.clearml.project}"
+    base = previewed.clearml.base
+    yield f"base task   {previewed.clearml.base_task_id}{f' ({base.name})' if base is not None else ''}"
+    yield f"queue       {previewed.clearml.execution_queue}"
+    if previewed.clearml.project is not None:
+        yield f"project     {previewed.clearml.project}"
     elif base is not None and base.project is not None:
-        yield f"project     that of the base task ({base.project})"
+        yield f"project     the base task's ({base.project})"
 
 
-def _budget(loaded: Loaded, found: Preview) -> str:
-    jobs, most = found.limits.total_max_jobs, loaded.search.max_iteration_per_job
-    if found.iterations is not None:
-        return f"{found.iterations} iterations: {jobs} jobs of {most}; pruning buys more jobs"
+def _budget(loaded: Loaded, previewed: Preview) -> str:
+    jobs, most = previewed.limits.total_max_jobs, loaded.search.max_iteration_per_job
+    if previewed.iterations is not None:
+        return f"{previewed.iterations} iterations: {jobs} jobs of {most}; pruning buys more jobs"
     return "no limit by jobs" if jobs is None else f"{jobs} trials, iterations not limited"

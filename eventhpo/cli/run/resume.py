@@ -87,7 +87,7 @@ def _over(log: Path, state: State, changes: LimitChanges) -> int:
     if state.finished is not None and state.finished.state == "stopped":
         way_on = f"the search is stopped; to go on: {output.command('resume', log, '--reopen')}"
         if changes.given():
-            raise Usage(f"{way_on}, with the new limits beside it")
+            raise Usage(f"{way_on}, with the new limits next to it")
         output.note(way_on)
     else:
         run_search.say_way_on(log, state)

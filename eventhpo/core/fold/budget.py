@@ -1,7 +1,7 @@
 """Iterations: what an attempt is charged, what is reserved, what still fits.
 
 The limit is `max_iteration_per_job * total_max_jobs`. A job starts only if a whole
-`max_iteration_per_job` fits beside all charges and reservations, so the sum of the
+`max_iteration_per_job` fits next to all charges and reservations, so the sum of the
 charges never exceeds it.
 """
 
@@ -94,14 +94,14 @@ def charge(state: State, attempt: Attempt) -> int:
 
 
 def late(state: State, attempt: Attempt) -> int:
-    """Return the iterations reported behind those that count."""
+    """Return the number of iterations reported after the last one that counts."""
     through = charged_through(state, attempt)
     highest = attempt.highest
     return 0 if highest is None else max(0, highest - (through or 0))
 
 
 def compute_time(attempt: Attempt, until: ClockReading) -> int:
-    """Return microseconds from its start to its end, or to *until* (the door's clocks)."""
+    """Return microseconds from its start to its end, or to *until* (the jobs' clocks)."""
     return 0 if attempt.started is None else max(0, elapsed(attempt.started, attempt.finished or until))
 
 

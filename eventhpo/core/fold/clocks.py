@@ -42,9 +42,9 @@ def elapsed(since: ClockReading, until: ClockReading) -> int:
     return wall if until.boot is None else max(0, wall)
 
 
-def one_boot(one: ClockReading, other: ClockReading) -> bool:
+def one_boot(first: ClockReading, second: ClockReading) -> bool:
     """Whether both readings have a boot clock, and of the same boot."""
-    return one.boot is not None and other.boot is not None and one.boot.boot == other.boot.boot
+    return first.boot is not None and second.boot is not None and first.boot.boot == second.boot.boot
 
 
 class Course(msgspec.Struct, frozen=True):

@@ -78,8 +78,8 @@ def _upcast(name: str, version: int, now: int, body: str | bytes) -> bytes:
 def chain(before: str, seq: int, at: int, epoch: int, cause: int | None, name: str, version: int, body: str) -> str:
     """Return the row's hash: blake2b-128 over its fields, a line each, the hash before it first.
 
-    *cause* is an empty line where there is none; the last field has no newline
-    behind it. 32 lower-case hex digits.
+    *cause* is an empty line where there is none; no newline
+    follows the last field. 32 lower-case hex digits.
     """
     fields = (before, seq, at, epoch, "" if cause is None else cause, name, version, body)
     return hashlib.blake2b("\n".join(map(str, fields)).encode(), digest_size=16).hexdigest()

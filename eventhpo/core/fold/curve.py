@@ -102,7 +102,7 @@ def meaning(objective: Objective, values: list[float]) -> float | None:
 def worth(objective: Objective, curve: Curve, count: int, exact: Iterable[ExactValue]) -> float | None:
     """Return what the first *count* points of *curve* are worth, in double precision where *exact* has that point.
 
-    A value of *exact* is that of a point if its iteration is, and its 32 bits are.
+    A value of *exact* belongs to a point if both have the same iteration and the same value in 32 bits.
     """
     values = curve.values[:count]
     value = meaning(objective, values)
@@ -128,7 +128,7 @@ def single_precision(value: float) -> float:
 
 
 def extend_meaning(objective: Objective, before: float | None, value: float) -> float:
-    """Return the meaning of a curve whose meaning was *before*, with *value* behind it."""
+    """Return the meaning of a curve whose meaning was *before*, with *value* appended."""
     if before is None or not objective.extremum:
         return value
     return value if objective.better(value, before) else before

@@ -1,6 +1,6 @@
 """What the passing of time brings about: one list, for the loop that waits and for the fold of a tick.
 
-Two clocks, never mixed: *ours* for wall time and back-off, the *door's* for how long
+Two clocks, never mixed: *ours* for wall time and back-off, the *jobs'* for how long
 jobs ran.
 """
 

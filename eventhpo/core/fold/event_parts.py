@@ -122,7 +122,7 @@ class AdoptedCurve(msgspec.Struct, frozen=True, array_like=True):
 
 
 class JobExtras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a caller wants of one job beside its parameters, as a ClearmlJob takes it."""
+    """What a caller wants of one job apart from its parameters, as a ClearmlJob takes it."""
 
     base_task_id: str | None = None
     task_overrides: dict[str, Any] = {}

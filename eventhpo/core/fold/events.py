@@ -154,7 +154,7 @@ class JobQueued(Receipt, frozen=True, kw_only=True):
 
 
 class JobStarted(Receipt, frozen=True, kw_only=True):
-    """The job runs since `started_at` (the door's clock)."""
+    """The job runs since `started_at` (the jobs' clock)."""
 
     trial: int
     attempt: int
@@ -206,7 +206,7 @@ class ReportsRead(Observation, frozen=True, kw_only=True, rename={"from_": "from
 
 
 class InheritanceClaimed(Observation, frozen=True, kw_only=True):
-    """A retry says, before its first point, that it goes on behind `iteration` of its predecessor."""
+    """A retry says, before its first point, that it goes on after `iteration` of its predecessor."""
 
     trial: int
     attempt: int
@@ -214,7 +214,7 @@ class InheritanceClaimed(Observation, frozen=True, kw_only=True):
 
 
 class JobEnded(Observation, frozen=True, kw_only=True):
-    """The attempt is over (or lost), and how; times are the door's clock.
+    """The attempt is over (or lost), and how; times are the jobs' clock.
 
     `by_itself`: it ended before it heard of a stop, if it was told to at all.
     """
@@ -239,7 +239,7 @@ class JobAdopted(Observation, frozen=True, kw_only=True):
     """A job of this search that the log no longer knew, its tail lost, is taken up again.
 
     `fate` is what had been settled when it was told to stop, a prune at its `judged`-th point;
-    `inherits` the iteration of its predecessor that it says to go on behind; `to` how far its
+    `inherits` the iteration of its predecessor after which it says to go on; `to` how far its
     reports were read for `curves`, where that is no number of points.
     """
 
@@ -278,7 +278,7 @@ class EffectFailed(Observation, frozen=True, kw_only=True):
 
 
 class ClockTicked(Tick, frozen=True, kw_only=True):
-    """Something was due by one of the two clocks: ours and the door's."""
+    """Something was due by one of the two clocks: ours and the jobs'."""
 
     clock: int
     jobs_clock: int

@@ -62,7 +62,7 @@ class Attempt(msgspec.Struct):
     job_id: str | None = None
     provenance: Provenance | None = None
     queued: bool = False
-    started: ClockReading | None = None  # the door's clocks
+    started: ClockReading | None = None  # the jobs' clocks
     cursor: int = 0
     judged: int = 0  # points of the curve that have a verdict, or came before verdicts begin
     attrs: list[Attr] = []  # what the pruner wrote
@@ -72,7 +72,7 @@ class Attempt(msgspec.Struct):
     bad_since: int | None = None  # seq of the row that has the first of them
     ignored_since: int | None = None  # seq of the row that has the first point that no curve took
     fate: Fate | None = None  # settled before its end
-    fate_why: str = ""  # in words of whoever asked for it
+    fate_why: str = ""  # in the words of the person or caller who asked for it
     closed: bool = False  # its unjudged points stay unjudged
     stop: int | None = None  # seq of what wants it stopped
     stop_sent: bool = False  # and not seen to go on since
@@ -103,12 +103,12 @@ class Attempt(msgspec.Struct):
 
     @property
     def started_at(self) -> int | None:
-        """When it started, as the door's wall clock had it."""
+        """When it started, by the wall clock of the jobs."""
         return None if self.started is None else self.started.wall
 
     @property
     def finished(self) -> ClockReading | None:
-        """When it ended, by the door's clocks."""
+        """When it ended, by the jobs' clocks."""
         if self.ended is None or self.ended.finished_at is None:
             return None
         return ClockReading(self.ended.finished_at, self.ended.finished_boot_clock)
@@ -218,7 +218,7 @@ class State(msgspec.Struct):
     course: Course = Course()  # of our time, to the newest reading
     first_clock: int | None = None  # our time at the first ControllerStarted
     clock: int = 0  # our time at the last tick
-    jobs_clock: ClockReading = ClockReading(0)  # the door's at the last tick
+    jobs_clock: ClockReading = ClockReading(0)  # of the jobs, at the last tick
     trials: list[Trial] = []
     active: dict[int, Trial] = {}  # unfinished, or with an attempt to be watched
     taken: dict[PointKey, int] = {}  # how many trials hold a point

@@ -55,11 +55,11 @@ def judgeable(state: State) -> Iterator[Attempt]:
 
 def free_slot(state: State) -> int | None:
     """Return the lowest slot that nobody holds, None if all workers are busy."""
-    held = {a.slot for a in attempts(state) if a.live}
+    taken_slots = {a.slot for a in attempts(state) if a.live}
     busy = sum(1 for a in attempts(state) if a.live)
     if busy >= state.limits.num_concurrent_workers:
         return None
-    return next(slot for slot in range(busy + 1) if slot not in held)
+    return next(slot for slot in range(busy + 1) if slot not in taken_slots)
 
 
 def blocked(attempt: Attempt, effect: EffectName) -> bool:

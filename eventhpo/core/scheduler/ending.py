@@ -47,7 +47,7 @@ def _softly(state: State) -> SearchEnding | None:
 
 
 def _which_budget(state: State) -> str:
-    """Return which budget is used up where it is not that of `total_max_jobs`."""
+    """Return which budget is used up, empty if it is `total_max_jobs` times the iterations of a job."""
     return f"max_trials = {state.limits.max_trials}" if budget.exhausted(state) == ("max_trials",) else ""
 
 

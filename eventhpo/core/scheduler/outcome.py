@@ -71,12 +71,12 @@ def _no_value(state: State, attempt: Attempt) -> str:
     lacking = [(f"{o.title}/{o.series}", curve.iterations) for o, curve, value in triples if value is None]
     missing = ", ".join(name for name, _ in lacking)
     late = " in time" if any(iterations for _, iterations in lacking) else ""
-    found = [f"{o.title}/{o.series}" for o, _, value in triples if value is not None]
-    found += [f"{name} too late, from iteration {iterations[0]} on" for name, iterations in lacking if iterations]
-    found += [f"{title}/{series}" for title, series in sorted(attempt.others)]
-    said = f"reported no {missing}{late}; it did report {', '.join(found) or 'nothing'}"
+    reported = [f"{o.title}/{o.series}" for o, _, value in triples if value is not None]
+    reported += [f"{name} too late, from iteration {iterations[0]} on" for name, iterations in lacking if iterations]
+    reported += [f"{title}/{series}" for title, series in sorted(attempt.others)]
+    message = f"reported no {missing}{late}; it did report {', '.join(reported) or 'nothing'}"
     faults = report_faults(attempt) if state.policy >= 2 else ""  # the words are part of a decision
-    return f"{said}; {faults}" if faults else said
+    return f"{message}; {faults}" if faults else message
 
 
 def report_faults(attempt: Attempt) -> str:

@@ -44,7 +44,7 @@ def top(
 
     Running, completed and pruned ones; failed and aborted ones only with
     *include_failed*, those of another study, which have no job here, only with
-    *include_imported*. By value, NaN behind every number and no value last, then by
+    *include_imported*. By value, NaN after every number and no value last, then by
     trial number; with several objectives by successive non-dominated fronts.
     """
     listed = (t for t in state.trials if include_imported or t.imported is None)

@@ -48,11 +48,11 @@ def mistakes(command: Sequence[str], space: tuple[Parameter, ...], declared: Col
     for k, word in enumerate(command):
         for name in sorted(conditional_names(space)):
             if f"{{{name}}}" in word or f"{{{name}?" in word:
-                what = f"only names that every job gets: some sets have no {name}, so read it from EVENTHPO_PARAMS"
-                yield Mistake(f"[{k}]", word, what)
+                expected = f"only names that every job gets: some sets have no {name}, so read it from EVENTHPO_PARAMS"
+                yield Mistake(f"[{k}]", word, expected)
         flag = _FLAG.fullmatch(word)
         names = [flag[1]] if flag is not None else _PLACE.findall(word)
-        yield from (one for name in names if (one := _near_miss(k, name, space, declared)) is not None)
+        yield from (mistake for name in names if (mistake := _near_miss(k, name, space, declared)) is not None)
         if flag is not None and flag[1] in job_names(space) and not _is_switch(space, flag[1]):
             yield Mistake(f"[{k}]", word, f"a parameter whose values are true and false, which {flag[1]} is not")
 
@@ -63,26 +63,28 @@ def _near_miss(k: int, name: str, space: tuple[Parameter, ...], declared: Collec
     if name in names or name in declared or not _NAME.fullmatch(name):
         return None
     meant = _meant(name, names)
-    what = "a parameter of the space by its full name (other braces stay as they are)"
-    return None if meant is None else Mistake(f"[{k}]", f"{{{name}}}", what, f"{{{meant}}}")
+    expected = "a parameter of the space by its full name (other braces stay as they are)"
+    return None if meant is None else Mistake(f"[{k}]", f"{{{name}}}", expected, f"{{{meant}}}")
 
 
 def _meant(name: str, names: Sequence[str]) -> str | None:
     if full_name(name) in names:
         return full_name(name)
     # A name without a section is held against names without theirs: else "General/" makes all of them near.
-    held = {one.casefold() if "/" in name else one.rpartition("/")[2].casefold(): one for one in reversed(names)}
-    close = difflib.get_close_matches(name.casefold(), held, n=1, cutoff=_NEAR)
-    return held[close[0]] if close else None
+    by_short_name = {
+        full.casefold() if "/" in name else full.rpartition("/")[2].casefold(): full for full in reversed(names)
+    }
+    close = difflib.get_close_matches(name.casefold(), by_short_name, n=1, cutoff=_NEAR)
+    return by_short_name[close[0]] if close else None
 
 
 def _is_switch(space: tuple[Parameter, ...], name: str) -> bool:
     """Whether every value of the parameter *name* is true, false or None."""
     ranges: list[Range] = [p for p in single_ranges(space) if p.name == name]
     values: list[Scalar] = []
-    for one in (one for p in parameter_sets(space) for one in p.sets):
-        ranges += [r for r in one.ranges if r.name == name]
-        values += [one.values[name]] if name in one.values else []
+    for choice in (choice for p in parameter_sets(space) for choice in p.sets):
+        ranges += [r for r in choice.ranges if r.name == name]
+        values += [choice.values[name]] if name in choice.values else []
     for r in ranges:
         values += r.values if isinstance(r, DiscreteParameterRange) else (0,)
     return all(value is None or isinstance(value, bool) for value in values)

@@ -31,7 +31,7 @@ from eventhpo.core.validation.mistakes import shown
 FINITE = 100_000  # points of a space that is still enumerated; a larger one counts as infinite
 DEFAULT_SECTION = "General"  # where ClearML puts a parameter that names no section
 
-_OFF_GRID = 1e-8  # part of a step by which Optuna lets a value lie beside its grid
+_OFF_GRID = 1e-8  # part of a step by which Optuna lets a value lie off its grid
 _DECIMALS = Context(prec=60)  # the 26 digits of a sound grid times a count of 2**53, and room: nothing is rounded
 
 
@@ -114,7 +114,7 @@ def _from_exponent(p: UniformParameterRange | LogUniformParameterRange, x: float
 
 
 def snap(p: Range, suggested: Scalar) -> Scalar:
-    """Return the point value that a sampler's *suggested* value stands for: that of the grid, without noise."""
+    """Return the point value that a sampler's *suggested* value stands for: the nearest one on the grid."""
     match p:
         case UniformParameterRange() | LogUniformParameterRange():
             value = _as_float(suggested)
@@ -157,10 +157,10 @@ def from_job(p: Range, value: Scalar) -> Scalar:
 
 
 def _listed(p: DiscreteParameterRange, value: Scalar) -> Scalar:
-    for one in p.values:
+    for listed in p.values:
         # In Python True == 1; in a search file they are different values. 1 and 1.0 are the same number.
-        if isinstance(one, bool) == isinstance(value, bool) and one == value:
-            return one
+        if isinstance(listed, bool) == isinstance(value, bool) and listed == value:
+            return listed
     raise ValueError(described(p))
 
 

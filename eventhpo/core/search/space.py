@@ -91,12 +91,12 @@ def is_whole(space: Space, point: Mapping[str, Scalar]) -> bool:
 
 def set_names(p: ParameterSet) -> tuple[str, ...]:
     """Return every name that some set of *p* hands a job, in a lasting order: a log gives tables back sorted."""
-    return tuple(dict.fromkeys(name for one in p.sets for name in names_of(one)))
+    return tuple(dict.fromkeys(name for choice in p.sets for name in names_of(choice)))
 
 
-def names_of(one: ParameterChoice) -> list[str]:
+def names_of(choice: ParameterChoice) -> list[str]:
     """Return what a job of this set gets: the names of its values, sorted, then its ranges."""
-    return [*sorted(one.values), *(r.name for r in one.ranges)]
+    return [*sorted(choice.values), *(r.name for r in choice.ranges)]
 
 
 def job_names(space: Space) -> tuple[str, ...]:
@@ -107,7 +107,10 @@ def job_names(space: Space) -> tuple[str, ...]:
 def conditional_names(space: Space) -> set[str]:
     """Return the names that some job gets and another does not."""
     return {
-        name for p in parameter_sets(space) for name in set_names(p) if not all(name in names_of(one) for one in p.sets)
+        name
+        for p in parameter_sets(space)
+        for name in set_names(p)
+        if not all(name in names_of(choice) for choice in p.sets)
     }
 
 
@@ -150,20 +153,22 @@ def _part(value: Scalar) -> KeyPart:
 def fitting(p: ParameterSet, params: Mapping[str, Scalar]) -> list[int]:
     """Return the positions of the sets that hold all that *params* says of the names of *p*.
 
-    Sets that are named wholly go before those that are named in part: whoever gives
-    all that a job got means that job. What *params* holds of other names is not looked at.
+    Sets that are named wholly go before sets that are named in part: a caller who gives
+    all parameters of a job means that job. Other names in *params* are ignored.
     """
     given = {name: params[name] for name in set_names(p) if name in params}
-    held = [k for k, one in enumerate(p.sets) if all(_holds(one, name, value) for name, value in given.items())]
-    whole = [k for k in held if given and set(names_of(p.sets[k])) == given.keys()]
-    return whole or held
+    fitting_sets = [
+        k for k, choice in enumerate(p.sets) if all(_holds(choice, name, value) for name, value in given.items())
+    ]
+    whole = [k for k in fitting_sets if given and set(names_of(p.sets[k])) == given.keys()]
+    return whole or fitting_sets
 
 
-def _holds(one: ParameterChoice, name: str, value: Scalar) -> bool:
-    if name in one.values:
-        own = one.values[name]
-        return isinstance(own, bool) == isinstance(value, bool) and own == value
-    return any(r.name == name and _in(r, value) for r in one.ranges)
+def _holds(choice: ParameterChoice, name: str, value: Scalar) -> bool:
+    if name in choice.values:
+        fixed = choice.values[name]
+        return isinstance(fixed, bool) == isinstance(value, bool) and fixed == value
+    return any(r.name == name and _in(r, value) for r in choice.ranges)
 
 
 def _in(r: Range, value: Scalar) -> bool:
@@ -194,23 +199,23 @@ def read_sets(space: Space, params: Mapping[str, Scalar]) -> tuple[ParamTable, l
     return job_values, wrong
 
 
-def _as_jobs_get(one: ParameterChoice, params: Mapping[str, Scalar]) -> ParamTable:
-    known = {r.name: r for r in one.ranges}
-    given = [name for name in names_of(one) if name in params]
-    return {n: to_job(known[n], from_job(known[n], params[n])) if n in known else one.values[n] for n in given}
+def _as_jobs_get(choice: ParameterChoice, params: Mapping[str, Scalar]) -> ParamTable:
+    known = {r.name: r for r in choice.ranges}
+    given = [name for name in names_of(choice) if name in params]
+    return {n: to_job(known[n], from_job(known[n], params[n])) if n in known else choice.values[n] for n in given}
 
 
 def _misfit(p: ParameterSet, params: Mapping[str, Scalar]) -> Mistake:
     given = {name: params[name] for name in set_names(p) if name in params}
     for name, value in given.items():
-        if not any(_holds(one, name, value) for one in p.sets):
+        if not any(_holds(choice, name, value) for choice in p.sets):
             return Mistake(name, value, _possible(p, name))
-    sets = "; ".join(f"[{k}] {one}" for k, one in enumerate(described_sets(p)))
+    sets = "; ".join(f"[{k}] {description}" for k, description in enumerate(described_sets(p)))
     return Mistake("", given, f"values that stand together in one set of {shown(p.name)}: {sets}")
 
 
 def _possible(p: ParameterSet, name: str) -> str:
-    descriptions = [_described(one, name) for one in p.sets if name in names_of(one)]
+    descriptions = [_described(choice, name) for choice in p.sets if name in names_of(choice)]
     return " or ".join(dict.fromkeys(descriptions))
 
 
@@ -228,13 +233,13 @@ def _plural(count: int) -> str:
 
 def described_sets(p: ParameterSet) -> list[str]:
     """Return what each set of *p* holds, in words."""
-    return [", ".join(f"{name} = {_described(one, name)}" for name in names_of(one)) for one in p.sets]
+    return [", ".join(f"{name} = {_described(choice, name)}" for name in names_of(choice)) for choice in p.sets]
 
 
-def _described(one: ParameterChoice, name: str) -> str:
-    if name in one.values:
-        return shown(one.values[name])
-    return next(ranges.described(r) for r in one.ranges if r.name == name)
+def _described(choice: ParameterChoice, name: str) -> str:
+    if name in choice.values:
+        return shown(choice.values[name])
+    return next(ranges.described(r) for r in choice.ranges if r.name == name)
 
 
 # ---------------------------------------------------------------- how many points, and which
@@ -244,7 +249,7 @@ def length(p: Parameter) -> int | None:
     """Return how many points *p* has by itself; None if without end, of a `ParameterSet` also if more than `FINITE`."""
     if not isinstance(p, ParameterSet):
         return ranges.length(p)
-    counts = [_product([ranges.length(r) for r in one.ranges]) for one in p.sets]
+    counts = [_product([ranges.length(r) for r in choice.ranges]) for choice in p.sets]
     known = [count for count in counts if count is not None]
     if len(known) < len(counts) or sum(known) > FINITE:
         return None
@@ -290,9 +295,9 @@ def _set_points(p: ParameterSet) -> Iterator[ParamTable]:
         for values in product(*(ranges.listed(r) for r in within.values())):
             point: ParamTable = {p.name: k, **dict(zip(within, values, strict=True))}
             if overlap:
-                if (found := key_of(names, _set_params(p, point))) in seen:
+                if (key := key_of(names, _set_params(p, point))) in seen:
                     continue
-                seen.add(found)
+                seen.add(key)
             yield point
 
 
@@ -300,13 +305,13 @@ def _may_overlap(p: ParameterSet) -> bool:
     """Whether a job could get the same of two sets; they do not where a fixed value tells any two apart."""
     values: dict[tuple[str, ...], set[PointKey]] = {}
     fixed: dict[frozenset[str], tuple[str, ...]] = {}
-    for one in p.sets:
-        names = tuple(sorted(one.values))
-        if fixed.setdefault(frozenset(names_of(one)), names) != names:
+    for choice in p.sets:
+        names = tuple(sorted(choice.values))
+        if fixed.setdefault(frozenset(names_of(choice)), names) != names:
             return True  # the one's range may hold the other's value
-        seen = values.setdefault((*names, "", *sorted(r.name for r in one.ranges)), set())
-        found = tuple(_part(one.values[name]) for name in names)
-        if found in seen:
+        seen = values.setdefault((*names, "", *sorted(r.name for r in choice.ranges)), set())
+        key = tuple(_part(choice.values[name]) for name in names)
+        if key in seen:
             return True
-        seen.add(found)
+        seen.add(key)
     return False

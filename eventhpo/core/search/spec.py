@@ -277,7 +277,7 @@ class ClearmlTasks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return self.base_task_id, self.execution_queue, self.project
 
     def link(self, task_id: str) -> str | None:
-        """Return the address of a task's page, None if that of the server is not known; `*` is any project."""
+        """Return the address of a task's page, None if the server's own address is not known; `*` is any project."""
         return f"{self.web}/projects/*/experiments/{task_id}/output/log" if self.web else None
 
 

@@ -39,25 +39,25 @@ class Mistake:
         return f"{self.place}: {found}, expected {self.expected}{hint}".removeprefix(": ")
 
 
-def unknown(place: str, found: str, known: Iterable[str], what: str) -> Mistake:
+def unknown(place: str, name: str, known: Iterable[str], what: str) -> Mistake:
     """Return the mistake of a name that is none of *known*, with the nearest of them."""
     names = list(known)
-    return Mistake(place, found, f"{what}: {', '.join(names)}", nearest(found, names))
+    return Mistake(place, name, f"{what}: {', '.join(names)}", nearest(name, names))
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the name among *known* that *name* was most likely meant to be, or None."""
     names = list(known)
-    folded = {one.casefold(): one for one in reversed(names)}
+    folded = {original.casefold(): original for original in reversed(names)}
     close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
-    starts = [one for fold, one in folded.items() if _begins(name.casefold(), fold)]
+    starts = [original for fold, original in folded.items() if _begins(name.casefold(), fold)]
     if close:
         return folded[close[0]]
     return starts[0] if len(starts) == 1 else None
 
 
-def _begins(one: str, other: str) -> bool:
-    return bool(one and other) and (one.startswith(other) or other.startswith(one))
+def _begins(first: str, second: str) -> bool:
+    return bool(first and second) and (first.startswith(second) or second.startswith(first))
 
 
 def path(*keys: str | int) -> str:

@@ -101,7 +101,7 @@ def text() -> Validator[str]:
     def read(value: object) -> str:
         if not isinstance(value, str) or not value.strip():
             raise Wrong(expected)
-        if any(unicodedata.category(one) == "Cc" for one in value):
+        if any(unicodedata.category(character) == "Cc" for character in value):
             raise Wrong("a string without control characters, as NUL or the end of a line")
         if not is_utf8(value):
             raise Wrong("a string that can be written as UTF-8")
@@ -150,7 +150,7 @@ def array(of: Validator[T], least: int = 1) -> Validator[list[T]]:
         if not isinstance(value, list | tuple) or len(value) < least:
             raise Wrong(expected)
         try:
-            return [of.read(one) for one in value]
+            return [of.read(entry) for entry in value]
         except Wrong:
             raise Wrong(expected) from None
 

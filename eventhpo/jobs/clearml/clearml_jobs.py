@@ -179,7 +179,7 @@ def _seen(look: _PolledTask, readings: dict[str, TaskReading], lasts: dict[str, 
     reading = readings.get(job.job_id) or TaskReading()
     ended = None if reading.more else look.ended
     last = lasts.get(job.job_id) if ended is not None else None
-    further: tuple[OtherSeries, ...] = () if last is None else others(last, look.objectives, OWN)
+    other_series: tuple[OtherSeries, ...] = () if last is None else others(last, look.objectives, OWN)
     if ended is not None and last is not None:
         exact_values = exact(last, job, reading.curves, look.objectives)
         ended = msgspec.structs.replace(ended, hyper_parameters=last.parameters, exact=exact_values)
@@ -188,10 +188,10 @@ def _seen(look: _PolledTask, readings: dict[str, TaskReading], lasts: dict[str, 
     return JobUpdate(
         trial=job.trial,
         attempt=job.attempt,
-        to=job.cursor + reading.points + bool(further) + (reading.inherits is not None),
+        to=job.cursor + reading.points + bool(other_series) + (reading.inherits is not None),
         started=None if begun is None or job.started else Started(begun),
         curves=reading.curves,
-        others=further,
+        others=other_series,
         bad=reading.bad,
         inherits=reading.inherits,
         ended=ended,

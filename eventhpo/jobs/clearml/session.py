@@ -238,7 +238,7 @@ def _check_login(got: _Got, host: str) -> None:
     """Raise unless this is an answer of a ClearML server: the SDK takes anything else for a refusal.
 
     Raises:
-        Silent: the server failed, or the answer is not that of a ClearML API.
+        Silent: the server failed, or the answer does not come from a ClearML API.
     """
     if got.status_code >= BROKEN:
         raise Silent(f"auth.login: HTTP {got.status_code} {got.reason}", in_doubt=False)

@@ -98,8 +98,8 @@ class OwnJobs(ClearmlBackend):
         return "" if self._tasks.base is None else self._tasks.base.name
 
     def _tags(self, draft: DraftRequest, parent: str | None) -> list[str]:
-        own = [OPTIMIZATION, f"opt: {parent}" if parent else "opt", tag_of_search(draft.key), draft.key]
-        return [*draft.extras.tags, *retry_of(draft), *own]
+        tags = [OPTIMIZATION, f"opt: {parent}" if parent else "opt", tag_of_search(draft.key), draft.key]
+        return [*draft.extras.tags, *retry_of(draft), *tags]
 
     def launch(self, jobs: Sequence[BoundJob]) -> list[LaunchOutcome]:
         """Call `launch` of each job that is still a draft."""
@@ -157,13 +157,15 @@ class OwnJobs(ClearmlBackend):
             return polled
         named = {(job.trial, job.attempt): job for job in jobs}
         return msgspec.structs.replace(
-            polled, seen=tuple(self._or_refused(named[seen.trial, seen.attempt], seen) for seen in polled.seen)
+            polled, seen=tuple(self._or_refused(named[update.trial, update.attempt], update) for update in polled.seen)
         )
 
-    def _or_refused(self, job: BoundJob, seen: JobUpdate) -> JobUpdate:
+    def _or_refused(self, job: BoundJob, update: JobUpdate) -> JobUpdate:
         refused = self._mute.get(job.job_id)
         return (
-            seen if refused is None else JobUpdate(trial=job.trial, attempt=job.attempt, to=job.cursor, refused=refused)
+            update
+            if refused is None
+            else JobUpdate(trial=job.trial, attempt=job.attempt, to=job.cursor, refused=refused)
         )
 
     def _statuses(self, jobs: Sequence[BoundJob]) -> tuple[dict[str, Task], int]:

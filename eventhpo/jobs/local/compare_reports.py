@@ -112,8 +112,8 @@ def _difference(reading: ReportsReading, path: Path, objectives: frozenset[Serie
 
 def _among(recorded: CurvePoints, written: CurvePoints) -> CurvePoints:
     """Return the points of *recorded* that *written* has in the same order."""
-    rest = iter(written)
-    return [point for point in recorded if any(point == other for other in rest)]
+    remaining = iter(written)
+    return [point for point in recorded if any(point == candidate for candidate in remaining)]
 
 
 def _points(path: Path, start: int, end: int) -> Iterator[ReportedPoint]:

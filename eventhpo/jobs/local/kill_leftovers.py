@@ -54,8 +54,8 @@ def kill_leftovers(lost: Sequence[LostAttempt]) -> dict[str, tuple[int, ...]]:
     else was killed and the lock is still held: that pass reads every descriptor.
     """
     killed = _kill_all(_by_environment_or_group(lost))
-    held = [attempt for attempt in lost if attempt.key not in killed and not is_free(attempt.folder.job_lock)]
-    return killed | _kill_all(_by_lock(held)) if held else killed
+    suspects = [attempt for attempt in lost if attempt.key not in killed and not is_free(attempt.folder.job_lock)]
+    return killed | _kill_all(_by_lock(suspects)) if suspects else killed
 
 
 def _kill_all(owner: Owner) -> dict[str, tuple[int, ...]]:

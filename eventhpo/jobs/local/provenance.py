@@ -51,10 +51,10 @@ class Surroundings:
         """Return the first 16 hex digits of the script's SHA-256, None if it can't be read."""
         try:
             status = script.stat()
-            seen = (script, status.st_mtime_ns, status.st_size)
-            if seen != self._hashed:
+            version = (script, status.st_mtime_ns, status.st_size)
+            if version != self._hashed:
                 self._hash = hashlib.sha256(script.read_bytes()).hexdigest()[:16]
-                self._hashed = seen
+                self._hashed = version
         except OSError:
             return None  # gone since we looked: the job itself will say so
         return self._hash

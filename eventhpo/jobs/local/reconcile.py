@@ -150,8 +150,8 @@ def _params(folder: AttemptFolder) -> dict[str, Scalar]:
 def _slot(folder: AttemptFolder, taken: set[int]) -> int:
     """Take the slot that the job was given if it is free, else the lowest free one."""
     ticket = folder.ticket()
-    own = None if ticket is None else ticket.slot
-    slot = own if own is not None and own not in taken else next(reconcile.free_slots(taken))
+    ticket_slot = None if ticket is None else ticket.slot
+    slot = ticket_slot if ticket_slot is not None and ticket_slot not in taken else next(reconcile.free_slots(taken))
     taken.add(slot)
     return slot
 

@@ -1,4 +1,4 @@
-"""A job that knows both doors: its accuracy is its units."""
+"""A job that runs under both backends: its accuracy is its units."""
 
 from eventhpo import job
 

@@ -86,10 +86,10 @@ def _attempt(state: State, row: Recorded, event: JobAdopted) -> Attempt:
     if event.inherits is not None and event.attempt:
         take_over(state, attempt, event.inherits)
     names = [(o.title, o.series) for o in state.search.objectives]
-    for one in event.curves:
-        curve = attempt.curves[names.index((one.title, one.series))]
-        take_in(state, attempt, curve, zip(one.iterations, map(float, one.values), strict=True), row.seq)
-        attempt.cursor += len(one.iterations)
+    for adopted in event.curves:
+        curve = attempt.curves[names.index((adopted.title, adopted.series))]
+        take_in(state, attempt, curve, zip(adopted.iterations, map(float, adopted.values), strict=True), row.seq)
+        attempt.cursor += len(adopted.iterations)
     if event.to is not None:
         attempt.cursor = event.to
     return attempt

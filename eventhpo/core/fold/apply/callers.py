@@ -69,19 +69,27 @@ def _optimizer_task(state: State, row: Recorded, event: OptimizerTaskSet) -> Non
 
 def _imported(state: State, row: Recorded, event: TrialsImported) -> None:
     state.imported_study = event.study
-    for one in event.trials:
-        _import(state, row.seq, one)
+    for imported in event.trials:
+        _import(state, row.seq, imported)
 
 
-def _import(state: State, seq: int, one: ImportedTrial) -> None:
+def _import(state: State, seq: int, imported: ImportedTrial) -> None:
     number = len(state.trials)
-    trial = Trial(number=number, seq=seq, params=one.params, point=one.point, source="imported", attrs={}, imported=one)
-    trial.finished = TrialFinished(trial=number, state=one.state, values=one.values)
+    trial = Trial(
+        number=number,
+        seq=seq,
+        params=imported.params,
+        point=imported.point,
+        source="imported",
+        attrs={},
+        imported=imported,
+    )
+    trial.finished = TrialFinished(trial=number, state=imported.state, values=imported.values)
     state.trials.append(trial)
     state.imported += 1
     take(state, trial)
-    if state.single and one.state == "completed" and one.iterations:
-        longest = max(one.iterations)
+    if state.single and imported.state == "completed" and imported.iterations:
+        longest = max(imported.iterations)
         state.totals.longest = longest if state.totals.longest is None else max(state.totals.longest, longest)
 
 

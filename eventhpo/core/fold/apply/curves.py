@@ -66,8 +66,8 @@ def _reports(state: State, attempt: Attempt, event: MetricObserved | ReportsRead
 
 def _joined(old: OtherSeries, new: OtherSeries) -> OtherSeries:
     """Return what two polls read of one series, the older one first."""
-    least = min(old, new, key=lambda one: _low(one.min))
-    greatest = max(old, new, key=lambda one: _high(one.max))
+    least = min(old, new, key=lambda series: _low(series.min))
+    greatest = max(old, new, key=lambda series: _high(series.max))
     count, mean = _counted(old, new)
     return OtherSeries(
         title=new.title,
@@ -114,7 +114,7 @@ def _inherits(state: State, row: Recorded, event: InheritanceClaimed) -> None:
 
 
 def take_over(state: State, attempt: Attempt, iteration: int) -> None:
-    """Let *attempt* go on behind *iteration* of the one before it."""
+    """Let *attempt* go on after *iteration* of the attempt before it."""
     before = _predecessor(state.trials[attempt.trial].attempts[: attempt.number])
     attempt.curves = [inherit(curve, iteration) for curve in before.curves]
     if attempt.fate is not None:  # settled before the claim was read
