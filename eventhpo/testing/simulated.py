@@ -8,6 +8,7 @@ parameters.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -87,8 +88,11 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._size = 0  # bytes of the file that were read
         self._deeds: list[Deed] = []
-        self._size = 0
+        self._drafts = 0
+        self._of_job: defaultdict[str, list[Deed]] = defaultdict(list)
+        self._of_key: defaultdict[str, list[Deed]] = defaultdict(list)
 
     def add(self, deed: Deed) -> None:
         """Append *deed*."""
@@ -98,20 +102,44 @@ class Ledger:
         finally:
             os.close(fd)
 
-    def deeds(self) -> list[Deed]:
+    def deeds(self) -> Sequence[Deed]:
         """Return all deeds so far."""
-        if self._path.exists() and self._path.stat().st_size != self._size:
-            text = self._path.read_bytes()
-            self._deeds = [msgspec.json.decode(line, type=Deed) for line in text.splitlines()]
-            self._size = len(text)
+        self._read()
         return self._deeds
+
+    def deeds_of(self, job_id: str) -> Sequence[Deed]:
+        """Return all that was done to a job so far."""
+        self._read()
+        return self._of_job.get(job_id, ())
+
+    def drafts(self) -> int:
+        """Return how many jobs were drafted so far."""
+        self._read()
+        return self._drafts
 
     def find(self, what: str, *, key: str | None = None, job_id: str | None = None) -> Deed | None:
         """Return the first such deed, None if there is none."""
-        for deed in self.deeds():
-            if deed.what == what and key in (None, deed.key) and job_id in (None, deed.job_id):
-                return deed
-        return None
+        self._read()
+        if job_id is not None:
+            deeds: Sequence[Deed] = self._of_job.get(job_id, ())
+        else:
+            deeds = self._deeds if key is None else self._of_key.get(key, ())
+        return next((deed for deed in deeds if deed.what == what and key in (None, deed.key)), None)
+
+    def _read(self) -> None:
+        """Read what was appended since the last call, by this process or another."""
+        if not self._path.exists() or self._path.stat().st_size == self._size:
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._size)
+            appended = file.read()
+        self._size += len(appended)
+        for line in appended.splitlines():
+            deed = msgspec.json.decode(line, type=Deed)
+            self._deeds.append(deed)
+            self._drafts += deed.what == "draft"
+            self._of_job[deed.job_id].append(deed)
+            self._of_key[deed.key].append(deed)
 
 
 class SimulatedClock:
@@ -244,7 +272,7 @@ class SimulatedJobs:
         draft = self.ledger.find("draft", key=item.key) if item.look else None
         if draft is not None:
             return Bound(job_id=draft.job_id, adopted=True)
-        job_id = f"sim-{sum(d.what == 'draft' for d in self.ledger.deeds())}"
+        job_id = f"sim-{self.ledger.drafts()}"
         self._do("draft", item, job_id)
         return Bound(job_id=job_id)
 
@@ -258,7 +286,7 @@ class SimulatedJobs:
     def _stop(self, item: BoundJob, script: Script) -> protocol.StopOutcome:
         if item.stops < script.deaf and self.ledger.find("launch", job_id=item.job_id) is not None:
             return Stopping()
-        stops = [d for d in self.ledger.deeds() if d.what == "stop" and d.job_id == item.job_id]
+        stops = [d for d in self.ledger.deeds_of(item.job_id) if d.what == "stop"]
         if not stops and self._is_over(item, script):
             return Stopping(over=True)
         if not stops or (item.lost and stops[-1].cursor != item.cursor):
@@ -337,7 +365,7 @@ class SimulatedJobs:
         if not script.returns:
             return None
         before = len(script.points)
-        stops = [d for d in self.ledger.deeds() if d.what == "stop" and d.job_id == job.job_id]
+        stops = [d for d in self.ledger.deeds_of(job.job_id) if d.what == "stop"]
         ended = self._ended("stopped") if stops else None
         if job.cursor >= before + len(script.returns) and ended is None:
             return None
