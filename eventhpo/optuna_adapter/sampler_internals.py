@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import optuna
 from optuna.samplers._tpe import sampler as tpe
+from optuna.search_space import IntersectionSearchSpace
 from optuna.trial import FrozenTrial, TrialState
 
 
@@ -29,6 +30,18 @@ def base_sampler(sampler: Any) -> Any:
 def independent_sampler(sampler: Any) -> Any:
     """Return the sampler that draws what `CmaEsSampler` or `GPSampler` does not model."""
     return sampler._independent_sampler
+
+
+def hand_on_search_space(sampler: Any, kept: dict[bool, IntersectionSearchSpace]) -> None:
+    """Give a fresh sampler the intersection of search spaces that the sampler before it worked out.
+
+    A fresh sampler would go through all trials for it, a third of the work of a TPESampler at
+    a thousand trials. *kept* has it by whether pruned trials count, and belongs to one study.
+    """
+    asked = base_sampler(sampler)
+    space = getattr(asked, "_search_space", None)  # some samplers have none, GridSampler's is its grid
+    if isinstance(space, IntersectionSearchSpace):
+        asked._search_space = kept.setdefault(space._include_pruned, space)
 
 
 def startup_trials(sampler: Any) -> int:

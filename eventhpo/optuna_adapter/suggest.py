@@ -20,6 +20,7 @@ from eventhpo.errors import Usage
 from eventhpo.optuna_adapter import attributes, cma_state
 from eventhpo.optuna_adapter.component_factory import build_sampler
 from eventhpo.optuna_adapter.distributions import to_ask
+from eventhpo.optuna_adapter.sampler_internals import hand_on_search_space
 from eventhpo.optuna_adapter.seeds import derived_seed
 from eventhpo.optuna_adapter.state_view import StateView
 from eventhpo.optuna_adapter.user_class_record import rederivable
@@ -111,6 +112,7 @@ class _Sampling:
         seed = derived_seed(search.seed, "suggest", len(self._state.trials), number)
         if not search.sampler.is_foreign:
             sampler = build_sampler(search.sampler, space=search.space, seed=seed, search_seed=search.seed)
+            hand_on_search_space(sampler, self._view.search_spaces)
             return self._proposed(sampler, fixed, study_attrs)
         if self._own is None:
             raise not_there("sampler", search.sampler)

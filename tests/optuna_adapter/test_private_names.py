@@ -76,6 +76,8 @@ ATTRIBUTES: list[tuple[Callable[[], Any], str, str]] = [
     (lazy_random_state, "_rng", "seeds of instances are not read"),
     (optuna.create_study, "_get_trials", "explain shows no split of TPE"),
     (lambda: made("CmaEsSampler"), "_cma_rng", "the seed of a CmaEsSampler is not read"),
+    (lambda: made("TPESampler"), "_search_space", "each suggestion goes through all trials for their common space"),
+    (optuna.search_space.IntersectionSearchSpace, "_include_pruned", "likewise"),
     (lambda: made("CmaEsSampler"), "_x0", "x0 under a short name is refused"),
     (lambda: made("CmaEsSampler"), "_get_trials", "explain does not count the start-up of CMA-ES"),
     (lambda: made("CmaEsSampler"), "_consider_pruned_trials", "explain does not count the start-up of CMA-ES"),
