@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
@@ -142,9 +143,14 @@ def _made(role: Role, name: str, given: dict[str, Any]) -> Any:
 
     So an argument that Optuna is about to drop is passed only if it matters.
     """
-    made = CLASSES[role][name]
-    defaults = inspect.signature(made).parameters
-    return made(**{key: value for key, value in given.items() if not _same(value, defaults[key].default)})
+    made: Callable[..., Any] = CLASSES[role][name]
+    defaults = _defaults(made)
+    return made(**{key: value for key, value in given.items() if not _same(value, defaults[key])})
+
+
+@cache
+def _defaults(made: Callable[..., Any]) -> dict[str, Any]:
+    return {name: parameter.default for name, parameter in inspect.signature(made).parameters.items()}
 
 
 def _same(value: object, default: object) -> bool:

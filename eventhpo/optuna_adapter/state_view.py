@@ -14,6 +14,7 @@ from collections.abc import Container, Sequence
 from typing import Any, NoReturn
 
 from optuna.distributions import BaseDistribution
+from optuna.search_space import IntersectionSearchSpace
 from optuna.storages import BaseStorage
 from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
@@ -62,7 +63,10 @@ class StateView(BaseStorage):
         self.distributions = distributions(state.search.space)
         self._shown: list[ShownTrial] = []
         self._trials: list[FrozenTrial] = []
-        self._running: set[int] = set()
+        self.running: set[int] = set()  # numbers of trials that may still change
+        self.completed: list[FrozenTrial] = []  # in the order in which they completed
+        self.attrs_changed: list[int] = []  # a trial's number for each change of its system attributes
+        self.search_spaces: dict[bool, IntersectionSearchSpace] = {}  # see `hand_on_search_space`
         self.scratch: dict[int, FrozenTrial] = {}
         self.written: list[tuple[int, str, Any]] = []  # (trial, name, value) of this question
         self.written_study: dict[str, Any] = {}
@@ -77,8 +81,9 @@ class StateView(BaseStorage):
             shown = ShownTrial(trial, {n: d for n, d in self.distributions.items() if n in trial.point})
             self._shown.append(shown)
             self._trials.append(shown.frozen)
-            self._running.add(trial.number)
-        for number in sorted(self._running):
+            self.running.add(trial.number)
+            self.attrs_changed.append(trial.number)
+        for number in sorted(self.running):
             self._catch_up(self._state.trials[number], self._shown[number])
 
     def _catch_up(self, trial: Trial, shown: ShownTrial) -> None:
@@ -90,13 +95,14 @@ class StateView(BaseStorage):
             self._show_attempt(trial, attempt, shown)
         if trial.finished is not None or (attempt is not None and attempt.fate == "pruned"):
             self._show_outcome(trial, shown.frozen)
-            self._running.discard(trial.number)
+            self.running.discard(trial.number)
 
     def _show_attempt(self, trial: Trial, attempt: Attempt, shown: ShownTrial) -> None:
         frozen = shown.frozen
         if attempt.number != shown.attempt:
             frozen.intermediate_values = {}
             frozen._system_attrs = restored(trial.attrs)
+            self.attrs_changed.append(trial.number)
             shown.attempt, shown.judged, shown.attrs = attempt.number, 0, 0
         if not self._state.single:
             return
@@ -104,6 +110,7 @@ class StateView(BaseStorage):
             show_point(self._state, attempt, frozen, position)
         for attr in attempt.attrs[shown.attrs :]:
             frozen._system_attrs.update(restored({attr.name: attr.value}))
+            self.attrs_changed.append(trial.number)
         shown.judged, shown.attrs = attempt.judged, len(attempt.attrs)
 
     def _show_outcome(self, trial: Trial, frozen: FrozenTrial) -> None:
@@ -117,8 +124,15 @@ class StateView(BaseStorage):
         elif finished.state == "completed" and finished.values is not None:
             frozen.state = TrialState.COMPLETE
             frozen._values = [float(v) for v in finished.values]
+            self.completed.append(frozen)
         else:
             frozen.state = TrialState.FAIL
+
+    @property
+    def maximizes(self) -> bool | None:
+        """Whether the one objective is maximized; None if there are several."""
+        objectives = self._state.search.objectives
+        return objectives[0].maximize if len(objectives) == 1 else None
 
     # ------------------------------------------------------------ the scratch layer
 

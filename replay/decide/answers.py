@@ -23,7 +23,14 @@ class Answers:
         Usage: what was passed in is not what the log recorded, or the log names its own.
     """
 
-    def __init__(self, state: State, sampler: BaseSampler | None = None, pruner: BasePruner | None = None) -> None:
+    def __init__(
+        self,
+        state: State,
+        sampler: BaseSampler | None = None,
+        pruner: BasePruner | None = None,
+        *,
+        oracle: bool = False,
+    ) -> None:
         for role, named, given in (("sampler", state.search.sampler, sampler), ("pruner", state.search.pruner, pruner)):
             if given is not None and not named.is_foreign:
                 raise Usage(
@@ -32,7 +39,7 @@ class Answers:
                 )
         self._state = state
         self._own = user_classes_of(state.search, sampler, pruner)
-        self._asker = OptunaAdapter(state, self._own)
+        self._asker = OptunaAdapter(state, self._own, oracle=oracle)
 
     def not_again(self, action: actions.Action, event: Event) -> str | None:
         """Return why *event*, recorded where *action* was due, cannot be decided again; None if it can."""

@@ -39,6 +39,7 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     go_on: bool = False
     sampler: str | None = None
     pruner: str | None = None
+    oracle: bool = False
 
 
 class _DivergenceRecord(msgspec.Struct, frozen=True):
@@ -153,7 +154,7 @@ def _share(path: Path, question: Question) -> _WorkerReport:
     if not rows or Head(rows[-1].seq, rows[-1].hash) != question.head:
         raise DamagedLog(f"{path} was replaced while it was decided again")
     sampler, pruner = supplied.sampler(question.sampler), supplied.pruner(question.pruner)
-    checks = check_prefixes(rows, sampler=sampler, pruner=pruner, share=question.share)
+    checks = check_prefixes(rows, sampler=sampler, pruner=pruner, share=question.share, oracle=question.oracle)
     checks_to_send = list(findings(checks, go_on=question.go_on))
     return _WorkerReport(
         [_sent(check.divergence) for check in checks_to_send if check.divergence is not None],
