@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
+from eventhpo.controller.author import this_author
 from eventhpo.views import as_of
 
 FILE = click.Path(path_type=Path)
@@ -28,5 +32,18 @@ at_option = click.option(
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.  [default: lines of text]")
+
+
+def author_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give *command* the options --by and --why; it gets them as its argument `author`."""
+
+    @click.option("--by", default="", metavar="NAME", help="Who asks, as the log has it.  [default: login@host]")
+    @click.option("--why", default="", metavar="TEXT", help="The reason, as the log has it.  [default: none]")
+    @functools.wraps(command)
+    def by_an_author(*args: Any, by: str, why: str, **others: Any) -> Any:
+        return command(*args, author=this_author(by, why), **others)
+
+    return by_an_author
+
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.  [default: off]")

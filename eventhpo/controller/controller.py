@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+from eventhpo.controller.author import NOBODY, Author
 from eventhpo.controller.clock import Clock
 from eventhpo.controller.effects import observations, perform, poll
 from eventhpo.controller.host import Machine
@@ -116,6 +117,7 @@ class Controller:
         requests: Requests | None = None,
         tell: Tell = tell_nobody,
         own: UserClasses = NOTHING,
+        author: Author = NOBODY,
     ) -> None:
         self.state = state
         self.guard = threading.RLock()  # held while an event is folded; other threads take it to read the state
@@ -124,6 +126,7 @@ class Controller:
         self._clock = clock
         self._requests = requests or NoRequests()
         self._tell = tell
+        self._author = author  # of what is recorded without naming an author: by a signal, or by the script
         self._asker = OptunaAdapter(state, own)
         self._untold: list[Recorded] = []
         self._quiet = 0  # polls in a row that saw nothing
@@ -267,7 +270,7 @@ class Controller:
     def record(self, event: Event, cause: int | None) -> None:
         """Append *event* to the rows and fold it; `commit` writes it."""
         with self.guard:
-            row = self._log.record(event, cause, self._clock.now())
+            row = self._log.record(self._author.sign(event), cause, self._clock.now())
             self.state = evolve(self.state, row)
             self._untold.append(row)
 
@@ -304,14 +307,14 @@ class Controller:
 
 
 def nothing_before(state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
-    """Return no events: most doors have nothing to say before a controller begins."""
+    """Return no events: most backends have nothing to say before a controller begins."""
     return ()
 
 
 def start_of(clock: Clock, machine: Machine) -> ControllerStarted:
     """Return the row that a writer on *machine* begins its epoch with."""
     now = clock.read()
-    return ControllerStarted(
+    started = ControllerStarted(
         host=machine.host,
         pid=machine.pid,
         boot=machine.boot,
@@ -319,6 +322,7 @@ def start_of(clock: Clock, machine: Machine) -> ControllerStarted:
         fingerprint=fingerprint(),
         boot_clock=now.boot,
     )
+    return machine.author.sign(started)
 
 
 @contextmanager
@@ -351,7 +355,7 @@ def opened(
 
     def look(rows: list[Recorded]) -> Sequence[Event]:
         folded.append(fold(rows))
-        return before(folded[0], rows)
+        return [machine.author.sign(event) for event in before(folded[0], rows)]
 
     log, rows = open_writer(path, started, clock.now(), take_over=take_over, check=look)
     wrapped_log = wrap(log)
@@ -363,7 +367,9 @@ def opened(
             state = evolve(state, row)
         if inputs:
             tell(inputs, state)
-        controller = make(wrapped_log, state, jobs_for(state), clock, requests=requests, tell=tell, own=own)
+        controller = make(
+            wrapped_log, state, jobs_for(state), clock, requests=requests, tell=tell, own=own, author=machine.author
+        )
         yield controller
     except BaseException:
         wrapped_log.close(clean=False)

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from eventhpo.controller.author import NOBODY, Author, other_author
 from eventhpo.core.fold.events import Event, LimitsChanged, PointEnqueued, RequestRefused, SearchReopened, StopAsked
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import ending
@@ -30,13 +31,19 @@ from eventhpo.log import paths
 from eventhpo.search_file.read_search import LIMITS
 
 SIZE = 65_536  # bytes; a point of a thousand parameters is 30 kB
+STOP_WHY = "eventhpo stop"  # the reason of a stop whose person gave none
 BATCH = 100  # requests taken at one look, so that a flood of them cannot keep a search from its jobs
 SUFFIX = ".json"
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
-class _RequestBase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
-    """What somebody asks of a search."""
+class _RequestBase(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, tag_field="type"
+):
+    """What a person asks of a search; `by` and `why` are theirs, and the file's owner is the user id."""
+
+    by: str = ""
+    why: str = ""
 
 
 class StopRequest(_RequestBase, frozen=True, kw_only=True, tag="stop"):
@@ -67,16 +74,20 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # ---------------------------------------------------------------- what a request comes to
 
 
-def accepted(state: State, request: Request, request_id: str | None) -> tuple[Event, ...]:
-    """Return the inputs that *request* is recorded as; the last one carries its id, and is its answer.
+def accepted(state: State, request: Request, request_id: str | None, author: Author = NOBODY) -> tuple[Event, ...]:
+    """Return the inputs that *request* is recorded as, signed by *author*; the last one has its id and is its answer.
 
     Raises:
         Usage: it does not fit the search as it is; the text says what would.
     """
+    return tuple(author.sign(event) for event in _inputs(state, request, request_id))
+
+
+def _inputs(state: State, request: Request, request_id: str | None) -> tuple[Event, ...]:
     match request:
-        case StopRequest():
+        case StopRequest(why=why):
             require_unfinished(state)
-            return (StopAsked(scope="search", why="eventhpo stop", request=request_id),)
+            return (StopAsked(scope="search", why=why or STOP_WHY, request=request_id),)
         case EnqueueRequest(params=params):
             require_room(state)
             enqueued = PointEnqueued(params=point(state.search, params), request=request_id)
@@ -249,10 +260,11 @@ class FileRequests:
         if _ID.fullmatch(request_id) is None:
             return (RequestRefused(request=request_id, why="its name is no request id"),)
         try:
-            request = _decode(_content(path))
+            content, uid = _content(path)
+            request = _decode(content)
             if isinstance(request, StopRequest) and request.epoch != state.epoch:
                 return ()
-            return accepted(state, request, request_id)
+            return accepted(state, request, request_id, other_author(request.by, request.why, uid))
         except FileNotFoundError:
             return ()  # the process that asked took it back
         except (Usage, OSError, *_UNREADABLE) as error:
@@ -277,8 +289,8 @@ def _written(entry: os.DirEntry[str]) -> int:
         return 0
 
 
-def _content(path: Path) -> bytes:
-    """Return what *path* holds.
+def _content(path: Path) -> tuple[bytes, int]:
+    """Return what *path* holds, and the user id of its owner.
 
     Raises:
         Usage: it is no file, or too large. OSError: it cannot be read.
@@ -286,9 +298,10 @@ def _content(path: Path) -> bytes:
     # A pipe of that name would block an open for ever.
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
             raise Usage("it is no file")
         content = file.read(SIZE + 1)
     if len(content) > SIZE:
         raise Usage(f"it is larger than {SIZE} bytes")
-    return content
+    return content, status.st_uid

@@ -13,7 +13,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
+
+from eventhpo.controller.author import Author, this_author
 from eventhpo.controller.clock import SystemClock
 from eventhpo.controller.controller import start_of
 from eventhpo.controller.host import this_machine
@@ -29,12 +33,16 @@ from eventhpo.log import chain, lease, paths, reader, sql
 from eventhpo.log.lease import Holder
 from eventhpo.log.writer import open_writer
 
+R = TypeVar("R", bound=Request)
+
 PATIENCE = 30.0  # seconds; a live controller looks once a second, a launch may keep it for five
 _PAUSE = 0.05
 
 
-def ask(path: Path, request: Request, *, patience: float = PATIENCE) -> Recorded:
-    """Have *request* taken into the log at *path*, once; return its row.
+def ask(
+    path: Path, request: Request, author: Author | None = None, *, patience: float = PATIENCE
+) -> Recorded:
+    """Have *request* of *author* (by default this process's user) taken into the log at *path*, once; return its row.
 
     Raises:
         Usage: it does not fit the search; the text says what would.
@@ -42,6 +50,8 @@ def ask(path: Path, request: Request, *, patience: float = PATIENCE) -> Recorded
         DamagedLog, StorageFailed: the log cannot be read or written.
     """
     accepted(state_of(path), request, None)  # what cannot be leaves no trace
+    author = author or this_author()
+    request = signed(request, author)
     request_id = secrets.token_hex(16)
     deadline = time.monotonic() + patience
     while True:
@@ -49,10 +59,15 @@ def ask(path: Path, request: Request, *, patience: float = PATIENCE) -> Recorded
         if row is not None:
             return row
         try:
-            return _write(path, request, request_id)
+            return _write(path, request, request_id, author)
         except Busy:  # somebody started a controller just now
             if time.monotonic() >= deadline:
                 raise
+
+
+def signed(request: R, author: Author) -> R:
+    """Return *request* with the name and the reason of *author*."""
+    return msgspec.structs.replace(request, by=author.by, why=author.why)
 
 
 def ask_holder(
@@ -154,9 +169,9 @@ def _last(db: sqlite3.Connection, path: Path) -> int:
     return 0 if end is None else end.seq
 
 
-def _write(path: Path, request: Request, request_id: str) -> Recorded:
+def _write(path: Path, request: Request, request_id: str, author: Author) -> Recorded:
     """Take the lease and record *request*, unless a controller that is gone by now has."""
-    clock, machine = SystemClock(), this_machine()
+    clock, machine = SystemClock(), this_machine(author)
 
     def look(rows: list[Recorded]) -> Sequence[Event]:
         state = fold(rows)
@@ -170,7 +185,7 @@ def _write(path: Path, request: Request, request_id: str) -> Recorded:
         for row in rows:
             if request_of(row.event) == request_id and not isinstance(row.event, RequestRefused):
                 return row
-        *before, answer = accepted(state, request, request_id)
+        *before, answer = accepted(state, request, request_id, author)
         for event in before:
             writer.record(event, None, clock.now())
         return writer.record(answer, None, clock.now())

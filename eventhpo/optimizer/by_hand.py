@@ -148,7 +148,7 @@ class ByHand(Recording):
 
         def build(state: State) -> Sequence[Event]:
             try:
-                return accepted(state, request, request_id)
+                return accepted(state, request, request_id)  # the controller signs them
             except Usage as error:  # raised here, it would end the thread that drives
                 refused.append(error)
                 return ()

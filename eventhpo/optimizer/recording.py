@@ -12,6 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from eventhpo.controller.author import this_author
 from eventhpo.controller.clock import SystemClock
 from eventhpo.controller.controller import Controller
 from eventhpo.controller.requests import FileRequests
@@ -106,7 +107,8 @@ class Recording(Reading):
             progress.info("%s", head)
             for text in lost:
                 progress.warning("%s", text)
-        create(self.log, event, SystemClock().now(), inputs)
+        author = this_author()
+        create(self.log, author.sign(event), SystemClock().now(), [author.sign(given) for given in inputs])
         logger.info("this search is recorded in %s; the same script with the same log carries it on", self.log)
 
     def _before(self, place: BackendChoice, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:

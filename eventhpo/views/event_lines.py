@@ -9,6 +9,7 @@ import msgspec
 
 from eventhpo.core.fold import codec, event_parts, events
 from eventhpo.core.fold.curve import Curve
+from eventhpo.core.fold.event_families import UserInput
 from eventhpo.core.fold.events import Event, Recorded
 from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.scheduler import outcome
@@ -57,7 +58,20 @@ def _who(event: Event) -> str:
 
 
 def describe_event(event: Event) -> str:
-    """Return what *event* says in addition to its type, trial and attempt, as text."""
+    """Return what *event* says in addition to its type, trial and attempt, as text; who asked for it comes last."""
+    return "; ".join(filter(None, (describe_content(event), describe_author(event))))
+
+
+def describe_author(event: Event) -> str:
+    """Return who asked for *event* and why, as `by alice@gpu-7 (uid 1000): a typo in lr`; empty if nobody is named."""
+    if not isinstance(event, UserInput) or not event.by:
+        return ""
+    uid = "" if event.uid is None else f" (uid {event.uid})"
+    return f"by {event.by}{uid}{f': {event.why}' * bool(event.why)}"
+
+
+def describe_content(event: Event) -> str:
+    """Return what *event* says in addition to its type, trial and attempt, and who asked for it, as text."""
     match event:
         case events.SearchCreated(search=search):
             return f"{search.name}: {search.sampler.name}, {search.pruner.name}, seed {search.seed}"
@@ -100,7 +114,10 @@ def _once(not_again: event_parts.NotAgain) -> str:
 
 def _fields(event: Event) -> list[tuple[str, Any]]:
     body = msgspec.to_builtins(event)
-    return [(name, value) for name, value in body.items() if name not in ("trial", "attempt", "fingerprint")]
+    left_out = {"trial", "attempt", "fingerprint"}
+    if body.get("by"):  # `describe_author` says them
+        left_out |= {"by", "uid", "why"}
+    return [(name, value) for name, value in body.items() if name not in left_out]
 
 
 def _says_nothing(value: object) -> bool:
@@ -165,7 +182,10 @@ def _line(row: Recorded, state: State) -> Line | None:
         case events.MetricObserved(trial=trial, attempt=attempt) | events.ReportsRead(trial=trial, attempt=attempt):
             return _unused(state, state.attempt(trial, attempt), row.seq)
     text = _from_outside(row.event)
-    return None if text is None else Line(text, warns=isinstance(row.event, _WARNING))
+    author = formatting.line(describe_author(row.event))
+    return (
+        None if text is None else Line(", ".join(filter(None, (text, author))), warns=isinstance(row.event, _WARNING))
+    )
 
 
 _WARNING = (events.EffectFailed, events.RequestRefused, events.JobReturned, events.TasksLeft)

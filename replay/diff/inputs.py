@@ -33,7 +33,7 @@ _NOT_COMPARED = (
 )
 # fields that change no decision: who, when, and the details of an end
 _TIMES = ("clock", "started_at", "finished_at", "boot_clock", "started_boot_clock", "finished_boot_clock")
-_IGNORED_FIELDS = ("request", "why", "error", *_TIMES, "output", "code", "signal", "by_itself")
+_IGNORED_FIELDS = ("request", "by", "why", "uid", "error", *_TIMES, "output", "code", "signal", "by_itself")
 
 
 class ComparedInput(msgspec.Struct, frozen=True):

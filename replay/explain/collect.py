@@ -32,7 +32,7 @@ from eventhpo.core.fold.events import (
 from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.state import State, Trial
 from eventhpo.errors import DamagedLog, Usage
-from eventhpo.views import formatting
+from eventhpo.views import event_lines, formatting
 from eventhpo.views.statuses import trial_status
 from replay.decide.fingerprints import other_platform
 from replay.explain import pruner_rules, steps
@@ -86,6 +86,7 @@ class _Collector:
         self._steps: list[AnyStep] = []
         self._verdict_history = VerdictHistory()
         self._asked_at: dict[str, int] = {}  # seq of each caller's request, by its name
+        self._authors: dict[int, str] = {}  # who asked for what at an event and why, by seq
         self._decisions = 0
         self._recorder: Mapping[str, str] = {}  # fingerprint of the controller that wrote these rows
         self._suggested_by: Mapping[str, str] = {}  # and of the one that suggested the trial
@@ -99,6 +100,8 @@ class _Collector:
                 continue
             if isinstance(row.event, ControllerStarted):
                 self._recorder = row.event.fingerprint
+            if author := event_lines.describe_author(row.event):
+                self._authors[row.seq] = author
             if isinstance(row.event, JobRequested):
                 self._asked_at[row.event.request] = row.seq
             self._before(state, row)
@@ -149,7 +152,9 @@ class _Collector:
         match row.event:
             case TrialSuggested(trial=self._trial) as event:
                 self._suggested_by = self._recorder
-                self._decide(suggestion(state, row.seq, event, self._asked(state, event), self._recorder))
+                asked_at = self._asked(state, event)
+                asked_by = "" if asked_at is None else self._authors.get(asked_at, "")
+                self._decide(suggestion(state, row.seq, event, asked_at, asked_by, self._recorder))
             case JobCreated(trial=self._trial) as event:
                 self._decide(steps.launch(state, row.seq, event))
             case JobsContinued() | JobPruned() as event if _concerns(event, self._trial):
@@ -197,7 +202,7 @@ class _Collector:
             self._steps.append(Imported(seq=row.seq, study=row.event.study, trial=trial.imported))
         for attempt, before in zip(trial.attempts, marks, strict=False):
             if not isinstance(row.event, _SAY_THEMSELVES) and steps.mark(attempt) != before:
-                self._steps.append(steps.settled(state, row, attempt, before))
+                self._steps.append(steps.settled(state, row, attempt, before, self._authors))
         if trial_of(row.event) == self._trial:
             self._own(state, trial, row)
 

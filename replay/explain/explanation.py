@@ -71,6 +71,7 @@ class Suggestion(Step, frozen=True, kw_only=True, tag="suggested"):
     split: Split | None
     notes: tuple[str, ...]  # what else the sampler went by
     asked_at: int | None  # seq of the point or request of a user or caller
+    asked_by: str  # who enqueued the point and why, as text; empty where nobody is named
     given: tuple[str, ...] | None  # names that a user's point fixed; None for a sampler's own
     again: Literal["same", "rounded", "differs", "not asked"]  # rounded: the same but for rounding, elsewhere recorded
     not_asked_because: str | None = None

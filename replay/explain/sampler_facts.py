@@ -32,7 +32,12 @@ _MOST = 5  # fields that a line names
 
 
 def suggestion(
-    state: State, seq: int, event: TrialSuggested, asked_at: int | None, recorder: Mapping[str, str]
+    state: State,
+    seq: int,
+    event: TrialSuggested,
+    asked_at: int | None,
+    asked_by: str,
+    recorder: Mapping[str, str],
 ) -> Suggestion:
     """Return where the trial of *event* comes from; *state* is the one before it, *recorder* the fingerprint there."""
     sampler = state.search.sampler
@@ -59,6 +64,7 @@ def suggestion(
         split=split,
         notes=notes,
         asked_at=asked_at,
+        asked_by=asked_by,
         given=tuple(state.waiting[0].params) if event.source == "user" and state.waiting else None,
         again=again,
         not_asked_because=because,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from eventhpo.core.fold import budget
@@ -168,8 +168,11 @@ def _closest(points: tuple[JudgedPoint, ...]) -> int | None:
 # ---------------------------------------------------------------- what came from outside: on the state after
 
 
-def settled(state: State, row: Recorded, attempt: Attempt, before: Mark) -> Settled:
-    """Return what a row did to an attempt that still ran: settled its outcome, or had it stopped."""
+def settled(state: State, row: Recorded, attempt: Attempt, before: Mark, authors: Mapping[int, str]) -> Settled:
+    """Return what a row did to an attempt that still ran: settled its outcome, or had it stopped.
+
+    *authors* says who asked for what at an event and why, by seq.
+    """
     stop, fate = before
     return Settled(
         seq=row.seq,
@@ -177,24 +180,35 @@ def settled(state: State, row: Recorded, attempt: Attempt, before: Mark) -> Sett
         fate=attempt.fate if attempt.fate != fate else None,
         stopped=attempt.stop is not None and stop is None,
         event=type(row.event).__name__,
-        why=_settled_by(state, row.event),
+        why=_settled_by(state, row, authors),
     )
 
 
-def _settled_by(state: State, event: Event) -> str:
-    match event:
-        case MetricObserved():
+def _settled_by(state: State, row: Recorded, authors: Mapping[int, str]) -> str:
+    author = authors.get(row.seq, "")
+    match row.event:
+        case MetricObserved() as event:
             reached = next(i for i in event.iterations if i >= _limit(state))
             return f"iteration {reached} reported, max_iteration_per_job = {_limit(state)}"
         case ClockTicked():
             return f"time_limit_per_job of {state.limits.time_limit_per_job:g} min was over"
         case AbortRequested(why=why):
-            return f"somebody asked for the end of this job{f': {why}' if why else ''}"
+            return f"the end of this job was asked for{_because(author, why)}"
         case StopAsked(scope=scope, why=why):
-            return f"the {scope} was to be stopped{f': {why}' if why else ''}"
+            return f"the {scope} was to be stopped{_because(author, why)}"
+        case SearchEnding(reason="stop"):
+            asked_at = state.stop_asked
+            return f"the search ended at once (stop{_because(authors.get(asked_at or 0, ''), '')})"
         case SearchEnding(reason=reason, detail=detail):
             return f"the search ended at once ({reason}{f', {detail}' if detail else ''})"
-    return type(event).__name__
+    return type(row.event).__name__
+
+
+def _because(author: str, why: str) -> str:
+    """Return who asked and why, to follow a sentence; only why in logs that name nobody."""
+    if author:
+        return f" {author}"
+    return f": {why}" if why else ""
 
 
 def _limit(state: State) -> int:

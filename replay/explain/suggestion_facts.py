@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias, assert_never
 
 from eventhpo.core.search.spec import Scalar
-from eventhpo.views.formatting import plural, scalar
+from eventhpo.views.formatting import line, plural, scalar
 from replay.explain.explanation import Suggestion
 
 MOST = 30  # ranges of trials that a line lists
@@ -49,9 +49,10 @@ def _drawn(s: Suggestion) -> Iterator[Fact]:
 
 def _source(s: Suggestion, rest: Sequence[str]) -> str:
     sampler = f"{s.sampler}{_arguments(s.arguments)}"
+    by = f", {line(s.asked_by)}" if s.asked_by else ""
     match s.source:
         case "sampler":
-            requested = "" if s.asked_at is None else f", as a caller requested at event {s.asked_at}"
+            requested = "" if s.asked_at is None else f", as a caller requested at event {s.asked_at}{by}"
             return f"by {sampler}{requested}"
         case "user":
             drawn = (
@@ -59,9 +60,9 @@ def _source(s: Suggestion, rest: Sequence[str]) -> str:
                 if rest
                 else ", all of it"
             )
-            return f"a point that a user enqueued (event {s.asked_at}){drawn}"
+            return f"a point that a user enqueued (event {s.asked_at}{by}){drawn}"
         case "caller":
-            return f"a caller's own parameters, requested at event {s.asked_at}; no sampler was asked"
+            return f"a caller's own parameters, requested at event {s.asked_at}{by}; no sampler was asked"
         case _:
             assert_never(s.source)
 

@@ -13,6 +13,7 @@ from eventhpo.core.scheduler import rank
 from eventhpo.views import statuses, top
 from eventhpo.views.top import RankedTrial
 from replay.next_step import Next, what_next
+from replay.postmortem.acts import PersonsAct, act
 from replay.postmortem.controllers import Controllers, Epoch
 from replay.postmortem.ending import SearchEnd, end
 from replay.postmortem.files_on_disk import UNSEEN, FilesOnDisk
@@ -33,6 +34,7 @@ class Postmortem(msgspec.Struct, frozen=True, kw_only=True):
     ended: int
     end: SearchEnd
     controllers: list[Epoch]
+    acts: list[PersonsAct]  # what people did, in the order of the log
     trials: dict[str, int]
     imported: int  # of the trials
     jobs: dict[str, int]
@@ -79,6 +81,7 @@ def postmortem(
         ended=rows[-1].at,
         end=end(state, rows[-1], epochs, files, cut=cut),
         controllers=epochs,
+        acts=[person_act for row in rows if (person_act := act(row)) is not None],
         trials=statuses.trial_counts(state),
         imported=state.imported,
         jobs=statuses.job_counts(state),

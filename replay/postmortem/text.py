@@ -8,6 +8,7 @@ from eventhpo.core.fold.state import State
 from eventhpo.views import budget_use, formatting, top
 from eventhpo.views.formatting import duration, plural, rfc3339
 from replay.next_step import Next, describe_jobs, of_attempt
+from replay.postmortem.acts import PersonsAct
 from replay.postmortem.controllers import Epoch, Gap
 from replay.postmortem.ending import SearchEnd
 from replay.postmortem.jobs import Failures, LostJob, Retried, Trouble
@@ -32,6 +33,7 @@ def render_postmortem(report: Postmortem, state: State) -> Iterator[str]:
     )
     yield from _ending(report.end)
     yield from _several(_controllers(report.controllers))
+    yield from _several([("act", _describe_act(person_act)) for person_act in report.acts])
     yield _fact("trials", _counts(report.trials))
     yield _fact("jobs", _counts(report.jobs))
     yield from _trouble(report.trouble)
@@ -130,6 +132,14 @@ def _describe_gap(gap: Gap) -> str:
     if gap.prunes_lost:
         lost = f"; {plural(gap.prunes_lost, 'job')} ended in it, too early for a prune that the pruner asked for"
     return f"{time} without a controller{unwatched}{boot[gap.rebooted]}{lost}"
+
+
+def _describe_act(act: PersonsAct) -> str:
+    uid = "" if act.uid is None else f" (uid {act.uid})"
+    who = f" by {formatting.line(act.by)}{uid}" if act.by else ""
+    what = f": {formatting.line(act.what)}" if act.what else ""
+    why = f"; reason: {formatting.line(act.why)}" if act.why else ""
+    return f"event {act.seq}, {rfc3339(act.at)}, {act.event}{who}{what}{why}"
 
 
 # ---------------------------------------------------------------- jobs and effects

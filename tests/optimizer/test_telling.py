@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import getpass
 import logging
+import os
+import socket
 
 import pytest
 
-from eventhpo.core.fold.events import StopAsked
+from eventhpo.core.fold.event_families import UserInput
+from eventhpo.core.fold.events import AbortRequested, StopAsked
 from tests.optimizer.test_importing import study_in
 
 
@@ -120,3 +124,25 @@ def test_imported_trials_are_counted_apart_and_listed_on_request(place):
     assert {r.trial: r.metrics["validation/accuracy"].value for r in rows if r.imported} == {n: n / 8 for n in range(7)}
     assert {r.imported for r in rows} == {None, "before"}
     assert sum("(imported)" in line for line in top.table(state, rows)) == 7
+
+
+def test_all_that_a_script_asks_for_names_the_user_who_runs_it(place):
+    """By hand, from an earlier study, in the loop: each input says who, and which user id the kernel knows."""
+    optimizer = place.optimizer(total_max_jobs=4, continue_previous_study=study_in(None))
+    optimizer.enqueue_trial({"x": 0.5})
+    job = optimizer.create_job()
+    job.launch()
+    job.abort(why="enough")
+    optimizer.start()
+    asked = [row.event for row in place.rows() if isinstance(row.event, UserInput)]
+    assert {type(event).__name__ for event in asked} >= {
+        "SearchCreated",
+        "TrialsImported",
+        "ControllerStarted",
+        "PointEnqueued",
+        "JobRequested",
+        "AbortRequested",
+        "DrivenByHand",
+    }
+    assert {(event.by, event.uid) for event in asked} == {(f"{getpass.getuser()}@{socket.gethostname()}", os.getuid())}
+    assert [event.why for event in asked if isinstance(event, AbortRequested)] == ["enough"]

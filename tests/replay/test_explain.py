@@ -483,7 +483,7 @@ def test_what_users_and_callers_asked_for_is_said_with_its_event(folder: Path) -
     assert user.endswith("a point that a user enqueued (event 3); General/x was left to TPESampler(n_startup_trials=3)")
     caller = of_scenario("by hand", folder)[1]
     assert line(caller, "suggested").endswith("a caller's own parameters, requested at event 6; no sampler was asked")
-    assert any("somebody asked for the end of this job" in step.why for step in steps(caller, Settled))
+    assert any("the end of this job was asked for" in step.why for step in steps(caller, Settled))
 
 
 def test_an_imported_trial_says_where_it_is_from(folder: Path) -> None:

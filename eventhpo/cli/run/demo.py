@@ -34,13 +34,14 @@ def demo(ctx: click.Context, folder: Path, quiet: bool) -> None:
     if importlib.util.find_spec("sklearn") is None:
         raise Usage("the demo trains with scikit-learn, which is not installed: pip install 'eventhpo[demo]'")
     from eventhpo.cli.run import run_search  # noqa: PLC0415
+    from eventhpo.controller.author import this_author  # noqa: PLC0415
     from eventhpo.search_file import load  # noqa: PLC0415
 
-    log = folder / "search.db"
+    log, author = folder / "search.db", this_author()
     _copy_into(folder, log)
     loaded = load(folder / "search.toml")
     run_search.require_place(log)
-    outcome = run_search.drive(log, run_search.begin(loaded, log), quiet=quiet)
+    outcome = run_search.drive(log, run_search.begin(loaded, log, author), author, quiet=quiet)
     code = run_search.conclude(log, outcome)
     if outcome.signal is None:
         output.data(summary(log, outcome.state))

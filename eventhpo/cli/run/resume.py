@@ -12,8 +12,9 @@ import click
 import msgspec
 
 from eventhpo.cli import arguments, output
-from eventhpo.cli.options import FILE, quiet_option
+from eventhpo.cli.options import FILE, author_options, quiet_option
 from eventhpo.cli.run.limit_options import limit_options
+from eventhpo.controller.author import Author
 from eventhpo.controller.recorded_state import state_of
 from eventhpo.core.fold.events import SearchReopened
 from eventhpo.core.fold.state import State
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 )
 @quiet_option
 @click.pass_context
+@author_options
 def resume(
     ctx: click.Context,
     /,
@@ -55,6 +57,7 @@ def resume(
     adopt: bool,
     folder: Path | None,
     quiet: bool,
+    author: Author,
     **limits: str | None,
 ) -> None:
     """Carry on the search recorded in LOG.
@@ -74,10 +77,10 @@ def resume(
     ):
         ctx.exit(_over(log, state, changes))
     if changes.given() and not reopen and not take_over and folder is None and lease.holder(log) is not None:
-        _tell_the_controller(log, changes)
+        _tell_the_controller(log, changes, author)
         return
-    held = _Hold(take_over=take_over, adopt=adopt, folder=folder)
-    ctx.exit(_carry_on(log, state, changes, held, reopen=reopen, quiet=quiet))
+    hold = _Hold(take_over=take_over, adopt=adopt, folder=folder)
+    ctx.exit(_carry_on(log, state, author, changes, hold, reopen=reopen, quiet=quiet))
 
 
 def _over(log: Path, state: State, changes: LimitChanges) -> int:
@@ -94,11 +97,11 @@ def _over(log: Path, state: State, changes: LimitChanges) -> int:
     return run_search.conclude_search(log, state)
 
 
-def _tell_the_controller(log: Path, changes: LimitChanges) -> None:
+def _tell_the_controller(log: Path, changes: LimitChanges, author: Author) -> None:
     from eventhpo.controller.requests import LimitsRequest  # noqa: PLC0415
     from eventhpo.controller.send_request import ask  # noqa: PLC0415
 
-    row = ask(log, LimitsRequest(changes=changes))
+    row = ask(log, LimitsRequest(changes=changes), author)
     who = lease.holder(log)
     goes_on = f"{who} goes on with them" if who is not None else f"go on with {output.command('resume', log)}"
     output.data([f"new limits: {formatting.params(changes.given())} (event {row.seq}); {goes_on}"])
@@ -112,7 +115,9 @@ class _Hold(TypedDict):
     folder: Path | None
 
 
-def _carry_on(log: Path, state: State, changes: LimitChanges, held: _Hold, *, reopen: bool, quiet: bool) -> int:
+def _carry_on(
+    log: Path, state: State, author: Author, changes: LimitChanges, hold: _Hold, *, reopen: bool, quiet: bool
+) -> int:
     from eventhpo.cli.run import run_search  # noqa: PLC0415
     from eventhpo.controller.requests import LimitsRequest, accepted  # noqa: PLC0415
     from eventhpo.optuna_adapter.user_classes import require_buildable  # noqa: PLC0415
@@ -127,13 +132,13 @@ def _carry_on(log: Path, state: State, changes: LimitChanges, held: _Hold, *, re
             output.note("the search was asked to stop, and is stopped now; --reopen lets it go on")
 
     if reopen and state.search.needs_script:
-        run_search.reopen(log, state, first, take_over=held["take_over"])
+        run_search.reopen(log, state, author, first, take_over=hold["take_over"])
         output.note("it is open again; to go on, run the script that made the search")
         return 0
     require_buildable(state.search)
     if changes.given() and not reopen:
         accepted(state, LimitsRequest(changes=changes), None)  # what cannot be leaves no trace
-    outcome = run_search.drive(log, state.search, recorded=state, quiet=quiet, first=first, **held)
+    outcome = run_search.drive(log, state.search, author, recorded=state, quiet=quiet, first=first, **hold)
     return run_search.conclude(log, outcome)
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.options import FILE, quiet_option
+from eventhpo.cli.options import FILE, author_options, quiet_option
 from eventhpo.cli.run.advice import print_advice
+from eventhpo.controller.author import Author
 
 
 @click.command()
@@ -19,7 +20,8 @@ from eventhpo.cli.run.advice import print_advice
 @click.option("--log", type=FILE, required=True, help="The log of the new search, a file that does not exist yet.")
 @quiet_option
 @click.pass_context
-def run(ctx: click.Context, search_file: Path, log: Path, quiet: bool) -> None:
+@author_options
+def run(ctx: click.Context, search_file: Path, log: Path, quiet: bool, author: Author) -> None:
     """Run the new search that SEARCH_FILE describes, recorded in the file --log.
 
     Ctrl-C ends the controller and leaves its jobs; `eventhpo resume` carries on,
@@ -31,7 +33,7 @@ def run(ctx: click.Context, search_file: Path, log: Path, quiet: bool) -> None:
     loaded = load(search_file)
     run_search.require_place(log)
     print_advice(loaded)
-    search = run_search.begin(loaded, log)
+    search = run_search.begin(loaded, log, author)
     if loaded.search.limits.endless:
         output.note("this search has no limit: it runs until it is stopped")
-    ctx.exit(run_search.conclude(log, run_search.drive(log, search, quiet=quiet)))
+    ctx.exit(run_search.conclude(log, run_search.drive(log, search, author, quiet=quiet)))

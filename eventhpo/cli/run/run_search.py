@@ -18,6 +18,7 @@ import msgspec
 from eventhpo.cli import output
 from eventhpo.cli.run import live_table
 from eventhpo.cli.run.signals import Signals
+from eventhpo.controller.author import Author
 from eventhpo.controller.clock import SystemClock
 from eventhpo.controller.controller import Controller, Tell, opened, tell_nobody
 from eventhpo.controller.host import this_machine
@@ -62,8 +63,8 @@ def require_place(log: Path) -> None:
 # ---------------------------------------------------------------- running
 
 
-def begin(loaded: Loaded, log: Path) -> Search:
-    """Make the log of a new search; the points that its file tries first are in it from the start.
+def begin(loaded: Loaded, log: Path, author: Author) -> Search:
+    """Make the log of *author*'s new search; the points that its file tries first are in it from the start.
 
     Raises:
         Usage: it cannot run where its file says. Unanswered: that place does not answer.
@@ -72,13 +73,15 @@ def begin(loaded: Loaded, log: Path) -> Search:
     for warning in warnings:
         output.note(f"note: {warning}")
     event = SearchCreated(search_id=secrets.token_hex(16), search=search, policy=POLICY, fingerprint=fingerprint())
-    create(log, event, SystemClock().now(), [PointEnqueued(params=trial) for trial in loaded.trials])
+    points = [author.sign(PointEnqueued(params=trial)) for trial in loaded.trials]
+    create(log, author.sign(event), SystemClock().now(), points)
     return search
 
 
 def drive(
     log: Path,
     search: Search,
+    author: Author,
     *,
     quiet: bool,
     recorded: State | None = None,
@@ -102,7 +105,10 @@ def drive(
     for text in () if recorded is None else place.remarks(recorded):
         output.note(text)
     with Signals() as signals:
-        with live_table.shown(quiet=quiet) as tell, _opened(log, place, tell, take_over=take_over) as controller:
+        with (
+            live_table.shown(quiet=quiet) as tell,
+            _opened(log, place, tell, author, take_over=take_over) as controller,
+        ):
             first(controller)
             signals.guard(controller)
             rest = controller.run()
@@ -111,26 +117,26 @@ def drive(
         return RunOutcome(controller.state, signals.code, signals.first.name if signals.first else "")
 
 
-def reopen(log: Path, state: State, first: Callable[[Controller], None], *, take_over: bool) -> None:
+def reopen(log: Path, state: State, author: Author, first: Callable[[Controller], None], *, take_over: bool) -> None:
     """Record what *first* asks and do nothing else: for a search that only its script can carry on.
 
     Raises:
         Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
     """
     with _opened(
-        log, backend_choice(state.search, log, recorded=state), tell_nobody, take_over=take_over
+        log, backend_choice(state.search, log, recorded=state), tell_nobody, author, take_over=take_over
     ) as controller:
         first(controller)
         controller.commit()
 
 
 @contextlib.contextmanager
-def _opened(log: Path, place: BackendChoice, tell: Tell, *, take_over: bool) -> Iterator[Controller]:
+def _opened(log: Path, place: BackendChoice, tell: Tell, author: Author, *, take_over: bool) -> Iterator[Controller]:
     held = opened(
         log,
         lambda state: place.open(log, state),
         SystemClock(),
-        this_machine(),
+        this_machine(author),
         take_over=take_over,
         before=place.before,
         requests=FileRequests(log),

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from eventhpo.cli.options import FILE, quiet_option
+from eventhpo.cli.options import FILE, author_options, quiet_option
+from eventhpo.controller.author import Author
 
 
 @click.command()
@@ -14,7 +15,8 @@ from eventhpo.cli.options import FILE, quiet_option
 @click.option("--take-over", is_flag=True, help="Take the log from a controller that is frozen.  [default: off]")
 @quiet_option
 @click.pass_context
-def stop(ctx: click.Context, log: Path, take_over: bool, quiet: bool) -> None:
+@author_options
+def stop(ctx: click.Context, log: Path, take_over: bool, quiet: bool, author: Author) -> None:
     """End the search recorded in LOG for good; its running jobs are stopped.
 
     A controller that is at work is asked to, and waited for; without one the jobs
@@ -22,4 +24,4 @@ def stop(ctx: click.Context, log: Path, take_over: bool, quiet: bool) -> None:
     """
     from eventhpo.cli.run import stopping  # noqa: PLC0415  it loads Optuna
 
-    ctx.exit(stopping.stop(log, take_over=take_over, quiet=quiet))
+    ctx.exit(stopping.stop(log, author, take_over=take_over, quiet=quiet))

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from eventhpo.cli import output
 from eventhpo.cli.run import live_table, run_search
+from eventhpo.controller.author import Author
 from eventhpo.controller.controller import Controller, Tell, tell_nobody
 from eventhpo.controller.recorded_state import state_of
-from eventhpo.controller.requests import StopRequest
-from eventhpo.controller.send_request import ask_holder
+from eventhpo.controller.requests import STOP_WHY, StopRequest
+from eventhpo.controller.send_request import ask_holder, signed
 from eventhpo.core.fold.events import StopAsked
 from eventhpo.core.fold.evolve import evolve
 from eventhpo.core.fold.state import State
@@ -22,7 +23,7 @@ _PAUSE = 0.1
 _ROUNDS = 5  # controllers that come and go while we try: more than that is somebody else's loop
 
 
-def stop(log: Path, *, take_over: bool, quiet: bool) -> int:
+def stop(log: Path, author: Author, *, take_over: bool, quiet: bool) -> int:
     """End the search at *log* and wait until it is over; return the exit code of the command.
 
     Raises:
@@ -35,12 +36,19 @@ def stop(log: Path, *, take_over: bool, quiet: bool) -> int:
         return _over(log, state)
     for _ in range(_ROUNDS):
         if not take_over:
-            state = _by_its_controller(log, state, quiet=quiet)
+            state = _by_its_controller(log, state, author, quiet=quiet)
             if state.finished is not None:
                 return _over(log, state)
         try:
             outcome = run_search.drive(
-                log, state.search, recorded=state, launches=False, quiet=quiet, take_over=take_over, first=_ask
+                log,
+                state.search,
+                author,
+                recorded=state,
+                launches=False,
+                quiet=quiet,
+                take_over=take_over,
+                first=lambda controller: _ask(controller, author),
             )
         except Busy:
             if take_over or lease.holder(log) is None:
@@ -50,9 +58,9 @@ def stop(log: Path, *, take_over: bool, quiet: bool) -> int:
     raise Busy(f"{log} is taken up again and again by others; stop what resumes it")
 
 
-def _ask(controller: Controller) -> None:
+def _ask(controller: Controller, author: Author) -> None:
     if controller.state.stop_asked is None and controller.state.finished is None:
-        controller.record(StopAsked(scope="search", why="eventhpo stop"), None)
+        controller.record(StopAsked(scope="search", why=author.why or STOP_WHY), None)
 
 
 def _over(log: Path, state: State) -> int:
@@ -61,11 +69,11 @@ def _over(log: Path, state: State) -> int:
     return 0
 
 
-def _by_its_controller(log: Path, state: State, *, quiet: bool) -> State:
+def _by_its_controller(log: Path, state: State, author: Author, *, quiet: bool) -> State:
     """Ask the controller that holds *log* and wait for its end; return the newest state."""
     if state.stop_asked is None:
         try:
-            row = ask_holder(log, lambda epoch: StopRequest(epoch=epoch))
+            row = ask_holder(log, lambda epoch: signed(StopRequest(epoch=epoch), author))
         except Usage:  # it has finished in the meantime
             return _newest(log, state)
         if row is None:

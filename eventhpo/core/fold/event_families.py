@@ -10,7 +10,15 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UserInput(Input, frozen=True, kw_only=True):
-    """What a person or a script asked for: a search, a controller for it, new limits, a point, a stop."""
+    """What a person or a script asked for: a search, a controller for it, new limits, a point, a stop.
+
+    `by` is who says so (login and host unless told otherwise), `uid` the user id that the kernel
+    knows the process or the request's file by, `why` the person's reason.
+    """
+
+    by: str = ""
+    why: str = ""
+    uid: int | None = None
 
 
 class Receipt(Input, frozen=True, kw_only=True):

@@ -95,7 +95,6 @@ class AbortRequested(UserInput, frozen=True, kw_only=True):
 
     trial: int
     attempt: int
-    why: str = ""
 
 
 class DrivenByHand(UserInput, frozen=True, kw_only=True):
@@ -130,7 +129,6 @@ class StopAsked(UserInput, frozen=True, kw_only=True):
 
     scope: Literal["search", "run"]
     jobs: Literal["abort", "leave"] = "abort"
-    why: str = ""
     request: str | None = None
 
 
