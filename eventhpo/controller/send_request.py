@@ -39,9 +39,7 @@ PATIENCE = 30.0  # seconds; a live controller looks once a second, a launch may 
 _PAUSE = 0.05
 
 
-def ask(
-    path: Path, request: Request, author: Author | None = None, *, patience: float = PATIENCE
-) -> Recorded:
+def ask(path: Path, request: Request, author: Author | None = None, *, patience: float = PATIENCE) -> Recorded:
     """Have *request* of *author* (by default this process's user) taken into the log at *path*, once; return its row.
 
     Raises:

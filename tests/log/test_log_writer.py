@@ -69,10 +69,10 @@ def test_what_is_recorded_has_its_seq_and_hash_before_it_is_written(log):
 def test_the_hash_of_a_row_is_the_documented_one():
     row = chain.row_of(STOP, GENESIS, 1_700_000_000_000_000, 3, None)
 
-    assert row[6] == '{"scope":"run","jobs":"abort","why":"enough","request":null}'
-    assert row[7] == "4fc9ca9210c45e895f33de18740846c0"
+    assert row[6] == '{"by":"","why":"enough","uid":null,"scope":"run","jobs":"abort","request":null}'
+    assert row[7] == "debc81c0957851704e1491bf4bbe1421"
     caused = chain.row_of(STOP, Head(7, row[7]), 1_700_000_000_000_001, 3, 5)
-    assert caused[7] == "b93d5322b69da0ca11a0b3d675bac461"
+    assert caused[7] == "1bdde155d11633128e133f4fb4e386ab"
 
 
 @pytest.mark.parametrize("cause", [0, -1, 3, 99])
