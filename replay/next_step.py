@@ -86,12 +86,14 @@ def describe_action(state: State, action: actions.Action) -> str:
         case actions.Poll(attempts=names):
             return f"look at what {describe_jobs(names)} did since"
         case actions.Wait():
-            return "wait until something that failed may be tried again"
+            return _PAUSED if state.paused is not None else "wait until something that failed may be tried again"
         case actions.Rest(why=why):
             return _RESTS[why]
         case _:
             assert_never(action)
 
+
+_PAUSED = "wait until the search is unpaused (eventhpo unpause)"
 
 _RESTS = {
     "finished": "nothing: the search is over",

@@ -16,7 +16,10 @@ from eventhpo.replay_package import sister
 # Groups and their commands in the order of the help. A command is the function of its name in the module of its name,
 # loaded when it is asked for: reading commands must not pay for what running ones import.
 _GROUPS = {
-    "Run a search": ("eventhpo.cli.run", ("demo", "check", "run", "resume", "stop", "enqueue")),
+    "Run a search": (
+        "eventhpo.cli.run",
+        ("demo", "check", "run", "resume", "stop", "enqueue", "cancel", "pause", "unpause", "note"),
+    ),
     "Read a log": ("eventhpo.cli.read", ("status", "top", "events", "verify")),
     "Replay a log": ("replay.cli", ("explain", "replay", "postmortem", "diff", "whatif")),
     "Keep a log": ("eventhpo.cli.keep", ("backup", "seal", "salvage")),

@@ -11,8 +11,7 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from eventhpo.core.fold.event_families import UserInput
-from eventhpo.core.fold.events import Event
+from eventhpo.core.fold.events import Act, Event
 from eventhpo.errors import Usage
 
 E = TypeVar("E", bound=Event)
@@ -33,9 +32,10 @@ class Author(msgspec.Struct, frozen=True):
 
         Events that are no act of a person come back as they are.
         """
-        if isinstance(event, UserInput) and not event.by:
-            return cast(E, msgspec.structs.replace(event, by=self.by, why=event.why or self.why, uid=self.uid))
-        return event
+        act: Event = event
+        if not isinstance(act, Act) or act.by:
+            return event
+        return cast(E, msgspec.structs.replace(act, by=self.by, why=act.why or self.why, uid=self.uid))
 
 
 NOBODY = Author()

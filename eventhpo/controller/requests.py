@@ -1,24 +1,28 @@
-"""What others ask of a search: checked, and handed to its live controller through a folder.
+"""What people ask of a search: each request is checked against the search and becomes inputs.
 
-A request is a file `<random id>.json` in `<log>.requests`, whole by its rename. The
-controller records it as an input with that id and then deletes it, so a request that
-was recorded and not deleted is known again. `eventhpo.controller.send_request` is the other side.
+`request_files` has a live controller's side, `send_request` the side of the process that asks.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeAlias
 
 import msgspec
 
-from eventhpo.controller.author import NOBODY, Author, other_author
-from eventhpo.core.fold.events import Event, LimitsChanged, PointEnqueued, RequestRefused, SearchReopened, StopAsked
+from eventhpo.controller.author import NOBODY, Author, text
+from eventhpo.core.fold.events import (
+    Event,
+    LimitsChanged,
+    PointEnqueued,
+    SearchPaused,
+    SearchReopened,
+    SearchUnpaused,
+    StopAsked,
+    TrialCancelled,
+    TrialNoted,
+)
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import ending
 from eventhpo.core.search.ranges import from_job, full_name, to_job
@@ -27,14 +31,9 @@ from eventhpo.core.search.spec import LimitChanges, Limits, Scalar, Search, opti
 from eventhpo.core.validation.mistakes import Mistake, unknown
 from eventhpo.core.validation.validators import Validator, Wrong
 from eventhpo.errors import Usage
-from eventhpo.log import paths
 from eventhpo.search_file.read_search import LIMITS
 
-SIZE = 65_536  # bytes; a point of a thousand parameters is 30 kB
 STOP_WHY = "eventhpo stop"  # the reason of a stop whose person gave none
-BATCH = 100  # requests taken at one look, so that a flood of them cannot keep a search from its jobs
-SUFFIX = ".json"
-_ID = re.compile(r"[0-9a-f]{32}")
 
 
 class _RequestBase(
@@ -64,11 +63,33 @@ class LimitsRequest(_RequestBase, frozen=True, kw_only=True, tag="limits"):
     changes: LimitChanges
 
 
-Request: TypeAlias = StopRequest | EnqueueRequest | LimitsRequest
+class CancelRequest(_RequestBase, frozen=True, kw_only=True, tag="cancel"):
+    """End this trial and do not try it again."""
+
+    trial: int
+
+
+class PauseRequest(_RequestBase, frozen=True, kw_only=True, tag="pause"):
+    """Start nothing more until the search is unpaused."""
+
+
+class UnpauseRequest(_RequestBase, frozen=True, kw_only=True, tag="unpause"):
+    """Go on after a pause."""
+
+
+class NoteRequest(_RequestBase, frozen=True, kw_only=True, tag="note"):
+    """Write this down about a trial."""
+
+    trial: int
+    text: str
+
+
+Request: TypeAlias = (
+    StopRequest | EnqueueRequest | LimitsRequest | CancelRequest | PauseRequest | UnpauseRequest | NoteRequest
+)
 
 encode = msgspec.json.Encoder(order="deterministic").encode
-_decode = msgspec.json.Decoder(Request, strict=True).decode
-_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+decode = msgspec.json.Decoder(Request, strict=True).decode
 
 
 # ---------------------------------------------------------------- what a request comes to
@@ -96,6 +117,50 @@ def _inputs(state: State, request: Request, request_id: str | None) -> tuple[Eve
             require_not_stopped(state)
             require_limits(state.search, changes)
             return (LimitsChanged(changes=changes, request=request_id),)
+        case CancelRequest(trial=trial):
+            require_running(state, trial)
+            return (TrialCancelled(trial=trial, request=request_id),)
+        case PauseRequest():
+            require_unfinished(state)
+            require_not_stopped(state)
+            if state.paused is not None:
+                raise Usage(f"the search is paused already, since event {state.paused}")
+            return (SearchPaused(request=request_id),)
+        case UnpauseRequest():
+            if state.paused is None:
+                raise Usage("the search is not paused")
+            return (SearchUnpaused(request=request_id),)
+        case NoteRequest(trial=trial, text=note):
+            require_trial(state, trial)
+            if not note.strip():
+                raise Usage("the note: expected a text that is not empty")
+            return (TrialNoted(trial=trial, text=text("the note", note), request=request_id),)
+
+
+def require_trial(state: State, trial: int) -> None:
+    """Return if the search has a trial with this number.
+
+    Raises:
+        Usage: it has none; the text names the numbers that it has.
+    """
+    count = len(state.trials)
+    if not 0 <= trial < count:
+        numbers = f"its trials are 0 to {count - 1}" if count > 1 else "its one trial is 0" if count else "it has none"
+        raise Usage(f"there is no trial {trial} in this search: {numbers}")
+
+
+def require_running(state: State, number: int) -> None:
+    """Return if trial *number* has no outcome yet, so that it can be cancelled.
+
+    Raises:
+        Usage: there is no such trial, or it is over, or was cancelled already.
+    """
+    require_trial(state, number)
+    trial = state.trials[number]
+    if trial.finished is not None:
+        raise Usage(f"trial {number} is {trial.finished.state} already")
+    if trial.cancelled is not None:
+        raise Usage(f"trial {number} was cancelled already, at event {trial.cancelled}")
 
 
 def require_unfinished(state: State) -> None:
@@ -211,97 +276,3 @@ def limit_kind(name: str) -> Validator[int | float | None]:
     if getattr(Limits(), name) is not None:
         return kind
     return Validator(f"{kind.expected}, or none", lambda value: None if value is None else kind.read(value))
-
-
-# ---------------------------------------------------------------- the controller's side
-
-
-class FileRequests:
-    """The requests that lie in the folder next to the log at *path*; nothing in it ends the search."""
-
-    def __init__(self, path: Path) -> None:
-        self._folder = paths.requests(path)
-        self._stuck: set[str] = set()  # cannot be deleted: not looked at again, or they would be for ever
-
-    def any(self) -> bool:
-        """Whether a request may be waiting: one look into the folder."""
-        try:
-            with os.scandir(self._folder) as entries:
-                return any(e.name.endswith(SUFFIX) and e.name not in self._stuck for e in entries)
-        except OSError:
-            return False
-
-    def read(self, state: State) -> Iterator[tuple[Event, Callable[[], None]]]:
-        """Yield the events of each request, oldest first, and what deletes its file once they are committed.
-
-        One that does not fit becomes a `RequestRefused`; known ones, and stops of
-        another epoch, are deleted unread. *state* is looked at anew for each.
-        """
-        for path in self._waiting()[:BATCH]:
-            request_id = name_of(path)
-            if request_id in state.requests:
-                self._delete(path)
-                continue
-            events = self._events(path, request_id, state)
-            if not events:
-                self._delete(path)
-            for event in events:
-                yield event, lambda path=path: self._delete(path)  # type: ignore[misc]
-
-    def _waiting(self) -> list[Path]:
-        try:
-            entries = [e for e in os.scandir(self._folder) if e.name.endswith(SUFFIX) and e.name not in self._stuck]
-        except OSError:
-            return []
-        return [Path(e.path) for e in sorted(entries, key=lambda e: (_written(e), e.name))]
-
-    def _events(self, path: Path, request_id: str, state: State) -> tuple[Event, ...]:
-        """Return what *path* asks for, nothing if it is gone or was meant for another controller."""
-        if _ID.fullmatch(request_id) is None:
-            return (RequestRefused(request=request_id, why="its name is no request id"),)
-        try:
-            content, uid = _content(path)
-            request = _decode(content)
-            if isinstance(request, StopRequest) and request.epoch != state.epoch:
-                return ()
-            return accepted(state, request, request_id, other_author(request.by, request.why, uid))
-        except FileNotFoundError:
-            return ()  # the process that asked took it back
-        except (Usage, OSError, *_UNREADABLE) as error:
-            return (RequestRefused(request=request_id, why=str(error)),)
-
-    def _delete(self, path: Path) -> None:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError:
-            self._stuck.add(path.name)
-
-
-def name_of(path: Path) -> str:
-    """Return the id of a request by its file; of a foreign one a text that JSON can carry."""
-    return path.name.removesuffix(SUFFIX).encode("ascii", "backslashreplace").decode()[:100]
-
-
-def _written(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat(follow_symlinks=False).st_mtime_ns
-    except OSError:
-        return 0
-
-
-def _content(path: Path) -> tuple[bytes, int]:
-    """Return what *path* holds, and the user id of its owner.
-
-    Raises:
-        Usage: it is no file, or too large. OSError: it cannot be read.
-    """
-    # A pipe of that name would block an open for ever.
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise Usage("it is no file")
-        content = file.read(SIZE + 1)
-    if len(content) > SIZE:
-        raise Usage(f"it is larger than {SIZE} bytes")
-    return content, status.st_uid

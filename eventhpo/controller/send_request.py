@@ -22,7 +22,8 @@ from eventhpo.controller.clock import SystemClock
 from eventhpo.controller.controller import start_of
 from eventhpo.controller.host import this_machine
 from eventhpo.controller.recorded_state import state_of
-from eventhpo.controller.requests import SUFFIX, Request, accepted, encode
+from eventhpo.controller.request_files import SUFFIX
+from eventhpo.controller.requests import Request, accepted, encode
 from eventhpo.core.fold.events import Event, Recorded, RequestRefused, request_of
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from eventhpo.controller.author import this_author
 from eventhpo.controller.clock import SystemClock
 from eventhpo.controller.controller import Controller
-from eventhpo.controller.requests import FileRequests
+from eventhpo.controller.request_files import FileRequests
 from eventhpo.core.fold.events import Event, LimitsChanged, OptimizerTaskSet, Recorded, SearchCreated
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import ending

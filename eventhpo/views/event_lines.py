@@ -9,8 +9,7 @@ import msgspec
 
 from eventhpo.core.fold import codec, event_parts, events
 from eventhpo.core.fold.curve import Curve
-from eventhpo.core.fold.event_families import UserInput
-from eventhpo.core.fold.events import Event, Recorded
+from eventhpo.core.fold.events import Act, Event, Recorded
 from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.scheduler import outcome
 from eventhpo.core.search.spec import to_num
@@ -64,7 +63,7 @@ def describe_event(event: Event) -> str:
 
 def describe_author(event: Event) -> str:
     """Return who asked for *event* and why, as `by alice@gpu-7 (uid 1000): a typo in lr`; empty if nobody is named."""
-    if not isinstance(event, UserInput) or not event.by:
+    if not isinstance(event, Act) or not event.by:
         return ""
     uid = "" if event.uid is None else f" (uid {event.uid})"
     return f"by {event.by}{uid}{f': {event.why}' * bool(event.why)}"
@@ -90,6 +89,8 @@ def describe_content(event: Event) -> str:
             return f"{iterations} iterations, {late} late; {used} used, {reserved} reserved"
         case events.TrialFinished(state=state, values=values, why=why):
             return " ".join(filter(None, [state, ", ".join(map(formatting.number, values or ())), why]))
+        case events.TrialNoted(text=text):
+            return text
         case events.TasksLeft(job_ids=job_ids):
             return f"to another copy of this log: {formatting.named_some(job_ids)}"
         case events.JobEnded(how=how, why=why):
@@ -116,7 +117,7 @@ def _fields(event: Event) -> list[tuple[str, Any]]:
     body = msgspec.to_builtins(event)
     left_out = {"trial", "attempt", "fingerprint"}
     if body.get("by"):  # `describe_author` says them
-        left_out |= {"by", "uid", "why"}
+        left_out |= {"by", "uid", "why"} | (set() if isinstance(event, events.JobRequested) else {"request"})
     return [(name, value) for name, value in body.items() if name not in left_out]
 
 
@@ -203,14 +204,6 @@ def _from_outside(event: Event) -> str | None:
             whose = "" if trial is None else f" of trial {trial}"
             times = formatting.plural(count, "time")
             return f"paused: {effect}{whose} failed ({times} in a row): {formatting.line(error)}"
-        case events.PointEnqueued(params=params):
-            return f"a point was enqueued: {formatting.params(params)}"
-        case events.LimitsChanged(changes=changes):
-            return f"new limits: {formatting.params(changes.given())}"
-        case events.StopAsked(scope="search"):
-            return "the search was asked to stop"
-        case events.SearchReopened():
-            return "the search was reopened"
         case events.RequestRefused(request=request, why=why):
             return f"request {request} was refused: {formatting.line(why)}"
         case events.TasksLeft(job_ids=job_ids):
@@ -221,6 +214,27 @@ def _from_outside(event: Event) -> str | None:
             return f"trial {trial}, attempt {attempt} was lost and is back; it is stopped"
         case events.JobRunsOn(trial=trial, attempt=attempt):
             return f"trial {trial}, attempt {attempt} runs on although it was told to stop; it is told again"
+    return _persons_act(event)
+
+
+def _persons_act(event: Event) -> str | None:
+    match event:
+        case events.PointEnqueued(params=params):
+            return f"a point was enqueued: {formatting.params(params)}"
+        case events.LimitsChanged(changes=changes):
+            return f"new limits: {formatting.params(changes.given())}"
+        case events.StopAsked(scope="search"):
+            return "the search was asked to stop"
+        case events.SearchReopened():
+            return "the search was reopened"
+        case events.TrialCancelled(trial=trial):
+            return f"trial {trial} was cancelled"
+        case events.SearchPaused():
+            return "the search was paused: nothing is started until it is unpaused"
+        case events.SearchUnpaused():
+            return "the search was unpaused"
+        case events.TrialNoted(trial=trial, text=text):
+            return f"note on trial {trial}: {formatting.line(text)}"
     return None
 
 

@@ -73,6 +73,14 @@ class Paused(msgspec.Struct, frozen=True):
     error: str
 
 
+class Pause(msgspec.Struct, frozen=True):
+    """Since which event nothing is started, who asked for it, and why."""
+
+    seq: int
+    by: str
+    why: str
+
+
 class FailedTrial(msgspec.Struct, frozen=True):
     """A trial that failed, why, and where the output of its last job is."""
 
@@ -104,6 +112,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     best: RankedTrial | None
     running: list[RunningJob]
     paused: list[Paused]
+    pause: Pause | None  # by a person; None if the search is not paused
     failed: list[FailedTrial]
     unused: list[Unused]  # of the newest jobs with reports that no value rests on
     scripts_changed: list[str]
@@ -133,6 +142,7 @@ def status(
         best=top.best(state),
         running=jobs.running(state),
         paused=list(_paused(state)),
+        pause=_pause_of(state),
         failed=_failed(state),
         unused=_unused(state),
         scripts_changed=list(state.changed_scripts),
@@ -178,6 +188,12 @@ def _paused(state: State) -> Iterator[Paused]:
                 yield _pause(effect, attempt, failure)
 
 
+def _pause_of(state: State) -> Pause | None:
+    if state.paused is None or state.pause is None or state.finished is not None:
+        return None
+    return Pause(state.paused, state.pause.by, state.pause.why)
+
+
 def _pause(effect: EffectName, attempt: Attempt | None, failure: Failure) -> Paused:
     trial, number = (None, None) if attempt is None else (attempt.trial, attempt.number)
     return Paused(effect, trial, number, failure.count, failure.error)
@@ -215,6 +231,8 @@ def _lines(state: State, status: Status) -> Iterator[str]:
     if status.as_of is not None:
         yield f"as of       event {status.as_of.seq}, {status.as_of.at}"
     yield f"state       {_state(status)}"
+    if status.pause is not None:
+        yield f"paused      {describe_pause(status.pause)}"
     if status.ending is not None:
         yield f"ending      {describe_ending(status.ending)}"
     yield f"trials      {_counts(status.trials, len(state.trials))}"
@@ -240,6 +258,13 @@ def _state(status: Status) -> str:
     who = status.controller
     epoch = "starting" if who.epoch is None else f"epoch {who.epoch}"
     return f"{status.state}: held by controller {who.pid} on {who.host} ({epoch})"
+
+
+def describe_pause(pause: Pause) -> str:
+    """Return since when a search is paused, by whom and why."""
+    by = f" by {formatting.line(pause.by)}" if pause.by else ""
+    why = f": {formatting.line(pause.why)}" if pause.why else ""
+    return f"since event {pause.seq}{by}{why}; nothing is started until `eventhpo unpause`"
 
 
 def describe_ending(ending: Ending) -> str:

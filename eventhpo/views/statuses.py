@@ -98,9 +98,10 @@ def _running(state: State, attempt: Attempt) -> RunningJob:
 
 def footer(state: State) -> str:
     """Return in one line how far the search is."""
+    paused = ", paused" if state.paused is not None and state.finished is None else ""
     live = sum(a.live for t in state.active.values() for a in t.attempts)
     counts = state.totals.trials
     ended = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     own_trials = formatting.plural(len(state.trials) - state.imported, "trial")
     imported = f", {state.imported} imported" if state.imported else ""
-    return f"{own_trials}, {live} running" + (f", {ended}" if ended else "") + imported
+    return f"{own_trials}, {live} running" + (f", {ended}" if ended else "") + imported + paused

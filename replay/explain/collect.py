@@ -24,7 +24,9 @@ from eventhpo.core.fold.events import (
     JobsContinued,
     JobStopSent,
     Recorded,
+    TrialCancelled,
     TrialFinished,
+    TrialNoted,
     TrialsImported,
     TrialSuggested,
     trial_of,
@@ -42,6 +44,7 @@ from replay.explain.explanation import (
     Happened,
     Imported,
     JudgedPoint,
+    PersonsStep,
     Prune,
     Stretch,
     Suggestion,
@@ -213,6 +216,11 @@ class _Collector:
             case TrialFinished():
                 finish = self._steps[-1]
                 self._steps[-1] = msgspec.structs.replace(finish, rank=steps.ranked(state, trial))
+            case TrialNoted() | TrialCancelled() as event:
+                author = self._authors.get(row.seq, "")
+                self._steps.append(
+                    PersonsStep(seq=row.seq, event=type(event).__name__, said=steps.persons_act(event), author=author)
+                )
             case event:
                 what_happened = steps.said(state, event) or steps.unused_begins(state, row)
                 if what_happened is not None:

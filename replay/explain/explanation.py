@@ -134,6 +134,14 @@ class Happened(Step, frozen=True, kw_only=True, tag="happened"):
     said: str
 
 
+class PersonsStep(Step, frozen=True, kw_only=True, tag="by a person"):
+    """What a person did about the trial: `author` says who and why, empty where nobody is named."""
+
+    event: str
+    said: str
+    author: str
+
+
 class JudgedPoint(msgspec.Struct, frozen=True, kw_only=True):
     """One point of the curve and the verdict on it."""
 
@@ -235,7 +243,18 @@ class Late(msgspec.Struct, frozen=True):
 
 
 AnyStep: TypeAlias = (
-    Suggestion | Imported | LaunchStep | Happened | Stretch | TooLate | Prune | Settled | JobEndStep | Charge | Finish
+    Suggestion
+    | Imported
+    | LaunchStep
+    | Happened
+    | PersonsStep
+    | Stretch
+    | TooLate
+    | Prune
+    | Settled
+    | JobEndStep
+    | Charge
+    | Finish
 )
 
 

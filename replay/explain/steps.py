@@ -30,7 +30,9 @@ from eventhpo.core.fold.events import (
     ReportsRead,
     SearchEnding,
     StopAsked,
+    TrialCancelled,
     TrialFinished,
+    TrialNoted,
 )
 from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.scheduler import outcome, rank
@@ -194,6 +196,8 @@ def _settled_by(state: State, row: Recorded, authors: Mapping[int, str]) -> str:
             return f"time_limit_per_job of {state.limits.time_limit_per_job:g} min was over"
         case AbortRequested(why=why):
             return f"the end of this job was asked for{_because(author, why)}"
+        case TrialCancelled(why=why):
+            return f"the trial was cancelled{_because(author, why)}"
         case StopAsked(scope=scope, why=why):
             return f"the {scope} was to be stopped{_because(author, why)}"
         case SearchEnding(reason="stop"):
@@ -266,6 +270,15 @@ def said(state: State, event: Event) -> str | None:
         case JobAdopted():
             return _adopted(event)
     return None
+
+
+def persons_act(event: TrialNoted | TrialCancelled) -> str:
+    """Return in words what a person did about a trial."""
+    match event:
+        case TrialNoted(text=text):
+            return f"noted: {text}"
+        case TrialCancelled():
+            return "cancelled: no job of it is started any more, and its point stays taken"
 
 
 def unused_begins(state: State, row: Recorded) -> str | None:

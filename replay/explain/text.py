@@ -19,6 +19,7 @@ from replay.explain.explanation import (
     Late,
     LaunchStep,
     OccupiedSlot,
+    PersonsStep,
     Prune,
     Rank,
     Retry,
@@ -89,8 +90,8 @@ def _facts(step: AnyStep, explanation: Explanation) -> Iterator[Fact]:
             yield "imported", _imported(step)
         case LaunchStep():
             yield from _launched(step)
-        case Happened(attempt=attempt, said=said):
-            yield "job", f"attempt {attempt}: {line(said)}"
+        case Happened() | PersonsStep():
+            yield _from_outside(step)
         case Stretch():
             return  # one line may stand for many events
         case TooLate():
@@ -107,6 +108,12 @@ def _facts(step: AnyStep, explanation: Explanation) -> Iterator[Fact]:
             yield "finished", _finished(step, explanation)
         case _:
             assert_never(step)
+
+
+def _from_outside(step: Happened | PersonsStep) -> Fact:
+    if isinstance(step, PersonsStep):
+        return "person", "; ".join(filter(None, (step.said, step.author)))  # whole: a note may be a page
+    return "job", f"attempt {step.attempt}: {line(step.said)}"
 
 
 # ---------------------------------------------------------------- what its jobs did

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from eventhpo.core.fold.event_families import UserInput
-from eventhpo.core.fold.events import ControllerStarted, Recorded
+from eventhpo.core.fold.events import Act, ControllerStarted, Recorded
 from eventhpo.views import event_lines
 
 
@@ -27,7 +26,7 @@ class PersonsAct(msgspec.Struct, frozen=True, kw_only=True):
 def act(row: Recorded) -> PersonsAct | None:
     """Return the act that *row* records, None if it records none; starts of controllers are listed as controllers."""
     event = row.event
-    if not isinstance(event, UserInput) or isinstance(event, ControllerStarted):
+    if not isinstance(event, Act) or isinstance(event, ControllerStarted):
         return None
     return PersonsAct(
         seq=row.seq,

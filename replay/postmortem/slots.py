@@ -22,6 +22,7 @@ Idle: TypeAlias = Literal[
     "no controller",
     "search ending",
     "run ending",
+    "paused",
     "no budget left to reserve",
     "waits for a lost job",
     "space used up",
@@ -102,6 +103,8 @@ def _why(state: State, following: Event) -> Idle:
         return "search ending"
     if state.run_stop is not None:
         return "run ending"
+    if state.paused is not None:
+        return "paused"
     if not budget.fits(state) or not budget.trials_left(state):
         return "no budget left to reserve"
     if any(a.returned for t in state.active.values() for a in t.attempts) and _retries_wait(state):

@@ -14,8 +14,11 @@ from eventhpo.core.fold.events import (
     LimitsChanged,
     PointEnqueued,
     Recorded,
+    SearchPaused,
     SearchReopened,
+    SearchUnpaused,
     StopAsked,
+    TrialCancelled,
     TrialSuggested,
 )
 from eventhpo.core.fold.evolve import begin, evolve
@@ -102,7 +105,16 @@ def _by_events(rows: Iterable[Recorded]) -> str | None:
         started = started or isinstance(row.event, JobStarted)
         if isinstance(row.event, DrivenByHand):
             return "a caller requested its jobs itself"
-        asked = (AbortRequested, LimitsChanged, PointEnqueued, SearchReopened, StopAsked)
+        asked = (
+            AbortRequested,
+            LimitsChanged,
+            PointEnqueued,
+            SearchPaused,
+            SearchReopened,
+            SearchUnpaused,
+            StopAsked,
+            TrialCancelled,
+        )
         if isinstance(row.event, JobPruned) or _too_late(row.event):
             return f"whether a prune comes in time depends on when the jobs are polled (event {row.seq})"
         if started and isinstance(row.event, asked):

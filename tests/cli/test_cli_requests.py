@@ -12,18 +12,8 @@ import pytest
 from eventhpo.cli import arguments
 from eventhpo.controller.controller import opened
 from eventhpo.controller.host import this_machine
-from eventhpo.controller.requests import (
-    BATCH,
-    SIZE,
-    EnqueueRequest,
-    FileRequests,
-    LimitsRequest,
-    StopRequest,
-    accepted,
-    encode,
-    limit_kind,
-    point,
-)
+from eventhpo.controller.request_files import BATCH, SIZE, FileRequests
+from eventhpo.controller.requests import EnqueueRequest, LimitsRequest, StopRequest, accepted, encode, limit_kind, point
 from eventhpo.controller.send_request import ask, ask_holder
 from eventhpo.core.fold.events import ControllerStarted, LimitsChanged, PointEnqueued, RequestRefused, StopAsked
 from eventhpo.core.fold.evolve import fold

@@ -17,7 +17,11 @@ from eventhpo.core.fold.events import (
     LimitsChanged,
     OptimizerTaskSet,
     PointEnqueued,
+    SearchPaused,
+    SearchUnpaused,
     StopAsked,
+    TrialCancelled,
+    TrialNoted,
     TrialsImported,
 )
 from eventhpo.core.search.spec import (
@@ -326,6 +330,20 @@ SCENARIOS: dict[str, Make] = {
         search(num_concurrent_workers=2, max_iteration_per_job=4, total_max_jobs=9, max_failures_per_trial=3),
         always_failing_first,
         asks=((18, LimitsChanged(changes=LimitChanges(total_max_jobs=2), request="r1")),),
+    ),
+    "paused, cancelled and noted on": lambda: Scenario(
+        search(num_concurrent_workers=2, max_iteration_per_job=5, total_max_jobs=4, max_failures_per_trial=1),
+        failing,
+        cut=lambda trial, attempt, cursor: 1,
+        asks=(
+            (12, TrialNoted(trial=0, text="looks fine", request="r1")),
+            (13, SearchPaused(why="its GPU is needed", request="r2")),
+            (14, TrialCancelled(trial=1, why="too slow", request="r3")),
+            (19, SearchUnpaused(request="r4")),
+            (30, SearchPaused(request="r5")),
+            (32, SearchUnpaused(request="r6")),
+            (40, TrialCancelled(trial=2, request="r7")),
+        ),
     ),
     "finished and reopened": lambda: Scenario(
         search(num_concurrent_workers=2, max_iteration_per_job=4, total_max_jobs=2),

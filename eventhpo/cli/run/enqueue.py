@@ -8,10 +8,10 @@ import click
 
 from eventhpo.cli import arguments, output
 from eventhpo.cli.options import FILE, author_options
+from eventhpo.cli.run.way_on import say_who_carries_on
 from eventhpo.controller.author import Author
 from eventhpo.controller.recorded_state import state_of
 from eventhpo.core.fold.events import PointEnqueued
-from eventhpo.log import lease
 from eventhpo.views import formatting
 
 
@@ -32,6 +32,4 @@ def enqueue(log: Path, point: tuple[str, ...], author: Author) -> None:
     row = ask(log, EnqueueRequest(params=arguments.point(state.search, point)), author)
     if isinstance(row.event, PointEnqueued):
         output.data([f"enqueued: {formatting.params(row.event.params)} (event {row.seq})"])
-    if lease.holder(log) is None:
-        goes_on = "the script that made the search" if state.search.needs_script else output.command("resume", log)
-        output.note(f"it is tried next by {goes_on}")
+    say_who_carries_on(log, "it is tried next by")

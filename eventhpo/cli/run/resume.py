@@ -79,6 +79,11 @@ def resume(
     if changes.given() and not reopen and not take_over and folder is None and lease.holder(log) is not None:
         _tell_the_controller(log, changes, author)
         return
+    if state.paused is not None and state.finished is None:
+        output.note(
+            f"the search is paused since event {state.paused}: nothing is started until "
+            f"{output.command('unpause', log)}"
+        )
     hold = _Hold(take_over=take_over, adopt=adopt, folder=folder)
     ctx.exit(_carry_on(log, state, author, changes, hold, reopen=reopen, quiet=quiet))
 

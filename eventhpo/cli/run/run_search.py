@@ -22,7 +22,7 @@ from eventhpo.controller.author import Author
 from eventhpo.controller.clock import SystemClock
 from eventhpo.controller.controller import Controller, Tell, opened, tell_nobody
 from eventhpo.controller.host import this_machine
-from eventhpo.controller.requests import FileRequests
+from eventhpo.controller.request_files import FileRequests
 from eventhpo.core.fold.events import PointEnqueued, SearchCreated
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import ending

@@ -132,6 +132,25 @@ class StopAsked(UserInput, frozen=True, kw_only=True):
     request: str | None = None
 
 
+class TrialCancelled(UserInput, frozen=True, kw_only=True):
+    """A person ends one trial: its job is stopped, it is not tried again, and its point stays taken."""
+
+    trial: int
+    request: str | None = None
+
+
+class SearchPaused(UserInput, frozen=True, kw_only=True):
+    """From here on nothing is suggested, retried or started; jobs that run are watched and judged."""
+
+    request: str | None = None
+
+
+class SearchUnpaused(UserInput, frozen=True, kw_only=True):
+    """A paused search goes on."""
+
+    request: str | None = None
+
+
 # ---------------------------------------------------------------- inputs: receipts, observations, ticks
 
 
@@ -390,6 +409,17 @@ class RequestRefused(Note, frozen=True, kw_only=True):
     why: str
 
 
+class TrialNoted(Note, frozen=True, kw_only=True):
+    """What a person wrote down about a trial; `by`, `why` and `uid` as in a user input."""
+
+    trial: int
+    text: str
+    by: str = ""
+    why: str = ""
+    uid: int | None = None
+    request: str | None = None
+
+
 class TasksLeft(Note, frozen=True, kw_only=True):
     """Tasks that another copy of this log made: that copy went on too, and they are no jobs of this one."""
 
@@ -411,6 +441,9 @@ Event: TypeAlias = (
     | OptimizerTaskSet
     | TrialsImported
     | StopAsked
+    | TrialCancelled
+    | SearchPaused
+    | SearchUnpaused
     | JobBound
     | JobQueued
     | JobStarted
@@ -434,8 +467,12 @@ Event: TypeAlias = (
     | SearchEnding
     | SearchFinished
     | RequestRefused
+    | TrialNoted
     | TasksLeft
 )
+
+
+Act: TypeAlias = UserInput | TrialNoted  # what a person or a script did, and its author
 
 
 def subject_of(event: Event | Input | None) -> tuple[int | None, int | None]:

@@ -33,6 +33,7 @@ from eventhpo.core.fold.events import (
     OptimizerTaskSet,
     SearchEnding,
     SearchFinished,
+    SearchPaused,
     TrialFinished,
 )
 from eventhpo.core.search.space import PointKey, key_of
@@ -150,6 +151,8 @@ class Trial(msgspec.Struct):
     attrs: dict[str, Any]  # what the sampler wrote
     attempts: list[Attempt] = []
     finished: TrialFinished | None = None
+    cancelled: int | None = None  # seq of the person's act that ended it
+    cancel_why: str = ""  # who cancelled it and why, as text
     request: str | None = None  # of the caller who asked for it
     extras: JobExtras | None = None  # what that caller wants of its job
     imported: ImportedTrial | None = None
@@ -235,6 +238,8 @@ class State(msgspec.Struct):
     poll_failure: Failure | None = None
     stop_asked: int | None = None  # seq of a StopAsked(search)
     run_stop: RunStop | None = None
+    paused: int | None = None  # seq of the SearchPaused that holds
+    pause: SearchPaused | None = None
     reached: Reached | None = None  # looked at when a trial finishes
     ending: SearchEnding | None = None
     finished: SearchFinished | None = None

@@ -57,7 +57,7 @@ class Poll(msgspec.Struct, frozen=True):
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """Nothing can be asked of the jobs until a back-off is over."""
+    """Nothing can be asked of the jobs until a back-off is over, or a paused search goes on."""
 
 
 class Rest(msgspec.Struct, frozen=True):

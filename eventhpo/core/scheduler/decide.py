@@ -129,6 +129,8 @@ def _outcome(state: State, trial: Trial) -> TrialFinished | None:
 
 
 def _never_run(state: State, trial: Trial) -> TrialFinished | None:
+    if trial.cancelled is not None:
+        return TrialFinished(trial=trial.number, state="aborted", why=trial.cancel_why)
     if _ends_at_once(state):
         return TrialFinished(trial=trial.number, state="aborted", why="the search ended before it had a job")
     if _no_room_ever(state):
@@ -176,7 +178,7 @@ def _end_run(state: State) -> actions.Action | None:
 
 
 def _retry(state: State) -> actions.Action | None:
-    if _ends_at_once(state):
+    if _ends_at_once(state) or state.paused is not None:
         return None
     for trial in unfinished(state):
         if outcome.retry_due(state, trial) and not _waits(trial):
@@ -202,6 +204,8 @@ def _create(state: State, trial: Trial) -> actions.Action | None:
 def _suggest(state: State) -> actions.Action | None:
     if _ends_at_once(state):
         return None
+    if state.paused is not None:
+        return _lapsed(state, "the search is paused") if state.asked else None
     for trial in unfinished(state):
         if trial.last is None:
             return _create(state, trial)
@@ -239,6 +243,8 @@ def _answer(state: State) -> actions.Action:
 
 
 def _carry_on(state: State) -> actions.Action | None:
+    if state.paused is not None:
+        return None
     wanted = [a for a in attempts(state) if a.ended is None and a.stop is None]
     drafts = _names(a for a in wanted if a.job_id is None and not blocked(a, "draft"))
     if drafts:
@@ -264,6 +270,8 @@ def _poll(state: State) -> actions.Action | None:
     if watched:
         return actions.Poll(watched)
     if any(f.until is not None for a in attempts(state) for f in a.failures.values()):
+        return actions.Wait()
+    if state.paused is not None:  # also by hand: its caller goes on when it is unpaused
         return actions.Wait()
     return actions.Rest("by hand") if state.by_hand else None
 

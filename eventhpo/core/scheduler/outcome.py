@@ -94,7 +94,7 @@ def report_faults(attempt: Attempt) -> str:
 def retry_due(state: State, trial: Trial) -> bool:
     """Whether *trial*'s last attempt ended in a way that another attempt may mend."""
     attempt = trial.last
-    if trial.finished or attempt is None or attempt.charge is None:
+    if trial.finished or trial.cancelled is not None or attempt is None or attempt.charge is None:
         return False
     outcome = end_of(state, attempt).outcome
     if outcome not in ("failed", "lost"):
@@ -116,6 +116,8 @@ def finish(state: State, trial: Trial) -> TrialFinished:
             return TrialFinished(trial=trial.number, state="pruned", why=end.why)
         case "aborted":
             return TrialFinished(trial=trial.number, state="aborted", why=end.why)
+        case "failed" | "lost" if trial.cancelled is not None:
+            return TrialFinished(trial=trial.number, state="aborted", why=f"{trial.cancel_why}; after: {end.why}")
         case _:
             return TrialFinished(trial=trial.number, state="failed", why=end.why)
 

@@ -16,8 +16,12 @@ from eventhpo.core.fold.events import (
     RequestRefused,
     SearchEnding,
     SearchFinished,
+    SearchPaused,
     SearchReopened,
+    SearchUnpaused,
     StopAsked,
+    TrialCancelled,
+    TrialNoted,
 )
 from eventhpo.core.fold.state import EnqueuedPoint, RunStop, State
 
@@ -53,6 +57,31 @@ def _stop_asked(state: State, row: Recorded, event: StopAsked) -> None:
         _abort_all(state, row.seq)
 
 
+def _cancelled(state: State, row: Recorded, event: TrialCancelled) -> None:
+    trial = state.trials[event.trial]
+    if trial.finished is not None:
+        return
+    trial.cancelled = row.seq
+    trial.cancel_why = "".join(("cancelled", f" by {event.by}" * bool(event.by), f": {event.why}" * bool(event.why)))
+    for attempt in trial.attempts:
+        if attempt.ended is None:
+            settle(attempt, "aborted", row.seq, trial.cancel_why)
+
+
+def _paused(state: State, row: Recorded, event: SearchPaused) -> None:
+    if state.paused is None:
+        state.paused, state.pause = row.seq, event
+
+
+def _unpaused(state: State, row: Recorded, event: SearchUnpaused) -> None:
+    state.paused = state.pause = None
+
+
+def _noted(state: State, row: Recorded, event: TrialNoted) -> None:
+    if event.request is not None:
+        state.requests.add(event.request)
+
+
 def _enqueued(state: State, row: Recorded, event: PointEnqueued) -> None:
     state.waiting.append(EnqueuedPoint(row.seq, event.params))
 
@@ -84,6 +113,10 @@ FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {
     LimitsChanged: _limits,
     SearchReopened: _reopened,
     StopAsked: _stop_asked,
+    TrialCancelled: _cancelled,
+    SearchPaused: _paused,
+    SearchUnpaused: _unpaused,
+    TrialNoted: _noted,
     PointEnqueued: _enqueued,
     RequestRefused: _refused,
     SearchEnding: _ending,

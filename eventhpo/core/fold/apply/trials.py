@@ -92,7 +92,7 @@ def _trial_finished(state: State, row: Recorded, event: TrialFinished) -> None:
     trial.finished = event
     totals = state.totals
     totals.trials[event.state] += 1
-    if event.state == "aborted":
+    if event.state == "aborted" and trial.cancelled is None:  # the point of a cancelled trial stays taken
         _free(state, trial)
     if event.state == "completed" and event.values is not None:
         _completed(state, trial, [float(v) for v in event.values])
