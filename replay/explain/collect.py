@@ -7,7 +7,7 @@ holds the recorded decision and says where the computed one differs.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from eventhpo.core.fold.events import (
     BudgetUpdated,
     ControllerStarted,
+    Event,
     JobCreated,
     JobEnded,
     JobPruned,
@@ -33,6 +34,7 @@ from eventhpo.core.fold.events import (
 )
 from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.state import State, Trial
+from eventhpo.core.scheduler import rank
 from eventhpo.errors import DamagedLog, Usage
 from eventhpo.views import event_lines, formatting
 from eventhpo.views.statuses import trial_status
@@ -46,6 +48,7 @@ from replay.explain.explanation import (
     JudgedPoint,
     PersonsStep,
     Prune,
+    Rank,
     Stretch,
     Suggestion,
     TooLate,
@@ -78,44 +81,99 @@ def of_rows(rows: Iterable[Recorded], trial: int) -> Explanation:
         Usage: there is no such trial.
         DamagedLog: there is no row.
     """
-    return _Collector(trial).collect(rows)
+    collector = _Collector(trial, _Walk())
+    return collector.explanation(_walked(rows, collector.walk, lambda *_: (collector,)))
+
+
+def of_all(rows: Iterable[Recorded], most: int | None = None) -> list[Explanation]:
+    """Return the explanation of each trial in the *rows* of a log, by number: for each what `of_rows` returns.
+
+    The log is folded once, and not once for each trial. With *most* only the first trials, so many, are explained.
+
+    Raises:
+        DamagedLog: there is no row.
+    """
+    walk = _Walk()
+    collectors: dict[int, _Collector] = {}
+
+    def concerned(state: State, row: Recorded) -> list[_Collector]:
+        trials = [trial for trial in _concerned(state, row.event) if most is None or trial < most]
+        for trial in trials:
+            collectors.setdefault(trial, _Collector(trial, walk))
+        return [collectors[trial] for trial in trials]
+
+    state = _walked(rows, walk, concerned)
+    order = {number: place for place, number in enumerate(t.number for t in rank.top(state))}
+    explained = (collectors.get(t.number) or _Collector(t.number, walk) for t in state.trials[:most])
+    return [collector.explanation(state, order) for collector in explained]
+
+
+def _concerned(state: State, event: Event) -> Iterable[int]:
+    """Return the trials that *event* names, or those that it may change if it names none; *state* is before it."""
+    if isinstance(event, JobsContinued):
+        return sorted({verdict.trial for verdict in event.verdicts})
+    trial = trial_of(event)
+    if trial is not None:
+        return (trial,)
+    if isinstance(event, TrialsImported):
+        return range(len(state.trials), len(state.trials) + len(event.trials))
+    return list(state.active)
+
+
+def _walked(
+    rows: Iterable[Recorded], walk: _Walk, concerned: Callable[[State, Recorded], Iterable[_Collector]]
+) -> State:
+    """Fold *rows*, and show each to those that it concerns; return the state after them."""
+    state: State | None = None
+    for row in rows:
+        if state is None:
+            state = begin(row)
+            walk.recorder = state.fingerprint
+            continue
+        walk.look(row)
+        collectors = list(concerned(state, row))
+        for collector in collectors:
+            collector.before(state, row)
+        marks = [collector.marks(state) for collector in collectors]
+        state = evolve(state, row)
+        for collector, before in zip(collectors, marks, strict=True):
+            collector.after(state, row, before)
+    if state is None:
+        raise DamagedLog("the log has no event")
+    return state
+
+
+class _Walk:
+    """What is kept on the way through a log for all trials together."""
+
+    def __init__(self) -> None:
+        self.verdict_history = VerdictHistory()
+        self.asked_at: dict[str, int] = {}  # seq of each caller's request, by its name
+        self.authors: dict[int, str] = {}  # who asked for what at an event and why, by seq
+        self.recorder: Mapping[str, str] = {}  # fingerprint of the controller that wrote these rows
+
+    def look(self, row: Recorded) -> None:
+        """Keep what *row* says of the rows after it."""
+        if isinstance(row.event, ControllerStarted):
+            self.recorder = row.event.fingerprint
+        if author := event_lines.describe_author(row.event):
+            self.authors[row.seq] = author
+        if isinstance(row.event, JobRequested):
+            self.asked_at[row.event.request] = row.seq
 
 
 class _Collector:
-    """Folds a log and keeps what concerns one trial."""
+    """Keeps what concerns one trial, row by row."""
 
-    def __init__(self, trial: int) -> None:
+    def __init__(self, trial: int, walk: _Walk) -> None:
+        self.walk = walk
         self._trial = trial
         self._steps: list[AnyStep] = []
-        self._verdict_history = VerdictHistory()
-        self._asked_at: dict[str, int] = {}  # seq of each caller's request, by its name
-        self._authors: dict[int, str] = {}  # who asked for what at an event and why, by seq
         self._decisions = 0
-        self._recorder: Mapping[str, str] = {}  # fingerprint of the controller that wrote these rows
-        self._suggested_by: Mapping[str, str] = {}  # and of the one that suggested the trial
+        self._suggested_by: Mapping[str, str] = {}  # fingerprint of the controller that suggested the trial
 
-    def collect(self, rows: Iterable[Recorded]) -> Explanation:
-        state: State | None = None
-        for row in rows:
-            if state is None:
-                state = begin(row)
-                self._recorder = state.fingerprint
-                continue
-            if isinstance(row.event, ControllerStarted):
-                self._recorder = row.event.fingerprint
-            if author := event_lines.describe_author(row.event):
-                self._authors[row.seq] = author
-            if isinstance(row.event, JobRequested):
-                self._asked_at[row.event.request] = row.seq
-            self._before(state, row)
-            marks = self._marks(state)
-            state = evolve(state, row)
-            self._after(state, row, marks)
-        if state is None:
-            raise DamagedLog("the log has no event")
-        return self._explanation(state)
-
-    def _explanation(self, state: State) -> Explanation:
+    def explanation(self, state: State, order: Mapping[int, int] | None = None) -> Explanation:
+        """Return what was kept; *order* is the place of each trial that `top` lists, from 0, if it is known."""
         count = len(state.trials)
         if self._trial >= count:
             raise Usage(
@@ -136,7 +194,7 @@ class _Collector:
             objectives=tuple(formatting.metric(o) for o in state.search.objectives),
             steps=tuple(self._steps),
             late=tuple(late for attempt in trial.attempts for late in steps.late(attempt)),
-            rank=steps.ranked(state, trial),
+            rank=steps.ranked(state, trial) if order is None else _rank_in(order, trial),
             decisions=self._decisions,
             differs=tuple(sorted(set(differs))),
             notes=(*steps.notes(state, trial), *self._platform()),
@@ -150,14 +208,14 @@ class _Collector:
 
     # ------------------------------------------------------------ on the state before a row
 
-    def _before(self, state: State, row: Recorded) -> None:
+    def before(self, state: State, row: Recorded) -> None:
         """Add a step for *row* if it is a decision about the trial, with the numbers that it follows from."""
         match row.event:
             case TrialSuggested(trial=self._trial) as event:
-                self._suggested_by = self._recorder
+                self._suggested_by = self.walk.recorder
                 asked_at = self._asked(state, event)
-                asked_by = "" if asked_at is None else self._authors.get(asked_at, "")
-                self._decide(suggestion(state, row.seq, event, asked_at, asked_by, self._recorder))
+                asked_by = "" if asked_at is None else self.walk.authors.get(asked_at, "")
+                self._decide(suggestion(state, row.seq, event, asked_at, asked_by, self.walk.recorder))
             case JobCreated(trial=self._trial) as event:
                 self._decide(steps.launch(state, row.seq, event))
             case JobsContinued() | JobPruned() as event if _concerns(event, self._trial):
@@ -170,14 +228,14 @@ class _Collector:
     def _asked(self, state: State, event: TrialSuggested) -> int | None:
         if event.source == "user" and state.waiting:
             return state.waiting[0].seq
-        return None if event.request is None else self._asked_at.get(event.request)
+        return None if event.request is None else self.walk.asked_at.get(event.request)
 
     def _decide(self, step: AnyStep) -> None:
         self._decisions += 1
         self._steps.append(step)
 
     def _verdicts(self, state: State, seq: int, event: JobsContinued | JobPruned) -> None:
-        for point in self._verdict_history.points(state, seq, event, self._trial):
+        for point in self.walk.verdict_history.points(state, seq, event, self._trial):
             self._decisions += 1
             attempt = state.trials[self._trial].attempts[-1]
             match point.recorded:
@@ -192,11 +250,12 @@ class _Collector:
 
     # ------------------------------------------------------------ on the state after a row
 
-    def _marks(self, state: State) -> list[steps.Mark]:
+    def marks(self, state: State) -> list[steps.Mark]:
+        """Return what tells after a row whether it settled or stopped an attempt of the trial."""
         exists = self._trial < len(state.trials)
         return [steps.mark(a) for a in state.trials[self._trial].attempts] if exists else []
 
-    def _after(self, state: State, row: Recorded, marks: list[steps.Mark]) -> None:
+    def after(self, state: State, row: Recorded, marks: list[steps.Mark]) -> None:
         """Add steps for inputs, and for effects of *row* on the trial that its event does not name."""
         if self._trial >= len(state.trials):
             return
@@ -205,7 +264,7 @@ class _Collector:
             self._steps.append(Imported(seq=row.seq, study=row.event.study, trial=trial.imported))
         for attempt, before in zip(trial.attempts, marks, strict=False):
             if not isinstance(row.event, _SAY_THEMSELVES) and steps.mark(attempt) != before:
-                self._steps.append(steps.settled(state, row, attempt, before, self._authors))
+                self._steps.append(steps.settled(state, row, attempt, before, self.walk.authors))
         if trial_of(row.event) == self._trial:
             self._own(state, trial, row)
 
@@ -217,7 +276,7 @@ class _Collector:
                 finish = self._steps[-1]
                 self._steps[-1] = msgspec.structs.replace(finish, rank=steps.ranked(state, trial))
             case TrialNoted() | TrialCancelled() as event:
-                author = self._authors.get(row.seq, "")
+                author = self.walk.authors.get(row.seq, "")
                 self._steps.append(
                     PersonsStep(seq=row.seq, event=type(event).__name__, said=steps.persons_act(event), author=author)
                 )
@@ -228,6 +287,10 @@ class _Collector:
                     self._steps.append(
                         Happened(seq=row.seq, event=type(event).__name__, attempt=attempt, said=what_happened)
                     )
+
+
+def _rank_in(order: Mapping[int, int], trial: Trial) -> Rank | None:
+    return Rank(order[trial.number] + 1, len(order)) if trial.number in order else None
 
 
 def _concerns(event: JobsContinued | JobPruned, trial: int) -> bool:

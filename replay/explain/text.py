@@ -35,25 +35,32 @@ _MOST = 30  # events that the last line lists
 
 def text(explanation: Explanation, *, all_verdicts: bool = False) -> Iterator[str]:
     """Yield *explanation* as lines; with *all_verdicts* each verdict to go on has its own line."""
+    yield headline(explanation)
+    yield f"{'event':>6}  {'what':<9}  why"
+    for seq, word, rest in table(explanation, all_verdicts=all_verdicts):
+        yield f"{seq:>6}  {word:<9}  {rest}"
+
+
+def headline(explanation: Explanation) -> str:
+    """Return the trial, its status and its parameters in a line."""
     given = params(explanation.params)
-    yield _printable(
+    return _printable(
         f'trial {explanation.trial} of "{explanation.search}": {explanation.status}{f"  {given}" if given else ""}'
     )
-    yield f"{'event':>6}  {'what':<9}  why"
+
+
+def table(explanation: Explanation, *, all_verdicts: bool = False) -> Iterator[tuple[str, str, str]]:
+    """Yield *explanation* as rows of texts: the event's seq (empty for what holds at the end), what it is, and why."""
     for step in explanation.steps:
         for seq, word, rest in _lines(step, explanation, all_verdicts=all_verdicts):
-            yield _line(str(seq), word, rest)
+            yield str(seq), word, _printable(rest)
     for late in explanation.late:
-        yield _line("", "late", _late(late))
+        yield "", "late", _printable(_late(late))
     for note in explanation.notes:
-        yield _line("", "note", note)
+        yield "", "note", _printable(note)
     if explanation.rank is not None:
-        yield _line("", "rank", f"{_rank(explanation.rank)} as of event {explanation.seq}")
-    yield _line("", "checked", _checked(explanation))
-
-
-def _line(seq: str, word: str, rest: str) -> str:
-    return _printable(f"{seq:>6}  {word:<9}  {rest}")
+        yield "", "rank", _printable(f"{_rank(explanation.rank)} as of event {explanation.seq}")
+    yield "", "checked", _printable(_checked(explanation))
 
 
 def _printable(text: str) -> str:

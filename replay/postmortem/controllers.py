@@ -139,6 +139,12 @@ class Controllers:
             if isinstance(row.event, events.StopAsked):
                 self._open.stopped_by = row.event.why
 
+    def copy(self) -> Controllers:
+        """Return a copy that can be closed while this one goes on."""
+        controllers = Controllers()
+        controllers.epochs, controllers._open = list(self.epochs), self._open
+        return controllers
+
     def close(self, state: State, *, held: bool, cut: bool, goes_on: bool = False) -> list[Epoch]:
         """Return the epochs up to *state*.
 

@@ -59,37 +59,59 @@ def postmortem(
     *files* are the files next to the log, *damage* is what is wrong with it. *cut*: rows
     after these are missing. *goes_on*: the log has later rows, which are left out here.
     """
-    if goes_on:  # the files of today show nothing about that time
-        files = UNSEEN
-    state = begin(rows[0])
-    controllers, slots, gains, troubles = Controllers(), SlotTime(), Gains(), Troubles()
+    examination = Examination(rows[0])
     for row in rows[1:]:
-        controllers.before(state, row)
-        slots.before(state, row)
-        troubles.before(state, row)
-        state = evolve(state, row)
-        gains.after(state, row)
-    held = files.holder is not None and files.holder.epoch == state.epoch
-    epochs = controllers.close(state, held=held, cut=cut, goes_on=goes_on)
-    winner = next(iter(rank.top(state, 1, only_completed=True)), None)
-    report = Postmortem(
-        search_id=state.search_id,
-        name=state.search.name,
-        damage=list(damage),
-        head=state.head,
-        began=rows[0].at,
-        ended=rows[-1].at,
-        end=end(state, rows[-1], epochs, files, cut=cut),
-        controllers=epochs,
-        acts=[person_act for row in rows if (person_act := act(row)) is not None],
-        trials=statuses.trial_counts(state),
-        imported=state.imported,
-        jobs=statuses.job_counts(state),
-        trouble=troubles.close(state),
-        spending=spending(state),
-        slots=slots.close(),
-        winner=None if winner is None else top.row(state, winner),
-        progress=gains.close(state),
-        next=what_next(state),
-    )
-    return report, state
+        examination.add(row)
+    return examination.close(files, damage, cut=cut, goes_on=goes_on), examination.state
+
+
+class Examination:
+    """The post-mortem of a log that is read row by row; it may be closed again after further rows."""
+
+    def __init__(self, first: Recorded) -> None:
+        self.state = begin(first)
+        self._first = self._last = first
+        self._acts = [] if (first_act := act(first)) is None else [first_act]
+        self._controllers, self._slots, self._gains, self._troubles = Controllers(), SlotTime(), Gains(), Troubles()
+
+    def add(self, row: Recorded) -> None:
+        """Take in *row*, the one after the last."""
+        if (person_act := act(row)) is not None:
+            self._acts.append(person_act)
+        self._controllers.before(self.state, row)
+        self._slots.before(self.state, row)
+        self._troubles.before(self.state, row)
+        self.state = evolve(self.state, row)
+        self._gains.after(self.state, row)
+        self._last = row
+
+    def close(
+        self, files: FilesOnDisk, damage: Sequence[str] = (), *, cut: bool = False, goes_on: bool = False
+    ) -> Postmortem:
+        """Return what happened up to the last row; arguments as those of `postmortem`."""
+        state = self.state
+        if goes_on:  # the files of today show nothing about that time
+            files = UNSEEN
+        held = files.holder is not None and files.holder.epoch == state.epoch
+        epochs = self._controllers.copy().close(state, held=held, cut=cut, goes_on=goes_on)
+        winner = next(iter(rank.top(state, 1, only_completed=True)), None)
+        return Postmortem(
+            search_id=state.search_id,
+            name=state.search.name,
+            damage=list(damage),
+            head=state.head,
+            began=self._first.at,
+            ended=self._last.at,
+            end=end(state, self._last, epochs, files, cut=cut),
+            controllers=epochs,
+            acts=list(self._acts),
+            trials=statuses.trial_counts(state),
+            imported=state.imported,
+            jobs=statuses.job_counts(state),
+            trouble=self._troubles.close(state),
+            spending=spending(state),
+            slots=self._slots.close(),
+            winner=None if winner is None else top.row(state, winner),
+            progress=self._gains.close(state),
+            next=what_next(state),
+        )

@@ -73,7 +73,7 @@ class SlotTime:
             self._by_slot[slot] += time
         free = workers - len(live)
         if free > 0:
-            self._idle["no controller" if gap else _why(state, row.event)] += free * time
+            self._idle["no controller" if gap else idle_reason(state, row.event)] += free * time
 
     def close(self) -> Slots:
         """Return the sums, the largest first."""
@@ -97,7 +97,7 @@ def use(attempt: Attempt) -> Use:
     return "starting"
 
 
-def _why(state: State, following: Event) -> Idle:
+def idle_reason(state: State, following: Event) -> Idle:
     """Return why a slot is free: what keeps jobs out of it, or else what the controller did in that time."""
     if state.ending is not None:
         return "search ending"

@@ -33,7 +33,7 @@ def render_postmortem(report: Postmortem, state: State) -> Iterator[str]:
     )
     yield from _ending(report.end)
     yield from _several(_controllers(report.controllers))
-    yield from _several([("act", _describe_act(person_act)) for person_act in report.acts])
+    yield from _several([("act", describe_act(person_act)) for person_act in report.acts])
     yield _fact("trials", _counts(report.trials))
     yield _fact("jobs", _counts(report.jobs))
     yield from _trouble(report.trouble)
@@ -83,13 +83,14 @@ def _ending(end: SearchEnd) -> Iterator[str]:
 def _controllers(epochs: Sequence[Epoch]) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = []
     for place, epoch in enumerate(epochs):
-        lines.append(("controller", _describe_epoch(epoch, epochs[place + 1] if place + 1 < len(epochs) else None)))
+        lines.append(("controller", describe_epoch(epoch, epochs[place + 1] if place + 1 < len(epochs) else None)))
         if epoch.gap is not None:
-            lines.append(("gap", _describe_gap(epoch.gap)))
+            lines.append(("gap", describe_gap(epoch.gap)))
     return lines
 
 
-def _describe_epoch(epoch: Epoch, following: Epoch | None) -> str:
+def describe_epoch(epoch: Epoch, following: Epoch | None) -> str:
+    """Describe a controller in a line: its rows, its time, how it ended; *following* is the controller after it."""
     lasting = duration(max(0, epoch.ended - epoch.began))
     took = ", took the log over" if epoch.took_over else ""
     up = f"; took up {plural(len(epoch.took_up), 'job')}" if epoch.took_up else ""
@@ -121,7 +122,8 @@ def _describe_end(epoch: Epoch, following: Epoch | None) -> str:
             return f"ended well, {epoch.how}{why}"
 
 
-def _describe_gap(gap: Gap) -> str:
+def describe_gap(gap: Gap) -> str:
+    """Describe a time without a controller in a line."""
     if gap.microseconds < 0:
         time = f"for an unknown time (the clock of the later host was {duration(-gap.microseconds)} slow)"
     else:
@@ -134,7 +136,8 @@ def _describe_gap(gap: Gap) -> str:
     return f"{time} without a controller{unwatched}{boot[gap.rebooted]}{lost}"
 
 
-def _describe_act(act: PersonsAct) -> str:
+def describe_act(act: PersonsAct) -> str:
+    """Describe what a person did, in a line."""
     uid = "" if act.uid is None else f" (uid {act.uid})"
     who = f" by {formatting.line(act.by)}{uid}" if act.by else ""
     what = f": {formatting.line(act.what)}" if act.what else ""
@@ -146,25 +149,28 @@ def _describe_act(act: PersonsAct) -> str:
 
 
 def _trouble(trouble: Trouble) -> Iterator[str]:
-    yield from _several([("lost", _describe_lost(job)) for job in trouble.lost])
-    yield from _several([("retried", _describe_retry(retry)) for retry in trouble.retried])
+    yield from _several([("lost", describe_lost(job)) for job in trouble.lost])
+    yield from _several([("retried", describe_retry(retry)) for retry in trouble.retried])
     if trouble.bound_later:
         jobs = describe_jobs(trouble.bound_later)
         yield _fact("adopted", f"{jobs}, made or found by a later controller than the one that announced it")
     for failures in trouble.failures:
-        yield _fact("failing", _describe_failures(failures))
+        yield _fact("failing", describe_failures(failures))
 
 
-def _describe_lost(job: LostJob) -> str:
+def describe_lost(job: LostJob) -> str:
+    """Describe a lost job in a line."""
     return f"the job{of_attempt(job.trial, job.attempt)}: {formatting.line(job.why)}{'; it came back' * job.back}"
 
 
-def _describe_retry(retry: Retried) -> str:
+def describe_retry(retry: Retried) -> str:
+    """Describe a retry in a line."""
     attempt = f"trial {retry.trial}, attempt {retry.attempt}"
     return f"{attempt}, after one that was {retry.after}: {formatting.line(retry.why)}"
 
 
-def _describe_failures(failures: Failures) -> str:
+def describe_failures(failures: Failures) -> str:
+    """Describe the failures of one kind of effect in a line."""
     jobs = f" of {plural(failures.jobs, 'job')}" if failures.jobs else ""
     doubt = f", {failures.in_doubt} in doubt" if failures.in_doubt else ""
     waits = f"over {duration(failures.lasting)}, waits up to {duration(failures.back_off)}"

@@ -57,6 +57,12 @@ def top(
     return order if k is None else order[:k]
 
 
+def pareto_front(state: State, trials: Sequence[Trial]) -> list[Trial]:
+    """Return those of *trials* that no other of them dominates, in their order."""
+    costs = {t.number: _costs(state, t) for t in trials}
+    return [t for t in trials if not any(_dominates(costs[o.number], costs[t.number]) for o in trials)]
+
+
 def _listed(trial: Trial, only_completed: bool, include_failed: bool) -> bool:
     state = "running" if trial.finished is None else trial.finished.state
     if only_completed:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, assert_never
 
+from eventhpo.core.search.spec import Num
 from replay.explain.pruner_rules import patient, percentile, rungs, threshold, wilcoxon
 from replay.explain.pruner_rules.findings import (
     AgainstBest,
@@ -106,5 +107,27 @@ def needed(found: AnyFinding) -> str | None:
             return patient.needed(found, None if found.inner is None else needed(found.inner))
         case NeverPrunes() | UnknownRule():
             return None
+        case _:
+            assert_never(found)
+
+
+def needed_value(found: AnyFinding) -> Num | None:
+    """Return the value with which a pruned point would have gone on, as a chart draws it.
+
+    None if it was not pruned, or if no single value would have done: `needed` says then in words what would have.
+    """
+    if not found.prune:
+        return None
+    match found:
+        case AgainstOthers():
+            return None if found.margin is None else found.cut
+        case Rungs():
+            return None if not found.reached or found.reached[-1].kept_back else found.reached[-1].cut
+        case AgainstBounds():
+            return None if found.value == "nan" else threshold.bound(found)
+        case AgainstBest() | NeverPrunes() | UnknownRule():
+            return None
+        case Patience():
+            return patient.gain(found) if found.inner is None else needed_value(found.inner)
         case _:
             assert_never(found)

@@ -69,7 +69,11 @@ def needed(f: Patience, inner: str | None) -> str | None:
     """Return what would have let a pruned point go on."""
     if not f.prune or f.before is None:
         return None
-    sign = -1 if f.maximize else 1
-    gain = number(to_num(float(f.before) + sign * f.min_delta))
-    own = f"{gain} or {'more' if f.maximize else 'less'} {_newest(f, 'in one of the newest')}"
+    own = f"{number(gain(f))} or {'more' if f.maximize else 'less'} {_newest(f, 'in one of the newest')}"
     return own if inner is None else f"{own}; or {inner}"
+
+
+def gain(f: Patience) -> Num | None:
+    """Return the value that one of the newest points needed, None if there is nothing to compare with."""
+    sign = -1 if f.maximize else 1
+    return None if f.before is None else to_num(float(f.before) + sign * f.min_delta)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from eventhpo.core.search.spec import to_num
+from eventhpo.core.search.spec import Num, to_num
 from eventhpo.views.formatting import number
 from replay.explain.pruner_rules.findings import AgainstBounds
 from replay.explain.pruner_rules.pruner_view import PrunerView, due_since
@@ -71,3 +71,8 @@ def _inside(f: AgainstBounds) -> str:
 def needed(f: AgainstBounds) -> str | None:
     """Return what would have let a pruned point go on."""
     return f"a value {_inside(f)} at iteration {f.iteration}" if f.prune else None
+
+
+def bound(f: AgainstBounds) -> Num:
+    """Return the bound that a pruned number lies outside of."""
+    return f.lower if float(f.value) < float(f.lower) else f.upper

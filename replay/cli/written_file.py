@@ -1,0 +1,66 @@
+"""Files that commands write for people, and the extra that it takes to make them."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from pathlib import Path
+
+from eventhpo.errors import StorageFailed, Usage
+from eventhpo.log import paths
+
+_NEEDED = ("altair", "vl_convert")
+
+
+def requires_extra(command: str) -> None:
+    """Return if the packages of the extra `report` are installed.
+
+    Raises:
+        Usage: one is missing; it says what to install.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise Usage(
+            f"`eventhpo {command}` needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
+            "installed: pip install 'eventhpo[report]'"
+        )
+
+
+def write_new(target: Path, content: bytes, log: Path) -> None:
+    """Write *content* to *target*, whole or not at all; a file that is there is replaced.
+
+    Raises:
+        Usage: *target* is *log* or one of the files next to it, is a folder, or its folder is missing.
+        StorageFailed: the disk refused.
+    """
+    if target.is_dir():
+        raise Usage(f"{target} is a folder; say the name of a file in it")
+    if not target.parent.is_dir():
+        raise Usage(f"there is no folder {target.parent} for {target.name}")
+    own = (log, paths.wal(log), paths.shm(log), paths.head(log), paths.lock(log), paths.journal(log))
+    if any(_same(target, other) for other in own):
+        raise Usage(f"{target} belongs to the log, and is not written over; say another name with -o")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name[:50]}.", dir=target.parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            _give_usual_mode(name)
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StorageFailed(f"{target} cannot be written: {error.strerror}") from error
+
+
+def _give_usual_mode(name: str) -> None:
+    """Give a new file the mode that others get: `mkstemp` lets only this user read it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    Path(name).chmod(0o666 & ~mask)
+
+
+def _same(target: Path, other: Path) -> bool:
+    return target.resolve() == other.resolve() or (target.exists() and other.exists() and target.samefile(other))
