@@ -24,12 +24,14 @@ from eventhpo.optuna_adapter.optuna_classes import CLASSES
 from eventhpo.optuna_adapter.seeds import derived_seed
 
 
-def build_sampler(named: ComponentConfig, *, space: tuple[Parameter, ...], seed: int, search_seed: int) -> BaseSampler:
+def build_sampler(
+    named: ComponentConfig, *, space: tuple[Parameter, ...] | None, seed: int, search_seed: int
+) -> BaseSampler:
     """Return a fresh sampler for one decision, all its generators seeded.
 
     *seed* is the seed of this decision (`derived_seed`). GridSampler and QMCSampler get
     *search_seed* instead: their order of points must be the same at each decision.
-    Values of parameters in the arguments are job values.
+    Values of parameters in the arguments are job values, without a *space* (in a study) Optuna's own.
 
     Raises:
         ValueError, TypeError: The arguments do not fit (`check_sampler` says which).
@@ -69,10 +71,10 @@ def quiet() -> Iterator[None]:
 
 
 class _Samplers:
-    """What building a sampler needs beyond its arguments."""
+    """What building a sampler needs beyond its arguments; a study, which has no space, has Optuna's own values."""
 
-    def __init__(self, space: tuple[Parameter, ...], search_seed: int) -> None:
-        self.space = {p.name: p for p in single_ranges(space)}
+    def __init__(self, space: tuple[Parameter, ...] | None, search_seed: int) -> None:
+        self.space = None if space is None else {p.name: p for p in single_ranges(space)}
         self.search_seed = search_seed
 
     def build(self, name: str, args: Mapping[str, Any], seed: int) -> BaseSampler:
@@ -102,16 +104,21 @@ class _Samplers:
             return self.build(value["name"], _without_name(value), inner)
         if key in ("x0", "fixed_params"):
             return {
-                full_name(parameter): self._point_value(parameter, job_value) for parameter, job_value in value.items()
+                self._name(parameter): self._point_value(parameter, job_value) for parameter, job_value in value.items()
             }
         if key == "search_space":
             return {
-                full_name(parameter): [self._point_value(parameter, v) for v in job_values]
+                self._name(parameter): [self._point_value(parameter, v) for v in job_values]
                 for parameter, job_values in value.items()
             }
         return np.array(value, dtype=float) if key == "reference_points" else value
 
+    def _name(self, parameter: str) -> str:
+        return parameter if self.space is None else full_name(parameter)
+
     def _point_value(self, name: str, value: Scalar) -> Scalar:
+        if self.space is None:
+            return value
         return from_job(self.space[full_name(name)], value)
 
 

@@ -29,6 +29,16 @@ from eventhpo.core.fold.event_parts import (
     TrialState,
     Verdict,
 )
+from eventhpo.core.fold.study_events import (
+    AttributeSet,
+    LateCall,
+    ParameterSuggested,
+    PointJudged,
+    TrialAdded,
+    TrialAsked,
+    TrialLost,
+    TrialTold,
+)
 from eventhpo.core.search.spec import LimitChanges, Num, Scalar, Search
 
 # ---------------------------------------------------------------- inputs: what users ask for
@@ -469,6 +479,14 @@ Event: TypeAlias = (
     | RequestRefused
     | TrialNoted
     | TasksLeft
+    | TrialAsked
+    | ParameterSuggested
+    | PointJudged
+    | TrialTold
+    | TrialLost
+    | TrialAdded
+    | AttributeSet
+    | LateCall
 )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias, get_args
 
-from eventhpo.core.fold.apply import adoption, callers, curves, jobs, search, trials
+from eventhpo.core.fold.apply import adoption, callers, curves, jobs, search, study, trials
 from eventhpo.core.fold.event_families import Input
 from eventhpo.core.fold.events import ControllerStarted, Event, Head, Recorded, SearchCreated, request_of
 from eventhpo.core.fold.state import State
+from eventhpo.core.fold.study_state import StudyState
 from eventhpo.core.search import points
 from eventhpo.core.search.space import job_names
+from eventhpo.core.search.spec import StudyJobs
 from eventhpo.errors import DamagedLog
 
 
@@ -45,6 +47,7 @@ def begin(row: Recorded) -> State:
         last_input=row.seq,
         steps=1,
         job_names=job_names(event.search.space),
+        study=StudyState() if isinstance(event.search.jobs, StudyJobs) else None,
         space_size=points.size(event.search),
     )
 
@@ -110,5 +113,6 @@ PARTS: tuple[_Lines, ...] = (
     trials.FOLD,
     jobs.FOLD,
     curves.FOLD,
+    study.FOLD,
 )
 _FOLD = whole(*PARTS)

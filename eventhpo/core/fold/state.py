@@ -36,6 +36,7 @@ from eventhpo.core.fold.events import (
     SearchPaused,
     TrialFinished,
 )
+from eventhpo.core.fold.study_state import StudyState
 from eventhpo.core.search.space import PointKey, key_of
 from eventhpo.core.search.spec import Limits, Scalar, Search
 
@@ -248,6 +249,7 @@ class State(msgspec.Struct):
     scripts: dict[str, str] = {}  # newest hash by script
     changed_scripts: list[str] = []  # that were not the same for all attempts
     job_names: tuple[str, ...] = ()  # all that a job may get, in the order of the space
+    study: StudyState | None = None  # of an Optuna study; None in a search of jobs
     space_size: int | None = None  # points that the sampler can propose, if they can be counted
 
     @property

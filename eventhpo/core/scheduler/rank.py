@@ -16,6 +16,8 @@ def values(state: State, trial: Trial) -> list[float | None]:
 
     That of an imported trial is what it was told, of a pruned one the meaning of its curve.
     """
+    if state.study is not None:
+        return _of_study(state, trial)
     if trial.imported is not None:
         return _told(state, trial.imported)
     if trial.last is None:
@@ -23,6 +25,16 @@ def values(state: State, trial: Trial) -> list[float | None]:
     pairs = zip(state.search.objectives, trial.last.curves, strict=True)
     exact = () if trial.last.ended is None else trial.last.ended.exact
     return [worth(objective, curve, len(curve.values), exact) for objective, curve in pairs]
+
+
+def _of_study(state: State, trial: Trial) -> list[float | None]:
+    """Return what a trial of a study was told; of one that was told nothing, its last report."""
+    assert state.study is not None
+    own = state.study.trials[trial.number]
+    if own.values is not None:
+        return list(own.values)
+    lacking: list[float | None] = [None] * len(state.search.objectives)
+    return [own.points[max(own.points)]] if own.points and state.single else lacking
 
 
 def _told(state: State, trial: ImportedTrial) -> list[float | None]:

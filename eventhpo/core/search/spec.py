@@ -281,7 +281,17 @@ class ClearmlTasks(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         return f"{self.web}/projects/*/experiments/{task_id}/output/log" if self.web else None
 
 
-JobSpec: TypeAlias = LocalCommand | Simulated | ClearmlTasks
+class StudyJobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="study"):
+    """No jobs: an Optuna study, whose objective runs in the process that asks for trials.
+
+    With `decides` the sampler and pruner of the search are asked anew for each decision, so that
+    the log can be decided again. Without it they belong to the caller, and nothing is known of them.
+    """
+
+    decides: bool = False
+
+
+JobSpec: TypeAlias = LocalCommand | Simulated | ClearmlTasks | StudyJobs
 
 
 class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

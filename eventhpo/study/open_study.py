@@ -1,0 +1,206 @@
+"""One study that this process has open for writing: its log, its state, and when what was recorded is committed.
+
+A process has each log open once, whoever asks for it (`open_study`): the lease is the process's.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from eventhpo.controller.host import this_machine
+from eventhpo.core.fold.events import ControllerStarted, Event, Recorded, SearchCreated
+from eventhpo.core.fold.evolve import evolve, fold
+from eventhpo.core.fold.state import State
+from eventhpo.core.fold.study_events import LateCall, TrialLost
+from eventhpo.core.fold.study_state import StudyState, StudyTrial
+from eventhpo.core.search.spec import StudyJobs
+from eventhpo.errors import Busy, DamagedLog, StorageFailed, Usage
+from eventhpo.log import create as logs
+from eventhpo.log.writer import open_writer
+from eventhpo.optuna_adapter.fingerprint import fingerprint
+from eventhpo.study.frozen_trials import FrozenTrials
+
+COMMIT_WITHIN = 0.1  # seconds for which a report or an attribute of a trial in this process may wait for the disk
+
+
+class OpenStudy:
+    """The one writer of a study's log; every method may be called from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        machine = this_machine()
+        started = ControllerStarted(
+            host=machine.host, pid=machine.pid, boot=machine.boot, clock=now(), fingerprint=fingerprint()
+        )
+        try:
+            self._writer, rows = open_writer(path, machine.author.sign(started), now(), check=_require_study)
+        except Busy as error:
+            raise Busy(
+                f"{error}. A study is written by one process: let that one serve it (`eventhpo serve {path}`) and "
+                f'connect from here (`eventhpo.connect("HOST:PORT")`)'
+            ) from error
+        self.path = path
+        self.state: State = fold(rows)
+        self.study: StudyState = _study_of(self.state)
+        self.trials = FrozenTrials(self.study)
+        self.lock = threading.RLock()
+        self._pid = os.getpid()
+        self._due = threading.Condition(self.lock)
+        self._failed: Exception | None = None
+        self._closed = False
+        self._flusher: threading.Thread | None = None
+        self._give_back_the_lost()
+
+    # ---------------------------------------------------------------- recording
+
+    @property
+    def head(self) -> int:
+        """The seq of the last row, committed or not."""
+        return self._writer.head.seq
+
+    def record(self, event: Event, cause: int | None = None, *, durable: bool = False) -> Recorded:
+        """Record *event* and fold it in; with *durable* it is on the disk when this returns.
+
+        Raises:
+            StorageFailed: the log cannot be written any more.
+        """
+        with self.lock:
+            self._require_open()
+            row = self._writer.record(event, cause, now())
+            try:
+                self.state = evolve(self.state, row)
+            except DamagedLog as error:
+                self._failed = error  # a row that no reader can fold is never committed
+                raise
+            if durable:
+                self.commit()
+            else:
+                self._commit_soon()
+            return row
+
+    def commit(self) -> None:
+        """Have all that was recorded on the disk."""
+        with self.lock:
+            self._require_open()
+            self._writer.commit()
+            self._writer.beat()
+
+    def _commit_soon(self) -> None:
+        if self._flusher is None:
+            self._flusher = threading.Thread(target=self._flush, name=f"commits of {self.path.name}", daemon=True)
+            self._flusher.start()
+        self._due.notify()
+
+    def _flush(self) -> None:
+        """Commit what is recorded, a little later than it was recorded, until the study is closed."""
+        with self.lock:
+            while not self._closed:
+                self._due.wait_for(lambda: self._closed or self._writer.pending)
+                self._due.wait_for(lambda: self._closed, COMMIT_WITHIN)
+                if self._closed:
+                    return
+                try:
+                    self._writer.commit()
+                    self._writer.beat()
+                except Exception as error:  # noqa: BLE001  the thread that calls next is told
+                    self._failed = error
+                    return
+
+    def _require_open(self) -> None:
+        if os.getpid() != self._pid:
+            raise Busy(
+                f"{self.path} belongs to the process that opened it ({self._pid}), and this one is a fork: "
+                f'serve the study (`eventhpo serve {self.path}`) and `eventhpo.connect("HOST:PORT")` in each process'
+            )
+        if self._failed is not None:
+            raise StorageFailed(f"{self.path} cannot be written: {self._failed}") from self._failed
+        if self._closed:
+            raise Usage(f"{self.path} was closed")
+
+    # ---------------------------------------------------------------- attempts that are gone
+
+    def _give_back_the_lost(self) -> None:
+        """Have each trial that ran in a process which is gone asked for again."""
+        for trial in list(self.study.trials):
+            if trial.state == "running" and trial.loop and not trial.worker:
+                self.lose(trial, "the process that ran it is gone")
+        if self._writer.pending:
+            self._writer.commit()
+
+    def lose(self, trial: StudyTrial, why: str) -> None:
+        """Record that the process of a running trial is gone: the trial waits to be asked for again."""
+        with self.lock:
+            self.record(TrialLost(trial=trial.number, attempt=trial.attempt, why=why), durable=True)
+
+    def late(self, trial_id: int, call: str, detail: str = "") -> None:
+        """Note a call for an attempt that was lost."""
+        number, attempt = self.study.ids[trial_id]
+        self.record(LateCall(trial=number, attempt=attempt, trial_id=trial_id, call=call, detail=detail), durable=True)
+
+    # ---------------------------------------------------------------- the end
+
+    def close(self) -> None:
+        """Commit what is recorded and let the log rest; a second call does nothing."""
+        with self.lock:
+            if self._closed or os.getpid() != self._pid:
+                return
+            self._closed = True
+            self._due.notify_all()
+            self._writer.close(clean=self._failed is None)
+        _OPEN.pop(self.path.resolve(), None)
+
+
+def now() -> int:
+    """Return the time in microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
+
+
+def _require_study(rows: list[Recorded]) -> tuple[Event, ...]:
+    first = rows[0].event
+    if isinstance(first, SearchCreated) and not isinstance(first.search.jobs, StudyJobs):
+        raise Usage(
+            f"this log is of a search with jobs ({first.search.name}), not of a study: go on with `eventhpo resume`, "
+            "read it as a study with `eventhpo.load_study`"
+        )
+    return ()
+
+
+def _study_of(state: State) -> StudyState:
+    assert state.study is not None
+    return state.study
+
+
+# ---------------------------------------------------------------- one for each log and process
+
+_OPEN: dict[Path, OpenStudy] = {}
+_OPENING = threading.Lock()
+
+
+def open_study(path: Path, make: Callable[[], SearchCreated] | None = None) -> OpenStudy:
+    """Return the study at *path*, opened for writing by this process; with *make* it is created if there is no file.
+
+    Raises:
+        Busy: another process has it.
+        Usage: there is no such file, or it is no log of a study.
+        DamagedLog, StorageFailed: as `open_writer`.
+    """
+    with _OPENING:
+        opened = _OPEN.get(path.resolve())
+        if opened is not None and opened._pid == os.getpid():
+            return opened
+        if make is not None and not path.exists():
+            logs.create(path, this_machine().author.sign(make()), now())
+        opened = _OPEN[path.resolve()] = OpenStudy(path)
+        return opened
+
+
+def _close_all() -> None:
+    for opened in list(_OPEN.values()):
+        opened.close()
+
+
+atexit.register(_close_all)
