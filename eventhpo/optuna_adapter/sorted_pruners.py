@@ -81,7 +81,7 @@ def _sorted_pruner(named: ComponentConfig, latched: int | None, view: StateView,
         case "PercentilePruner":
             return _Percentile(args, view)
         case "SuccessiveHalvingPruner":
-            return _Halving([_Rungs.of(args, args.get("min_early_stopping_rate", 0))], view, name)
+            return _Halving([_Bracket.of(args, args.get("min_early_stopping_rate", 0))], view, name)
         case "HyperbandPruner":
             brackets = _brackets(args)
             return _Halving(brackets, view, name) if brackets else None
@@ -186,7 +186,7 @@ class _Percentile:
 # ---------------------------------------------------------------- SuccessiveHalving and Hyperband
 
 
-class _Rungs:
+class _Bracket:
     """The rungs of one bracket, each a sorted column of the values that trials had there."""
 
     def __init__(self, least: int, factor: int, rate: int, bootstrap: int) -> None:
@@ -194,21 +194,21 @@ class _Rungs:
         self.columns: defaultdict[int, list[float]] = defaultdict(list)
 
     @classmethod
-    def of(cls, args: Mapping[str, Any], rate: int, *, factor: int = 4) -> _Rungs:
+    def of(cls, args: Mapping[str, Any], rate: int, *, factor: int = 4) -> _Bracket:
         return cls(args["min_resource"], args.get("reduction_factor", factor), rate, args.get("bootstrap_count", 0))
 
 
-def _brackets(args: Mapping[str, Any]) -> list[_Rungs]:
+def _brackets(args: Mapping[str, Any]) -> list[_Bracket]:
     """Return the brackets of `HyperbandPruner`, whose number follows from the largest resource."""
     args = {"min_resource": 1, "reduction_factor": 3, **args}
     ratio = args["max_resource"] / args["min_resource"]
-    return [_Rungs.of(args, rate) for rate in range(math.floor(math.log(ratio, args["reduction_factor"])) + 1)]
+    return [_Bracket.of(args, rate) for rate in range(math.floor(math.log(ratio, args["reduction_factor"])) + 1)]
 
 
 class _Halving:
     """`SuccessiveHalvingPruner.prune` within the trial's bracket; a trial's rungs are attributes that it has."""
 
-    def __init__(self, brackets: list[_Rungs], view: StateView, name: str) -> None:
+    def __init__(self, brackets: list[_Bracket], view: StateView, name: str) -> None:
         self._brackets, self._view, self._name = brackets, view, name
         self._maximize = bool(view.maximizes)
         count, factor = len(brackets), brackets[0].factor if brackets else 0
@@ -234,7 +234,7 @@ class _Halving:
                 insort(columns[rung], value)
         self._at[number] = values
 
-    def _bracket(self, number: int) -> _Rungs:
+    def _bracket(self, number: int) -> _Bracket:
         """Return the bracket of a trial: Optuna draws it by a checksum of the names of study and trial."""
         place = binascii.crc32(f"{self._name}_{number}".encode()) % sum(self._shares)
         for bracket, share in zip(self._brackets, self._shares, strict=True):

@@ -21,7 +21,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from eventhpo.core.fold.study_events import StudyParameter, Written
+from eventhpo.core.fold.study_events import StudyParameter, WrittenAttribute
 from eventhpo.core.fold.study_state import StudyState
 from eventhpo.core.search.spec import Scalar, Search, to_num
 from eventhpo.errors import Usage
@@ -39,32 +39,32 @@ class Relative(NamedTuple):
     """What the sampler answered for a trial as a whole."""
 
     parameters: tuple[StudyParameter, ...]
-    written: tuple[Written, ...]
+    written: tuple[WrittenAttribute, ...]
 
 
 class Independent(NamedTuple):
     """What the sampler answered for one parameter."""
 
     value: Any
-    written: tuple[Written, ...]
+    written: tuple[WrittenAttribute, ...]
 
 
-class PrunerAnswer(NamedTuple):
+class StudyVerdict(NamedTuple):
     """The pruner's answer to one point, and what an "auto" resource means from here on."""
 
     prune: bool
-    written: tuple[Written, ...]
+    written: tuple[WrittenAttribute, ...]
     latched: int | None
 
 
 class AfterTrial(NamedTuple):
     """What the sampler did when a trial was told."""
 
-    written: tuple[Written, ...]
+    written: tuple[WrittenAttribute, ...]
     stop: bool
 
 
-class Questions:
+class StudyQuestions:
     """Asks about one study, whose state moves on between the questions.
 
     Args:
@@ -93,7 +93,7 @@ class Questions:
             hand_on_search_space(sampler, self._spaces)
         return sampler
 
-    def before_trial(self, number: int) -> tuple[Written, ...]:
+    def before_trial(self, number: int) -> tuple[WrittenAttribute, ...]:
         """Let the sampler prepare the trial; most samplers write nothing."""
         if not self.asked_before_trials:
             return ()
@@ -103,7 +103,7 @@ class Questions:
             sampler.before_trial(study, trial)
             return store.taken()
 
-    def relative(self, number: int, pending: tuple[Written, ...] = ()) -> Relative:
+    def relative(self, number: int, pending: tuple[WrittenAttribute, ...] = ()) -> Relative:
         """Ask for all parameters that the sampler chooses together; it has written *pending* on this trial before."""
         with quiet():
             sampler = self._fresh("relative", number)
@@ -114,7 +114,7 @@ class Questions:
             return Relative(parameters, store.taken())
 
     def independent(
-        self, number: int, name: str, kind: BaseDistribution, pending: tuple[Written, ...] = ()
+        self, number: int, name: str, kind: BaseDistribution, pending: tuple[WrittenAttribute, ...] = ()
     ) -> Independent:
         """Ask for one parameter alone; the sampler has written *pending* on this trial before."""
         with quiet():
@@ -133,7 +133,7 @@ class Questions:
             sampler.after_trial(study, trial, state, values)
             return AfterTrial(store.taken(), study.stopped)
 
-    def prune(self, trial: FrozenTrial) -> PrunerAnswer:
+    def prune(self, trial: FrozenTrial) -> StudyVerdict:
         """Ask the pruner about the last point of *trial*, as the objective has it now."""
         step = trial.last_step
         assert step is not None
@@ -143,10 +143,10 @@ class Questions:
             pruner = fresh_pruner(self._pruner, seed, self._state.latched if latched is None else latched)
             store = _QuestionStorage(self._search, self._state, self._trials.all(), trial, ())
             study = _QuestionStudy(self._search.name, store, sampler=_SAMPLER, pruner=pruner)
-            return PrunerAnswer(bool(pruner.prune(study, store.get_trial(trial._trial_id))), store.taken(), latched)
+            return StudyVerdict(bool(pruner.prune(study, store.get_trial(trial._trial_id))), store.taken(), latched)
 
     def _shown(
-        self, sampler: BaseSampler, number: int, pending: tuple[Written, ...] = ()
+        self, sampler: BaseSampler, number: int, pending: tuple[WrittenAttribute, ...] = ()
     ) -> tuple[_QuestionStudy, FrozenTrial, _QuestionStorage]:
         own = self._trials.get(number)
         store = _QuestionStorage(self._search, self._state, self._trials.all(), own, pending)
@@ -190,7 +190,7 @@ class _QuestionStorage(BaseStorage):
         state: StudyState,
         trials: list[FrozenTrial],
         own: FrozenTrial,
-        pending: tuple[Written, ...],
+        pending: tuple[WrittenAttribute, ...],
     ) -> None:
         self._search, self._state, self._trials, self._own = search, state, trials, own.number
         attrs = cma_state.from_data({w.name: json.loads(w.value) for w in pending if not w.on_study})
@@ -200,7 +200,7 @@ class _QuestionStorage(BaseStorage):
         self._written: list[tuple[int | None, str, Any]] = []
         self._study_attrs = {w.name: json.loads(w.value) for w in pending if w.on_study}
 
-    def taken(self) -> tuple[Written, ...]:
+    def taken(self) -> tuple[WrittenAttribute, ...]:
         """Return what was written, as the log has it.
 
         Raises:
@@ -212,8 +212,8 @@ class _QuestionStorage(BaseStorage):
         on_trial = cma_state.to_data({name: value for number, name, value in self._written if number is not None})
         on_study = {name: value for number, name, value in self._written if number is None}
         return (
-            *(Written(name, json.dumps(value)) for name, value in on_trial.items()),
-            *(Written(name, json.dumps(value), True) for name, value in on_study.items()),
+            *(WrittenAttribute(name, json.dumps(value)) for name, value in on_trial.items()),
+            *(WrittenAttribute(name, json.dumps(value), True) for name, value in on_study.items()),
         )
 
     # ------------------------------------------------------------ reading

@@ -17,7 +17,7 @@ from eventhpo.core.search.spec import Num, Scalar
 StudyTrialState: TypeAlias = Literal["waiting", "running", "completed", "pruned", "failed"]
 
 
-class Written(msgspec.Struct, frozen=True, array_like=True):
+class WrittenAttribute(msgspec.Struct, frozen=True, array_like=True):
     """An attribute that a sampler or pruner wrote: `value` is JSON text; on the trial, or `on_study`."""
 
     name: str
@@ -64,7 +64,7 @@ class ParameterSuggested(Decision, frozen=True, kw_only=True):
     parameter: StudyParameter
     source: Literal["relative", "independent", "fixed", "single", "unknown"]
     relative: tuple[StudyParameter, ...] | None = None
-    written: tuple[Written, ...] = ()
+    written: tuple[WrittenAttribute, ...] = ()
 
 
 class PointJudged(Decision, frozen=True, kw_only=True):
@@ -79,7 +79,7 @@ class PointJudged(Decision, frozen=True, kw_only=True):
     step: int
     value: Num | None
     prune: bool | None = None
-    written: tuple[Written, ...] = ()
+    written: tuple[WrittenAttribute, ...] = ()
     latched: int | None = None
 
 
@@ -91,7 +91,7 @@ class TrialTold(Observation, frozen=True, kw_only=True):
     state: Literal["completed", "pruned", "failed"]
     values: tuple[Num, ...] | None = None
     why: str = ""
-    written: tuple[Written, ...] = ()
+    written: tuple[WrittenAttribute, ...] = ()
     stop: bool = False
 
 

@@ -8,14 +8,14 @@ import msgspec
 
 from eventhpo.core.fold.study_events import StudyParameter, StudyTrialState
 
-Writer: TypeAlias = Literal["sampler", "pruner", "tell", "user", "template"]
+AttributeWriter: TypeAlias = Literal["sampler", "pruner", "tell", "user", "template"]
 
 
 class Attribute(msgspec.Struct, frozen=True):
     """An attribute's JSON text, and who wrote it: it decides what a trial that is asked for again keeps."""
 
     value: str
-    writer: Writer
+    writer: AttributeWriter
 
 
 class StudyTrial(msgspec.Struct):

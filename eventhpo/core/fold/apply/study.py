@@ -19,9 +19,9 @@ from eventhpo.core.fold.study_events import (
     TrialAsked,
     TrialLost,
     TrialTold,
-    Written,
+    WrittenAttribute,
 )
-from eventhpo.core.fold.study_state import Attribute, StudyState, StudyTrial, Writer
+from eventhpo.core.fold.study_state import Attribute, AttributeWriter, StudyState, StudyTrial
 
 
 def _study(state: State) -> StudyState:
@@ -100,7 +100,7 @@ def _take(state: State, own: StudyTrial, parameters: Iterable[StudyParameter]) -
         trial.params[parameter.name] = trial.point[parameter.name] = parameter.value
 
 
-def _write(study: StudyState, own: StudyTrial, written: Iterable[Written], writer: Writer) -> None:
+def _write(study: StudyState, own: StudyTrial, written: Iterable[WrittenAttribute], writer: AttributeWriter) -> None:
     for attribute in written:
         if attribute.on_study:
             study.system_attrs[attribute.name] = attribute.value
