@@ -85,12 +85,21 @@ def describe_action(state: State, action: actions.Action) -> str:
             return f"remove {describe_jobs(names)}, never started"
         case actions.Poll(attempts=names):
             return f"look at what {describe_jobs(names)} did since"
-        case actions.Wait():
-            return _PAUSED if state.paused is not None else "wait until something that failed may be tried again"
-        case actions.Rest(why=why):
-            return _RESTS[why]
+        case actions.Wait() | actions.RunEndCommand() | actions.Rest():
+            return _without_jobs(state, action)
         case _:
             assert_never(action)
+
+
+def _without_jobs(state: State, action: actions.Wait | actions.RunEndCommand | actions.Rest) -> str:
+    match action:
+        case actions.Wait():
+            return _PAUSED if state.paused is not None else "wait until something that failed may be tried again"
+        case actions.RunEndCommand():
+            command = "" if state.end_command is None else state.end_command.command or ""
+            return f"run the command for the end of the search: {formatting.line(command)}"
+        case actions.Rest(why=why):
+            return _RESTS[why]
 
 
 _PAUSED = "wait until the search is unpaused (eventhpo unpause)"

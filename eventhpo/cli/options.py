@@ -46,4 +46,10 @@ def author_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return by_an_author
 
 
+on_end_option = click.option(
+    "--on-end",
+    metavar="COMMAND",
+    help="Have a shell run COMMAND when the search has finished; none: nothing.  [default: as the log has it]",
+)
+
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.  [default: off]")

@@ -9,16 +9,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 from eventhpo.controller.author import NOBODY, Author
 from eventhpo.controller.clock import Clock
 from eventhpo.controller.effects import observations, perform, poll
+from eventhpo.controller.end_command import run_end_command
 from eventhpo.controller.host import Machine
 from eventhpo.core.fold import deadlines
 from eventhpo.core.fold.clocks import ClockReading, elapsed
-from eventhpo.core.fold.events import ClockTicked, ControllerStarted, EffectFailed, Event, Head, Recorded, StopAsked
+from eventhpo.core.fold.events import (
+    ClockTicked,
+    ControllerStarted,
+    EffectFailed,
+    EndCommandRan,
+    Event,
+    Head,
+    Recorded,
+    StopAsked,
+)
 from eventhpo.core.fold.evolve import evolve, fold
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
@@ -92,6 +103,10 @@ def tell_nobody(rows: Sequence[Recorded], state: State) -> None:
 SOON = 1.0  # seconds between two looks at what seems to be due by the jobs' clock
 
 
+# runs the command for the end of a search, unless the second argument becomes true before it is over
+RunsEndCommand: TypeAlias = Callable[[State, Callable[[], bool]], EndCommandRan | None]
+
+
 class NoRequests:
     """Nobody asks."""
 
@@ -118,6 +133,7 @@ class Controller:
         tell: Tell = tell_nobody,
         own: UserClasses = NOTHING,
         author: Author = NOBODY,
+        end_command: RunsEndCommand | None = None,
     ) -> None:
         self.state = state
         self.guard = threading.RLock()  # held while an event is folded; other threads take it to read the state
@@ -127,6 +143,7 @@ class Controller:
         self._requests = requests or NoRequests()
         self._tell = tell
         self._author = author  # of what is recorded without naming an author: by a signal, or by the script
+        self._end_command = end_command
         self._asker = OptunaAdapter(state, own)
         self._untold: list[Recorded] = []
         self._quiet = 0  # polls in a row that saw nothing
@@ -173,6 +190,8 @@ class Controller:
                 self._perform(action)
             case actions.Poll() | actions.Wait():
                 self._look(action)
+            case actions.RunEndCommand():
+                self._run_end_command()
             case actions.Rest():
                 raise AssertionError("a rest is no step")
 
@@ -182,6 +201,19 @@ class Controller:
         for event, cause in perform(self.state, action, self._jobs, self._clock.read()):
             self.record(event, cause)
         self._quiet = 0
+
+    def _run_end_command(self) -> None:
+        """Run the command for the end of the search, and record how it exited.
+
+        What was recorded is committed first, so a controller that is killed here leaves a log
+        whose next controller runs the command once more.
+        """
+        assert self._end_command is not None, "this controller was made without a way to run a command"
+        self.commit()
+        self._log.check_lease()
+        ran = self._end_command(self.state, lambda: self._interrupted is not None)
+        if ran is not None:
+            self.record(ran, None)
 
     # ------------------------------------------------------------ looking
 
@@ -368,7 +400,15 @@ def opened(
         if inputs:
             tell(inputs, state)
         controller = make(
-            wrapped_log, state, jobs_for(state), clock, requests=requests, tell=tell, own=own, author=machine.author
+            wrapped_log,
+            state,
+            jobs_for(state),
+            clock,
+            requests=requests,
+            tell=tell,
+            own=own,
+            author=machine.author,
+            end_command=partial(run_end_command, path),
         )
         yield controller
     except BaseException:

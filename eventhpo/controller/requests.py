@@ -13,6 +13,7 @@ import msgspec
 
 from eventhpo.controller.author import NOBODY, Author, text
 from eventhpo.core.fold.events import (
+    EndCommandSet,
     Event,
     LimitsChanged,
     PointEnqueued,
@@ -84,8 +85,22 @@ class NoteRequest(_RequestBase, frozen=True, kw_only=True, tag="note"):
     text: str
 
 
+class EndCommandRequest(_RequestBase, frozen=True, kw_only=True, tag="on_end"):
+    """Run this command in this folder when the search has finished; None: run nothing."""
+
+    command: str | None
+    folder: str
+
+
 Request: TypeAlias = (
-    StopRequest | EnqueueRequest | LimitsRequest | CancelRequest | PauseRequest | UnpauseRequest | NoteRequest
+    StopRequest
+    | EnqueueRequest
+    | LimitsRequest
+    | CancelRequest
+    | PauseRequest
+    | UnpauseRequest
+    | NoteRequest
+    | EndCommandRequest
 )
 
 encode = msgspec.json.Encoder(order="deterministic").encode
@@ -130,6 +145,10 @@ def _inputs(state: State, request: Request, request_id: str | None) -> tuple[Eve
             if state.paused is None:
                 raise Usage("the search is not paused")
             return (SearchUnpaused(request=request_id),)
+        case EndCommandRequest(command=command, folder=folder):
+            if command is not None and not text("--on-end", command).strip():
+                raise Usage("--on-end: expected a command, or none")
+            return (EndCommandSet(command=command, folder=folder, request=request_id),)
         case NoteRequest(trial=trial, text=note):
             require_trial(state, trial)
             if not note.strip():

@@ -61,6 +61,7 @@ class Loaded:
     search: Search
     trials: tuple[dict[str, Scalar], ...]  # points to try first, as their jobs get them
     drawn_seed: bool  # the file names no seed, so one was drawn
+    on_end: str | None = None  # the command that is run when the search has finished
 
 
 def load(path: Path) -> Loaded:
@@ -78,7 +79,7 @@ def load(path: Path) -> Loaded:
 
 
 # A key that was added at the end of a file stands in its last table, as TOML has it.
-_TOP = {"command", "seed", "max_iteration_per_job", "min_iteration_per_job", "nan_policy", *LIMITS}
+_TOP = {"command", "seed", "on_end", "max_iteration_per_job", "min_iteration_per_job", "nan_policy", *LIMITS}
 
 
 def _belongs_above(mistake: Mistake) -> Mistake:
@@ -115,6 +116,7 @@ class _Reader:
         self._fit(sampler, pruner, space, sound, max(len(objectives), 1))
         whole = sampler is not None and sampler.name == "GridSampler"
         trials = read_trials(self.top.raw("trial"), space, declared, whole=whole, mistakes=self.mistakes)
+        on_end = self.top.take("on_end", text(), None)
         self.top.done("a key of a search file")
         if self.mistakes or jobs is None or sampler is None or pruner is None:
             return None
@@ -133,7 +135,7 @@ class _Reader:
             min_iteration_per_job=least,
             nan_policy=cast(Literal["fail", "worst"], nan_policy),
         )
-        return Loaded(self.path, self.text, search, trials, seed is None)
+        return Loaded(self.path, self.text, search, trials, seed is None, on_end)
 
     def _name(self) -> str:
         """Return the search's name: the given one, otherwise the file's name."""

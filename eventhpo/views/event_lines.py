@@ -91,6 +91,8 @@ def describe_content(event: Event) -> str:
             return " ".join(filter(None, [state, ", ".join(map(formatting.number, values or ())), why]))
         case events.TrialNoted(text=text):
             return text
+        case events.EndCommandRan(command=command):
+            return f"{command}: {describe_exit(event)}"
         case events.TasksLeft(job_ids=job_ids):
             return f"to another copy of this log: {formatting.named_some(job_ids)}"
         case events.JobEnded(how=how, why=why):
@@ -214,7 +216,16 @@ def _from_outside(event: Event) -> str | None:
             return f"trial {trial}, attempt {attempt} was lost and is back; it is stopped"
         case events.JobRunsOn(trial=trial, attempt=attempt):
             return f"trial {trial}, attempt {attempt} runs on although it was told to stop; it is told again"
+    if isinstance(event, events.EndCommandRan):
+        return f"the command for the end of the search {describe_exit(event)}"
     return _persons_act(event)
+
+
+def describe_exit(event: events.EndCommandRan) -> str:
+    """Return how the command for the end of a search exited: `exited with 0`."""
+    if event.why:
+        return f"did not run: {formatting.line(event.why)}"
+    return f"exited with {event.code}" if event.signal is None else f"was ended by signal {event.signal}"
 
 
 def _persons_act(event: Event) -> str | None:
@@ -233,6 +244,8 @@ def _persons_act(event: Event) -> str | None:
             return "the search was paused: nothing is started until it is unpaused"
         case events.SearchUnpaused():
             return "the search was unpaused"
+        case events.EndCommandSet(command=command):
+            return f"at the end of the search is run: {formatting.line(command or 'nothing')}"
         case events.TrialNoted(trial=trial, text=text):
             return f"note on trial {trial}: {formatting.line(text)}"
     return None

@@ -26,6 +26,7 @@ _NOT_COMPARED = (
     events.ControllerStarted,
     events.CommandMoved,
     events.OptimizerTaskSet,
+    events.EndCommandSet,
     event_families.Receipt,
     event_families.Tick,
     events.JobRunsOn,

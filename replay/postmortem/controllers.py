@@ -44,6 +44,7 @@ _REQUESTS = (
     events.SearchPaused,
     events.SearchUnpaused,
     events.TrialNoted,
+    events.EndCommandSet,
     events.RequestRefused,
     events.CommandMoved,
     events.OptimizerTaskSet,

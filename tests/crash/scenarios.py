@@ -11,6 +11,7 @@ from eventhpo.core.fold.event_parts import ImportedTrial
 from eventhpo.core.fold.events import (
     AbortRequested,
     DrivenByHand,
+    EndCommandSet,
     Event,
     JobRequested,
     LaunchRequested,
@@ -343,6 +344,15 @@ SCENARIOS: dict[str, Make] = {
             (30, SearchPaused(request="r5")),
             (32, SearchUnpaused(request="r6")),
             (40, TrialCancelled(trial=2, request="r7")),
+        ),
+    ),
+    "a command at the end": lambda: Scenario(
+        search(num_concurrent_workers=2, total_max_jobs=2),
+        plain,
+        inputs=(EndCommandSet(command="exit 3", folder="/"),),
+        asks=(
+            (29, LimitsChanged(changes=LimitChanges(total_max_jobs=3), request="r1")),
+            (40, EndCommandSet(command=None, folder="/", request="r2")),
         ),
     ),
     "finished and reopened": lambda: Scenario(

@@ -42,6 +42,7 @@ GOLDEN = {
     "aborted": Golden("73:c370a5ee88ff445f16a7d68930c92d17", 33, (2, 0, 1, 2)),
     "acts": Golden("151:db9e9d81f4c2a5ee3af824d2619117ee", 62, (4, 5, 0, 2)),
     "adopted": Golden("128:5259cc6a362b6115e843df675a0ef31b", 58, (3, 7, 0, 1)),
+    "at_the_end": Golden("59:faf34b2b9f71147de2e6eec17d9b31fa", 25, (3, 0, 0, 0)),
     "brute_force": Golden("189:b731c0f197492f939ff7f695cd63864a", 80, (4, 9, 0, 0)),
     "by_hand": Golden("315:a28c3d963bf95a023bf46ef29682d98b", 130, (1, 23, 0, 1)),
     "clock_set": Golden("299:b693154d972459e4d6377a1013aaed3b", 120, (3, 18, 0, 0)),

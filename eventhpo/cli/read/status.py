@@ -64,6 +64,8 @@ def _notes(log: Path, state: State, snapshot: Snapshot, *, held: bool) -> list[s
         notes.append(snapshot.contradiction)
     if snapshot.outside.head is None:
         notes.append(f"{snapshot.outside.why}: whether the log lost its tail cannot be told")
+    if not held and state.end_command_due:
+        notes.append("the command for the end of the search has not run yet: `eventhpo resume` runs it")
     if not held and paths.wal(log).exists():
         notes.append(f"the log is not at rest as one file: copy {paths.wal(log).name} with it")
     return notes + missing_files(log, state)

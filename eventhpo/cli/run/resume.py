@@ -6,17 +6,18 @@ What it does is loaded when it is called: the help must not wait for Optuna.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 import click
 import msgspec
 
 from eventhpo.cli import arguments, output
-from eventhpo.cli.options import FILE, author_options, quiet_option
+from eventhpo.cli.options import FILE, author_options, on_end_option, quiet_option
 from eventhpo.cli.run.limit_options import limit_options
+from eventhpo.cli.run.on_end import set_end_command
 from eventhpo.controller.author import Author
 from eventhpo.controller.recorded_state import state_of
-from eventhpo.core.fold.events import SearchReopened
+from eventhpo.core.fold.events import EndCommandSet, SearchReopened
 from eventhpo.core.fold.state import State
 from eventhpo.core.search.spec import LimitChanges, LocalCommand
 from eventhpo.errors import Usage
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     metavar="NEW",
     help="Run the command in this folder from now on.  [default: where it lies, seen from LOG]",
 )
+@on_end_option
 @quiet_option
 @click.pass_context
 @author_options
@@ -56,6 +58,7 @@ def resume(
     take_over: bool,
     adopt: bool,
     folder: Path | None,
+    on_end: str | None,
     quiet: bool,
     author: Author,
     **limits: str | None,
@@ -67,25 +70,28 @@ def resume(
     finished search without new limits is left as it is.
     """
     changes = arguments.limits(limits)
+    end_command = None if on_end is None else set_end_command(on_end)
     state = state_of(log)
     _tell_of_a_changed_file(log, state, folder)
     if (
         state.finished is not None
         and not reopen
         and not adopt
+        and not (state.end_command_due or end_command is not None)
         and not (changes.given() and state.finished.state == "finished")
     ):
         ctx.exit(_over(log, state, changes))
-    if changes.given() and not reopen and not take_over and folder is None and lease.holder(log) is not None:
-        _tell_the_controller(log, changes, author)
+    here = not reopen and not take_over and folder is None
+    if here and lease.holder(log) is not None and _tell_the_controller(log, changes, end_command, author):
         return
     if state.paused is not None and state.finished is None:
         output.note(
             f"the search is paused since event {state.paused}: nothing is started until "
             f"{output.command('unpause', log)}"
         )
+    asked = _Asked(changes, end_command, reopen)
     hold = _Hold(take_over=take_over, adopt=adopt, folder=folder)
-    ctx.exit(_carry_on(log, state, author, changes, hold, reopen=reopen, quiet=quiet))
+    ctx.exit(_carry_on(log, state, author, asked, hold, quiet=quiet))
 
 
 def _over(log: Path, state: State, changes: LimitChanges) -> int:
@@ -102,14 +108,32 @@ def _over(log: Path, state: State, changes: LimitChanges) -> int:
     return run_search.conclude_search(log, state)
 
 
-def _tell_the_controller(log: Path, changes: LimitChanges, author: Author) -> None:
-    from eventhpo.controller.requests import LimitsRequest  # noqa: PLC0415
+def _tell_the_controller(log: Path, changes: LimitChanges, end_command: EndCommandSet | None, author: Author) -> bool:
+    """Ask the controller at work for what is new; return whether there was anything to ask."""
+    from eventhpo.controller.requests import EndCommandRequest, LimitsRequest  # noqa: PLC0415
     from eventhpo.controller.send_request import ask  # noqa: PLC0415
 
-    row = ask(log, LimitsRequest(changes=changes), author)
+    told = []
+    if changes.given():
+        row = ask(log, LimitsRequest(changes=changes), author)
+        told.append(f"new limits: {formatting.params(changes.given())} (event {row.seq})")
+    if end_command is not None:
+        row = ask(log, EndCommandRequest(command=end_command.command, folder=end_command.folder), author)
+        told.append(f"at the end is run: {formatting.line(end_command.command or 'nothing')} (event {row.seq})")
+    if not told:
+        return False
     who = lease.holder(log)
     goes_on = f"{who} goes on with them" if who is not None else f"go on with {output.command('resume', log)}"
-    output.data([f"new limits: {formatting.params(changes.given())} (event {row.seq}); {goes_on}"])
+    output.data(f"{text}; {goes_on}" for text in told)
+    return True
+
+
+class _Asked(NamedTuple):
+    """What is recorded before the search goes on."""
+
+    changes: LimitChanges
+    end_command: EndCommandSet | None
+    reopen: bool
 
 
 class _Hold(TypedDict):
@@ -120,14 +144,16 @@ class _Hold(TypedDict):
     folder: Path | None
 
 
-def _carry_on(
-    log: Path, state: State, author: Author, changes: LimitChanges, hold: _Hold, *, reopen: bool, quiet: bool
-) -> int:
+def _carry_on(log: Path, state: State, author: Author, asked: _Asked, hold: _Hold, *, quiet: bool) -> int:
     from eventhpo.cli.run import run_search  # noqa: PLC0415
     from eventhpo.controller.requests import LimitsRequest, accepted  # noqa: PLC0415
     from eventhpo.optuna_adapter.user_classes import require_buildable  # noqa: PLC0415
 
+    changes, end_command, reopen = asked
+
     def first(controller: Controller) -> None:
+        if end_command is not None:
+            controller.record(end_command, None)
         if reopen and (controller.state.ending is not None or controller.state.stop_asked is not None):
             controller.record(SearchReopened(), None)
         if changes.given():
@@ -140,10 +166,14 @@ def _carry_on(
         run_search.reopen(log, state, author, first, take_over=hold["take_over"])
         output.note("it is open again; to go on, run the script that made the search")
         return 0
-    require_buildable(state.search)
+    only_ends = state.finished is not None and not (reopen or changes.given() or hold["adopt"])
+    if not only_ends:
+        require_buildable(state.search)
     if changes.given() and not reopen:
         accepted(state, LimitsRequest(changes=changes), None)  # what cannot be leaves no trace
-    outcome = run_search.drive(log, state.search, author, recorded=state, quiet=quiet, first=first, **hold)
+    outcome = run_search.drive(
+        log, state.search, author, recorded=state, quiet=quiet, first=first, launches=not only_ends, **hold
+    )
     return run_search.conclude(log, outcome)
 
 

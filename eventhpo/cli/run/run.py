@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.options import FILE, author_options, quiet_option
+from eventhpo.cli.options import FILE, author_options, on_end_option, quiet_option
 from eventhpo.cli.run.advice import print_advice
 from eventhpo.controller.author import Author
 
@@ -18,10 +18,11 @@ from eventhpo.controller.author import Author
 @click.command()
 @click.argument("search_file", type=FILE)
 @click.option("--log", type=FILE, required=True, help="The log of the new search, a file that does not exist yet.")
+@on_end_option
 @quiet_option
 @click.pass_context
 @author_options
-def run(ctx: click.Context, search_file: Path, log: Path, quiet: bool, author: Author) -> None:
+def run(ctx: click.Context, search_file: Path, log: Path, on_end: str | None, quiet: bool, author: Author) -> None:
     """Run the new search that SEARCH_FILE describes, recorded in the file --log.
 
     Ctrl-C ends the controller and leaves its jobs; `eventhpo resume` carries on,
@@ -33,7 +34,7 @@ def run(ctx: click.Context, search_file: Path, log: Path, quiet: bool, author: A
     loaded = load(search_file)
     run_search.require_place(log)
     print_advice(loaded)
-    search = run_search.begin(loaded, log, author)
+    search = run_search.begin(loaded, log, author, on_end)
     if loaded.search.limits.endless:
         output.note("this search has no limit: it runs until it is stopped")
     ctx.exit(run_search.conclude(log, run_search.drive(log, search, author, quiet=quiet)))

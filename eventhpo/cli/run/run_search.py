@@ -17,13 +17,14 @@ import msgspec
 
 from eventhpo.cli import output
 from eventhpo.cli.run import live_table
+from eventhpo.cli.run.on_end import set_end_command
 from eventhpo.cli.run.signals import Signals
 from eventhpo.controller.author import Author
 from eventhpo.controller.clock import SystemClock
 from eventhpo.controller.controller import Controller, Tell, opened, tell_nobody
 from eventhpo.controller.host import this_machine
 from eventhpo.controller.request_files import FileRequests
-from eventhpo.core.fold.events import PointEnqueued, SearchCreated
+from eventhpo.core.fold.events import EndCommandSet, Event, PointEnqueued, SearchCreated
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import ending
 from eventhpo.core.search.spec import POLICY, LocalCommand, Scalar, Search, option
@@ -63,8 +64,10 @@ def require_place(log: Path) -> None:
 # ---------------------------------------------------------------- running
 
 
-def begin(loaded: Loaded, log: Path, author: Author) -> Search:
+def begin(loaded: Loaded, log: Path, author: Author, on_end: str | None = None) -> Search:
     """Make the log of *author*'s new search; the points that its file tries first are in it from the start.
+
+    *on_end* is the command for the end of the search, by default that of its file.
 
     Raises:
         Usage: it cannot run where its file says. Unanswered: that place does not answer.
@@ -73,8 +76,13 @@ def begin(loaded: Loaded, log: Path, author: Author) -> Search:
     for warning in warnings:
         output.note(f"note: {warning}")
     event = SearchCreated(search_id=secrets.token_hex(16), search=search, policy=POLICY, fingerprint=fingerprint())
+    commands: list[Event] = []
+    if on_end is not None:
+        commands.append(set_end_command(on_end))
+    elif loaded.on_end is not None:
+        commands.append(EndCommandSet(command=loaded.on_end, folder=str(loaded.path.resolve().parent)))
     points = [author.sign(PointEnqueued(params=trial)) for trial in loaded.trials]
-    create(log, author.sign(event), SystemClock().now(), points)
+    create(log, author.sign(event), SystemClock().now(), [*map(author.sign, commands), *points])
     return search
 
 

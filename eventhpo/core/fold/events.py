@@ -161,6 +161,14 @@ class SearchUnpaused(UserInput, frozen=True, kw_only=True):
     request: str | None = None
 
 
+class EndCommandSet(UserInput, frozen=True, kw_only=True):
+    """When the search has finished, `command` is run by a shell in `folder`; None: nothing is run."""
+
+    command: str | None
+    folder: str
+    request: str | None = None
+
+
 # ---------------------------------------------------------------- inputs: receipts, observations, ticks
 
 
@@ -430,6 +438,15 @@ class TrialNoted(Note, frozen=True, kw_only=True):
     request: str | None = None
 
 
+class EndCommandRan(Note, frozen=True, kw_only=True):
+    """The command for the end of the search ran and exited so, or could not be started, and why."""
+
+    command: str
+    code: int | None = None
+    signal: int | None = None
+    why: str = ""
+
+
 class TasksLeft(Note, frozen=True, kw_only=True):
     """Tasks that another copy of this log made: that copy went on too, and they are no jobs of this one."""
 
@@ -454,6 +471,7 @@ Event: TypeAlias = (
     | TrialCancelled
     | SearchPaused
     | SearchUnpaused
+    | EndCommandSet
     | JobBound
     | JobQueued
     | JobStarted
@@ -478,6 +496,7 @@ Event: TypeAlias = (
     | SearchFinished
     | RequestRefused
     | TrialNoted
+    | EndCommandRan
     | TasksLeft
     | TrialAsked
     | ParameterSuggested

@@ -27,6 +27,7 @@ from eventhpo.core.fold.event_parts import (
     TrialState,
 )
 from eventhpo.core.fold.events import (
+    EndCommandSet,
     Head,
     JobEnded,
     JobRequested,
@@ -244,6 +245,8 @@ class State(msgspec.Struct):
     reached: Reached | None = None  # looked at when a trial finishes
     ending: SearchEnding | None = None
     finished: SearchFinished | None = None
+    end_command: EndCommandSet | None = None  # what is run when the search has finished
+    end_command_ran: bool = False  # since it finished last
     requests: set[str] = set()
     left: set[str] = set()  # keys of tasks that another copy of the log made
     scripts: dict[str, str] = {}  # newest hash by script
@@ -256,6 +259,11 @@ class State(msgspec.Struct):
     def single(self) -> bool:
         """Whether there is one objective, so that there are verdicts."""
         return len(self.search.objectives) == 1
+
+    @property
+    def end_command_due(self) -> bool:
+        """Whether the search has finished and its command for the end has not run since."""
+        return self.finished is not None and self.end_command is not None and not self.end_command_ran
 
     def attempt(self, trial: int, number: int) -> Attempt:
         """Return an attempt by its numbers."""

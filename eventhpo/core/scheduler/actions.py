@@ -60,6 +60,10 @@ class Wait(msgspec.Struct, frozen=True):
     """Nothing can be asked of the jobs until a back-off is over, or a paused search goes on."""
 
 
+class RunEndCommand(msgspec.Struct, frozen=True):
+    """Run the command that a person set for the end of the search."""
+
+
 class Rest(msgspec.Struct, frozen=True):
     """Nothing is left to do here: the search is over, the run is to end, or a caller must ask for more."""
 
@@ -67,4 +71,4 @@ class Rest(msgspec.Struct, frozen=True):
 
 
 Effect: TypeAlias = Draft | Launch | Stop | Cancel
-Action: TypeAlias = Decide | Suggest | Judge | Effect | Poll | Wait | Rest
+Action: TypeAlias = Decide | Suggest | Judge | Effect | Poll | Wait | RunEndCommand | Rest

@@ -172,6 +172,8 @@ def _lapsed(state: State, why: str) -> actions.Action:
 
 
 def _end_run(state: State) -> actions.Action | None:
+    if state.end_command_due:
+        return actions.RunEndCommand()
     if state.finished is not None:
         return actions.Rest("finished")
     return actions.Rest("run stopped") if state.run_stop is not None else None

@@ -9,6 +9,8 @@ from eventhpo.core.fold.apply.jobs import settle
 from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.fold.events import (
     ControllerStarted,
+    EndCommandRan,
+    EndCommandSet,
     Event,
     LimitsChanged,
     PointEnqueued,
@@ -77,6 +79,15 @@ def _unpaused(state: State, row: Recorded, event: SearchUnpaused) -> None:
     state.paused = state.pause = None
 
 
+def _end_command_set(state: State, row: Recorded, event: EndCommandSet) -> None:
+    state.end_command = None if event.command is None else event
+    state.end_command_ran = False
+
+
+def _end_command_ran(state: State, row: Recorded, event: EndCommandRan) -> None:
+    state.end_command_ran = True
+
+
 def _noted(state: State, row: Recorded, event: TrialNoted) -> None:
     if event.request is not None:
         state.requests.add(event.request)
@@ -98,6 +109,7 @@ def _ending(state: State, row: Recorded, event: SearchEnding) -> None:
 
 def _finished(state: State, row: Recorded, event: SearchFinished) -> None:
     state.finished = event
+    state.end_command_ran = False
     state.active.clear()
 
 
@@ -117,6 +129,8 @@ FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {
     SearchPaused: _paused,
     SearchUnpaused: _unpaused,
     TrialNoted: _noted,
+    EndCommandSet: _end_command_set,
+    EndCommandRan: _end_command_ran,
     PointEnqueued: _enqueued,
     RequestRefused: _refused,
     SearchEnding: _ending,
