@@ -22,7 +22,7 @@ _GROUPS = {
     ),
     "Read a log": ("eventhpo.cli.read", ("status", "top", "events", "verify")),
     "Replay a log": ("replay.cli", ("explain", "replay", "postmortem", "diff", "whatif")),
-    "Show a search": ("replay.cli", ("report", "plot")),
+    "Show a search": ("replay.cli", ("report", "plot", "web")),
     "Keep a log": ("eventhpo.cli.keep", ("backup", "seal", "salvage")),
 }
 _COMMANDS = {name: f"{package}.{name}" for package, names in _GROUPS.values() for name in names}

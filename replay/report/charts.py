@@ -92,8 +92,9 @@ class _Context:
         self.rows = rows
         self.legend = legend
         self.chosen = alt.param(name="chosen", value=-1)
-        trials = len(data.trials.number)
-        self.opacity = max(0.12, min(0.8, MANY / max(1, trials) * 0.8))
+        # In steps, so that a page that follows a search does not draw everything anew with each trial.
+        trials = 1 << max(0, len(data.trials.number) - 1).bit_length()
+        self.opacity = round(max(0.12, min(0.8, MANY / max(1, trials) * 0.8)), 3)
 
     @property
     def objectives(self) -> list[tuple[int, str, bool]]:

@@ -11,7 +11,7 @@ import base64
 import gzip
 import hashlib
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from html import escape
 from importlib.metadata import version
 from importlib.resources import files
@@ -63,7 +63,7 @@ def _compiled(panel: Panel) -> Panel:
     return msgspec.structs.replace(panel, spec=_vega(msgspec.json.encode(spec)))
 
 
-@cache
+@lru_cache(maxsize=256)  # a live page compiles the same charts again and again
 def _vega(spec: bytes) -> dict[str, object]:
     return dict(vl_convert.vegalite_to_vega(msgspec.json.decode(spec), vl_version=VEGA_LITE))
 
@@ -71,24 +71,38 @@ def _vega(spec: bytes) -> dict[str, object]:
 def report_page(shown: PageContent) -> str:
     """Return *shown* as one HTML file that needs nothing else."""
     packed = base64.b64encode(gzip.compress(msgspec.json.encode(shown), 9, mtime=0)).decode()
-    return _page(shown.data, packed, live=False)
+    return _page(shown.data, packed)
 
 
-def live_page(name: str) -> str:
-    """Return the page of a log called *name* that asks its server for what it shows."""
-    return _page(None, "", live=True, name=name)
+@lru_cache(maxsize=8)
+def live_page(name: str, *, listed: bool) -> tuple[str, str]:
+    """Return the page of a log called *name* that asks its server for what it shows, and its policy.
+
+    *listed*: it has a link to the list of all logs.
+    """
+    to_list = '<a href="/">all logs</a> ' if listed else ""
+    line = f'<p class="meta">{to_list}<span id="connection" role="status"></span></p>'
+    return _page(None, "", live_line=line, name=name), policy([_vega_script(), _own_script()], live=True)
 
 
-def _page(data: ReportData | None, packed: str, *, live: bool, name: str = "") -> str:
+def list_page() -> tuple[str, str]:
+    """Return the page that lists logs, and its policy."""
+    script = _asset("list.js")
+    allowed = policy([script], live=True)
+    page = Template(_asset("list.html")).substitute(policy=escape(allowed), style=_asset("page.css"), script=script)
+    return page, allowed
+
+
+def _page(data: ReportData | None, packed: str, *, live_line: str = "", name: str = "") -> str:
     vega, script = _vega_script(), _own_script()
     damage = "" if data is None or not data.damage else f"This log is damaged: {data.damage[0]}."
     return Template(_asset("page.html")).substitute(
-        live="yes" if live else "no",
-        policy=escape(policy([vega, script], live=live)),
+        live="yes" if live_line else "no",
+        policy=escape(policy([vega, script], live=bool(live_line))),
         title=escape(name if data is None else data.name),
         style=_asset("page.css"),
         meta="" if data is None else escape(f"{data.log}, search {data.search_id}"),
-        live_line='<p class="meta"><a href="..">all logs</a> <span id="connection" role="status"></span></p>' * live,
+        live_line=live_line,
         verdict="" if data is None else "".join(f"<p>{escape(sentence)}</p>" for sentence in data.verdict),
         damage=escape(damage),
         damage_hidden="" if damage else " hidden",

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
+from tests.cli.harness import Place
 from tests.report import logs
 from tests.report.browser import Tab, launched, tab
 from tests.report.logs import reported
@@ -32,3 +33,11 @@ def search_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def search_page(search_log: Path) -> Path:
     return reported(search_log)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A folder with a search on real jobs; nothing of it is left running."""
+    place = Place(tmp_path)
+    yield place
+    place.close()

@@ -220,13 +220,22 @@ def test_the_page_is_used_by_keyboard(page, search_log, search_page):
     )
 
 
+def explained(page: Tab) -> list[str]:
+    """Return the reasons that the page shows, line by line."""
+    rows = page.run("() => [...document.querySelectorAll('#explanation tbody tr')].map((tr) => tr.cells[2].innerText)")
+    return [" ".join(text.split()) for text in rows]
+
+
+def as_printed(log: Path, trial: int) -> list[str]:
+    """Return the reasons that `eventhpo explain` prints, line by line."""
+    return [" ".join(line[19:].split()) for line in invoke("explain", log, trial).stdout.splitlines()[2:]]
+
+
 def test_the_explanation_of_a_trial_is_what_explain_prints_and_ends_at_the_event_shown(page, search_log, search_page):
     page.open(search_page)
     page.page.locator("#chosen").fill("9")
     page.page.locator("#explanation tbody tr").first.wait_for()
-    shown = page.run("() => [...document.querySelectorAll('#explanation tbody tr')].map((tr) => tr.cells[2].innerText)")
-    printed = [line[19:] for line in invoke("explain", search_log, 9).stdout.splitlines()[2:]]
-    assert [" ".join(text.split()) for text in shown] == [" ".join(text.split()) for text in printed]
+    assert explained(page) == as_printed(search_log, 9)
     middle = length(search_log) // 2
     page.show(middle)
     seqs = page.run(
