@@ -18,7 +18,7 @@ from eventhpo.replay_package import sister
 _GROUPS = {
     "Run a search": (
         "eventhpo.cli.run",
-        ("demo", "check", "run", "resume", "stop", "enqueue", "cancel", "pause", "unpause", "note"),
+        ("new", "demo", "check", "run", "resume", "stop", "enqueue", "cancel", "pause", "unpause", "note"),
     ),
     "Read a log": ("eventhpo.cli.read", ("status", "top", "events", "verify")),
     "Replay a log": ("replay.cli", ("explain", "replay", "postmortem", "diff", "whatif")),

@@ -98,8 +98,11 @@ def refuse_what_is_there(path: Path) -> None:
 
 def _there(path: Path, found: Path) -> Usage:
     if found == path:
-        return Usage(f"{path} exists already; go on with `eventhpo resume {path}`, or choose another name")
+        return Usage(
+            f"{path} exists already; go on with `eventhpo resume {path}`, choose another name, or "
+            "move it aside with `eventhpo run --start-over`"
+        )
     return Usage(
         f"{found} is left of another search, and {path} would inherit it; go on with `eventhpo resume {path}` "
-        "if its log can be brought back, or choose another name"
+        "if its log can be brought back, choose another name, or move it aside with `eventhpo run --start-over`"
     )

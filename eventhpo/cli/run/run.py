@@ -17,13 +17,30 @@ from eventhpo.controller.author import Author
 
 @click.command()
 @click.argument("search_file", type=FILE)
-@click.option("--log", type=FILE, required=True, help="The log of the new search, a file that does not exist yet.")
+@click.option("--log", type=FILE, help="The log of the new search, a file that does not exist yet.  [default: NAME.db]")
+@click.option(
+    "--start-over",
+    is_flag=True,
+    help="Move what lies at --log of an earlier search to another name first; nothing is deleted.  [default: off]",
+)
 @on_end_option
 @quiet_option
 @click.pass_context
 @author_options
-def run(ctx: click.Context, search_file: Path, log: Path, on_end: str | None, quiet: bool, author: Author) -> None:
+def run(
+    ctx: click.Context,
+    /,
+    search_file: Path,
+    *,
+    log: Path | None,
+    start_over: bool,
+    on_end: str | None,
+    quiet: bool,
+    author: Author,
+) -> None:
     """Run the new search that SEARCH_FILE describes, recorded in the file --log.
+
+    Without --log it is named after the search, in the current folder.
 
     Ctrl-C ends the controller and leaves its jobs; `eventhpo resume` carries on,
     `eventhpo stop` ends the search.
@@ -32,6 +49,11 @@ def run(ctx: click.Context, search_file: Path, log: Path, on_end: str | None, qu
     from eventhpo.search_file import load  # noqa: PLC0415
 
     loaded = load(search_file)
+    if log is None:
+        log = run_search.default_log(loaded.search.name)
+        output.note(f"the log of this search is {log}")
+    if start_over:
+        run_search.start_over(log)
     run_search.require_place(log)
     print_advice(loaded)
     search = run_search.begin(loaded, log, author, on_end)

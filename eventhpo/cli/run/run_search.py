@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shlex
 from collections.abc import Callable, Iterator
@@ -31,8 +32,12 @@ from eventhpo.core.search.spec import POLICY, LocalCommand, Scalar, Search, opti
 from eventhpo.errors import Busy, Starting, Usage
 from eventhpo.jobs.backend_choice import BackendChoice, backend_choice
 from eventhpo.jobs.command_folder import output_of
+from eventhpo.jobs.local.folder import running_folders
+from eventhpo.log import paths
 from eventhpo.log.create import create, refuse_what_is_there
 from eventhpo.log.filesystem import refuse_shared
+from eventhpo.log.lease import Holder
+from eventhpo.log.move_aside import move_aside
 from eventhpo.optuna_adapter.fingerprint import fingerprint
 from eventhpo.search_file import Loaded
 from eventhpo.views import conclusion, formatting
@@ -59,6 +64,29 @@ def require_place(log: Path) -> None:
     refuse_shared(log)
     if not os.access(log.resolve().parent, os.W_OK | os.X_OK):
         raise Usage(f"{log} cannot be created: {log.resolve().parent} cannot be written by you")
+
+
+_OTHER = re.compile(r"[^\w.-]+")  # what does not go into the name of a log
+
+
+def default_log(name: str) -> Path:
+    """Return the log of a search called *name* in the current folder: its letters, digits, `.`, `_` and `-`."""
+    return Path(f"{_OTHER.sub('-', name).strip('.-') or 'search'}.db")
+
+
+def start_over(log: Path) -> None:
+    """Move what lies at *log* of an earlier search to another name, and say to which.
+
+    Raises:
+        Busy: a controller holds it. Usage: jobs of it run.
+    """
+    if running := running_folders(paths.jobs(log)):
+        jobs = formatting.plural(len(running), "job")
+        raise Usage(f"{jobs} of the search at {log} still run; end them first: {output.command('stop', log)}")
+    machine = this_machine()
+    moved = move_aside(log, Holder(machine.host, machine.pid))
+    if moved is not None:
+        output.note(f"what lay at {log} of an earlier search is at {moved} now")
 
 
 # ---------------------------------------------------------------- running

@@ -276,6 +276,11 @@ def is_free(lock: Path) -> bool:
         os.close(descriptor)
 
 
+def running_folders(jobs: Path) -> list[Path]:
+    """Return the attempts in the folder *jobs* whose runner or job lives."""
+    return [lock.parent for lock in sorted(jobs.glob("*/job.lock")) if not is_free(lock)]
+
+
 def _take(lock: Path) -> int | None:
     """Return a descriptor that holds *lock*, None if somebody else does."""
     descriptor = _above_the_streams(os.open(lock, os.O_RDWR | os.O_CREAT, 0o666))
