@@ -4,10 +4,18 @@ TYPE_CHECKING = False  # typing's own costs a training script, which imports eve
 if TYPE_CHECKING:
     from eventhpo.optimizer.jobs_argument import LocalJobs
     from eventhpo.optimizer.optimizer import OptimizerOptuna
+    from eventhpo.study.create import create_study, optimize
+    from eventhpo.study.storage import EventStorage
 
-__all__ = ["LocalJobs", "OptimizerOptuna"]
+__all__ = ["EventStorage", "LocalJobs", "OptimizerOptuna", "create_study", "optimize"]
 
-_HOMES = {"LocalJobs": "eventhpo.optimizer.jobs_argument", "OptimizerOptuna": "eventhpo.optimizer.optimizer"}
+_HOMES = {
+    "EventStorage": "eventhpo.study.storage",
+    "create_study": "eventhpo.study.create",
+    "optimize": "eventhpo.study.create",
+    "LocalJobs": "eventhpo.optimizer.jobs_argument",
+    "OptimizerOptuna": "eventhpo.optimizer.optimizer",
+}
 
 
 def __dir__() -> list[str]:

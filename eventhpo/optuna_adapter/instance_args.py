@@ -54,10 +54,11 @@ def is_optunas(role: Role, instance: object) -> bool:
     return CLASSES[role].get(type(instance).__name__) is type(instance)
 
 
-def arguments(role: Role, instance: object) -> tuple[dict[str, Any], list[Mistake]]:
+def arguments(role: Role, instance: object, *, full_names: bool = True) -> tuple[dict[str, Any], list[Mistake]]:
     """Return all arguments of one of Optuna's own instances as data, and a mistake for each that is not data.
 
-    Values of parameters stay as the user wrote them, under full names; numpy's numbers become Python's.
+    Values of parameters stay as the user wrote them, under full names unless *full_names* is false (in a study,
+    whose names have no section); numpy's numbers become Python's.
     """
     name = type(instance).__name__
     if mistakes := _refused(role, name, instance):
@@ -70,10 +71,10 @@ def arguments(role: Role, instance: object) -> tuple[dict[str, Any], list[Mistak
             mistakes.append(Mistake(key, MISSING, f"an argument of {name} that Optuna {optuna.__version__} keeps"))
             continue
         if isinstance(kind, Nested):
-            args[key], wrong = _nested(kind.role, value)
+            args[key], wrong = _nested(kind.role, value, full_names)
             mistakes += [mistake.within(key) for mistake in wrong]
         else:
-            args[key] = _data(name, key, value)
+            args[key] = _data(name, key, value, full_names)
     return args, mistakes
 
 
@@ -151,30 +152,30 @@ def _default(name: str) -> object:
 # ---------------------------------------------------------------- values
 
 
-def _nested(role: Role, value: object) -> tuple[dict[str, Any] | None, list[Mistake]]:
+def _nested(role: Role, value: object, full_names: bool) -> tuple[dict[str, Any] | None, list[Mistake]]:
     if value is None:
         return None, []
     if not is_optunas(role, value):
         return None, [Mistake("", called(value), f"a {role} of Optuna's own: {', '.join(CATALOGUE[role])}")]
-    args, mistakes = arguments(role, value)
+    args, mistakes = arguments(role, value, full_names=full_names)
     return {"name": type(value).__name__} | args, mistakes
 
 
-def _data(name: str, key: str, value: Any) -> Any:
+def _data(name: str, key: str, value: Any, full_names: bool) -> Any:
     value = plain(value)
     if name == "ThresholdPruner" and key in ("lower", "upper"):
         return None if isinstance(value, float) and math.isinf(value) else value
     if name == "SuccessiveHalvingPruner" and key == "min_resource":
         return "auto" if value is None else value
     if key in _TABLES:
-        return _table(value)
+        return _table(value, full_names)
     return _points(value) if key == "reference_points" else value
 
 
-def _table(value: Any) -> Any:
+def _table(value: Any, full_names: bool) -> Any:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         return value
-    full = {full_name(plain(key)): _listed(entry) for key, entry in value.items()}
+    full = {full_name(plain(key)) if full_names else plain(key): _listed(entry) for key, entry in value.items()}
     return full if len(full) == len(value) else dict(value)  # one parameter twice: the check says so
 
 

@@ -61,7 +61,7 @@ def _as_data(role: Any, instance: object) -> ComponentConfig | None:
     """Return name and arguments of one of Optuna's own; None if it holds what is no data, as a function."""
     if is_foreign(instance):
         return None
-    args, mistakes = arguments(role, instance)
+    args, mistakes = arguments(role, instance, full_names=False)
     return None if mistakes else ComponentConfig(type(instance).__name__, args)
 
 

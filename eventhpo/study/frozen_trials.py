@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import json
 from functools import lru_cache
@@ -99,6 +100,13 @@ def frozen(trial: StudyTrial) -> FrozenTrial:
         intermediate_values=dict(trial.points),
         trial_id=trial.trial_id,
     )
+
+
+def with_point(trial: FrozenTrial, step: int, value: float) -> FrozenTrial:
+    """Return a copy of *trial* that has this report as well."""
+    changed = copy.copy(trial)
+    changed.intermediate_values = {**trial.intermediate_values, step: value}
+    return changed
 
 
 def lost(trial: StudyTrial, trial_id: int) -> FrozenTrial:

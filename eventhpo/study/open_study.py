@@ -11,14 +11,17 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from optuna.distributions import BaseDistribution
 
 from eventhpo.controller.host import this_machine
 from eventhpo.core.fold.events import ControllerStarted, Event, Recorded, SearchCreated
 from eventhpo.core.fold.evolve import evolve, fold
 from eventhpo.core.fold.state import State
-from eventhpo.core.fold.study_events import LateCall, TrialLost
+from eventhpo.core.fold.study_events import LateCall, ParameterSuggested, PointJudged, TrialLost, TrialTold
 from eventhpo.core.fold.study_state import StudyState, StudyTrial
-from eventhpo.core.search.spec import StudyJobs
+from eventhpo.core.search.spec import StudyJobs, to_num
 from eventhpo.errors import Busy, DamagedLog, StorageFailed, Usage
 from eventhpo.log import create as logs
 from eventhpo.log.writer import open_writer
@@ -26,6 +29,28 @@ from eventhpo.optuna_adapter.fingerprint import fingerprint
 from eventhpo.study.frozen_trials import FrozenTrials
 
 COMMIT_WITHIN = 0.1  # seconds for which a report or an attribute of a trial in this process may wait for the disk
+
+
+class HeldPoint(NamedTuple):
+    """A report that is not recorded yet."""
+
+    attempt: int
+    step: int
+    value: float
+
+
+class Decider(Protocol):
+    """What a study's storage asks for the parts of a row that the study's sampler decided."""
+
+    def parameter_event(
+        self, trial: StudyTrial, name: str, internal: float, kind: BaseDistribution
+    ) -> tuple[ParameterSuggested, int | None]:
+        """Return the event of a parameter that the trial has now, and its cause."""
+        ...
+
+    def told_event(self, trial: StudyTrial, event: TrialTold) -> tuple[TrialTold, int | None]:
+        """Return *event* with what the sampler did when the trial was told, and its cause."""
+        ...
 
 
 class OpenStudy:
@@ -53,6 +78,8 @@ class OpenStudy:
         self._failed: Exception | None = None
         self._closed = False
         self._flusher: threading.Thread | None = None
+        self._held: dict[int, HeldPoint] = {}  # by trial: reports that wait for the pruner's answer
+        self.decider: Decider | None = None  # of a study whose decisions are recorded
         self._give_back_the_lost()
 
     # ---------------------------------------------------------------- recording
@@ -70,6 +97,7 @@ class OpenStudy:
         """
         with self.lock:
             self._require_open()
+            self.record_held()
             row = self._writer.record(event, cause, now())
             try:
                 self.state = evolve(self.state, row)
@@ -82,10 +110,36 @@ class OpenStudy:
                 self._commit_soon()
             return row
 
+    def hold(self, trial: StudyTrial, step: int, value: float) -> None:
+        """Keep a report until the pruner is asked about it, or anything else is recorded: both are one row."""
+        with self.lock:
+            self._require_open()
+            self.record_held()
+            self._held[trial.number] = HeldPoint(trial.attempt, step, value)
+            self._commit_soon()
+
+    def held(self, number: int) -> HeldPoint | None:
+        """Return the report of a trial that is held back."""
+        return self._held.get(number)
+
+    def take_held(self, number: int) -> HeldPoint | None:
+        """Return the report of a trial that is held back, for the caller to record; those of others are recorded."""
+        point = self._held.pop(number, None)
+        self.record_held()
+        return point
+
+    def record_held(self) -> None:
+        """Record the reports that are held back, without an answer of the pruner."""
+        while self._held:
+            number, point = self._held.popitem()
+            value = to_num(point.value)
+            self.record(PointJudged(trial=number, attempt=point.attempt, step=point.step, value=value))
+
     def commit(self) -> None:
         """Have all that was recorded on the disk."""
         with self.lock:
             self._require_open()
+            self.record_held()
             self._writer.commit()
             self._writer.beat()
 
@@ -99,13 +153,12 @@ class OpenStudy:
         """Commit what is recorded, a little later than it was recorded, until the study is closed."""
         with self.lock:
             while not self._closed:
-                self._due.wait_for(lambda: self._closed or self._writer.pending)
+                self._due.wait_for(lambda: self._closed or self._writer.pending or bool(self._held))
                 self._due.wait_for(lambda: self._closed, COMMIT_WITHIN)
                 if self._closed:
                     return
                 try:
-                    self._writer.commit()
-                    self._writer.beat()
+                    self.commit()
                 except Exception as error:  # noqa: BLE001  the thread that calls next is told
                     self._failed = error
                     return
@@ -134,7 +187,8 @@ class OpenStudy:
     def lose(self, trial: StudyTrial, why: str) -> None:
         """Record that the process of a running trial is gone: the trial waits to be asked for again."""
         with self.lock:
-            self.record(TrialLost(trial=trial.number, attempt=trial.attempt, why=why), durable=True)
+            lost = TrialLost(trial=trial.number, attempt=trial.attempt, trial_id=self.study.next_id, why=why)
+            self.record(lost, durable=True)
 
     def late(self, trial_id: int, call: str, detail: str = "") -> None:
         """Note a call for an attempt that was lost."""
@@ -148,6 +202,8 @@ class OpenStudy:
         with self.lock:
             if self._closed or os.getpid() != self._pid:
                 return
+            if self._failed is None:
+                self.record_held()
             self._closed = True
             self._due.notify_all()
             self._writer.close(clean=self._failed is None)

@@ -34,7 +34,7 @@ from eventhpo.core.fold.study_state import StudyTrial
 from eventhpo.core.search.spec import POLICY, ComponentConfig, Limits, Objective, Search, StudyJobs, to_num
 from eventhpo.errors import Usage
 from eventhpo.optuna_adapter.fingerprint import fingerprint
-from eventhpo.study.frozen_trials import NAMES, distribution, lost, naive_microseconds
+from eventhpo.study.frozen_trials import NAMES, distribution, lost, naive_microseconds, with_point
 from eventhpo.study.open_study import OpenStudy, open_study
 from eventhpo.study.questions import directions, parameter
 
@@ -94,6 +94,10 @@ class EventStorage(BaseStorage):
         if file is None:
             raise KeyError(f"No study with study_id {study_id} exists.")
         return open_study(file)
+
+    def opened(self, study_id: int) -> OpenStudy:
+        """Return the open log of a study."""
+        return self._study(study_id)
 
     def _of_trial(self, trial_id: int) -> OpenStudy:
         files = self._files() if self._folder else {0: self._path}
@@ -237,6 +241,9 @@ class EventStorage(BaseStorage):
         with study.lock:
             trial = self._updatable(study, trial_id, "set_trial_param")
             self._require_compatible(study, param_name, distribution)
+            if study.decider is not None:
+                study.record(*study.decider.parameter_event(trial, param_name, param_value_internal, distribution))
+                return
             value = distribution.to_external_repr(param_value_internal)
             event = ParameterSuggested(
                 trial=trial.number,
@@ -289,8 +296,7 @@ class EventStorage(BaseStorage):
     def _take(study: OpenStudy, trial: StudyTrial) -> bool:
         if trial.state != "waiting":
             return False
-        trial_id = study.study.next_id if trial.attempt >= 0 else trial.trial_id
-        asked = TrialAsked(trial=trial.number, attempt=trial.attempt + 1, trial_id=trial_id, loop=_in_optimize())
+        asked = TrialAsked(trial=trial.number, attempt=trial.attempt + 1, trial_id=trial.trial_id, loop=_in_optimize())
         study.record(asked, durable=True)
         return True
 
@@ -301,12 +307,16 @@ class EventStorage(BaseStorage):
             state=NAMES[state],  # type: ignore[arg-type]
             values=None if values is None else tuple(to_num(float(value)) for value in values),
         )
-        study.record(event, durable=True)
+        told, cause = (event, None) if study.decider is None else study.decider.told_event(trial, event)
+        study.record(told, cause, durable=True)
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         study = self._of_trial(trial_id)
         with study.lock:
             trial = self._updatable(study, trial_id, "set_trial_intermediate_value")
+            if study.decider is not None and trial.state == "running":
+                study.hold(trial, step, float(intermediate_value))
+                return
             value = to_num(float(intermediate_value))
             study.record(PointJudged(trial=trial.number, attempt=trial.attempt, step=step, value=value))
 
@@ -331,13 +341,16 @@ class EventStorage(BaseStorage):
             trial = study.study.current(trial_id)
             if trial is None:
                 return lost(study.study.trials[study.study.ids[trial_id][0]], trial_id)
-            return study.trials.get(trial.number)
+            held = study.held(trial.number)
+            frozen = study.trials.get(trial.number)
+            return frozen if held is None else with_point(frozen, held.step, held.value)
 
     def get_all_trials(
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         study = self._study(study_id)
         with study.lock:
+            study.record_held()
             trials = study.trials.all()
             chosen = list(trials) if states is None else [trial for trial in trials if trial.state in states]
         return [_copied(trial) for trial in chosen] if deepcopy else chosen

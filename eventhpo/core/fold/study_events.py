@@ -96,10 +96,11 @@ class TrialTold(Observation, frozen=True, kw_only=True):
 
 
 class TrialLost(Observation, frozen=True, kw_only=True):
-    """The process that ran this attempt is gone; the trial waits to be asked for again."""
+    """The process that ran this attempt is gone; the trial waits under a new id to be asked for again."""
 
     trial: int
     attempt: int
+    trial_id: int
     why: str
 
 

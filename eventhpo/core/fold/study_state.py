@@ -66,6 +66,5 @@ class StudyState(msgspec.Struct):
         Raises:
             KeyError: no attempt ever had it.
         """
-        number, attempt = self.ids[trial_id]
-        trial = self.trials[number]
-        return trial if trial.attempt == attempt or trial.trial_id == trial_id else None
+        trial = self.trials[self.ids[trial_id][0]]
+        return trial if trial.trial_id == trial_id else None

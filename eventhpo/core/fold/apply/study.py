@@ -33,11 +33,12 @@ def _study(state: State) -> StudyState:
 def _asked(state: State, row: Recorded, event: TrialAsked) -> None:
     study = _study(state)
     if event.trial == len(study.trials):
+        if event.trial_id < study.next_id:
+            raise LookupError(f"trial id {event.trial_id} was used before")
         _append(state, row, StudyTrial(number=event.trial, trial_id=event.trial_id, state="running"), "sampler")
     own = study.trials[event.trial]
-    first = own.attempt == -1 and own.trial_id == event.trial_id  # it has the id that it was added with
-    if event.trial_id < study.next_id and not first:
-        raise LookupError(f"trial id {event.trial_id} was used before")
+    if own.trial_id != event.trial_id:
+        raise LookupError(f"trial {event.trial} has the id {own.trial_id}, not {event.trial_id}")
     if event.attempt != own.attempt + 1 or own.finished:
         raise LookupError(f"attempt {event.attempt} of trial {event.trial} cannot be asked for now")
     own.trial_id, own.attempt, own.state = event.trial_id, event.attempt, "running"
@@ -169,8 +170,10 @@ def _finish(state: State, row: Recorded, finished: TrialFinished) -> None:
 def _lost(state: State, row: Recorded, event: TrialLost) -> None:
     """What belongs to the trial stays: its parameters, and what the sampler wrote. What the attempt did goes."""
     own = _unfinished(state, event.trial, event.attempt)
-    if own.state != "running":
-        raise LookupError(f"trial {event.trial} does not run")
+    if own.state != "running" or event.trial_id < _study(state).next_id:
+        raise LookupError(f"trial {event.trial} does not run, or its new id {event.trial_id} was used before")
+    own.trial_id = event.trial_id
+    _named(_study(state), event.trial_id, event.trial, event.attempt + 1)
     own.state, own.points, own.verdicts, own.started = "waiting", {}, {}, None
     own.user_attrs = {name: a for name, a in own.user_attrs.items() if a.writer == "template"}
     own.system_attrs = {name: a for name, a in own.system_attrs.items() if a.writer in ("sampler", "template")}

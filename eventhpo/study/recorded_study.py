@@ -1,0 +1,404 @@
+"""An `optuna.Study` whose sampler and pruner decide so that the log can be decided again.
+
+Sampler and pruner are fresh for each question and seeded for it (`questions`). What they answered
+is recorded in the row that rests on it, whose cause is the last event that they saw.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.study import MaxTrialsCallback, Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from eventhpo.core.fold.study_events import (
+    ParameterSuggested,
+    PointJudged,
+    StudyParameter,
+    TrialTold,
+    WrittenAttribute,
+)
+from eventhpo.core.fold.study_state import StudyTrial
+from eventhpo.core.search.spec import to_num
+from eventhpo.optuna_adapter.study_components import Component
+from eventhpo.study.frozen_trials import distribution
+from eventhpo.study.open_study import OpenStudy
+from eventhpo.study.questions import AfterTrial, Relative, StudyQuestions, parameter
+from eventhpo.study.storage import EventStorage
+
+
+class _Unrecorded(msgspec.Struct):
+    """What the sampler answered for a trial and no row has yet."""
+
+    cause: int
+    written: tuple[WrittenAttribute, ...] = ()
+    relative: Relative | None = None
+    independent: str | None = None  # the parameter that was asked for alone
+
+
+class _After(NamedTuple):
+    cause: int
+    answer: AfterTrial
+
+
+class RecordedDecisions:
+    """Asks for each decision of an open study, and puts the answers into the rows that rest on them."""
+
+    def __init__(self, opened: OpenStudy, sampler: Component, pruner: Component) -> None:
+        self.opened = opened
+        self.questions = StudyQuestions(opened.state.search, opened.study, opened.trials, sampler, pruner)
+        self._unrecorded: dict[int, _Unrecorded] = {}  # by trial id
+        self._after: dict[int, _After] = {}
+        self.why: dict[int, str] = {}  # by trial id: what the objective raised
+        opened.decider = self
+
+    # ---------------------------------------------------------------- questions
+
+    def current(self, trial_id: int) -> StudyTrial:
+        """Return the trial of *trial_id*.
+
+        Raises:
+            UpdateFinishedTrialError: this attempt of it was lost.
+        """
+        trial = self.opened.study.current(trial_id)
+        if trial is None:
+            self.opened.late(trial_id, "suggest")
+            number = self.opened.study.ids[trial_id][0]
+            raise UpdateFinishedTrialError(f"Trial#{number} was given to another process.")
+        return trial
+
+    def before(self, trial_id: int) -> None:
+        """Let the sampler prepare a trial, unless an earlier attempt of it got further than that."""
+        with self.opened.lock:
+            trial = self.current(trial_id)
+            if not trial.parameters and trial.relative is None:
+                self.opened.record_held()
+                unrecorded = self._of(trial_id)
+                unrecorded.written = self.questions.before_trial(trial.number)
+
+    def relative(self, trial_id: int) -> tuple[StudyParameter, ...]:
+        """Return what the sampler chose for the trial as a whole; it is asked once for each trial."""
+        with self.opened.lock:
+            trial = self.current(trial_id)
+            if trial.relative is not None:
+                return trial.relative
+            unrecorded = self._of(trial_id)
+            if unrecorded.relative is None:
+                self.opened.record_held()
+                unrecorded.cause = self.opened.head
+                unrecorded.relative = self.questions.relative(trial.number, unrecorded.written)
+                unrecorded.written += unrecorded.relative.written
+            return unrecorded.relative.parameters
+
+    def independent(self, trial_id: int, name: str, kind: BaseDistribution) -> Any:
+        """Return what the sampler chose for one parameter alone."""
+        with self.opened.lock:
+            trial = self.current(trial_id)
+            self.opened.record_held()
+            unrecorded = self._of(trial_id)
+            unrecorded.cause = self.opened.head
+            answer = self.questions.independent(trial.number, name, kind, unrecorded.written)
+            unrecorded.written += answer.written
+            unrecorded.independent = name
+            return answer.value
+
+    def after(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> bool:
+        """Tell the sampler that a trial is over; return whether it ends the study."""
+        with self.opened.lock:
+            trial = self.current(trial_id)
+            self.opened.record_held()
+            answer = self.questions.after_trial(trial.number, state, values)
+            self._after[trial_id] = _After(self.opened.head, answer)
+            return answer.stop
+
+    def prune(self, frozen: FrozenTrial) -> bool:
+        """Return the pruner's answer to the last point of a trial; it is asked once for each step."""
+        step = frozen.last_step
+        if step is None:
+            return False
+        with self.opened.lock:
+            trial = self.current(frozen._trial_id)
+            if step in trial.verdicts:
+                return trial.verdicts[step]
+            held = self.opened.take_held(trial.number)
+            if held is not None and held.step != step:
+                point = PointJudged(trial=trial.number, attempt=held.attempt, step=held.step, value=to_num(held.value))
+                self.opened.record(point)
+                held = None
+            cause, answer = self.opened.head, self.questions.prune(frozen)
+            event = PointJudged(
+                trial=trial.number,
+                attempt=trial.attempt,
+                step=step,
+                value=None if held is None else to_num(held.value),
+                prune=answer.prune,
+                written=answer.written,
+                latched=answer.latched,
+            )
+            self.opened.record(event, cause, durable=answer.prune)
+            return answer.prune
+
+    def _of(self, trial_id: int) -> _Unrecorded:
+        return self._unrecorded.setdefault(trial_id, _Unrecorded(self.opened.head))
+
+    # ---------------------------------------------------------------- what rows have of them
+
+    def parameter_event(
+        self, trial: StudyTrial, name: str, internal: float, kind: BaseDistribution
+    ) -> tuple[ParameterSuggested, int | None]:
+        """Return the event of a parameter that the trial has now, with all that was asked for it."""
+        unrecorded = self._unrecorded.pop(trial.trial_id, None)
+        new = parameter(name, kind.to_external_repr(internal), kind)
+        fresh = None if unrecorded is None else unrecorded.relative
+        relative = trial.relative if fresh is None else fresh.parameters
+        event = ParameterSuggested(
+            trial=trial.number,
+            attempt=trial.attempt,
+            parameter=new,
+            source=self._source(unrecorded, relative, trial, new, kind),  # type: ignore[arg-type]
+            relative=None if fresh is None else fresh.parameters,
+            written=() if unrecorded is None else unrecorded.written,
+        )
+        return event, None if unrecorded is None else unrecorded.cause
+
+    def _source(
+        self,
+        unrecorded: _Unrecorded | None,
+        relative: tuple[StudyParameter, ...] | None,
+        trial: StudyTrial,
+        new: StudyParameter,
+        kind: BaseDistribution,
+    ) -> str:
+        if unrecorded is not None and unrecorded.independent == new.name:
+            return "independent"
+        if "fixed_params" in trial.system_attrs and new.name in self.opened.trials.get(trial.number).system_attrs.get(
+            "fixed_params", {}
+        ):
+            return "fixed"
+        if kind.single():
+            return "single"
+        return "relative" if any(p.name == new.name for p in relative or ()) else "unknown"
+
+    def told_event(self, trial: StudyTrial, event: TrialTold) -> tuple[TrialTold, int | None]:
+        """Return *event* with what the sampler did when the trial was told, and why the trial failed."""
+        self._unrecorded.pop(trial.trial_id, None)
+        after, why = self._after.pop(trial.trial_id, None), self.why.pop(trial.trial_id, "")
+        if event.state == "failed" and why:
+            event = msgspec.structs.replace(event, why=why)
+        if after is None:
+            return event, None
+        return msgspec.structs.replace(event, written=after.answer.written, stop=after.answer.stop), after.cause
+
+
+# ---------------------------------------------------------------- what Optuna calls
+
+
+class RecordedSampler(BaseSampler):
+    """Answers for the study's sampler: each question goes to a fresh one, once."""
+
+    def __init__(self, decisions: RecordedDecisions) -> None:
+        self._decisions = decisions
+
+    def __str__(self) -> str:
+        return self._decisions.opened.state.search.sampler.name
+
+    def reseed_rng(self) -> None:
+        """Do nothing: each question has its own seed."""
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Let a fresh sampler prepare the trial."""
+        self._decisions.before(trial._trial_id)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Return the distributions of what the sampler chose for the trial as a whole."""
+        return {p.name: distribution(p.distribution) for p in self._decisions.relative(trial._trial_id)}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """Return what the sampler chose for the trial as a whole."""
+        chosen = self._decisions.relative(trial._trial_id)
+        return {p.name: distribution(p.distribution).to_external_repr(float(p.internal)) for p in chosen}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Return what a fresh sampler chooses for one parameter."""
+        return self._decisions.independent(trial._trial_id, param_name, param_distribution)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        """Tell a fresh sampler that the trial is over; stop the study if the sampler has nothing left."""
+        if self._decisions.after(trial._trial_id, state, values):
+            study.stop()
+
+
+class RecordedPruner(BasePruner):
+    """Answers for the study's pruner: a fresh one is asked once for each trial and step."""
+
+    def __init__(self, decisions: RecordedDecisions) -> None:
+        self._decisions = decisions
+
+    def __str__(self) -> str:
+        return self._decisions.opened.state.search.pruner.name
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Return whether the trial is to be pruned at its last step."""
+        return self._decisions.prune(trial)
+
+
+class RecordedTrial(Trial):
+    """A trial whose suggestions are one step each: no other thread's row comes between question and row."""
+
+    study: RecordedStudy
+
+    def _suggest(self, name: str, distribution: BaseDistribution) -> Any:
+        opened = self.study.decisions.opened
+        with opened.lock:
+            value = super()._suggest(name, distribution)
+            if len(opened.state.active) > 1:  # after a kill another trial's point could rest on this one
+                opened.commit()
+        return value
+
+
+class RecordedStudy(Study):
+    """An `optuna.Study` on one event log; made by `eventhpo.create_study`."""
+
+    def __init__(self, storage: EventStorage, decisions: RecordedDecisions) -> None:
+        self.decisions = decisions
+        super().__init__(
+            study_name=decisions.opened.state.search.name,
+            storage=storage,
+            sampler=RecordedSampler(decisions),
+            pruner=RecordedPruner(decisions),
+        )
+
+    @property
+    def log(self) -> str:
+        """The path of the log."""
+        return str(self.decisions.opened.path)
+
+    @property
+    def finished_trials(self) -> int:
+        """How many trials are over: completed, pruned or failed."""
+        return sum(self.decisions.opened.state.totals.trials.values())
+
+    def close(self) -> None:
+        """Commit all, and let the log rest for other processes."""
+        self.decisions.opened.close()
+
+    def ask(self, fixed_distributions: dict[str, BaseDistribution] | None = None) -> Trial:
+        """Return the next trial, as `optuna.Study.ask`: one that waits, if there is one, otherwise a new one."""
+        self._thread_local.cached_all_trials = None
+        with self.decisions.opened.lock:
+            trial_id = self._pop_waiting_trial_id()
+            if trial_id is None:
+                trial_id = self._storage.create_new_trial(self._study_id)
+            trial = RecordedTrial(self, trial_id)
+            for name, kind in (fixed_distributions or {}).items():
+                trial._suggest(name, kind)
+        return trial
+
+    def optimize(
+        self,
+        func: Callable[[Trial], float | Sequence[float]],
+        n_trials: int | None = None,
+        timeout: float | None = None,
+        n_jobs: int = 1,
+        catch: Iterable[type[Exception]] | type[Exception] = (),
+        callbacks: Iterable[Callable[[Study, FrozenTrial], None]] | None = None,
+        gc_after_trial: bool = False,
+        show_progress_bar: bool = False,
+        *,
+        total_trials: int | None = None,
+    ) -> None:
+        """Run trials, as `optuna.Study.optimize`.
+
+        *total_trials* counts the finished trials of the log and not those of this call: a script that
+        is run again goes on to that number. Ctrl-C, SIGTERM and `kill -9` leave the running trial to be
+        asked for next. A study that its sampler has ended (a grid that is used up) runs nothing more.
+        """
+        callbacks = None if callbacks is None else list(callbacks)
+        left = self._left(n_trials, total_trials, callbacks or ())
+        if left is not None and left <= 0:
+            return
+        before = set(self.decisions.opened.study.ids)
+        try:
+            with _terminated_by_an_exception():
+                super().optimize(
+                    self._noting(func), left, timeout, n_jobs, catch, callbacks, gc_after_trial, show_progress_bar
+                )
+        except _Interrupted as interrupted:
+            self._give_back(before, "it was interrupted")
+            raise KeyboardInterrupt from interrupted
+        except BaseException:
+            self._give_back(before, "its process ended")
+            raise
+
+    def _left(self, n_trials: int | None, total_trials: int | None, callbacks: Iterable[object]) -> int | None:
+        """Return how many trials are left to run, None for no limit; callbacks are not called again after a kill."""
+        if self.decisions.opened.study.stopped:
+            return 0
+        limits = [] if n_trials is None else [n_trials]
+        if total_trials is not None:
+            limits.append(total_trials - self.finished_trials)
+        for callback in callbacks:
+            if isinstance(callback, MaxTrialsCallback):
+                done = len(self.get_trials(deepcopy=False, states=callback._states))
+                if done >= callback._n_trials:
+                    return 0
+        return min(limits) if limits else None
+
+    def _noting(self, func: Callable[[Trial], Any]) -> Callable[[Trial], Any]:
+        """Return *func*, its errors noted for the log; Ctrl-C is kept from Optuna, which would fail the trial."""
+
+        def noted(trial: Trial) -> Any:
+            try:
+                return func(trial)
+            except KeyboardInterrupt as interrupt:
+                raise _Interrupted from interrupt
+            except optuna.TrialPruned:
+                raise
+            except Exception as error:
+                self.decisions.why[trial._trial_id] = f"{type(error).__name__}: {error}"[:2000]
+                raise
+
+        return noted
+
+    def _give_back(self, before: set[int], why: str) -> None:
+        """Have the trials that this call asked for and did not finish asked for again."""
+        opened = self.decisions.opened
+        with opened.lock:
+            for trial in list(opened.study.trials):
+                if trial.state == "running" and trial.loop and trial.trial_id not in before:
+                    opened.lose(trial, why)
+
+
+class _Interrupted(BaseException):
+    """Ctrl-C in the objective."""
+
+
+@contextlib.contextmanager
+def _terminated_by_an_exception() -> Iterator[None]:
+    """Let SIGTERM end the block by `SystemExit(143)`, where nobody else handles it and this is the main thread."""
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    if ours:
+        signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
