@@ -51,6 +51,11 @@ class _After(NamedTuple):
     answer: AfterTrial
 
 
+def is_untouched(trial: StudyTrial) -> bool:
+    """Whether the sampler was asked nothing for *trial* yet."""
+    return not trial.parameters and trial.relative is None
+
+
 class RecordedDecisions:
     """Asks for each decision of an open study, and puts the answers into the rows that rest on them."""
 
@@ -77,25 +82,14 @@ class RecordedDecisions:
             raise UpdateFinishedTrialError(f"Trial#{number} was given to another process.")
         return trial
 
-    def before(self, trial_id: int) -> None:
-        """Let the sampler prepare a trial, unless an earlier attempt of it got further than that."""
-        with self.opened.lock:
-            trial = self.current(trial_id)
-            if not trial.parameters and trial.relative is None:
-                self.opened.record_held()
-                unrecorded = self._of(trial_id)
-                unrecorded.written = self.questions.before_trial(trial.number)
-
     def relative(self, trial_id: int) -> tuple[StudyParameter, ...]:
         """Return what the sampler chose for the trial as a whole; it is asked once for each trial."""
         with self.opened.lock:
             trial = self.current(trial_id)
             if trial.relative is not None:
                 return trial.relative
-            unrecorded = self._of(trial_id)
+            unrecorded = self._asked(trial)
             if unrecorded.relative is None:
-                self.opened.record_held()
-                unrecorded.cause = self.opened.head
                 unrecorded.relative = self.questions.relative(trial.number, unrecorded.written)
                 unrecorded.written += unrecorded.relative.written
             return unrecorded.relative.parameters
@@ -104,9 +98,7 @@ class RecordedDecisions:
         """Return what the sampler chose for one parameter alone."""
         with self.opened.lock:
             trial = self.current(trial_id)
-            self.opened.record_held()
-            unrecorded = self._of(trial_id)
-            unrecorded.cause = self.opened.head
+            unrecorded = self._asked(trial)
             answer = self.questions.independent(trial.number, name, kind, unrecorded.written)
             unrecorded.written += answer.written
             unrecorded.independent = name
@@ -148,8 +140,19 @@ class RecordedDecisions:
             self.opened.record(event, cause, durable=answer.prune)
             return answer.prune
 
-    def _of(self, trial_id: int) -> _Unrecorded:
-        return self._unrecorded.setdefault(trial_id, _Unrecorded(self.opened.head))
+    def _asked(self, trial: StudyTrial) -> _Unrecorded:
+        """Return what the sampler answered for the parameter that is asked for now, all of it on one state.
+
+        The sampler prepares a trial at its first parameter, and not when it is asked for: so
+        that is in the row of the parameter, too.
+        """
+        self.opened.record_held()
+        unrecorded = self._unrecorded.get(trial.trial_id)
+        if unrecorded is None or unrecorded.cause != self.opened.head:
+            unrecorded = self._unrecorded[trial.trial_id] = _Unrecorded(self.opened.head)
+            if is_untouched(trial):
+                unrecorded.written = self.questions.before_trial(trial.number)
+        return unrecorded
 
     # ---------------------------------------------------------------- what rows have of them
 
@@ -157,9 +160,10 @@ class RecordedDecisions:
         self, trial: StudyTrial, name: str, internal: float, kind: BaseDistribution
     ) -> tuple[ParameterSuggested, int | None]:
         """Return the event of a parameter that the trial has now, with all that was asked for it."""
-        unrecorded = self._unrecorded.pop(trial.trial_id, None)
+        unrecorded = self._asked(trial)
+        del self._unrecorded[trial.trial_id]
         new = parameter(name, kind.to_external_repr(internal), kind)
-        fresh = None if unrecorded is None else unrecorded.relative
+        fresh = unrecorded.relative
         relative = trial.relative if fresh is None else fresh.parameters
         event = ParameterSuggested(
             trial=trial.number,
@@ -167,19 +171,19 @@ class RecordedDecisions:
             parameter=new,
             source=self._source(unrecorded, relative, trial, new, kind),  # type: ignore[arg-type]
             relative=None if fresh is None else fresh.parameters,
-            written=() if unrecorded is None else unrecorded.written,
+            written=unrecorded.written,
         )
-        return event, None if unrecorded is None else unrecorded.cause
+        return event, unrecorded.cause
 
     def _source(
         self,
-        unrecorded: _Unrecorded | None,
+        unrecorded: _Unrecorded,
         relative: tuple[StudyParameter, ...] | None,
         trial: StudyTrial,
         new: StudyParameter,
         kind: BaseDistribution,
     ) -> str:
-        if unrecorded is not None and unrecorded.independent == new.name:
+        if unrecorded.independent == new.name:
             return "independent"
         if "fixed_params" in trial.system_attrs and new.name in self.opened.trials.get(trial.number).system_attrs.get(
             "fixed_params", {}
@@ -216,8 +220,7 @@ class RecordedSampler(BaseSampler):
         """Do nothing: each question has its own seed."""
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Let a fresh sampler prepare the trial."""
-        self._decisions.before(trial._trial_id)
+        """Do nothing: a fresh sampler prepares the trial at its first parameter."""
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Return the distributions of what the sampler chose for the trial as a whole."""

@@ -10,7 +10,7 @@ decision, because no row before a decision makes another one expected after it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from eventhpo.core.fold.events import (
     Event,
     JobAdopted,
     Recorded,
+    SearchCreated,
     TrialSuggested,
     attempt_of,
 )
@@ -33,6 +34,7 @@ from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import next_action
+from eventhpo.core.search.spec import StudyJobs
 from eventhpo.errors import DamagedLog, EventhpoError
 from replay.decide import rounding
 from replay.decide.answers import Answers
@@ -94,7 +96,18 @@ def check_prefixes(
         DamagedLog: there is no row, or one does not fit those before it.
         Usage: a sampler or pruner was passed in, and the log names its own; or a package is missing.
     """
+    rows = list(rows)
+    if is_study(rows):
+        from replay.decide.check_study import check_study  # noqa: PLC0415  it stands on this module
+
+        return check_study(rows, sampler, pruner, share)
     return _PrefixCheck(iter(rows), sampler, pruner, share, oracle=oracle).checks()
+
+
+def is_study(rows: Sequence[Recorded]) -> bool:
+    """Whether a log is one of an Optuna study."""
+    first = rows[0].event if rows else None
+    return isinstance(first, SearchCreated) and isinstance(first.search.jobs, StudyJobs)
 
 
 class _PrefixCheck:
