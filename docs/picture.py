@@ -1,6 +1,6 @@
 """Make `docs/report.png`, the picture of a report: `eventhpo demo`, its report, and a screenshot of it in Chromium.
 
-    python docs/picture.py
+python docs/picture.py
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
+import sqlite3
 import sys
 import uuid
 from collections.abc import Container, Sequence
@@ -424,7 +426,11 @@ def _refuse_other_databases(path: Path) -> None:
     """Raise if *path* is a database or a journal of Optuna's own."""
     with path.open("rb") as file:
         start = file.read(4096)
-    if b"alembic_version" in start or b"studies" in start or start.startswith(b'{"op_code"'):
-        kind = "SQLite" if start.startswith(b"SQLite") else "journal"
-        url = f"sqlite:///{path}" if kind == "SQLite" else str(path)
-        raise Usage(f"{path} is a {kind} storage of Optuna itself: import it with `eventhpo import {url} NAME -o LOG`")
+    if start.startswith(b"SQLite format 3"):
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            query = "SELECT count(*) FROM sqlite_master WHERE name IN ('studies', 'trials', 'version_info')"
+            own, source = db.execute(query).fetchone()[0] == 3, f"sqlite:///{path}"
+    else:
+        own, source = b'"op_code"' in start.partition(b"\n")[0], str(path)
+    if own:
+        raise Usage(f"{path} is a storage of Optuna itself: import it with `eventhpo import {source} NAME -o LOG`")

@@ -1,0 +1,285 @@
+"""`create_study` and `optimize`: what is recorded, what a script that is run again gets, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
+
+import eventhpo
+from eventhpo.core.fold.codec import GENESIS, chain
+from eventhpo.core.fold.event_families import Note
+from eventhpo.core.fold.study_events import LateCall, ParameterSuggested, PointJudged, TrialTold
+from eventhpo.errors import Usage
+from eventhpo.log.reader import read
+from eventhpo.log.sql import SCHEMA
+from eventhpo.study.open_study import open_study
+from replay import redecide
+from replay.decide.report import Diverged
+
+RANDOM = optuna.samplers.RandomSampler
+NONE = optuna.pruners.NopPruner
+
+
+@pytest.fixture(autouse=True)
+def _quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def objective(trial: optuna.Trial) -> float:
+    x = trial.suggest_float("x", 0.0, 1.0)
+    for step in range(3):
+        trial.report(x + 1 / (step + 1), step)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+    return x
+
+
+def events(log: Path) -> list[Any]:
+    return [row.event for row in read(log, verify=True).rows]
+
+
+def test_a_trial_is_at_most_ten_rows_with_three_parameters_and_five_reports(tmp_path: Path) -> None:
+    def three(trial: optuna.Trial) -> float:
+        total = sum(trial.suggest_float(name, 0.0, 1.0) for name in "xyz")
+        for step in range(5):
+            trial.report(total, step)
+            trial.should_prune()
+        return float(total)
+
+    study = eventhpo.optimize(three, tmp_path / "s.db", total_trials=12)
+    study.close()
+    rows = [event for event in events(tmp_path / "s.db") if getattr(event, "trial", None) == 11]
+    assert len(rows) <= 10
+    assert {type(event) for event in rows} >= {ParameterSuggested, PointJudged, TrialTold}
+
+
+def test_total_trials_counts_the_finished_trials_of_the_log_and_not_of_the_call(tmp_path: Path) -> None:
+    log = tmp_path / "s.db"
+    assert len(eventhpo.optimize(objective, log, total_trials=4, sampler=RANDOM()).trials) == 4
+    study = eventhpo.optimize(objective, log, total_trials=6)
+    assert len(study.trials) == 6
+    assert len(eventhpo.optimize(objective, log, total_trials=6).trials) == 6
+    study.close()
+
+
+def test_the_limit_of_a_max_trials_callback_is_looked_at_before_a_trial_is_asked_for(tmp_path: Path) -> None:
+    stop = optuna.study.MaxTrialsCallback(3)
+    study = eventhpo.optimize(objective, tmp_path / "s.db", callbacks=[stop], sampler=RANDOM(), pruner=NONE())
+    study.optimize(objective, callbacks=[stop])
+    assert len(study.trials) == 3
+    study.close()
+
+
+def test_a_lost_trial_keeps_its_parameters_and_what_came_with_enqueue_and_drops_the_rest(tmp_path: Path) -> None:
+    study = eventhpo.create_study(tmp_path / "s.db", sampler=RANDOM(), pruner=NONE())
+    study.enqueue_trial({"x": 0.25}, user_attrs={"why": "mine"})
+    trial = study.ask()
+    assert trial.suggest_float("x", 0.0, 1.0) == 0.25
+    trial.set_user_attr("of the attempt", 1)
+    trial.report(0.5, 0)
+    trial.should_prune()
+    opened = study.decisions.opened
+    opened.lose(opened.study.trials[0], "a test")
+    waiting = study.trials[0]
+    assert waiting.state == TrialState.WAITING
+    assert (waiting.params, waiting.user_attrs, waiting.intermediate_values) == ({"x": 0.25}, {"why": "mine"}, {})
+    again = study.ask()
+    assert (again.number, again._trial_id != trial._trial_id) == (0, True)
+    assert again.suggest_float("x", 0.0, 1.0) == 0.25
+    study.close()
+
+
+def test_late_calls_for_a_lost_attempt_change_nothing_and_are_noted(tmp_path: Path) -> None:
+    study = eventhpo.create_study(tmp_path / "s.db", sampler=RANDOM(), pruner=NONE())
+    trial = study.ask()
+    trial.suggest_float("x", 0.0, 1.0)
+    opened = study.decisions.opened
+    opened.lose(opened.study.trials[0], "a test")
+    with pytest.raises(UpdateFinishedTrialError):
+        trial.report(1.0, 0)
+    with pytest.raises(UpdateFinishedTrialError):
+        trial.suggest_float("y", 0.0, 1.0)
+    assert study._storage.set_trial_state_values(trial._trial_id, TrialState.COMPLETE, [111.0]) is False
+    assert study.trials[0].values is None
+    study.close()
+    late = [event for event in events(tmp_path / "s.db") if isinstance(event, LateCall)]
+    assert [event.call for event in late][-1] == "set_trial_state_values"
+    assert "111.0" in late[-1].detail
+    assert all(isinstance(event, Note) for event in late)
+
+
+def test_the_pruner_is_asked_once_for_each_trial_and_step(tmp_path: Path) -> None:
+    study = eventhpo.create_study(tmp_path / "s.db", sampler=RANDOM(), pruner=optuna.pruners.ThresholdPruner(upper=1))
+    trial = study.ask()
+    trial.report(5.0, 0)
+    assert [trial.should_prune() for _ in range(3)] == [True] * 3
+    study.close()
+    judged = [event for event in events(tmp_path / "s.db") if isinstance(event, PointJudged)]
+    assert [(event.value, event.prune) for event in judged] == [(5.0, True)]
+
+
+def test_an_objective_that_raises_is_a_failed_trial_with_its_error(tmp_path: Path) -> None:
+    def broken(trial: optuna.Trial) -> float:
+        raise RuntimeError("no such batch")
+
+    with pytest.raises(RuntimeError):
+        eventhpo.optimize(broken, tmp_path / "s.db", total_trials=3, sampler=RANDOM())
+    study = eventhpo.optimize(broken, tmp_path / "s.db", total_trials=3, catch=(RuntimeError,))
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL] * 3
+    study.close()
+    told = [event for event in events(tmp_path / "s.db") if isinstance(event, TrialTold)]
+    assert {event.why for event in told} == {"RuntimeError: no such batch"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_the_running_trial_to_be_asked_for_next(number: signal.Signals, tmp_path: Path) -> None:
+    script = f"""
+import os, optuna, eventhpo
+def objective(trial):
+    x = trial.suggest_float("x", 0.0, 1.0)
+    if trial.number == 2:
+        os.kill(os.getpid(), {int(number)})
+        import time
+        while True: time.sleep(0.01)
+    return x
+eventhpo.optimize(objective, {str(tmp_path / "s.db")!r}, total_trials=5)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    study = eventhpo.create_study(tmp_path / "s.db")
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "WAITING"]
+    assert study.ask().number == 2
+    study.close()
+
+
+def test_a_second_process_is_refused_and_told_of_serve(tmp_path: Path) -> None:
+    study = eventhpo.create_study(tmp_path / "s.db", sampler=RANDOM())
+    script = f"import eventhpo; eventhpo.create_study({str(tmp_path / 's.db')!r})"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert "eventhpo serve" in done.stderr
+    study.close()
+
+
+def test_a_forked_process_is_refused(tmp_path: Path) -> None:
+    study = eventhpo.create_study(tmp_path / "s.db", sampler=RANDOM())
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            study.ask()
+            os.write(writing, b"asked")
+        except Exception as error:  # noqa: BLE001  the parent looks at it
+            os.write(writing, type(error).__name__.encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 100) == b"Busy"
+    study.close()
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sides"),
+    [
+        ({"direction": "maximize"}, ["minimize", "maximize"]),
+        ({"sampler": optuna.samplers.TPESampler(n_startup_trials=7)}, ["RandomSampler", "n_startup_trials=7"]),
+        ({"pruner": optuna.pruners.ThresholdPruner(upper=2.0)}, ["NopPruner", "ThresholdPruner"]),
+        ({"seed": 9}, ["8", "9"]),
+        ({"study_name": "other"}, ["'s'", "'other'"]),
+        ({"load_if_exists": False}, ["exists"]),
+        ({"directions": ["minimize", "up"]}, ["up"]),
+    ],
+)
+def test_what_differs_from_the_log_is_refused_with_both_sides(
+    arguments: dict[str, Any], sides: list[str], tmp_path: Path
+) -> None:
+    log = tmp_path / "s.db"
+    study = eventhpo.create_study(log, sampler=RANDOM(), pruner=NONE(), seed=8)
+    with pytest.raises(Usage) as refused:
+        eventhpo.create_study(log, **arguments)
+    assert all(side in str(refused.value) for side in sides)
+    study.close()
+
+
+def test_a_database_of_optunas_own_is_recognised(tmp_path: Path) -> None:
+    optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", study_name="old")
+    with pytest.raises(Usage, match="eventhpo import sqlite:///"):
+        eventhpo.create_study(tmp_path / "study.db")
+    journal = optuna.storages.journal.JournalFileBackend(str(tmp_path / "journal.log"))
+    optuna.create_study(storage=optuna.storages.JournalStorage(journal), study_name="old")
+    with pytest.raises(Usage, match="eventhpo import"):
+        eventhpo.EventStorage(tmp_path / "journal.log")
+
+
+def test_a_study_of_the_storage_alone_is_not_carried_on_as_a_recorded_one(tmp_path: Path) -> None:
+    storage = eventhpo.EventStorage(tmp_path / "s.db")
+    optuna.create_study(storage=storage, sampler=RANDOM()).optimize(objective, n_trials=2)
+    with pytest.raises(Usage, match="EventStorage"):
+        eventhpo.create_study(tmp_path / "s.db")
+    storage.close()
+    report = redecide(tmp_path / "s.db")
+    assert report.decisions == 6  # the reports, which nobody decided
+    assert {item.why for item in report.undecided} == {"of a sampler that is not known"}
+
+
+# ---------------------------------------------------------------- decided again
+
+
+def forge(log: Path, type_: str, change: Any) -> None:
+    """Rewrite the first row of a type and all hashes after it, as somebody with the code could."""
+    db = sqlite3.connect(log)
+    db.execute("DROP TRIGGER event_is_not_updated")
+    before, changed = GENESIS.hash, False
+    query = "SELECT seq, at, epoch, cause, type, v, body FROM event ORDER BY seq"
+    for seq, at, epoch, cause, name, version, text in db.execute(query).fetchall():
+        body = text
+        if name == type_ and not changed:
+            data = json.loads(text)
+            changed = change(data)
+            body = json.dumps(data, separators=(",", ":")) if changed else text
+        before = chain(before, seq, at, epoch, cause, name, version, body)
+        db.execute("UPDATE event SET body = ?, hash = ? WHERE seq = ?", (body, before, seq))
+    db.execute(SCHEMA["event_is_not_updated"])
+    db.commit()
+    db.close()
+    log.with_name(f"{log.name}.head").unlink()
+
+
+@pytest.mark.parametrize("type_", ["ParameterSuggested", "PointJudged"])
+def test_a_forged_decision_is_found(type_: str, tmp_path: Path) -> None:
+    log = tmp_path / "s.db"
+    eventhpo.optimize(objective, log, total_trials=8, pruner=optuna.pruners.MedianPruner(n_startup_trials=2)).close()
+    assert redecide(log).divergences == ()
+
+    def change(data: dict[str, Any]) -> bool:
+        if type_ == "PointJudged":
+            data["prune"] = not data["prune"]
+            return True
+        data["parameter"][1] = data["parameter"][2] = 0.123
+        return bool(data["source"] == "independent")
+
+    forge(log, type_, change)
+    try:
+        report = redecide(log, raise_on_divergence=False)
+    except Diverged as error:
+        report = error.report
+    assert len(report.divergences) == 1
+    assert report.divergences[0].seq > 2
+
+
+def test_one_log_is_open_once_in_a_process(tmp_path: Path) -> None:
+    study = eventhpo.create_study(tmp_path / "s.db", sampler=RANDOM())
+    assert open_study(tmp_path / "s.db") is study.decisions.opened
+    study.close()
