@@ -6,7 +6,8 @@ from pathlib import Path
 
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State
-from eventhpo.errors import DamagedLog
+from eventhpo.core.fold.study_state import NO_CONTROLLER
+from eventhpo.errors import DamagedLog, Usage
 from eventhpo.log import missing_wal, reader
 
 
@@ -14,7 +15,7 @@ def state_of(path: Path) -> State:
     """Return the state of the search whose log lies at *path*; all of it proven.
 
     Raises:
-        Usage: there is no such file, or it may be a copy that lacks its last rows.
+        Usage: there is no such file, the log is of an Optuna study, or it may be a copy that lacks its last rows.
         DamagedLog: it is no log of eventhpo, a row is damaged, or its tail is lost.
     """
     snapshot = reader.read(path)
@@ -22,4 +23,7 @@ def state_of(path: Path) -> State:
         hint = missing_wal.hint(path) or f"; copy what is left with `eventhpo salvage {path} TARGET`"
         raise DamagedLog(f"{path}: {snapshot.contradiction}{hint}")
     missing_wal.require_proven(path, snapshot.outside)
-    return fold(snapshot.rows)
+    state = fold(snapshot.rows)
+    if state.study is not None:
+        raise Usage(NO_CONTROLLER)
+    return state

@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from eventhpo.core.fold.events import Event, Recorded
 from eventhpo.core.fold.state import State
-from eventhpo.core.search.spec import ClearmlTasks, LocalCommand, Search
+from eventhpo.core.fold.study_state import NO_CONTROLLER
+from eventhpo.core.search.spec import ClearmlTasks, LocalCommand, Search, StudyJobs
 from eventhpo.errors import Usage
 from eventhpo.jobs import command_folder
 from eventhpo.jobs.local import reconcile
@@ -83,6 +84,8 @@ def backend_choice(
         if labels is None:
             return ClearmlChoice(adopt=adopt, job_class=job_class)
         return ClearmlChoice(labels=labels, adopt=adopt, job_class=job_class)
+    if isinstance(search.jobs, StudyJobs):
+        raise Usage(NO_CONTROLLER)
     raise Usage("the jobs of this search are simulated by eventhpo.testing: it cannot be run from here")
 
 

@@ -16,6 +16,7 @@ import msgspec
 from eventhpo.core.fold import events
 from eventhpo.core.fold.event_families import Decision
 from eventhpo.core.fold.events import JobPruned, JobsContinued, Recorded
+from eventhpo.core.fold.study_events import ParameterSuggested, PointJudged
 
 PointId: TypeAlias = tuple[int, int, int]  # trial, attempt, position in the curve
 
@@ -28,6 +29,8 @@ _NOT_COMPARED: dict[type[Decision], tuple[str, ...]] = {  # fields by event
     events.TrialFinished: ("why",),
     events.SearchEnding: ("detail",),
     events.SearchFinished: (),
+    ParameterSuggested: ("relative", "written"),
+    PointJudged: ("written", "latched"),
 }
 
 

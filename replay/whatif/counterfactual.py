@@ -289,6 +289,8 @@ class Counterfactual:
         sampler = self.state.search.sampler
         if sampler.is_foreign:
             return f"{sampler.name} is not one of Optuna's samplers, and it cannot be asked from the log alone"
+        if not self.state.search.space:
+            return "a study has no space, so its sampler cannot be asked for a point that the objective did not ask for"
         if not is_blind(sampler):
             gone_on = [n for n, unknown in self.unknown.items() if unknown.gone_on]
             if gone_on:

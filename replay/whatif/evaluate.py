@@ -10,6 +10,7 @@ from eventhpo.core.fold.events import Recorded
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.views import formatting
+from replay.study_as_search import as_search
 from replay.verified_rows import whole
 from replay.whatif import rules
 from replay.whatif.answer import Row, Spread, WhatIf
@@ -69,6 +70,7 @@ def of_rows(
     Raises:
         Usage, DamagedLog: as `whatif`.
     """
+    rows = as_search(rows)
     record = Record(fold(rows))
     answer_rows: list[Row] = [recorded_row(record)]
     answer_rows += [_pruner_row(record, rows, pruner, orders) for pruner in pruners]

@@ -48,7 +48,7 @@ def begin(row: Recorded) -> State:
         steps=1,
         job_names=job_names(event.search.space),
         study=StudyState() if isinstance(event.search.jobs, StudyJobs) else None,
-        space_size=points.size(event.search),
+        space_size=points.size(event.search) if event.search.space else None,  # a study has none
     )
 
 

@@ -11,6 +11,12 @@ from eventhpo.core.fold.study_events import StudyParameter, StudyTrialState
 AttributeWriter: TypeAlias = Literal["sampler", "pruner", "tell", "user", "template"]
 
 
+NO_CONTROLLER = (
+    "this log is of an Optuna study, which no controller runs: run the script that made it again to go on, or "
+    "`eventhpo serve LOG`; points are enqueued with study.enqueue_trial"
+)
+
+
 class Attribute(msgspec.Struct, frozen=True):
     """An attribute's JSON text, and who wrote it: it decides what a trial that is asked for again keeps."""
 

@@ -20,6 +20,8 @@ def values(state: State, trial: Trial) -> list[float | None]:
         return _of_study(state, trial)
     if trial.imported is not None:
         return _told(state, trial.imported)
+    if not state.search.space and trial.finished is not None and trial.finished.values is not None:
+        return [float(value) for value in trial.finished.values]  # a study's log as a search: told, not reported
     if trial.last is None:
         return [None] * len(state.search.objectives)
     pairs = zip(state.search.objectives, trial.last.curves, strict=True)
