@@ -89,7 +89,7 @@ def resume(
             f"the search is paused since event {state.paused}: nothing is started until "
             f"{output.command('unpause', log)}"
         )
-    asked = _Asked(changes, end_command, reopen)
+    asked = _Wanted(changes, end_command, reopen)
     hold = _Hold(take_over=take_over, adopt=adopt, folder=folder)
     ctx.exit(_carry_on(log, state, author, asked, hold, quiet=quiet))
 
@@ -128,7 +128,7 @@ def _tell_the_controller(log: Path, changes: LimitChanges, end_command: EndComma
     return True
 
 
-class _Asked(NamedTuple):
+class _Wanted(NamedTuple):
     """What is recorded before the search goes on."""
 
     changes: LimitChanges
@@ -144,7 +144,7 @@ class _Hold(TypedDict):
     folder: Path | None
 
 
-def _carry_on(log: Path, state: State, author: Author, asked: _Asked, hold: _Hold, *, quiet: bool) -> int:
+def _carry_on(log: Path, state: State, author: Author, asked: _Wanted, hold: _Hold, *, quiet: bool) -> int:
     from eventhpo.cli.run import run_search  # noqa: PLC0415
     from eventhpo.controller.requests import LimitsRequest, accepted  # noqa: PLC0415
     from eventhpo.optuna_adapter.user_classes import require_buildable  # noqa: PLC0415
