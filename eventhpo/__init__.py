@@ -4,15 +4,27 @@ TYPE_CHECKING = False  # typing's own costs a training script, which imports eve
 if TYPE_CHECKING:
     from eventhpo.optimizer.jobs_argument import LocalJobs
     from eventhpo.optimizer.optimizer import OptimizerOptuna
+    from eventhpo.study.connect import connect
     from eventhpo.study.create import create_study, optimize
+    from eventhpo.study.loaded_study import load_study
     from eventhpo.study.storage import EventStorage
 
-__all__ = ["EventStorage", "LocalJobs", "OptimizerOptuna", "create_study", "optimize"]
+__all__ = [
+    "EventStorage",
+    "LocalJobs",
+    "OptimizerOptuna",
+    "connect",
+    "create_study",
+    "load_study",
+    "optimize",
+]
 
 _HOMES = {
     "EventStorage": "eventhpo.study.storage",
     "create_study": "eventhpo.study.create",
     "optimize": "eventhpo.study.create",
+    "connect": "eventhpo.study.connect",
+    "load_study": "eventhpo.study.loaded_study",
     "LocalJobs": "eventhpo.optimizer.jobs_argument",
     "OptimizerOptuna": "eventhpo.optimizer.optimizer",
 }

@@ -23,9 +23,13 @@ _GROUPS = {
     "Read a log": ("eventhpo.cli.read", ("status", "top", "events", "verify")),
     "Replay a log": ("replay.cli", ("explain", "replay", "postmortem", "diff", "whatif")),
     "Show a search": ("replay.cli", ("report", "plot", "web")),
+    "An Optuna study": ("eventhpo.cli.study", ("serve", "import", "dashboard")),
     "Keep a log": ("eventhpo.cli.keep", ("backup", "seal", "salvage")),
 }
-_COMMANDS = {name: f"{package}.{name}" for package, names in _GROUPS.values() for name in names}
+_NAMED_OTHERWISE = {"import": "import_study"}  # a module cannot have the name of a statement
+_COMMANDS = {
+    name: f"{package}.{_NAMED_OTHERWISE.get(name, name)}" for package, names in _GROUPS.values() for name in names
+}
 
 
 def _missing(name: str, error: EventhpoError) -> click.Command:
@@ -49,7 +53,7 @@ class _Commands(click.Group):
         home = _COMMANDS[cmd_name]
         load = sister if home.startswith("replay.") else importlib.import_module
         try:
-            return cast(click.Command, getattr(load(home), cmd_name))
+            return cast(click.Command, getattr(load(home), home.rpartition(".")[2]))
         except EventhpoError as error:
             return _missing(cmd_name, error)
 

@@ -75,6 +75,7 @@ class OpenStudy:
         self.lock = threading.RLock()
         self._pid = os.getpid()
         self._due = threading.Condition(self.lock)
+        self._committing = threading.Lock()
         self._failed: Exception | None = None
         self._closed = False
         self._flusher: threading.Thread | None = None
@@ -143,6 +144,15 @@ class OpenStudy:
             self._writer.commit()
             self._writer.beat()
 
+    def make_durable(self) -> None:
+        """Return when all that was recorded before this call is on the disk; callers at a time share a commit."""
+        with self.lock:
+            self.record_held()
+            seq = self.head
+        with self._committing:
+            if self._writer.committed.seq < seq:
+                self.commit()
+
     def _commit_soon(self) -> None:
         if self._flusher is None:
             self._flusher = threading.Thread(target=self._flush, name=f"commits of {self.path.name}", daemon=True)
@@ -189,6 +199,13 @@ class OpenStudy:
         with self.lock:
             lost = TrialLost(trial=trial.number, attempt=trial.attempt, trial_id=self.study.next_id, why=why)
             self.record(lost, durable=True)
+
+    def give_back(self, why: str) -> None:
+        """Have each trial that this process runs in `Study.optimize` asked for again."""
+        with self.lock:
+            for trial in list(self.study.trials):
+                if trial.state == "running" and trial.loop and not trial.worker and trial.epoch == self._writer.epoch:
+                    self.lose(trial, why)
 
     def late(self, trial_id: int, call: str, detail: str = "") -> None:
         """Note a call for an attempt that was lost."""

@@ -6,19 +6,15 @@ is recorded in the row that rests on it, whose cause is the last event that they
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-import optuna
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.study import MaxTrialsCallback, Study
+from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from eventhpo.core.fold.study_events import (
@@ -34,6 +30,7 @@ from eventhpo.optuna_adapter.study_components import Component
 from eventhpo.study.frozen_trials import distribution
 from eventhpo.study.open_study import OpenStudy
 from eventhpo.study.questions import AfterTrial, Relative, StudyQuestions, parameter
+from eventhpo.study.resumable_study import ResumableStudy
 from eventhpo.study.storage import EventStorage
 
 
@@ -64,6 +61,7 @@ class RecordedDecisions:
         self.questions = StudyQuestions(opened.state.search, opened.study, opened.trials, sampler, pruner)
         self._unrecorded: dict[int, _Unrecorded] = {}  # by trial id
         self._after: dict[int, _After] = {}
+        self.deciding: set[int] = set()  # ids of trials whose sampler is the study's
         self.why: dict[int, str] = {}  # by trial id: what the objective raised
         opened.decider = self
 
@@ -160,8 +158,9 @@ class RecordedDecisions:
         self, trial: StudyTrial, name: str, internal: float, kind: BaseDistribution
     ) -> tuple[ParameterSuggested, int | None]:
         """Return the event of a parameter that the trial has now, with all that was asked for it."""
-        unrecorded = self._asked(trial)
-        del self._unrecorded[trial.trial_id]
+        if trial.trial_id in self.deciding:
+            self._asked(trial)
+        unrecorded = self._unrecorded.pop(trial.trial_id, _Unrecorded(self.opened.head))
         new = parameter(name, kind.to_external_repr(internal), kind)
         fresh = unrecorded.relative
         relative = trial.relative if fresh is None else fresh.parameters
@@ -196,6 +195,7 @@ class RecordedDecisions:
     def told_event(self, trial: StudyTrial, event: TrialTold) -> tuple[TrialTold, int | None]:
         """Return *event* with what the sampler did when the trial was told, and why the trial failed."""
         self._unrecorded.pop(trial.trial_id, None)
+        self.deciding.discard(trial.trial_id)
         after, why = self._after.pop(trial.trial_id, None), self.why.pop(trial.trial_id, "")
         if event.state == "failed" and why:
             event = msgspec.structs.replace(event, why=why)
@@ -273,7 +273,7 @@ class RecordedTrial(Trial):
         return value
 
 
-class RecordedStudy(Study):
+class RecordedStudy(ResumableStudy):
     """An `optuna.Study` on one event log; made by `eventhpo.create_study`."""
 
     def __init__(self, storage: EventStorage, decisions: RecordedDecisions) -> None:
@@ -295,6 +295,19 @@ class RecordedStudy(Study):
         """How many trials are over: completed, pruned or failed."""
         return sum(self.decisions.opened.state.totals.trials.values())
 
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the sampler has nothing left to suggest."""
+        return self.decisions.opened.study.stopped
+
+    def note_error(self, trial_id: int, error: str) -> None:
+        """Keep what the objective raised for the row that says that the trial failed."""
+        self.decisions.why[trial_id] = error
+
+    def give_back(self, why: str) -> None:
+        """Have the trials that this process asked for in `optimize` and did not finish asked for again."""
+        self.decisions.opened.give_back(why)
+
     def close(self) -> None:
         """Commit all, and let the log rest for other processes."""
         self.decisions.opened.close()
@@ -306,102 +319,8 @@ class RecordedStudy(Study):
             trial_id = self._pop_waiting_trial_id()
             if trial_id is None:
                 trial_id = self._storage.create_new_trial(self._study_id)
+            self.decisions.deciding.add(trial_id)
             trial = RecordedTrial(self, trial_id)
             for name, kind in (fixed_distributions or {}).items():
                 trial._suggest(name, kind)
         return trial
-
-    def optimize(
-        self,
-        func: Callable[[Trial], float | Sequence[float]],
-        n_trials: int | None = None,
-        timeout: float | None = None,
-        n_jobs: int = 1,
-        catch: Iterable[type[Exception]] | type[Exception] = (),
-        callbacks: Iterable[Callable[[Study, FrozenTrial], None]] | None = None,
-        gc_after_trial: bool = False,
-        show_progress_bar: bool = False,
-        *,
-        total_trials: int | None = None,
-    ) -> None:
-        """Run trials, as `optuna.Study.optimize`.
-
-        *total_trials* counts the finished trials of the log and not those of this call: a script that
-        is run again goes on to that number. Ctrl-C, SIGTERM and `kill -9` leave the running trial to be
-        asked for next. A study that its sampler has ended (a grid that is used up) runs nothing more.
-        """
-        callbacks = None if callbacks is None else list(callbacks)
-        left = self._left(n_trials, total_trials, callbacks or ())
-        if left is not None and left <= 0:
-            return
-        before = set(self.decisions.opened.study.ids)
-        try:
-            with _terminated_by_an_exception():
-                super().optimize(
-                    self._noting(func), left, timeout, n_jobs, catch, callbacks, gc_after_trial, show_progress_bar
-                )
-        except _Interrupted as interrupted:
-            self._give_back(before, "it was interrupted")
-            raise KeyboardInterrupt from interrupted
-        except BaseException:
-            self._give_back(before, "its process ended")
-            raise
-
-    def _left(self, n_trials: int | None, total_trials: int | None, callbacks: Iterable[object]) -> int | None:
-        """Return how many trials are left to run, None for no limit; callbacks are not called again after a kill."""
-        if self.decisions.opened.study.stopped:
-            return 0
-        limits = [] if n_trials is None else [n_trials]
-        if total_trials is not None:
-            limits.append(total_trials - self.finished_trials)
-        for callback in callbacks:
-            if isinstance(callback, MaxTrialsCallback):
-                done = len(self.get_trials(deepcopy=False, states=callback._states))
-                if done >= callback._n_trials:
-                    return 0
-        return min(limits) if limits else None
-
-    def _noting(self, func: Callable[[Trial], Any]) -> Callable[[Trial], Any]:
-        """Return *func*, its errors noted for the log; Ctrl-C is kept from Optuna, which would fail the trial."""
-
-        def noted(trial: Trial) -> Any:
-            try:
-                return func(trial)
-            except KeyboardInterrupt as interrupt:
-                raise _Interrupted from interrupt
-            except optuna.TrialPruned:
-                raise
-            except Exception as error:
-                self.decisions.why[trial._trial_id] = f"{type(error).__name__}: {error}"[:2000]
-                raise
-
-        return noted
-
-    def _give_back(self, before: set[int], why: str) -> None:
-        """Have the trials that this call asked for and did not finish asked for again."""
-        opened = self.decisions.opened
-        with opened.lock:
-            for trial in list(opened.study.trials):
-                if trial.state == "running" and trial.loop and trial.trial_id not in before:
-                    opened.lose(trial, why)
-
-
-class _Interrupted(BaseException):
-    """Ctrl-C in the objective."""
-
-
-@contextlib.contextmanager
-def _terminated_by_an_exception() -> Iterator[None]:
-    """Let SIGTERM end the block by `SystemExit(143)`, where nobody else handles it and this is the main thread."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-
-    def end(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    if ours:
-        signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -101,6 +101,18 @@ class EventStorage(BaseStorage):
         """Return the open log of a study."""
         return self._study(study_id)
 
+    def studies(self) -> list[OpenStudy]:
+        """Return the open logs of all studies."""
+        return list(self._studies().values())
+
+    def study_of(self, trial_id: int) -> OpenStudy:
+        """Return the open log of the study that has a trial.
+
+        Raises:
+            KeyError: there is no such trial.
+        """
+        return self._of_trial(trial_id)
+
     def _of_trial(self, trial_id: int) -> OpenStudy:
         files = self._files() if self._folder else {0: self._path}
         file = files.get(trial_id // SPAN)

@@ -1,0 +1,192 @@
+"""A study that another process serves: `eventhpo.connect`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
+from optuna.storages import GrpcStorageProxy
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from eventhpo.core.search.spec import to_num
+from eventhpo.errors import Unanswered, Usage
+from eventhpo.optuna_adapter.component_factory import quiet
+from eventhpo.study import calls
+from eventhpo.study.frozen_trials import distribution
+from eventhpo.study.resumable_study import EnoughTrials, ResumableStudy
+
+PATIENCE = 60.0  # seconds for which one call waits for the server, which may be starting again
+LOOK_AGAIN = 0.5  # seconds between two questions for a trial while enough of them run
+RENEWALS = 3  # how often a lease is renewed while it lasts
+
+
+def connect(address: str, *, lease: float = 600.0) -> ServedStudy:
+    """Return the study that `eventhpo serve` serves at *address* ("host:port"), as an `optuna.Study`.
+
+    Sampler and pruner are those of the log, and run in the server, so that the log can be decided again.
+    *lease* is the number of seconds after which the trials of this process are given to others if it is
+    not heard of; it says by itself that it lives.
+
+    Raises:
+        Usage: the address is no "host:port", grpcio is not installed, or the study's sampler is not known there.
+        Unanswered: nobody answers there.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise Usage(f'connect: expected "host:port", as "localhost:13000", not {address!r}')
+    line = _Line(host, int(port))
+    served: calls.Served = line.send(calls.Hello())
+    if not served.decides:
+        raise Usage(
+            f"the sampler of the study {served.name!r} is not known to the server: use "
+            f'optuna.storages.GrpcStorageProxy(host="{host}", port={port}) with a sampler of your own'
+        )
+    with quiet():
+        storage = GrpcStorageProxy(host=host, port=int(port))
+    return ServedStudy(served.name, storage, line, lease)
+
+
+class _Line:
+    """The calls of our own to one server."""
+
+    def __init__(self, host: str, port: int) -> None:
+        try:
+            import grpc  # noqa: PLC0415  an extra
+        except ImportError as error:
+            raise Usage("grpcio is not installed: pip install 'eventhpo[serve]'") from error
+        self._grpc, self._address = grpc, f"{host}:{port}"
+        self._call = grpc.insecure_channel(self._address).unary_unary(f"/{calls.SERVICE}/Call")
+
+    def send(self, call: Any) -> Any:
+        """Send *call*; return its answer.
+
+        Raises:
+            UpdateFinishedTrialError: it is about a trial that was given to another worker.
+            Usage: the server refuses it.
+            Unanswered: the server does not answer.
+        """
+        try:
+            return calls.send(self._send, call)
+        except self._grpc.RpcError as error:
+            code, text = error.code(), error.details()
+            if code == self._grpc.StatusCode.FAILED_PRECONDITION:
+                raise UpdateFinishedTrialError(text) from error
+            if code == self._grpc.StatusCode.INVALID_ARGUMENT:
+                raise Usage(text) from error
+            raise Unanswered(f"{self._address} does not answer: {text}") from error
+
+    def _send(self, body: bytes) -> bytes:
+        answer: bytes = self._call(body, timeout=PATIENCE, wait_for_ready=True)
+        return answer
+
+
+class ServedStudy(ResumableStudy):
+    """An `optuna.Study` whose log another process writes; made by `eventhpo.connect`."""
+
+    def __init__(self, name: str, storage: GrpcStorageProxy, line: _Line, lease: float) -> None:
+        self._line, self._lease = line, lease
+        self.worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        super().__init__(name, storage, sampler=_ServedSampler(line), pruner=_ServedPruner(line))
+        self._ended = threading.Event()
+        threading.Thread(target=self._renew, name=f"lease of {self.worker}", daemon=True).start()
+
+    def _renew(self) -> None:
+        while not self._ended.wait(self._lease / RENEWALS):
+            try:
+                self._line.send(calls.Renew(worker=self.worker))
+            except Unanswered:
+                continue  # the server may be starting again; the trial's own calls tell if it stays away
+
+    def close(self) -> None:
+        """Stop renewing the lease."""
+        self._ended.set()
+
+    def ask(self, fixed_distributions: dict[str, BaseDistribution] | None = None) -> Trial:
+        """Return the next trial: one that waits, if there is one, otherwise a new one."""
+        self._thread_local.cached_all_trials = None
+        loop = bool(self._thread_local.in_optimize_loop)
+        trial = Trial(self, self._asked(loop))
+        for name, kind in (fixed_distributions or {}).items():
+            trial._suggest(name, kind)
+        return trial
+
+    def _asked(self, loop: bool) -> int:
+        total = self.total_trials if loop else None
+        while True:
+            call = calls.Ask(worker=self.worker, lease=self._lease, loop=loop, total=total)
+            asked: calls.Asked = self._line.send(call)
+            if asked.trial_id is not None:
+                return asked.trial_id
+            if asked.over:
+                raise EnoughTrials
+            self._ended.wait(LOOK_AGAIN)  # the trials that are missing run elsewhere, and may come back
+
+    @property
+    def finished_trials(self) -> int:
+        """How many trials are over: completed, pruned or failed."""
+        return int(self._line.send(calls.Progress()).finished)
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether the sampler has nothing left to suggest."""
+        return bool(self._line.send(calls.Progress()).used_up)
+
+    def note_error(self, trial_id: int, error: str) -> None:
+        """Keep what the objective raised for the row that says that the trial failed."""
+        self._line.send(calls.NoteError(trial_id=trial_id, error=error))
+
+    def give_back(self, why: str) -> None:
+        """Have the trials that this worker asked for in `optimize` and did not finish asked for again."""
+        self._line.send(calls.GiveBack(worker=self.worker, why=why))
+
+
+class _ServedSampler(BaseSampler):
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def reseed_rng(self) -> None:
+        """Do nothing: the server seeds each question."""
+
+    def _chosen(self, trial: FrozenTrial) -> calls.Chosen:
+        chosen: calls.Chosen = self._line.send(calls.AskRelative(trial_id=trial._trial_id))
+        return chosen
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {p.name: distribution(p.distribution) for p in self._chosen(trial).parameters}
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        chosen = self._chosen(trial).parameters
+        return {p.name: distribution(p.distribution).to_external_repr(float(p.internal)) for p in chosen}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        text = distribution_to_json(param_distribution)
+        call = calls.AskIndependent(trial_id=trial._trial_id, name=param_name, distribution=text)
+        return param_distribution.to_external_repr(float(self._line.send(call).internal))
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        told = None if values is None else tuple(to_num(float(value)) for value in values)
+        if self._line.send(calls.TellAfter(trial_id=trial._trial_id, state=int(state), values=told)).stop:
+            study.stop()
+
+
+class _ServedPruner(BasePruner):
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        if trial.last_step is None:
+            return False
+        return bool(self._line.send(calls.AskPruner(trial_id=trial._trial_id)).prune)
