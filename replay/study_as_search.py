@@ -69,7 +69,7 @@ class _Translation:
 
     def _look_ahead(self, row: Recorded) -> None:
         match row.event:
-            case ParameterSuggested(trial=trial, parameter=parameter):
+            case ParameterSuggested(trial=trial, parameter=parameter) if parameter is not None:
                 self._params[trial][parameter.name] = parameter.value
             case PointJudged(trial=trial, attempt=attempt):
                 self._last[trial, attempt] = row.seq

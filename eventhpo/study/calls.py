@@ -27,12 +27,15 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 class Ask(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Give this worker the next trial; it may be silent for `lease` seconds. In `optimize` if `loop`.
 
+    `worker` is a thread of a process, which asks one thing at a time, `known` the trials that it runs: one that
+    the server gave it and that it does not know is given again, because the answer was lost.
     With `total` there is no trial once so many are finished, and none for now while so many are finished or run.
     """
 
     worker: str
     lease: float
     loop: bool
+    known: tuple[int, ...]
     total: int | None = None
 
 
@@ -103,7 +106,7 @@ class NoteError(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Renew(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """This worker lives."""
+    """This worker lives, with all its threads; they are called as it, a `#` and a number."""
 
     worker: str
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import socket
 import threading
-from collections.abc import Sequence
-from typing import Any
+import time
+from collections.abc import Callable, Container, Sequence
+from typing import Any, TypeVar
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import GrpcStorageProxy
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from eventhpo.core.search.spec import to_num
@@ -23,6 +25,8 @@ from eventhpo.optuna_adapter.component_factory import quiet
 from eventhpo.study import calls
 from eventhpo.study.frozen_trials import distribution
 from eventhpo.study.resumable_study import EnoughTrials, ResumableStudy
+
+T = TypeVar("T")
 
 PATIENCE = 60.0  # seconds for which one call waits for the server, which may be starting again
 LOOK_AGAIN = 0.5  # seconds between two questions for a trial while enough of them run
@@ -51,8 +55,79 @@ def connect(address: str, *, lease: float = 600.0) -> ServedStudy:
             f'optuna.storages.GrpcStorageProxy(host="{host}", port={port}) with a sampler of your own'
         )
     with quiet():
-        storage = GrpcStorageProxy(host=host, port=int(port))
+        storage = _PatientProxy(host, int(port))
     return ServedStudy(served.name, storage, line, lease)
+
+
+class _PatientProxy(GrpcStorageProxy):
+    """Optuna's client, which repeats a call while the server is away: it may be starting again.
+
+    The server knows a change that it made before its answer was lost.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(host=host, port=port)
+        self._address = f"{host}:{port}"
+
+    def _patiently(self, call: Callable[..., T], *args: Any) -> T:
+        return patiently(self._address, lambda: call(*args))
+
+    def set_trial_param(
+        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
+    ) -> None:
+        self._patiently(super().set_trial_param, trial_id, param_name, param_value_internal, distribution)
+
+    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
+        try:
+            return self._patiently(super().set_trial_state_values, trial_id, state, values)
+        except UpdateFinishedTrialError:
+            told = self.get_trial(trial_id)
+            if told.state == state and told.values == (None if values is None else list(values)):
+                return True  # by the first of several calls
+            raise
+
+    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
+        self._patiently(super().set_trial_intermediate_value, trial_id, step, intermediate_value)
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._patiently(super().set_trial_user_attr, trial_id, key, value)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        self._patiently(super().set_trial_system_attr, trial_id, key, value)
+
+    def get_trial(self, trial_id: int) -> FrozenTrial:
+        return self._patiently(super().get_trial, trial_id)
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        return self._patiently(super().get_all_trials, study_id, deepcopy, states)
+
+    def get_study_id_from_name(self, study_name: str) -> int:
+        return self._patiently(super().get_study_id_from_name, study_name)
+
+    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
+        return self._patiently(super().get_study_directions, study_id)
+
+
+def patiently(address: str, call: Callable[[], T]) -> T:
+    """Return what *call* returns; repeat it while the server is away, for at most `PATIENCE` seconds.
+
+    Raises:
+        Unanswered: it stayed away.
+    """
+    import grpc  # noqa: PLC0415  an extra
+
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return call()
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.UNAVAILABLE:
+                raise
+            if time.monotonic() >= deadline:
+                raise Unanswered(f"{address} does not answer: {error.details()}") from error
+            time.sleep(LOOK_AGAIN)
 
 
 class _Line:
@@ -75,7 +150,7 @@ class _Line:
             Unanswered: the server does not answer.
         """
         try:
-            return calls.send(self._send, call)
+            return patiently(self._address, lambda: calls.send(self._send, call))
         except self._grpc.RpcError as error:
             code, text = error.code(), error.details()
             if code == self._grpc.StatusCode.FAILED_PRECONDITION:
@@ -95,6 +170,8 @@ class ServedStudy(ResumableStudy):
     def __init__(self, name: str, storage: GrpcStorageProxy, line: _Line, lease: float) -> None:
         self._line, self._lease = line, lease
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._asking = threading.local()  # each thread's number, and the trials that it runs
+        self._threads = itertools.count()
         super().__init__(name, storage, sampler=_ServedSampler(line), pruner=_ServedPruner(line))
         self._ended = threading.Event()
         threading.Thread(target=self._renew, name=f"lease of {self.worker}", daemon=True).start()
@@ -121,10 +198,16 @@ class ServedStudy(ResumableStudy):
 
     def _asked(self, loop: bool) -> int:
         total = self.total_trials if loop else None
+        if not hasattr(self._asking, "name"):
+            self._asking.name, self._asking.known = f"{self.worker}#{next(self._threads)}", []
+        known: list[int] = self._asking.known
+        if loop:
+            known.clear()  # in `optimize` a thread runs one trial at a time
         while True:
-            call = calls.Ask(worker=self.worker, lease=self._lease, loop=loop, total=total)
+            call = calls.Ask(worker=self._asking.name, lease=self._lease, loop=loop, known=tuple(known), total=total)
             asked: calls.Asked = self._line.send(call)
             if asked.trial_id is not None:
+                known.append(asked.trial_id)
                 return asked.trial_id
             if asked.over:
                 raise EnoughTrials
@@ -152,21 +235,20 @@ class ServedStudy(ResumableStudy):
 class _ServedSampler(BaseSampler):
     def __init__(self, line: _Line) -> None:
         self._line = line
+        self._chosen: dict[int, calls.Chosen] = {}  # by trial id, between two calls of Optuna's
 
     def reseed_rng(self) -> None:
         """Do nothing: the server seeds each question."""
 
-    def _chosen(self, trial: FrozenTrial) -> calls.Chosen:
-        chosen: calls.Chosen = self._line.send(calls.AskRelative(trial_id=trial._trial_id))
-        return chosen
-
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {p.name: distribution(p.distribution) for p in self._chosen(trial).parameters}
+        chosen: calls.Chosen = self._line.send(calls.AskRelative(trial_id=trial._trial_id))
+        self._chosen[trial._trial_id] = chosen
+        return {p.name: distribution(p.distribution) for p in chosen.parameters}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        chosen = self._chosen(trial).parameters
+        chosen = self._chosen.pop(trial._trial_id).parameters
         return {p.name: distribution(p.distribution).to_external_repr(float(p.internal)) for p in chosen}
 
     def sample_independent(

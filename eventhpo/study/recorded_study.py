@@ -27,11 +27,13 @@ from eventhpo.core.fold.study_events import (
 from eventhpo.core.fold.study_state import StudyTrial
 from eventhpo.core.search.spec import to_num
 from eventhpo.optuna_adapter.study_components import Component
-from eventhpo.study.frozen_trials import distribution
+from eventhpo.study.frozen_trials import NAMES, distribution
 from eventhpo.study.open_study import OpenStudy
 from eventhpo.study.questions import AfterTrial, Relative, StudyQuestions, parameter
 from eventhpo.study.resumable_study import ResumableStudy
 from eventhpo.study.storage import EventStorage
+
+_TRIAL_STATES = {name: state for state, name in NAMES.items()}
 
 
 class _Unrecorded(msgspec.Struct):
@@ -92,6 +94,34 @@ class RecordedDecisions:
                 unrecorded.written += unrecorded.relative.written
             return unrecorded.relative.parameters
 
+    def recorded_relative(self, trial_id: int) -> tuple[StudyParameter, ...]:
+        """Return what `relative` does, and record it in a row of its own: for another process."""
+        with self.opened.lock:
+            chosen = self.relative(trial_id)
+            trial = self.current(trial_id)
+            if trial.relative is None:
+                unrecorded = self._unrecorded.pop(trial_id)
+                event = ParameterSuggested(
+                    trial=trial.number,
+                    attempt=trial.attempt,
+                    parameter=None,
+                    source="relative",
+                    relative=chosen,
+                    written=unrecorded.written,
+                )
+                self.opened.record(event, unrecorded.cause)
+            return chosen
+
+    def recorded_independent(self, trial_id: int, name: str, kind: BaseDistribution) -> Any:
+        """Return what `independent` does, and record the parameter: for another process."""
+        with self.opened.lock:
+            trial = self.current(trial_id)
+            if name in trial.parameters:
+                return kind.to_external_repr(float(trial.parameters[name].internal))
+            value = self.independent(trial_id, name, kind)
+            self.opened.record(*self.parameter_event(trial, name, kind.to_internal_repr(value), kind))
+            return value
+
     def independent(self, trial_id: int, name: str, kind: BaseDistribution) -> Any:
         """Return what the sampler chose for one parameter alone."""
         with self.opened.lock:
@@ -138,6 +168,10 @@ class RecordedDecisions:
             self.opened.record(event, cause, durable=answer.prune)
             return answer.prune
 
+    def _decides_for(self, trial: StudyTrial) -> bool:
+        """Whether the trial's sampler is the study's: it was asked for here, or by a worker through our own call."""
+        return trial.trial_id in self.deciding or bool(trial.worker)
+
     def _asked(self, trial: StudyTrial) -> _Unrecorded:
         """Return what the sampler answered for the parameter that is asked for now, all of it on one state.
 
@@ -158,7 +192,7 @@ class RecordedDecisions:
         self, trial: StudyTrial, name: str, internal: float, kind: BaseDistribution
     ) -> tuple[ParameterSuggested, int | None]:
         """Return the event of a parameter that the trial has now, with all that was asked for it."""
-        if trial.trial_id in self.deciding:
+        if self._decides_for(trial):
             self._asked(trial)
         unrecorded = self._unrecorded.pop(trial.trial_id, _Unrecorded(self.opened.head))
         new = parameter(name, kind.to_external_repr(internal), kind)
@@ -195,6 +229,9 @@ class RecordedDecisions:
     def told_event(self, trial: StudyTrial, event: TrialTold) -> tuple[TrialTold, int | None]:
         """Return *event* with what the sampler did when the trial was told, and why the trial failed."""
         self._unrecorded.pop(trial.trial_id, None)
+        if self._decides_for(trial) and trial.trial_id not in self._after:
+            values = None if event.values is None else [float(value) for value in event.values]
+            self.after(trial.trial_id, _TRIAL_STATES[event.state], values)
         self.deciding.discard(trial.trial_id)
         after, why = self._after.pop(trial.trial_id, None), self.why.pop(trial.trial_id, "")
         if event.state == "failed" and why:

@@ -181,10 +181,10 @@ class StudyServer:
     def _of_trial(self, decisions: RecordedDecisions, call: Any) -> Any:
         match call:
             case calls.AskRelative(trial_id=trial_id):
-                return calls.Chosen(parameters=decisions.relative(trial_id))
+                return calls.Chosen(parameters=decisions.recorded_relative(trial_id))
             case calls.AskIndependent(trial_id=trial_id, name=name):
                 kind = distribution(call.distribution)
-                value = decisions.independent(trial_id, name, kind)
+                value = decisions.recorded_independent(trial_id, name, kind)
                 return calls.ChosenAlone(internal=to_num(kind.to_internal_repr(value)))
             case calls.AskPruner(trial_id=trial_id):
                 decisions.current(trial_id)
@@ -201,6 +201,10 @@ class StudyServer:
         study = self._study()
         decisions = self._decisions_of(study)
         with study.lock:
+            for trial in study.study.trials:
+                if trial.state == "running" and trial.worker == call.worker and trial.trial_id not in call.known:
+                    decisions.deciding.add(trial.trial_id)
+                    return calls.Asked(trial_id=trial.trial_id)
             if call.total is not None:
                 finished = sum(study.state.totals.trials.values())
                 if finished >= call.total or study.study.stopped:
@@ -229,7 +233,7 @@ class StudyServer:
         study = self._study()
         with study.lock:
             for trial in list(study.study.trials):
-                if trial.state == "running" and trial.worker == worker:
+                if trial.state == "running" and trial.worker.partition("#")[0] == worker:
                     self._see(trial.trial_id)
                     if isinstance(call, calls.GiveBack) and trial.loop:
                         study.lose(trial, call.why)

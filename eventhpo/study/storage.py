@@ -255,6 +255,9 @@ class EventStorage(BaseStorage):
         with study.lock:
             trial = self._updatable(study, trial_id, "set_trial_param")
             self._require_compatible(study, param_name, distribution)
+            there = trial.parameters.get(param_name)
+            if there is not None and float(there.internal) == param_value_internal:
+                return  # said again, by a client whose first answer was lost
             if study.decider is not None:
                 study.record(*study.decider.parameter_event(trial, param_name, param_value_internal, distribution))
                 return
@@ -328,6 +331,9 @@ class EventStorage(BaseStorage):
         study = self._of_trial(trial_id)
         with study.lock:
             trial = self._updatable(study, trial_id, "set_trial_intermediate_value")
+            there = trial.points.get(step)
+            if there is not None and to_num(there) == to_num(float(intermediate_value)):
+                return  # likewise
             if study.decider is not None and trial.state == "running":
                 study.hold(trial, step, float(intermediate_value))
                 return

@@ -130,12 +130,14 @@ class _StudyCheck:
     def _suggested(self, event: ParameterSuggested) -> ParameterSuggested:
         assert self._questions is not None
         trial = self._study.trials[event.trial]
-        kind = distribution(event.parameter.distribution)
         written = self._questions.before_trial(event.trial) if is_untouched(trial) else ()
-        relative, new = event.relative, event.parameter
+        relative, new, named = event.relative, event.parameter, event.parameter
         if relative is not None:
             answer = self._questions.relative(event.trial, written)
             relative, written = answer.parameters, written + answer.written
+        if named is None or new is None:
+            return msgspec.structs.replace(event, relative=relative, written=written)
+        kind = distribution(named.distribution)
         if event.source == "relative":
             chosen = trial.relative if relative is None else relative
             new = next((p for p in chosen or () if p.name == new.name), new)

@@ -56,12 +56,13 @@ class ParameterSuggested(Decision, frozen=True, kw_only=True):
     """The trial has a parameter; the row's cause is the last event that the sampler saw.
 
     `relative` is all that the sampler answered for the trial as a whole, if it was asked for
-    this row, in its order. `written` is what it wrote while it answered.
+    this row, in its order. `written` is what it wrote while it answered. A row without a
+    `parameter` has only those: the answer went to another process.
     """
 
     trial: int
     attempt: int
-    parameter: StudyParameter
+    parameter: StudyParameter | None
     source: Literal["relative", "independent", "fixed", "single", "unknown"]
     relative: tuple[StudyParameter, ...] | None = None
     written: tuple[WrittenAttribute, ...] = ()

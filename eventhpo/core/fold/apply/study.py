@@ -90,7 +90,7 @@ def _suggested(state: State, row: Recorded, event: ParameterSuggested) -> None:
     own = _unfinished(state, event.trial, event.attempt)
     if event.relative is not None:
         own.relative = event.relative
-    _take(state, own, [event.parameter])
+    _take(state, own, [] if event.parameter is None else [event.parameter])
     _write(_study(state), own, event.written, "sampler")
 
 
