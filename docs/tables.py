@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from eventhpo.core.fold import clocks, event_families, event_parts, events
+from eventhpo.core.fold import clocks, event_families, event_parts
 from eventhpo.core.fold.codec import TYPES
 from eventhpo.core.search import spec
 

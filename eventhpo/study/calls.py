@@ -39,7 +39,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     total: int | None = None
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class TrialGiven(msgspec.Struct, frozen=True, kw_only=True):
     """The id of the trial; None if there is none for now, or, `over`, none any more."""
 
     trial_id: int | None
@@ -118,7 +118,7 @@ class GiveBack(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     why: str
 
 
-class Progress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+class AskProgress(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """How far is the study?"""
 
 
@@ -133,10 +133,10 @@ class Done(msgspec.Struct, frozen=True, kw_only=True):
     """It was done."""
 
 
-Call = Hello | Ask | AskRelative | AskIndependent | AskPruner | TellAfter | NoteError | Renew | GiveBack | Progress
+Call = Hello | Ask | AskRelative | AskIndependent | AskPruner | TellAfter | NoteError | Renew | GiveBack | AskProgress
 ANSWERS: dict[type[Any], type[Any]] = {
     Hello: Served,
-    Ask: Asked,
+    Ask: TrialGiven,
     AskRelative: Chosen,
     AskIndependent: ChosenAlone,
     AskPruner: Pruned,
@@ -144,7 +144,7 @@ ANSWERS: dict[type[Any], type[Any]] = {
     NoteError: Done,
     Renew: Done,
     GiveBack: Done,
-    Progress: SoFar,
+    AskProgress: SoFar,
 }
 _CALL = msgspec.json.Decoder(Call)
 

@@ -47,7 +47,7 @@ def connect(address: str, *, lease: float = 600.0) -> ServedStudy:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise Usage(f'connect: expected "host:port", as "localhost:13000", not {address!r}')
-    line = _Line(host, int(port))
+    line = _Connection(host, int(port))
     served: calls.Served = line.send(calls.Hello())
     if not served.decides:
         raise Usage(
@@ -130,7 +130,7 @@ def patiently(address: str, call: Callable[[], T]) -> T:
             time.sleep(LOOK_AGAIN)
 
 
-class _Line:
+class _Connection:
     """The calls of our own to one server."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -167,7 +167,7 @@ class _Line:
 class ServedStudy(ResumableStudy):
     """An `optuna.Study` whose log another process writes; made by `eventhpo.connect`."""
 
-    def __init__(self, name: str, storage: GrpcStorageProxy, line: _Line, lease: float) -> None:
+    def __init__(self, name: str, storage: GrpcStorageProxy, line: _Connection, lease: float) -> None:
         self._line, self._lease = line, lease
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._asking = threading.local()  # each thread's number, and the trials that it runs
@@ -205,7 +205,7 @@ class ServedStudy(ResumableStudy):
             known.clear()  # in `optimize` a thread runs one trial at a time
         while True:
             call = calls.Ask(worker=self._asking.name, lease=self._lease, loop=loop, known=tuple(known), total=total)
-            asked: calls.Asked = self._line.send(call)
+            asked: calls.TrialGiven = self._line.send(call)
             if asked.trial_id is not None:
                 known.append(asked.trial_id)
                 return asked.trial_id
@@ -216,12 +216,12 @@ class ServedStudy(ResumableStudy):
     @property
     def finished_trials(self) -> int:
         """How many trials are over: completed, pruned or failed."""
-        return int(self._line.send(calls.Progress()).finished)
+        return int(self._line.send(calls.AskProgress()).finished)
 
     @property
     def is_used_up(self) -> bool:
         """Whether the sampler has nothing left to suggest."""
-        return bool(self._line.send(calls.Progress()).used_up)
+        return bool(self._line.send(calls.AskProgress()).used_up)
 
     def note_error(self, trial_id: int, error: str) -> None:
         """Keep what the objective raised for the row that says that the trial failed."""
@@ -233,7 +233,7 @@ class ServedStudy(ResumableStudy):
 
 
 class _ServedSampler(BaseSampler):
-    def __init__(self, line: _Line) -> None:
+    def __init__(self, line: _Connection) -> None:
         self._line = line
         self._chosen: dict[int, calls.Chosen] = {}  # by trial id, between two calls of Optuna's
 
@@ -265,7 +265,7 @@ class _ServedSampler(BaseSampler):
 
 
 class _ServedPruner(BasePruner):
-    def __init__(self, line: _Line) -> None:
+    def __init__(self, line: _Connection) -> None:
         self._line = line
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:

@@ -37,7 +37,7 @@ def application(log: Path) -> Callable[..., Iterable[bytes]]:
     return read_only
 
 
-class _Server(ThreadingMixIn, WSGIServer):
+class _DashboardServer(ThreadingMixIn, WSGIServer):
     daemon_threads = True
 
 
@@ -54,7 +54,7 @@ def serve(log: Path, host: str, port: int, tell: Callable[[str], None]) -> None:
     """
     app = application(log)
     try:
-        server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
+        server = make_server(host, port, app, server_class=_DashboardServer, handler_class=_Quiet)
     except OSError as error:
         raise StorageFailed(f"{host}:{port} cannot be listened at: {error}") from error
     with server:

@@ -20,7 +20,7 @@ from eventhpo.study.open_study import now
 from eventhpo.study.storage import UNKNOWN, added, as_json, created, objectives
 
 
-class Imported(msgspec.Struct, frozen=True):
+class ImportedStudy(msgspec.Struct, frozen=True):
     """What was imported: trials, and how many of them ran in the source and count as failed."""
 
     name: str
@@ -28,7 +28,7 @@ class Imported(msgspec.Struct, frozen=True):
     unfinished: int
 
 
-def import_study(source: str, name: str | None, log: Path) -> Imported:
+def import_study(source: str, name: str | None, log: Path) -> ImportedStudy:
     """Write the study *name* of *source* into the new log *log*.
 
     Times, states, values, curves, attributes, distributions and enqueued trials come along. Verdicts,
@@ -70,7 +70,7 @@ def import_study(source: str, name: str | None, log: Path) -> Imported:
     author = this_machine().author
     events = [author.sign(_added(trial, number)) for number, trial in enumerate(trials)]
     create(log, author.sign(created(search)), now(), [*attributes, *events])
-    return Imported(chosen, len(trials), sum(trial.state == TrialState.RUNNING for trial in trials))
+    return ImportedStudy(chosen, len(trials), sum(trial.state == TrialState.RUNNING for trial in trials))
 
 
 def _storage(source: str) -> BaseStorage:

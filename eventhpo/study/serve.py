@@ -166,7 +166,7 @@ class StudyServer:
                 return calls.Served(name=search.name, decides=_decides(search))
             case calls.Ask():
                 return self._ask(call)
-            case calls.Progress():
+            case calls.AskProgress():
                 study = self._study()
                 return calls.SoFar(finished=sum(study.state.totals.trials.values()), used_up=study.study.stopped)
             case calls.Renew(worker=worker) | calls.GiveBack(worker=worker):
@@ -197,20 +197,20 @@ class StudyServer:
                 return calls.Done()
         raise Usage(f"{type(call).__name__} is no call that is known here")
 
-    def _ask(self, call: calls.Ask) -> calls.Asked:
+    def _ask(self, call: calls.Ask) -> calls.TrialGiven:
         study = self._study()
         decisions = self._decisions_of(study)
         with study.lock:
             for trial in study.study.trials:
                 if trial.state == "running" and trial.worker == call.worker and trial.trial_id not in call.known:
                     decisions.deciding.add(trial.trial_id)
-                    return calls.Asked(trial_id=trial.trial_id)
+                    return calls.TrialGiven(trial_id=trial.trial_id)
             if call.total is not None:
                 finished = sum(study.state.totals.trials.values())
                 if finished >= call.total or study.study.stopped:
-                    return calls.Asked(trial_id=None, over=True)
+                    return calls.TrialGiven(trial_id=None, over=True)
                 if finished + len(study.state.active) >= call.total:
-                    return calls.Asked(trial_id=None)
+                    return calls.TrialGiven(trial_id=None)
             waiting = next((t for t in study.study.trials if t.state == "waiting"), None)
             number = len(study.study.trials) if waiting is None else waiting.number
             trial_id = study.study.next_id if waiting is None else waiting.trial_id
@@ -227,7 +227,7 @@ class StudyServer:
             decisions.deciding.add(trial_id)
             self._see(trial_id)
         study.make_durable()
-        return calls.Asked(trial_id=trial_id)
+        return calls.TrialGiven(trial_id=trial_id)
 
     def _of_worker(self, call: Any, worker: str) -> None:
         study = self._study()

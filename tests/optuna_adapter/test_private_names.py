@@ -22,6 +22,7 @@ from eventhpo.optuna_adapter.optuna_classes import CLASSES
 
 ROOT = Path(__file__).parents[2]
 ADAPTER = ROOT / "eventhpo" / "optuna_adapter"
+STUDY = ROOT / "eventhpo" / "study"  # where Optuna's Study, Trial and storage are extended
 
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning", "ignore::FutureWarning")
 
@@ -126,6 +127,21 @@ ATTRIBUTES: list[tuple[Callable[[], Any], str, str]] = [
     (lambda: made("PartialFixedSampler"), "_fixed_params", "fixed values under short names are refused"),
     (lambda: made("QMCSampler"), "_seed", "the seed of a QMCSampler is not read"),
 ]
+# the same of `eventhpo/study`
+OF_STUDIES: list[tuple[Callable[[], Any], str, str]] = [
+    (trial, "_trial_id", "no call of a study knows its trial"),
+    (trial, "_system_attrs", "samplers and pruners of a study do not see what they wrote"),
+    (trial, "_user_attrs", "a loaded search does not show attempts and jobs"),
+    (optuna.create_study, "_study_id", "a study cannot be imported"),
+    (optuna.create_study, "_thread_local", "a trial of `optimize` is not told from one of `ask`"),
+    (optuna.create_study, "_pop_waiting_trial_id", "enqueued and lost trials are not asked for"),
+    (lambda: optuna.create_study().ask(), "_suggest", "fixed distributions are not suggested"),
+    (lambda: optuna.study.MaxTrialsCallback(1), "_n_trials", "one trial too many runs after a kill"),
+    (lambda: optuna.study.MaxTrialsCallback(1), "_states", "likewise"),
+]
+STUDY_MODULES = {"optuna.study._frozen", "optuna.storages._grpc", "optuna.storages._grpc.servicer"} | {
+    "optuna.storages._grpc.auto_generated.api_pb2_grpc"
+}
 # `_GroupDecomposedSearchSpace` is a class of Optuna's that is known by its name.
 CLASS_NAMES = {"_GroupDecomposedSearchSpace"}
 LISTED = {name for _, name, _ in ATTRIBUTES} | CLASS_NAMES | {n for names, _ in MODULES.values() for n in names}
@@ -166,7 +182,11 @@ def test_each_private_module_has_what_is_used_of_it(module: str) -> None:
         assert hasattr(importlib.import_module(module), name), f"{name} is gone: {breaks}"
 
 
-@pytest.mark.parametrize(("make", "name", "breaks"), ATTRIBUTES, ids=[f"{k} {a[1]}" for k, a in enumerate(ATTRIBUTES)])
+@pytest.mark.parametrize(
+    ("make", "name", "breaks"),
+    ATTRIBUTES + OF_STUDIES,
+    ids=[f"{k} {a[1]}" for k, a in enumerate(ATTRIBUTES + OF_STUDIES)],
+)
 def test_each_private_attribute_is_there(make: Callable[[], Any], name: str, breaks: str) -> None:
     assert hasattr(make(), name), f"{name} is gone: {breaks}"
 
@@ -184,9 +204,9 @@ def test_each_argument_is_kept_where_it_is_looked_for(role: str, name: str) -> N
         at(instance, key)
 
 
-def test_only_the_adapter_imports_private_modules_of_optuna() -> None:
+def test_only_the_adapter_and_studies_import_private_modules_of_optuna() -> None:
     users = {p.parent for p in sources() if list(private_modules(ast.parse(p.read_text())))}
-    assert users == {ADAPTER}
+    assert users == {ADAPTER, STUDY}
 
 
 def test_the_adapter_uses_no_private_name_that_is_not_listed() -> None:
@@ -202,9 +222,22 @@ def test_the_adapter_uses_no_private_name_that_is_not_listed() -> None:
 def test_no_source_outside_the_adapter_uses_a_private_name_of_optuna() -> None:
     known = LISTED | {f"_{key}" for names in CATALOGUE.values() for spec in names.values() for key in spec.args}
     for path in sources():
-        if path.parent == ADAPTER:
+        if path.parent in (ADAPTER, STUDY):
             continue
         assert not set(private_attributes(ast.parse(path.read_text()))) & known, path
+
+
+def test_studies_use_no_private_name_that_is_not_listed() -> None:
+    known = {name for _, name, _ in OF_STUDIES}
+    optunas = (
+        LISTED | known | {f"_{key}" for names in CATALOGUE.values() for spec in names.values() for key in spec.args}
+    )
+    for path in sorted(STUDY.glob("*.py")):
+        tree = ast.parse(path.read_text())
+        assert set(private_attributes(tree)) & optunas <= known, path.name
+        assert {name.rpartition(".")[0] for name in private_modules(tree)} <= STUDY_MODULES, path.name
+    text = "\n".join(path.read_text() for path in STUDY.glob("*.py"))
+    assert [name for name in sorted(known) if not re.search(rf"\b{name}\b", text)] == []
 
 
 def test_each_listed_name_is_used() -> None:

@@ -63,7 +63,7 @@ class LocalBackend:
     """
 
     shortest_wait = 0.01
-    longest_wait = 0.25
+    longest_wait = 0.1  # 32 jobs that do nothing: 0.3 % of a core more than with 0.25
 
     def __init__(
         self,
