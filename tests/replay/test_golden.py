@@ -27,6 +27,9 @@ from tests.matrix.cells import names_in
 from tests.replay.elsewhere import may_flip, rounds_otherwise
 
 LOGS = sorted((Path(__file__).parents[2] / "fixtures" / "logs").glob("*.db"))
+STUDIES = sorted(
+    (Path(__file__).parents[2] / "fixtures" / "studies").glob("*.db")
+)  # tests/study/test_golden_studies.py
 logs = pytest.mark.parametrize("log", LOGS, ids=lambda p: p.stem)
 
 
@@ -142,7 +145,7 @@ def test_there_is_a_golden_log_for_each_that_is_expected() -> None:
 def test_together_they_hold_every_sampler_pruner_and_type_of_event_but_a_few() -> None:
     classes: set[str] = set()
     types: Counter[str] = Counter()
-    for log in LOGS:
+    for log in [*LOGS, *STUDIES]:
         for row in read(log).rows:
             types[type(row.event).__name__] += 1
             if isinstance(row.event, SearchCreated):
