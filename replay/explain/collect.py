@@ -39,7 +39,7 @@ from eventhpo.errors import DamagedLog, Usage
 from eventhpo.views import event_lines, formatting
 from eventhpo.views.statuses import trial_status
 from replay.decide.fingerprints import other_platform
-from replay.explain import pruner_rules, steps
+from replay.explain import pruner_rules, steps, study_steps
 from replay.explain.explanation import (
     AnyStep,
     Explanation,
@@ -210,6 +210,9 @@ class _Collector:
 
     def before(self, state: State, row: Recorded) -> None:
         """Add a step for *row* if it is a decision about the trial, with the numbers that it follows from."""
+        if trial_of(row.event) == self._trial and (of_study := study_steps.step(state, row.seq, row.event)) is not None:
+            self._decisions += of_study.word in ("judged", "pruned")
+            self._steps.append(of_study)
         match row.event:
             case TrialSuggested(trial=self._trial) as event:
                 self._suggested_by = self.walk.recorder
@@ -257,7 +260,7 @@ class _Collector:
 
     def after(self, state: State, row: Recorded, marks: list[steps.Mark]) -> None:
         """Add steps for inputs, and for effects of *row* on the trial that its event does not name."""
-        if self._trial >= len(state.trials):
+        if self._trial >= len(state.trials) or state.study is not None:
             return
         trial = state.trials[self._trial]
         if isinstance(row.event, TrialsImported) and trial.imported is not None and trial.seq == row.seq:

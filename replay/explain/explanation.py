@@ -134,6 +134,14 @@ class Happened(Step, frozen=True, kw_only=True, tag="happened"):
     said: str
 
 
+class StudyStep(Step, frozen=True, kw_only=True, tag="study"):
+    """What happened to a trial of an Optuna study, in words; `attempt` is -1 before it was first asked for."""
+
+    word: str
+    attempt: int
+    said: str
+
+
 class PersonsStep(Step, frozen=True, kw_only=True, tag="by a person"):
     """What a person did about the trial: `author` says who and why, empty where nobody is named."""
 
@@ -246,6 +254,7 @@ AnyStep: TypeAlias = (
     Suggestion
     | Imported
     | LaunchStep
+    | StudyStep
     | Happened
     | PersonsStep
     | Stretch

@@ -25,6 +25,7 @@ from replay.explain.explanation import (
     Retry,
     Settled,
     Stretch,
+    StudyStep,
     Suggestion,
     TooLate,
 )
@@ -97,7 +98,7 @@ def _facts(step: AnyStep, explanation: Explanation) -> Iterator[Fact]:
             yield "imported", _imported(step)
         case LaunchStep():
             yield from _launched(step)
-        case Happened() | PersonsStep():
+        case Happened() | PersonsStep() | StudyStep():
             yield _from_outside(step)
         case Stretch():
             return  # one line may stand for many events
@@ -117,10 +118,11 @@ def _facts(step: AnyStep, explanation: Explanation) -> Iterator[Fact]:
             assert_never(step)
 
 
-def _from_outside(step: Happened | PersonsStep) -> Fact:
+def _from_outside(step: Happened | PersonsStep | StudyStep) -> Fact:
     if isinstance(step, PersonsStep):
         return "person", "; ".join(filter(None, (step.said, step.author)))  # whole: a note may be a page
-    return "job", f"attempt {step.attempt}: {line(step.said)}"
+    word = step.word if isinstance(step, StudyStep) else "job"
+    return word, line(step.said) if step.attempt < 0 else f"attempt {step.attempt}: {line(step.said)}"
 
 
 # ---------------------------------------------------------------- what its jobs did

@@ -1,0 +1,134 @@
+"""The steps of a trial of an Optuna study: asked for, suggested, judged, lost, told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+from eventhpo.core.fold.events import Event
+from eventhpo.core.fold.state import State
+from eventhpo.core.fold.study_events import (
+    AttributeSet,
+    LateCall,
+    ParameterSuggested,
+    PointJudged,
+    StudyParameter,
+    TrialAdded,
+    TrialAsked,
+    TrialLost,
+    TrialTold,
+)
+from eventhpo.core.fold.study_state import StudyState, StudyTrial
+from eventhpo.optuna_adapter.auto_resource import latched_args
+from eventhpo.views.formatting import number
+from replay.explain import pruner_rules
+from replay.explain.explanation import StudyStep
+from replay.explain.pruner_rules.pruner_view import PrunerView, TrialCurve, VisibleState
+
+_RUNG = "completed_rung_"  # what a pruner with rungs writes on a trial, followed by the rung's number
+_SEEN: dict[str, VisibleState] = {"completed": "completed", "pruned": "pruned", "failed": "failed"}
+
+
+def step(state: State, seq: int, event: Event) -> StudyStep | None:
+    """Return what *event* did to its trial and why, from the *state* before it; None if it did nothing worth a line."""
+    study = state.study
+    if study is None:
+        return None
+    match event:
+        case TrialAsked(attempt=attempt):
+            return StudyStep(seq=seq, word="asked", attempt=attempt, said=_asked(event))
+        case TrialAdded():
+            what = "imported" if event.imported else "added"
+            values = "" if event.values is None else f" with {', '.join(number(value) for value in event.values)}"
+            return StudyStep(seq=seq, word=what, attempt=-1, said=f"{event.state}{values}")
+        case ParameterSuggested(attempt=attempt):
+            return StudyStep(
+                seq=seq, word="suggested", attempt=attempt, said="; ".join(_suggested(state, study, event))
+            )
+        case PointJudged(attempt=attempt, prune=prune):
+            said, differs = _judged(state, study, event)
+            return StudyStep(seq=seq, word="pruned" if prune else "judged", attempt=attempt, said=said, differs=differs)
+        case TrialTold(attempt=attempt):
+            return StudyStep(seq=seq, word="told", attempt=attempt, said=_told(event))
+        case TrialLost(attempt=attempt, why=why):
+            said = f"{why}: the trial keeps its parameters and is asked for again"
+            return StudyStep(seq=seq, word="lost", attempt=attempt, said=said)
+        case AttributeSet(attempt=attempt, name=name) if attempt is not None and not event.system:
+            return StudyStep(seq=seq, word="attribute", attempt=attempt, said=f"{name} = {event.value}")
+        case LateCall(attempt=attempt, call=call, detail=detail):
+            said = f"{call} came after the attempt was lost, and changed nothing{f': {detail}' if detail else ''}"
+            return StudyStep(seq=seq, word="late", attempt=attempt, said=said)
+    return None
+
+
+def _asked(event: TrialAsked) -> str:
+    who = f"by the worker {event.worker}" if event.worker else "in this process"
+    lease = "" if event.lease is None else f", which may be silent for {event.lease:g} s"
+    return f"{'in optimize' if event.loop else 'by ask()'} {who}{lease}"
+
+
+def _suggested(state: State, study: StudyState, event: ParameterSuggested) -> Iterator[str]:
+    if event.relative is not None:
+        chosen = ", ".join(map(_parameter, event.relative)) or "nothing"
+        yield f"{state.search.sampler.name} chose for the trial as a whole: {chosen}{_saw(study)}"
+    if event.parameter is None:
+        return
+    how = {
+        "relative": "of that choice",
+        "independent": f"by {state.search.sampler.name} alone{_saw(study)}",
+        "fixed": "as it was enqueued",
+        "single": "the one value that there is",
+        "unknown": "by a sampler that the log does not know",
+    }[event.source]
+    yield f"{_parameter(event.parameter)} {how}"
+
+
+def _parameter(parameter: StudyParameter) -> str:
+    return f"{parameter.name}={parameter.value}"
+
+
+def _saw(study: StudyState) -> str:
+    counts = {state: sum(trial.state == state for trial in study.trials) for state in ("completed", "pruned", "failed")}
+    seen = ", ".join(f"{count} {state}" for state, count in counts.items() if count) or "no finished trial"
+    return f" (it saw {seen})"
+
+
+def _judged(state: State, study: StudyState, event: PointJudged) -> tuple[str, str | None]:
+    """Return the verdict in words, and how it differs from the rule's, computed again."""
+    point = f"step {event.step}" if event.value is None else f"{number(event.value)} at step {event.step}"
+    if event.prune is None:
+        return f"{point}; the pruner was not asked", None
+    named, rule = state.search.pruner, state.search.pruner.name
+    if named.is_foreign or rule not in pruner_rules.KNOWN:
+        return f"{point}; {rule} says {'prune' if event.prune else 'go on'}", None
+    own = study.trials[event.trial]
+    points = dict(own.points) if event.value is None else {**own.points, event.step: float(event.value)}
+    view = PrunerView(
+        name=state.search.name,
+        maximize=state.search.objectives[0].maximize,
+        own=_curve(own, points),
+        others=[_curve(trial, trial.points) for trial in study.trials if trial.number != own.number],
+    )
+    latched = study.latched if event.latched is None else event.latched
+    finding = pruner_rules.find(rule, latched_args(named, latched), view)
+    words = pruner_rules.words(finding)
+    needed = pruner_rules.needed(finding) if event.prune else None
+    differs = None if finding.prune == event.prune else "these numbers say the contrary of what is recorded"
+    return f"{point}: {words}{f'; needed: {needed}' if needed else ''}", differs
+
+
+def _curve(trial: StudyTrial, points: dict[int, float]) -> TrialCurve:
+    rungs = {
+        int(name.removeprefix(_RUNG)): float(json.loads(attribute.value))
+        for name, attribute in trial.system_attrs.items()
+        if name.startswith(_RUNG)
+    }
+    value = None if trial.values is None else trial.values[0]
+    return TrialCurve(trial.number, _SEEN.get(trial.state, "running"), points, value, rungs)
+
+
+def _told(event: TrialTold) -> str:
+    values = "" if event.values is None else f" with {', '.join(number(value) for value in event.values)}"
+    why = f": {event.why}" if event.why else ""
+    stop = "; the sampler has nothing left to suggest" if event.stop else ""
+    return f"{event.state}{values}{why}{stop}"
