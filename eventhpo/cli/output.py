@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -36,6 +37,18 @@ def complete() -> None:
         note("stdout is closed: what is printed there is not shown")
 
 
+def printable(text: str) -> str:
+    """Return *text* as a terminal shows it and does not obey it: control characters stand there by their numbers.
+
+    Names in a log may come from anybody. Line breaks and tabs stay.
+    """
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+# Control characters but for tab and line feed, those of the second block, and what turns the direction of writing.
+_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
 def error(text: str) -> None:
     """Say why the command ends: on stderr, or on stdout if that is all there is."""
     if "stderr" in _missing and "stdout" not in _missing:
@@ -53,7 +66,7 @@ def data(lines: Iterable[str]) -> None:
     """
     try:
         for text in lines:
-            sys.stdout.write(text + "\n")
+            sys.stdout.write(printable(text) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         drop(sys.stdout)
@@ -89,7 +102,7 @@ def _carried(value: Any) -> Any:
 def note(text: str) -> None:
     """Write *text* to stderr; a stderr that nobody reads is no reason to end."""
     try:
-        click.echo(text, err=True)
+        click.echo(printable(text), err=True)
     except OSError:
         drop(sys.stderr)
 

@@ -13,6 +13,8 @@ from eventhpo.errors import DamagedLog
 from eventhpo.log import sql
 from eventhpo.log.sql import StoredRow
 
+LATEST = 32_503_680_000_000_000  # microseconds: the year 3000; later times cannot be shown
+
 
 def stored(db: sqlite3.Connection, after: int) -> Iterator[StoredRow]:
     """Yield the rows behind *after* as far as they can be read.
@@ -20,6 +22,7 @@ def stored(db: sqlite3.Connection, after: int) -> Iterator[StoredRow]:
     Raises:
         DamagedLog: naming the first row that cannot be read.
     """
+    require_tables(db)
     last = after
     try:
         for row in sql.rows_after(db, after):
@@ -68,6 +71,8 @@ def decoded(rows: Iterable[StoredRow]) -> Iterator[Recorded]:
         DamagedLog: naming the first seq whose type or body is not known here.
     """
     for seq, at, epoch, cause, name, version, body, own in rows:
+        if not (0 <= at < LATEST and version >= 1):
+            raise DamagedLog(f"seq {seq}: the time {at} or the version {version} is none that eventhpo writes")
         try:
             event = decode(name, version, body)
         except DamagedLog as error:
@@ -114,6 +119,23 @@ def recognise(db: sqlite3.Connection, path: Path) -> None:
         raise DamagedLog(f"{path} is no log of eventhpo (application id {application:#010x})")
     if number != sql.FORMAT:
         raise DamagedLog(f"{path} has format {number}, and this eventhpo reads format {sql.FORMAT}")
+    require_tables(db)
+
+
+def require_tables(db: sqlite3.Connection) -> None:
+    """Return if the table of events is the one that eventhpo makes: a view in its place may have no end.
+
+    Raises:
+        DamagedLog: it is missing, or is something else.
+    """
+    made = sql.tables(db).get("event")
+    if made is None or _plain(made) != _plain(sql.SCHEMA["event"]):
+        what = "has no table event" if made is None else "has another table event than eventhpo makes"
+        raise DamagedLog(f"this is no log of eventhpo: it {what}")
+
+
+def _plain(statement: str) -> str:
+    return " ".join(statement.split())
 
 
 def search_of(db: sqlite3.Connection, path: Path) -> SearchCreated:

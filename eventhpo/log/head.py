@@ -6,7 +6,9 @@ The file may lag behind the log, and never leads it. A reader reads it before th
 from __future__ import annotations
 
 import glob
+import os
 import secrets
+import stat
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +18,7 @@ from eventhpo.core.fold.events import Head
 from eventhpo.errors import StorageFailed
 from eventhpo.log import paths
 
+_LONGEST = 4096  # bytes of a head file: it has one line of less than 200
 _HEX_8 = "[0-9a-f]" * 8
 
 
@@ -68,7 +71,10 @@ def read(path: Path) -> HeadFile | str:
     """Return what the head file of the log at *path* says, or why it counts as absent."""
     target = paths.head(path)
     try:
-        return msgspec.json.decode(target.read_bytes(), type=HeadFile)
+        with os.fdopen(os.open(target, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                return "the head file is no file"
+            return msgspec.json.decode(file.read(_LONGEST), type=HeadFile)
     except FileNotFoundError:
         return "there is no head file"
     except OSError as error:

@@ -145,8 +145,10 @@ def holder(path: Path) -> Holder | None:
     A holder that left no readable name is `Holder("an unknown host", 0)`.
     """
     try:
-        fd = os.open(paths.lock(path), os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(paths.lock(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
+        return None
+    except OSError:  # a link or a device, which no controller makes: who reads the log says so
         return None
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -160,8 +162,8 @@ def holder(path: Path) -> Holder | None:
 def named(path: Path) -> Holder:
     """Return whom the lock file of the log at *path* names, whether or not it is locked."""
     try:
-        fd = os.open(paths.lock(path), os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+        fd = os.open(paths.lock(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
         return _UNKNOWN
     try:
         return _read(fd)
@@ -182,7 +184,7 @@ def _read(fd: int) -> Holder:
 
 def _attempt(lock: Path) -> Lease | None:
     try:
-        lease = Lease(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644))
+        lease = Lease(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
     except OSError as error:
         raise StorageFailed(f"{lock} cannot be opened ({error.strerror}), and without it nothing is written") from error
     try:

@@ -25,6 +25,7 @@ from eventhpo.log.sql import StoredRow
 
 T = TypeVar("T")
 
+LARGEST_COMPANION = 4 * 1024**3  # bytes; a write-ahead log is folded in every second and stays below a few MB
 ROUNDS = 8  # a writer starts or ends in between once; who meets that eight times reads something else
 
 
@@ -140,6 +141,28 @@ def require_file(path: Path) -> None:
         raise StorageFailed(f"{path} cannot be read: its mode keeps this user out; its owner can let you read it")
     if found.st_size == 0:
         raise DamagedLog(f"{path} is no log of eventhpo: it is empty")
+    _require_plain_companions(path)
+
+
+def _require_plain_companions(path: Path) -> None:
+    """Return if what lies next to the log is of the kind that eventhpo and SQLite make: a reader never waits on a pipe.
+
+    Raises:
+        DamagedLog: something is a pipe, a device, a link or a folder; or a write-ahead log is too large to be one.
+    """
+    real = path.resolve()
+    for companion in (beside.wal(real), beside.shm(real), beside.journal(real), beside.head(path), beside.lock(path)):
+        try:
+            status = companion.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            raise DamagedLog(f"{companion} is next to the log and is no file: eventhpo does not open it; move it away")
+        if status.st_size > LARGEST_COMPANION:
+            raise DamagedLog(
+                f"{companion} has {status.st_size:,} bytes, more than the {LARGEST_COMPANION:,} that are read from a "
+                "stranger; move it away, or let the search that writes it end"
+            )
 
 
 def consult(path: Path, ask: Callable[[sqlite3.Connection], T]) -> T:

@@ -12,6 +12,7 @@ from eventhpo.errors import DamagedLog
 
 APPLICATION_ID = 0x65766870  # "evhp", so that file(1) and verify can tell a log from any other database
 FORMAT = 1  # user_version; a change of the tables gets the next number
+LONGEST_ROW = 64 * 1024 * 1024  # bytes; an import of 100,000 trials with curves is one row of a third of that
 BUSY_SECONDS = 5.0  # longer than any checkpoint seen, shorter than a person's patience
 
 # seq, at, epoch, cause, type, v, body, hash
@@ -50,6 +51,7 @@ def _connect(path: Path, mode: str, wait: float) -> sqlite3.Connection:
     # The owner may be set up in one thread and run in another; it is used by one at a time.
     uri = f"{path.as_uri()}?{mode}"
     db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=wait, check_same_thread=False)
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_ROW)
     db.execute("PRAGMA trusted_schema=OFF")
     return db
 
@@ -140,6 +142,19 @@ def create_schema(db: sqlite3.Connection) -> None:
     for statement in SCHEMA.values():
         db.execute(statement)
     db.execute("INSERT INTO lease(id, epoch, holder) VALUES (1, 0, NULL)")
+
+
+def tables(db: sqlite3.Connection) -> dict[str, str]:
+    """Return the SQL that made each of the two tables, by name; a view or a virtual table has another text."""
+    query = """SELECT name, substr(coalesce(sql, ''), 1, 4096) FROM sqlite_schema
+WHERE name IN ('event', 'lease') AND type = 'table'"""
+    return dict(db.execute(query).fetchall())
+
+
+def strangers(db: sqlite3.Connection) -> list[str]:
+    """Return the names of triggers and views that are not a log's own: they would act on what is appended."""
+    query = "SELECT substr(name, 1, 200) FROM sqlite_schema WHERE type IN ('trigger', 'view') ORDER BY name LIMIT 100"
+    return [str(name) for (name,) in db.execute(query) if name not in SCHEMA]
 
 
 def marks(db: sqlite3.Connection) -> tuple[int, int]:

@@ -85,6 +85,11 @@ def _require_log(path: Path) -> None:
 
     def ask(db: sqlite3.Connection) -> None:
         chain.recognise(db, path)
+        if others := sql.strangers(db):
+            raise DamagedLog(
+                f"{path} has {', '.join(others[:5])} in its database, which no log has and which would act on what is "
+                f"appended; copy the events with `eventhpo salvage {path} TARGET`"
+            )
         bare.require_proven(path, head.of_search(head_file, chain.search_of(db, path).search_id))
 
     consult(path, ask)

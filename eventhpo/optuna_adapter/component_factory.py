@@ -93,7 +93,9 @@ class _Samplers:
         return cast(BaseSampler, _made("sampler", name, given))
 
     def _argument(self, name: str, key: str, value: Any, seed: int) -> Any:
-        kind = CATALOGUE["sampler"][name].args[key]
+        kind = CATALOGUE["sampler"][name].args.get(key)
+        if kind is None:
+            raise TypeError(f"{name} has no argument {key}")
         if value is None:
             return None
         if isinstance(kind, Nested):
@@ -152,6 +154,8 @@ def _made(role: Role, name: str, given: dict[str, Any]) -> Any:
     """
     made: Callable[..., Any] = CLASSES[role][name]
     defaults = _defaults(made)
+    if unknown := [key for key in given if key not in defaults]:
+        raise TypeError(f"{name} has no argument {unknown[0]}")
     return made(**{key: value for key, value in given.items() if not _same(value, defaults[key])})
 
 

@@ -132,8 +132,14 @@ def _walked(
             continue
         walk.look(row)
         collectors = list(concerned(state, row))
-        for collector in collectors:
-            collector.before(state, row)
+        try:
+            for collector in collectors:
+                collector.before(state, row)
+        except (TypeError, ValueError) as error:
+            raise DamagedLog(
+                f"event {row.seq}: what it rests on cannot be computed again, because the sampler's or pruner's "
+                f"arguments do not fit: {error}"
+            ) from error
         marks = [collector.marks(state) for collector in collectors]
         state = evolve(state, row)
         for collector, before in zip(collectors, marks, strict=True):

@@ -265,7 +265,7 @@ def test_a_log_without_its_tables_is_damaged(path):
         db.execute("DROP TABLE event")
     db.close()
 
-    with pytest.raises(DamagedLog, match="no such table"):
+    with pytest.raises(DamagedLog, match="no table event"):
         read(path)
 
 

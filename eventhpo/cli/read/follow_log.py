@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from eventhpo.core.fold.events import SearchFinished
-from eventhpo.log import reader, sql
+from eventhpo.core.fold.events import Head, SearchFinished
+from eventhpo.log import chain, reader, sql
 from eventhpo.log.reader import Snapshot
 
 _PAUSE = 0.25  # seconds between two looks: each opens the log anew, for about a millisecond
@@ -38,7 +39,12 @@ def follow(log: Path, after: int) -> Iterator[Snapshot]:
 
 def _end(log: Path, after: int) -> Snapshot:
     """Return the rows after *after*, the last one of the log in any case."""
-    head = reader.consult(log, sql.head)
+
+    def ask(db: sqlite3.Connection) -> Head | None:
+        chain.recognise(db, log)
+        return sql.head(db)
+
+    head = reader.consult(log, ask)
     return reader.read(log, 0 if head is None else min(after, head.seq - 1))
 
 

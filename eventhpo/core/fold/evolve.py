@@ -35,6 +35,13 @@ def begin(row: Recorded) -> State:
     event = row.event
     if not isinstance(event, SearchCreated):
         raise DamagedLog(f"the first event is a {type(event).__name__}, not a SearchCreated")
+    try:
+        return _begun(row, event)
+    except MISFIT as error:
+        raise DamagedLog(f"the search of the first event cannot be: {error!r}") from error
+
+
+def _begun(row: Recorded, event: SearchCreated) -> State:
     return State(
         search=event.search,
         search_id=event.search_id,
@@ -52,12 +59,15 @@ def begin(row: Recorded) -> State:
     )
 
 
+MISFIT = (LookupError, AssertionError, TypeError, ValueError, ArithmeticError)  # what absurd values of a row end in
+
+
 def evolve(state: State, row: Recorded) -> State:
     """Return the state after *row*; the state before it is used up."""
     event = row.event
     try:
         _FOLD[type(event)](state, row, event)
-    except (LookupError, AssertionError, TypeError) as error:
+    except MISFIT as error:
         raise DamagedLog(
             f"event {row.seq} ({type(event).__name__}) does not fit the events before it: {error!r}"
         ) from error
