@@ -50,6 +50,10 @@ def job_status(state: State, attempt: Attempt) -> JobStatus:
 
 
 def _ended(state: State, attempt: Attempt) -> JobStatus:
+    if state.study is not None:  # its objective gave the outcome; there was no job
+        finished = state.trials[attempt.trial].finished
+        lost = attempt.ended is not None and attempt.ended.how == "lost"
+        return "lost" if lost or finished is None else finished.state
     end = outcome.end_of(state, attempt).outcome
     return "failed" if end == "no value" else end
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from eventhpo.core.fold.events import Event
@@ -18,15 +17,11 @@ from eventhpo.core.fold.study_events import (
     TrialLost,
     TrialTold,
 )
-from eventhpo.core.fold.study_state import StudyState, StudyTrial
-from eventhpo.optuna_adapter.auto_resource import latched_args
+from eventhpo.core.fold.study_state import StudyState
 from eventhpo.views.formatting import number
 from replay.explain import pruner_rules
 from replay.explain.explanation import StudyStep
-from replay.explain.pruner_rules.pruner_view import PrunerView, TrialCurve, VisibleState
-
-_RUNG = "completed_rung_"  # what a pruner with rungs writes on a trial, followed by the rung's number
-_SEEN: dict[str, VisibleState] = {"completed": "completed", "pruned": "pruned", "failed": "failed"}
+from replay.explain.study_verdicts import study_finding
 
 
 def step(state: State, seq: int, event: Event) -> StudyStep | None:
@@ -46,7 +41,7 @@ def step(state: State, seq: int, event: Event) -> StudyStep | None:
                 seq=seq, word="suggested", attempt=attempt, said="; ".join(_suggested(state, study, event))
             )
         case PointJudged(attempt=attempt, prune=prune):
-            said, differs = _judged(state, study, event)
+            said, differs = _judged(state, event)
             return StudyStep(seq=seq, word="pruned" if prune else "judged", attempt=attempt, said=said, differs=differs)
         case TrialTold(attempt=attempt):
             return StudyStep(seq=seq, word="told", attempt=attempt, said=_told(event))
@@ -93,38 +88,18 @@ def _saw(study: StudyState) -> str:
     return f" (it saw {seen})"
 
 
-def _judged(state: State, study: StudyState, event: PointJudged) -> tuple[str, str | None]:
+def _judged(state: State, event: PointJudged) -> tuple[str, str | None]:
     """Return the verdict in words, and how it differs from the rule's, computed again."""
     point = f"step {event.step}" if event.value is None else f"{number(event.value)} at step {event.step}"
     if event.prune is None:
         return f"{point}; the pruner was not asked", None
-    named, rule = state.search.pruner, state.search.pruner.name
-    if named.is_foreign or rule not in pruner_rules.KNOWN:
+    rule, finding = state.search.pruner.name, study_finding(state, event)
+    if finding is None or not pruner_rules.is_known(finding):
         return f"{point}; {rule} says {'prune' if event.prune else 'go on'}", None
-    own = study.trials[event.trial]
-    points = dict(own.points) if event.value is None else {**own.points, event.step: float(event.value)}
-    view = PrunerView(
-        name=state.search.name,
-        maximize=state.search.objectives[0].maximize,
-        own=_curve(own, points),
-        others=[_curve(trial, trial.points) for trial in study.trials if trial.number != own.number],
-    )
-    latched = study.latched if event.latched is None else event.latched
-    finding = pruner_rules.find(rule, latched_args(named, latched), view)
     words = pruner_rules.words(finding)
     needed = pruner_rules.needed(finding) if event.prune else None
     differs = None if finding.prune == event.prune else "these numbers say the contrary of what is recorded"
     return f"{point}: {words}{f'; needed: {needed}' if needed else ''}", differs
-
-
-def _curve(trial: StudyTrial, points: dict[int, float]) -> TrialCurve:
-    rungs = {
-        int(name.removeprefix(_RUNG)): float(json.loads(attribute.value))
-        for name, attribute in trial.system_attrs.items()
-        if name.startswith(_RUNG)
-    }
-    value = None if trial.values is None else trial.values[0]
-    return TrialCurve(trial.number, _SEEN.get(trial.state, "running"), points, value, rungs)
 
 
 def _told(event: TrialTold) -> str:

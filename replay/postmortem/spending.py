@@ -86,7 +86,7 @@ def _repeats(state: State) -> Repeats:
     seen = set()
     repeated = []
     for trial in state.trials:
-        key = state.point_key(trial.params)
+        key = tuple(sorted(trial.params.items())) if state.study is not None else state.point_key(trial.params)
         if key in seen and trial.source != "imported":
             repeated.append(trial)
         if trial.finished is None or trial.finished.state != "aborted":  # the point of an aborted trial is free again

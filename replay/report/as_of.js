@@ -80,6 +80,12 @@ class AsOfEvent {
     return finite(this.raw(trial, objective));
   }
 
+  /** The value of a parameter as text, null if the trial has none, or none that is known yet. */
+  text(trial, parameter) {
+    const { text, known: since } = this.data.trials;
+    return since.length && since[parameter][trial] > this.seq ? null : text[parameter][trial];
+  }
+
   costs(trial) {
     return this.data.objectives.map((o, k) => cost(this.raw(trial, k), o.maximize));
   }
@@ -264,9 +270,9 @@ class AsOfEvent {
     for (const [trial, value] of withValue) {
       const status = this.status(trial);
       parameters.forEach((parameter, k) => {
-        const position = trials.position[k][trial];
-        if (position === null) return;
-        rows.push({ trial, order: k, axis: parameter.short, position, text: trials.text[k][trial], value, status });
+        const position = trials.position[k][trial], text = this.text(trial, k);
+        if (position === null || text === null) return;
+        rows.push({ trial, order: k, axis: parameter.short, position, text, value, status });
       });
       const position = high <= low ? 0.5 : (value / 2 - low / 2) / (high / 2 - low / 2);
       rows.push({ trial, order: parameters.length, axis: objectives[0].name, position, text: "", value, status });
@@ -282,7 +288,7 @@ class AsOfEvent {
       if (value === null) continue;
       const status = this.status(trial);
       parameters.forEach((_, p) => {
-        const text = trials.text[p][trial];
+        const text = this.text(trial, p);
         if (text !== null) rows.push({ trial, p, x: trials.numbers[p][trial], text, value, status });
       });
     }

@@ -87,7 +87,7 @@ class ReportBuilder:
             verdict=verdict(state, report, short_names([*dict.fromkeys(n for t in state.trials for n in t.params)])),
             trouble=trouble(state, report, self._oddities),
             events=history.events,
-            trials=trial_rows(state, shown),
+            trials=trial_rows(state, shown, history.parameters_known),
             versions=history.versions,
             attempts=history.attempts,
             attempt_versions=history.attempt_versions,

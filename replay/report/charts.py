@@ -45,6 +45,8 @@ SHAPES = {
 }
 RAMP = ["#cf7a1c", "#b0479b", "#2f7fd1"]  # of values, the worst first
 GREY = "#7d8590"
+VALUES = alt.Axis(tickCount=7, format=".4~g")  # a logarithmic axis would have a line for each tenth of each power
+WHOLE = alt.Axis(tickMinStep=1, format="d")
 MANY = 60  # curves or lines from which on each is drawn fainter
 
 
@@ -133,15 +135,13 @@ def _base(name: str) -> alt.Chart:
 def _history(c: _Context) -> list[_Chart]:
     charts: list[_Chart] = []
     for o, objective, maximize in c.objectives:
-        y = alt.Y("value:Q", title=objective, scale=c.value_scale("history", o))
+        y = alt.Y("value:Q", title=objective, scale=c.value_scale("history", o), axis=VALUES)
         points = (
             _base("history")
             .transform_filter(f"datum.o === {o}")
             .mark_point(filled=True)
             .encode(
-                x=alt.X(
-                    "trial:Q", title="trial", axis=alt.Axis(tickMinStep=1, format="d"), scale=alt.Scale(nice=False)
-                ),
+                x=alt.X("trial:Q", title="trial", axis=WHOLE, scale=alt.Scale(nice=False)),
                 y=y,
                 color=c.status("history"),
                 shape=c.shape(),
@@ -165,12 +165,13 @@ def _history(c: _Context) -> list[_Chart]:
 
 
 def _curves(c: _Context) -> list[_Chart]:
-    return [_curves_of(c, o, objective) for o, objective, _ in c.objectives]
+    there = {row["o"] for row in c.rows["curves"]}
+    return [_curves_of(c, o, objective) for o, objective, _ in c.objectives if o in there]
 
 
 def _curves_of(c: _Context, o: int, objective: str) -> _Chart:
     scale = c.value_scale("curves", o)
-    x = alt.X("iteration:Q", title="iteration", axis=alt.Axis(tickMinStep=1), scale=alt.Scale(nice=False, zero=False))
+    x = alt.X("iteration:Q", title="iteration", axis=WHOLE, scale=alt.Scale(nice=False, zero=False))
     lines = (
         _base("curves")
         .transform_filter(f"datum.o === {o} && !datum.late")
@@ -178,7 +179,7 @@ def _curves_of(c: _Context, o: int, objective: str) -> _Chart:
         .mark_line(interpolate="linear", point=False)
         .encode(
             x=x,
-            y=alt.Y("value:Q", title=objective, scale=scale),
+            y=alt.Y("value:Q", title=objective, scale=scale, axis=VALUES),
             detail="run:N",
             color=c.status("curves"),
             opacity=c.emphasis(c.opacity, 1),
@@ -347,7 +348,7 @@ def _slice(c: _Context) -> list[_Chart]:
             .mark_point(filled=True)
             .encode(
                 x=x,
-                y=alt.Y("value:Q", title=c.data.objectives[0].name, scale=c.value_scale("slices", 0)),
+                y=alt.Y("value:Q", title=c.data.objectives[0].name, scale=c.value_scale("slices", 0), axis=VALUES),
                 color=c.status("slices"),
                 shape=c.shape(),
                 opacity=c.emphasis(0.6, 1),

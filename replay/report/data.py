@@ -47,6 +47,7 @@ class TrialRows(msgspec.Struct):
     text: list[list[str | None]] = []
     numbers: list[list[float | None]] = []
     position: list[list[float | None]] = []
+    known: list[list[int]] = []  # of a study: the event from which on each parameter was known; else empty
 
 
 class TrialVersions(msgspec.Struct):

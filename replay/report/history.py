@@ -22,10 +22,13 @@ from eventhpo.core.fold.events import (
     trial_of,
 )
 from eventhpo.core.fold.state import Attempt, State, Trial
+from eventhpo.core.fold.study_events import ParameterSuggested, PointJudged, TrialLost, TrialTold
 from eventhpo.core.scheduler import rank
 from eventhpo.core.search.spec import Num, to_num
 from eventhpo.views import formatting, status, statuses, unused_reports
 from replay.explain import pruner_rules
+from replay.explain.pruner_rules.findings import AnyFinding
+from replay.explain.study_verdicts import study_finding
 from replay.explain.verdict_history import VerdictHistory
 from replay.postmortem.report import Examination
 from replay.postmortem.slots import Idle, idle_reason
@@ -54,6 +57,8 @@ class History:
         self.prunes = PruneRows()
         self.standing = Standing()
         self.idle = IdleRows()
+        self._asked_to_prune: dict[int, tuple[int, AnyFinding | None]] = {}  # newest step and finding, of a study
+        self.parameters_known: dict[tuple[int, str], int] = {}  # seq by trial and name, in a study
         self._last_at = 0
         self._types: dict[str, int] = {}
         self._verdicts = VerdictHistory()
@@ -73,6 +78,8 @@ class History:
     def add(self, row: Recorded) -> None:
         """Take in *row*, the one after the last."""
         self._before(self.state, row)
+        if isinstance(row.event, ParameterSuggested) and row.event.parameter is not None:
+            self.parameters_known.setdefault((row.event.trial, row.event.parameter.name), row.seq)
         concerned = _concerned(self.state, row.event)
         trials = len(self.state.trials)
         self.examination.add(row)
@@ -87,6 +94,10 @@ class History:
         self._free_slots(state, row)
         if isinstance(row.event, JobPruned):
             self._prune(state, row.seq, row.event)
+        if isinstance(row.event, PointJudged) and row.event.prune:
+            self._asked_to_prune[row.event.trial] = (row.event.step, study_finding(state, row.event))
+        if isinstance(row.event, TrialTold) and row.event.state == "pruned":
+            self._prune_in_study(state, row.seq, row.event)
 
     def _prune(self, state: State, seq: int, event: JobPruned) -> None:
         for point in self._verdicts.points(state, seq, event, event.trial):
@@ -100,6 +111,25 @@ class History:
                 self.prunes.needed.append(None if found is None else pruner_rules.needed_value(found))
                 self.prunes.needed_text.append((None if found is None else pruner_rules.needed(found)) or "")
                 self.prunes.why.append("" if found is None else pruner_rules.words(found))
+
+    def _prune_in_study(self, state: State, seq: int, event: TrialTold) -> None:
+        """Note the last point of a trial whose objective raised TrialPruned, and what the pruner had found there."""
+        points = {} if state.study is None else state.study.trials[event.trial].points
+        if not points:
+            return
+        step = max(points)
+        asked_at, found = self._asked_to_prune.get(event.trial, (None, None))
+        asked = asked_at == step
+        self.prunes.trial.append(event.trial)
+        self.prunes.attempt.append(event.attempt)
+        self.prunes.seq.append(seq)
+        self.prunes.iteration.append(step)
+        self.prunes.value.append(to_num(points[step]))
+        found = found if asked and found is not None and found.prune else None
+        self.prunes.needed.append(None if found is None else pruner_rules.needed_value(found))
+        self.prunes.needed_text.append((None if found is None else pruner_rules.needed(found)) or "")
+        why = "the pruner said so" if asked else "the objective raised TrialPruned"
+        self.prunes.why.append(why if found is None else pruner_rules.words(found))
 
     def _free_slots(self, state: State, row: Recorded) -> None:
         """Add the time before *row* to the stretches of the slots that were free in it."""
@@ -193,14 +223,20 @@ class History:
     def _take(self, place: int, row: Recorded) -> None:
         """Note in the attempt at *place* what *row* says of it."""
         rows, event = self.attempts, row.event
-        named = getattr(event, "trial", None), getattr(event, "attempt", None)
-        if named != (rows.trial[place], rows.number[place]):
+        named = rows.trial[place], rows.number[place]
+        if named != (getattr(event, "trial", None), getattr(event, "attempt", None)):
             return
         match event:
             case JobBound(job_id=job_id):
                 rows.job_id[place], rows.bound[place] = self._job_name(job_id), row.seq
             case JobEnded() if rows.ended[place] is None:
                 rows.ended[place], rows.ended_at[place] = row.seq, row.at
+            case TrialTold() | TrialLost():  # of a study, which has no budget: what it reported, and its time
+                attempt = self.state.attempt(*named)
+                rows.ended[place] = rows.charged[place] = row.seq
+                rows.ended_at[place] = row.at
+                rows.charge[place] = attempt.reported
+                rows.compute[place] = 0 if attempt.started is None else max(0, row.at - attempt.started.wall)
             case BudgetUpdated(iterations=iterations, late=late, compute_time=compute):
                 rows.charged[place], rows.charge[place] = row.seq, iterations
                 rows.late[place], rows.compute[place] = late, compute

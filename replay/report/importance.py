@@ -11,7 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from eventhpo.core.fold.state import State
 from eventhpo.optuna_adapter.component_factory import quiet
-from eventhpo.optuna_adapter.state_view import StateView
+from eventhpo.optuna_adapter.state_view import STUDY, StateView
+from eventhpo.study.frozen_trials import FrozenTrials
 from replay.report.data import ImportanceRows
 from replay.report.parameters import label
 
@@ -25,7 +26,7 @@ def importance(state: State) -> ImportanceRows:
     By fANOVA, with a fixed seed; by PED-ANOVA where scikit-learn is not installed.
     """
     rows = ImportanceRows()
-    trials = [t for t in StudyTrials(state).get() if t.state is TrialState.COMPLETE]
+    trials = [t for t in optuna_trials(state) if t.state is TrialState.COMPLETE]
     if len(trials) < FEWEST:
         rows.why_not = f"it takes {FEWEST} completed trials, and there {_are(len(trials))}"
         return rows
@@ -60,16 +61,13 @@ def _are(count: int) -> str:
     return "is one" if count == 1 else f"are {count}" if count else "is none"
 
 
-class StudyTrials:
-    """The trials of a log as Optuna knows them."""
-
-    def __init__(self, state: State) -> None:
-        self._view = StateView(state)
-
-    def get(self) -> list[FrozenTrial]:
-        """Return them by number."""
-        self._view.refresh()
-        return self._view.get_all_trials(0)
+def optuna_trials(state: State) -> list[FrozenTrial]:
+    """Return the trials of *state* as Optuna knows them, by number."""
+    if state.study is not None:
+        return FrozenTrials(state.study).all()
+    view = StateView(state)
+    view.refresh()
+    return view.get_all_trials(STUDY)
 
 
 def _evaluator() -> tuple[BaseImportanceEvaluator, str]:

@@ -85,9 +85,9 @@ function showStanding(now) {
 }
 
 function describeTrial(now, trial) {
-  const { objectives, parameters, trials } = now.data;
+  const { objectives, parameters } = now.data;
   const values = objectives.map((o, k) => `${o.name} = ${digits(now.raw(trial, k))}`).join(", ");
-  const given = parameters.map((p, k) => (trials.text[k][trial] === null ? null : `${p.short}=${trials.text[k][trial]}`));
+  const given = parameters.map((p, k) => (now.text(trial, k) === null ? null : `${p.short}=${now.text(trial, k)}`));
   return `trial ${trial}: ${values}  ${given.filter((text) => text !== null).join(" ")}`;
 }
 
@@ -110,8 +110,8 @@ function trialHeads(data, extra) {
 }
 
 function trialCells(now, trial, extra) {
-  const { objectives, parameters, trials, tasks } = now.data;
-  const texts = parameters.map((parameter, k) => (extra || !parameter.extra ? trials.text[k][trial] ?? "-" : null));
+  const { objectives, parameters, tasks } = now.data;
+  const texts = parameters.map((parameter, k) => (extra || !parameter.extra ? now.text(trial, k) ?? "-" : null));
   return [
     ...objectives.map((_, k) => digits(now.raw(trial, k))),
     ...texts.filter((text) => text !== null),

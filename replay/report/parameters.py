@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from eventhpo.core.fold.state import State
 from eventhpo.core.search.space import dimensions, job_names
@@ -84,8 +84,11 @@ def _positive(value: Scalar) -> bool:
     return number is not None and number > 0
 
 
-def trial_rows(state: State, shown: Sequence[ShownParameter]) -> TrialRows:
-    """Return the trials with the values of their parameters, which *shown* describes."""
+def trial_rows(state: State, shown: Sequence[ShownParameter], known: Mapping[tuple[int, str], int]) -> TrialRows:
+    """Return the trials with the values of their parameters, which *shown* describes.
+
+    *known* has the event that made a parameter of a trial known, if that was not the trial's first.
+    """
     rows = TrialRows()
     for trial in state.trials:
         rows.number.append(trial.number)
@@ -100,6 +103,8 @@ def trial_rows(state: State, shown: Sequence[ShownParameter]) -> TrialRows:
         rows.text.append(texts)
         rows.numbers.append(numbers)
         rows.position.append(_positions(parameter.kind, texts, numbers))
+        if known:
+            rows.known.append([known.get((t.number, name), t.seq) for t in state.trials])
     return rows
 
 

@@ -38,6 +38,13 @@ class AsOfEvent:
             return "imported"
         return self.data.versions.status[self.version[trial]]
 
+    def text(self, trial: int, parameter: int) -> str | None:
+        """Return the value of a parameter of *trial* as text, None if it has none, or none that is known yet."""
+        rows = self.data.trials
+        if rows.known and rows.known[parameter][trial] > self.seq:
+            return None
+        return rows.text[parameter][trial]
+
     def value(self, trial: int, objective: int) -> float | None:
         """Return the value of *trial* for *objective*, None if it is no finite number."""
         return finite(self.data.versions.values[objective][self.version[trial]])
@@ -182,8 +189,8 @@ class AsOfEvent:
                 continue
             status = self.status(trial)
             for k, parameter in enumerate(parameters):
-                position, text = trials.position[k][trial], trials.text[k][trial]
-                if position is not None:
+                position, text = trials.position[k][trial], self.text(trial, k)
+                if position is not None and text is not None:
                     yield {
                         "trial": trial,
                         "order": k,
@@ -208,7 +215,7 @@ class AsOfEvent:
         for trial in sorted(self.version):
             value, status = self.value(trial, 0), self.status(trial)
             for k in range(len(self.data.parameters)):
-                text = trials.text[k][trial]
+                text = self.text(trial, k)
                 if value is not None and text is not None:
                     yield {
                         "trial": trial,

@@ -8,7 +8,7 @@ from eventhpo.core.fold.events import EndReason, JobAdopted, Recorded, TasksLeft
 from eventhpo.core.fold.state import State, Trial
 from eventhpo.core.scheduler import rank
 from eventhpo.core.search.spec import to_num
-from eventhpo.views import formatting, unused_reports
+from eventhpo.views import formatting, statuses, unused_reports
 from eventhpo.views.formatting import duration, number, plural
 from replay.next_step import describe_jobs, of_attempt
 from replay.postmortem.report import Postmortem
@@ -48,7 +48,8 @@ class Oddities:
 
 def verdict(state: State, report: Postmortem, names: dict[str, str]) -> list[str]:
     """Return what was searched and how it ended, what was best, and what it cost; *names* are the short ones."""
-    return [_searched(state, report), _best(state, names), _cost(report)]
+    cost = _cost(report) if state.study is None else _time(state, report)
+    return [_searched(state, report), _best(state, names), cost]
 
 
 _ENDS: dict[EndReason, str] = {
@@ -64,14 +65,28 @@ _ENDS: dict[EndReason, str] = {
 
 
 def _searched(state: State, report: Postmortem) -> str:
-    goals = " and ".join(
-        f"{formatting.line(formatting.metric(o))} as {'large' if o.maximize else 'small'} as possible"
-        for o in state.search.objectives
-    )
+    if state.study is not None:
+        return _studied(state)
     trials = plural(len(state.trials) - state.imported, "trial")
     imported = f" (and took over {plural(state.imported, 'trial')} of another study)" if state.imported else ""
     name = formatting.line(state.search.name)
-    return f'The search "{name}" made {trials}{imported} to get {goals}, and {_ended(state, report)}.'
+    return f'The search "{name}" made {trials}{imported} to get {_goals(state)}, and {_ended(state, report)}.'
+
+
+def _studied(state: State) -> str:
+    counts = statuses.trial_counts(state)
+    over = sum(count for name, count in counts.items() if name not in ("running", "imported"))
+    open_ = counts["running"]
+    rest = f", and {plural(open_, 'trial')} {'is' if open_ == 1 else 'are'} not finished" if open_ else ""
+    name = formatting.line(state.search.name)
+    return f'The Optuna study "{name}" finished {plural(over, "trial")} to get {_goals(state)}{rest}.'
+
+
+def _goals(state: State) -> str:
+    return " and ".join(
+        f"{formatting.line(formatting.metric(o))} as {'large' if o.maximize else 'small'} as possible"
+        for o in state.search.objectives
+    )
 
 
 def _ended(state: State, report: Postmortem) -> str:
@@ -151,6 +166,17 @@ def _cost(report: Postmortem) -> str:
     return (
         f"It used {spent.used}{limit} iterations and {compute} of compute time in {plural(jobs, 'job')}{on_pruned}; "
         f"{_losses(report)}."
+    )
+
+
+def _time(state: State, report: Postmortem) -> str:
+    ended = [a for t in state.trials for a in t.attempts if a.ended is not None and a.started is not None]
+    took = sum(max(0, (a.ended.finished_at or 0) - a.started.wall) for a in ended if a.ended and a.started)
+    reports = sum(a.reported for t in state.trials for a in t.attempts)
+    pruned = report.trials["pruned"]
+    return (
+        f"Its objective ran for {duration(took)} and reported {plural(reports, 'value')} on the way; "
+        f"{plural(pruned, 'trial')} {'was' if pruned == 1 else 'were'} pruned, and {_losses(report)}."
     )
 
 

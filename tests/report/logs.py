@@ -7,6 +7,8 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
+
 from eventhpo.core.search.spec import (
     ComponentConfig,
     DiscreteParameterRange,
@@ -17,6 +19,8 @@ from eventhpo.core.search.spec import (
     UniformParameterRange,
 )
 from eventhpo.log.create import create
+from eventhpo.optuna_adapter.component_factory import quiet
+from eventhpo.study.storage import EventStorage
 from eventhpo.testing import Script, search, simulate
 from eventhpo.testing.searches import created
 from eventhpo.testing.simulated import START
@@ -169,3 +173,42 @@ def thousand(path: Path) -> Path:
 
     simulate(path, what, script, cut=lambda trial, attempt, cursor: 1)
     return path
+
+
+def study(folder: Path, directions: tuple[str, ...] = ("minimize",)) -> Path:
+    """The log of an Optuna study: define-by-run parameters, pruned and failed trials, one that still runs."""
+    storage = EventStorage(folder)
+    with quiet():
+        made = optuna.create_study(
+            study_name="study",
+            storage=storage,
+            directions=list(directions),
+            sampler=optuna.samplers.RandomSampler(seed=1),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=3),
+        )
+
+    def objective(trial: optuna.Trial) -> float | tuple[float, float]:
+        x = trial.suggest_float("x", -5, 5)
+        kind = trial.suggest_categorical("kind", ["a", "b"])
+        y = trial.suggest_int("y", 1, 8) if kind == "a" else trial.suggest_float("z", 1e-4, 1, log=True)
+        if len(directions) > 1:
+            return x * x, x - y
+        for step in range(5):
+            trial.report((x - 1) ** 2 + y / (step + 1), step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        if trial.number == 7:
+            raise ValueError("a failure")
+        return (x - 1) ** 2 + y
+
+    with quiet():
+        made.optimize(objective, n_trials=20, catch=ValueError)
+        made.ask().suggest_float("x", -5, 5)
+    storage.close()
+    (log,) = folder.glob("*.db")
+    return log
+
+
+def study_of_two(folder: Path) -> Path:
+    """The log of an Optuna study with two objectives."""
+    return study(folder, ("minimize", "maximize"))

@@ -122,9 +122,9 @@ def alike(shown: Any, computed: Any) -> bool:
     return bool(shown == computed)
 
 
-@pytest.mark.parametrize("make", [logs.usual, logs.several_objectives, logs.not_numbers])
+@pytest.mark.parametrize("make", [logs.usual, logs.several_objectives, logs.not_numbers, logs.study])
 def test_the_page_and_the_pictures_draw_the_same_rows(page, tmp_path, make):
-    log = make(tmp_path / "search.db")
+    log = make(tmp_path / "search")
     page.open(reported(log))
     report = of_rows(verified_rows(log).rows).data(log)
     for seq in moves(log, 8):
@@ -153,6 +153,40 @@ def test_odd_logs_have_a_page_too(page, tmp_path, make):
     assert page.outside == []
     assert page.page.locator("#verdict p").count() == 3
     assert "undefined" not in page.page.locator("body").inner_text()
+
+
+@pytest.mark.parametrize("make", [logs.study, logs.study_of_two])
+def test_an_optuna_study_has_the_same_page(page, tmp_path, make):
+    log = make(tmp_path / "studies")
+    page.open(reported(log))
+    for seq in moves(log, 12):
+        page.show(seq)
+        assert page.run("() => page.standing") == status_at(log, seq), seq
+        shown, printed = top_as_shown(page), top_as_printed(log, seq)
+        assert [row[: len(printed[0])] for row in shown] == printed, seq
+    assert page.errors == []
+    verdict = page.page.locator("#verdict").inner_text()
+    assert 'The Optuna study "study" finished 20 trials' in verdict
+    assert "1 trial is not finished" in verdict
+    drawn = {kind: page.page.locator(f"[data-kind={kind}] svg").count() for kind in ("history", "parallel", "slice")}
+    objectives = page.run("() => page.report.data.objectives.length")
+    assert drawn == {"history": objectives, "parallel": 1, "slice": 4}
+    assert page.page.locator("[data-kind=importance] svg").count() == objectives
+    assert page.page.locator("[data-kind=pareto] svg").count() == objectives - 1
+
+
+def test_a_parameter_of_a_study_is_shown_from_the_event_that_suggested_it(page, tmp_path):
+    log = logs.study(tmp_path / "studies")
+    page.open(reported(log))
+    suggested = [row for row in verified_rows(log).rows if type(row.event).__name__ == "ParameterSuggested"]
+    for row in suggested[:6]:
+        for seq, there in ((row.seq - 1, False), (row.seq, True)):
+            text = page.run(
+                "([seq, trial, name]) => new AsOfEvent(page.report.data, seq)"
+                ".text(trial, page.report.data.parameters.findIndex((p) => p.name === name))",
+                [seq, row.event.trial, row.event.parameter.name],
+            )
+            assert (text is not None) == there
 
 
 def test_a_damaged_log_is_shown_as_far_as_it_is_verified(page, tmp_path):

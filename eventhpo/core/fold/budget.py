@@ -78,7 +78,7 @@ def charged_through(state: State, attempt: Attempt) -> int | None:
     most = state.search.max_iteration_per_job
     if attempt.fate == "limit" and most is not None:
         return most
-    if attempt.fate == "pruned":
+    if attempt.fate == "pruned" and attempt.judged:  # a trial of a study may be pruned without a report
         return attempt.curves[0].iterations[attempt.judged - 1]
     inside = (c.iterations[c.in_time - 1] for c in attempt.curves if c.in_time)
     through = max(inside, default=None)
