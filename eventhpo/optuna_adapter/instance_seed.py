@@ -17,6 +17,7 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GridSampler, PartialFixed
 from optuna.samplers._lazy_random_state import LazyRandomState
 
 from eventhpo.optuna_adapter.instance_args import plain
+from eventhpo.optuna_adapter.object_walk import Parts, generators
 from eventhpo.optuna_adapter.seeds import SEEDS
 
 
@@ -36,10 +37,10 @@ def seed_of(sampler: BaseSampler) -> Seed:
     """
     if type(sampler) is GridSampler:
         return Seed(_hashed([vars(sampler)["_rng"]]))
-    generators = list(_generators(sampler))
-    seeds = [literal(generator) for generator in generators]
+    lazy_states = [state for state in generators(sampler, _parts) if type(state) is LazyRandomState]
+    seeds = [literal(state) for state in lazy_states]
     if _UNKNOWN in seeds:
-        value = _hashed(generators, *_sequences(sampler))
+        value = _hashed(lazy_states, *_sequences(sampler))
         return Seed(value, _USED.format(type(sampler).__name__, value))
     main = _main(sampler)
     others = sorted({str(seed) for seed in seeds if seed is not None and seed != main})
@@ -86,19 +87,10 @@ def _sequences(sampler: object) -> Iterator[int]:
         yield plain(sampler._seed)
 
 
-def _generators(root: object) -> Iterator[LazyRandomState]:
-    """Yield each generator in the graph of an instance of Optuna's once, in a fixed order."""
-    seen: set[int] = set()
-    open_ = [root]
-    while open_:
-        value = open_.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if type(value) is LazyRandomState:
-            yield value
-        elif type(value).__module__.startswith("optuna.samplers") and hasattr(value, "__dict__"):
-            open_ += reversed(list(vars(value).values()))
+def _parts(value: Any) -> Parts:
+    """Return the attributes of a sampler of Optuna's, or of a part of one; nothing for other values."""
+    held = type(value).__module__.startswith("optuna.samplers") and hasattr(value, "__dict__")
+    return [(f".{name}", attribute) for name, attribute in vars(value).items()] if held else ()
 
 
 def _made(generator: LazyRandomState) -> np.random.RandomState | None:

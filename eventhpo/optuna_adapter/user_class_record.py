@@ -25,7 +25,8 @@ from optuna.samplers._lazy_random_state import LazyRandomState
 
 from eventhpo.core.search.spec import ComponentConfig, UserClassConfig
 from eventhpo.errors import Usage
-from eventhpo.optuna_adapter.object_digest import GENERATORS, Undigestible, digest, known_by_version, name_of, parts
+from eventhpo.optuna_adapter.object_digest import digest
+from eventhpo.optuna_adapter.object_walk import Undigestible, generators, known_by_version, name_of, parts
 from eventhpo.optuna_adapter.optuna_classes import CLASSES
 from eventhpo.optuna_adapter.seeds import derived_seed
 
@@ -97,12 +98,12 @@ def _short(digest: str | None) -> str:
 def copy_for(instance: T, seed: int) -> T:
     """Return a deep copy of *instance* for one decision, each generator in it seeded; *instance* stays as it is.
 
-    Generators are numbered in the order in which they are found; the seed of number k
+    Generators are numbered in the order of the walk; the seed of number k
     follows from *seed* and k. A `LazyRandomState` that has no generator yet gets one.
     """
     memo: dict[int, Any] = {}
     # deepcopy takes what it finds in the memo for the copy, so two references to one generator stay two to one.
-    for k, generator in enumerate(_generators(instance)):
+    for k, generator in enumerate(generators(instance, parts)):
         if id(generator) not in memo:
             _enter(memo, generator, derived_seed(seed, "generator", k, 0))
     return copy.deepcopy(instance, memo)
@@ -119,21 +120,6 @@ def rederivable(instance: T, seed: int, decide: Callable[[T], R]) -> tuple[R, bo
 
 
 # ---------------------------------------------------------------- generators
-
-
-def _generators(root: object) -> Iterator[object]:
-    """Yield each generator in the graph of *root* once, in a fixed order."""
-    seen: dict[int, object] = {}  # holds what was seen, so that no later object gets its id
-    open_ = [root]
-    while open_:
-        node = open_.pop()
-        if id(node) in seen:
-            continue
-        seen[id(node)] = node
-        if isinstance(node, GENERATORS):
-            yield node
-        else:
-            open_ += reversed([value for _, value in parts(node)])
 
 
 def _enter(memo: dict[int, Any], generator: object, seed: int) -> None:

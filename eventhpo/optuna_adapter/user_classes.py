@@ -22,7 +22,7 @@ from eventhpo.core.scheduler import actions
 from eventhpo.core.search.spec import ComponentConfig, Search
 from eventhpo.core.validation.mistakes import Mistake
 from eventhpo.errors import Usage
-from eventhpo.optuna_adapter.object_digest import known_by_version, name_of
+from eventhpo.optuna_adapter.object_walk import known_by_version, name_of
 from eventhpo.optuna_adapter.user_class_record import is_foreign, same
 
 
