@@ -11,10 +11,11 @@ from replay.explain.explanation import Prune
 from replay.explain.pruner_rules import needed, needed_value
 from replay.verified_rows import verified_rows
 
-GOLDEN = sorted((Path(__file__).parents[2] / "fixtures" / "logs").glob("*.db"))
+FIXTURES = Path(__file__).parents[2] / "fixtures"
+GOLDEN = sorted([*(FIXTURES / "logs").glob("*.db"), *(FIXTURES / "studies").glob("*.db")])
 
 
-@pytest.mark.parametrize("log", GOLDEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("log", GOLDEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_explanations_of_all_trials_are_those_of_each(log: Path) -> None:
     rows = verified_rows(log).rows
     together = of_all(rows)
@@ -22,7 +23,7 @@ def test_the_explanations_of_all_trials_are_those_of_each(log: Path) -> None:
     assert of_all(rows, 2) == together[:2]
 
 
-@pytest.mark.parametrize("log", GOLDEN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("log", GOLDEN, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_the_value_that_a_pruned_trial_needed_is_the_one_that_is_said(log: Path) -> None:
     steps = [step for explanation in of_all(verified_rows(log).rows) for step in explanation.steps]
     for prune in (step for step in steps if isinstance(step, Prune)):
