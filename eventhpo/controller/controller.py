@@ -15,11 +15,12 @@ from typing import Protocol, TypeAlias
 
 from eventhpo.controller.author import NOBODY, Author
 from eventhpo.controller.clock import Clock
-from eventhpo.controller.effects import observations, perform, poll
+from eventhpo.controller.effects import job_item, observations, perform, poll
 from eventhpo.controller.end_command import run_end_command
 from eventhpo.controller.host import Machine
 from eventhpo.core.fold import deadlines
 from eventhpo.core.fold.clocks import ClockReading, elapsed
+from eventhpo.core.fold.event_parts import AttemptId
 from eventhpo.core.fold.events import (
     ClockTicked,
     ControllerStarted,
@@ -33,7 +34,7 @@ from eventhpo.core.fold.events import (
 from eventhpo.core.fold.evolve import evolve, fold
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
-from eventhpo.core.scheduler.decide import next_action
+from eventhpo.core.scheduler.decide import attempts, next_action
 from eventhpo.core.search.spec import MINUTE
 from eventhpo.jobs.protocol import JobBackend, PollResult, Refused
 from eventhpo.log.writer import open_writer
@@ -100,6 +101,7 @@ def tell_nobody(rows: Sequence[Recorded], state: State) -> None:
     """Tell nobody of *rows*."""
 
 
+STOPPING = 60_000_000  # microseconds that a stopped run watches its jobs; agents and grace periods take 10 s
 SOON = 1.0  # seconds between two looks at what seems to be due by the jobs' clock
 
 
@@ -170,6 +172,28 @@ class Controller:
             self.commit()
             if not self._take_requests():
                 return action
+
+    def see_stops_through(self) -> None:
+        """Watch the jobs that this run told to stop, and tell those again that run on, until all are over.
+
+        It ends after `STOPPING` at the latest, and at once for a request or an interruption.
+        Nothing of it is recorded: a stop does no harm twice, and the next controller reads how
+        the jobs ended.
+        """
+        since, over = self._clock.read(), set[AttemptId]()
+        while elapsed(since, self._clock.read()) < STOPPING:
+            stopping = [a for a in attempts(self.state) if a.stop_sent and a.live and a.job_id is not None]
+            watched = [job_item(self.state, a, "poll") for a in stopping if (a.trial, a.number) not in over]
+            if not watched or self._meanwhile():
+                return
+            self._clock.wait(self._jobs.shortest_wait, None, self._meanwhile)
+            self._log.check_lease()
+            answer = self._jobs.poll(watched, self.state.search.objectives)
+            if isinstance(answer, Refused):
+                continue
+            over |= {(u.trial, u.attempt) for u in answer.seen if u.ended is not None or u.ending}
+            running = [self.state.attempt(u.trial, u.attempt) for u in answer.seen if u.runs_on]
+            self._jobs.stop([job_item(self.state, attempt, "stop") for attempt in running])
 
     def next(self) -> actions.Action:
         """Return what comes next; an interruption is recorded first."""

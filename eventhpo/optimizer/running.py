@@ -39,7 +39,8 @@ class Running(ByHand):
                 with self._opened().driving() as controller:
                     self._opened().mode(by_hand=False)
                     self._end_if_asked()
-                    controller.run()
+                    if controller.run().why == "run stopped" and self._on_stop == "abort":
+                        controller.see_stops_through()
             self._conclude()
         finally:
             self._stop_event.clear()

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from eventhpo.controller.controller import Controller
 from eventhpo.core.fold.events import EffectFailed, JobEnded, JobPruned, JobRunsOn, StopAsked, TrialCancelled
+from eventhpo.core.scheduler.actions import Rest
 from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.jobs.clearml.clearml_jobs import ClearmlBackend
 from eventhpo.jobs.protocol import Ended, Queued, Refused, Stopping
@@ -353,6 +355,49 @@ def test_an_enqueue_that_arrives_after_its_trial_was_cancelled_is_seen_and_stopp
     assert len([e for e in of(path, JobRunsOn) if e.trial == 0]) == 1
     assert not any(entry["task"] == first["id"] for entry in server.state.queues[server.queue("default")]["entries"])
     assert [c.divergence for c in check_prefixes(rows(path)) if c.divergence] == []
+
+
+class SeesStopsThrough(Controller):
+    """A controller as `OptimizerOptuna.start()` drives it."""
+
+    def run(self) -> Rest:
+        rest = super().run()
+        self.see_stops_through()
+        return rest
+
+
+def test_a_run_that_aborts_its_jobs_tells_one_that_starts_all_the_same_again(server: ClearmlServer, path: Path) -> None:
+    """Nothing of it is in the log: the next controller reads the end as it would have without."""
+    slow_agent(server)
+    begin(path, unhurried(base_task(server), 1, total_max_jobs=2, max_iteration_per_job=3))
+    clock = Hours(server, then=lambda waits: clock.stop("abort") if waits == 1 else None)
+    run(path, clock=clock, make=SeesStopsThrough)
+    [task] = our_tasks(server)
+    assert task["started"]  # the agent did start it
+    never_runs(server, task["id"])
+    assert of(path, JobRunsOn) == []
+    assert [c.divergence for c in check_prefixes(rows(path)) if c.divergence] == []
+    slow_agent(server)
+    state = run(path, clock=Hours(server))
+    assert outcomes(state)[0] == ("aborted", "stopped with the run or the search")
+    assert [c.divergence for c in check_prefixes(rows(path)) if c.divergence] == []
+
+
+def test_a_run_that_aborts_its_jobs_does_not_watch_them_for_ever(server: ClearmlServer, path: Path) -> None:
+    server.script(falling(server, 4, end=None))
+    begin(path, unhurried(base_task(server), 1, total_max_jobs=1, max_iteration_per_job=9))
+
+    def again(waits: int) -> None:
+        [task] = our_tasks(server)
+        if waits == 3:
+            clock.stop("abort")
+        if task["status"] == "stopped":
+            server.call("tasks.started", task=task["id"], force=True)
+
+    clock = Hours(server, then=again)
+    run(path, clock=clock, make=SeesStopsThrough)
+    assert sum(clock.waits[3:]) < 120
+    assert len([r for r in server.requests.kept if r.endpoint == "tasks.stopped"]) > 1
 
 
 def test_a_job_that_will_not_stop_is_told_seldom(server: ClearmlServer, path: Path) -> None:
