@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 from clearml.automation.job import ClearmlJob
 
@@ -19,8 +19,7 @@ from eventhpo.jobs.local.host import read_clocks
 from eventhpo.views import formatting
 from eventhpo.views.top import Metric, row
 
-if TYPE_CHECKING:
-    from eventhpo.optimizer.optimizer import Optimizer
+T = TypeVar("T")
 
 logger = logging.getLogger("eventhpo")
 
@@ -41,10 +40,33 @@ def clearml_status(state: State, attempt: Attempt) -> str:
     return "stopped" if attempt.ended.how in ("stopped", "cancelled") else "failed"
 
 
+class SearchOfJobs(Protocol):
+    """What a job's handle asks of its search, and what it asks for."""
+
+    @property
+    def _on_server(self) -> bool:
+        """Whether the jobs are tasks on a ClearML server."""
+
+    def _of(self, names: tuple[int, int], look: Callable[[State, Attempt], T]) -> T:
+        """Return what *look* finds of the attempt (trial, attempt)."""
+
+    def _job_name(self, state: State, params: Mapping[str, Scalar]) -> str:
+        """Return the name of a job with *params*."""
+
+    def _parent(self) -> str | None:
+        """Return the id of the jobs' parent task."""
+
+    def _launch(self, names: tuple[int, int]) -> bool:
+        """Have the attempt's job launched; return whether it was."""
+
+    def _abort(self, names: tuple[int, int], why: str) -> None:
+        """Have the attempt's job ended."""
+
+
 class TaskView:
     """What can be said of a job's task without a server: a light stand-in for `clearml.Task`."""
 
-    def __init__(self, optimizer: Optimizer, trial: int, attempt: int) -> None:
+    def __init__(self, optimizer: SearchOfJobs, trial: int, attempt: int) -> None:
         self._optimizer = optimizer
         self._names = (trial, attempt)
 
@@ -133,7 +155,7 @@ class JobHandle(ClearmlJob):  # type: ignore[misc]
     one writer, and come back when the log has answered.
     """
 
-    def __init__(self, optimizer: Optimizer, trial: int, attempt: int) -> None:  # the parent's would clone a task
+    def __init__(self, optimizer: SearchOfJobs, trial: int, attempt: int) -> None:  # the parent's would clone a task
         self._optimizer = optimizer
         self._names = (trial, attempt)
         self._is_cached_task = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from threading import Event as Flag
@@ -18,7 +19,31 @@ from eventhpo.optimizer.jobs_argument import LocalJobs
 from eventhpo.optimizer.running import Running
 
 
-class Optimizer(Running):
+class NamedForTasks(type):
+    """The class of `Optimizer`: ClearML's controller writes `str(optimizer_class)` into its task.
+
+    The controller takes the part after the last dot, without its last two characters, and
+    swaps the classes of certain names for its own. So that part is `module:name`, which
+    names a class that can be imported and is none of ClearML's.
+    """
+
+    def __str__(cls) -> str:
+        name = PUBLIC_NAME if cls is Optimizer else f"{cls.__module__}:{cls.__qualname__}"
+        return f"<class '.{name}'>"
+
+
+PUBLIC_NAME = "eventhpo:OptimizerOptuna"
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether *record* is no warning that the controller uses this class, as it was told to."""
+    return f"Could not resolve optimizer_class {PUBLIC_NAME} " not in record.getMessage()
+
+
+logging.getLogger("clearml.automation.optimization").addFilter(_is_news)
+
+
+class Optimizer(Running, metaclass=NamedForTasks):
     """Search with Optuna, on a log: resumed by running the same script again with the same `log`.
 
     The arguments, methods, units and defaults are those of ClearML's

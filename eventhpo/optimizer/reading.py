@@ -152,14 +152,18 @@ class Reading(SearchStrategy):  # type: ignore[misc]
 
     @property
     def budget(self) -> Budget:
-        """What was used of jobs, iterations and compute time (minutes), by task, in ClearML's class."""
+        """What was used of jobs, iterations and compute time (minutes), by task, in ClearML's class.
+
+        It never exceeds the limits: where iterations are limited, a job that was pruned is a
+        part of one; where they are not, a retry is none.
+        """
         used = Budget(
             jobs_limit=self.total_max_jobs,
             iterations_limit=self._read(budget.limit),
             compute_time_limit=self.compute_time_limit or None,
         )
-        for task_id, iterations, minutes in self._read(_used) or []:
-            used.jobs.update(task_id, 1.0)
+        for task_id, jobs, iterations, minutes in self._read(_used) or []:
+            used.jobs.update(task_id, jobs)
             used.iterations.update(task_id, iterations)
             used.compute_time.update(task_id, minutes)
         return used
@@ -230,12 +234,15 @@ def _best(state: State, k: int | None, only_completed: bool, include_failed: boo
     return [(a.trial, a.number) for a in jobs if a.launched or include_failed][:k]
 
 
-def _used(state: State) -> list[tuple[str, float, float]]:
+def _used(state: State) -> list[tuple[str, float, float, float]]:
+    """Return the task id of each launched attempt, the jobs, iterations and minutes that it used."""
     rows = []
     for a in attempts(state):
         if a.job_id is not None and a.launched:
             charge = a.charge if a.charge is not None else budget.charge(state, a)
-            rows.append((a.job_id, float(charge), budget.compute_time(a, state.jobs_clock) / MINUTE))
+            per_job = state.search.max_iteration_per_job
+            jobs = charge / per_job if per_job is not None else float(a.number == 0)
+            rows.append((a.job_id, jobs, float(charge), budget.compute_time(a, state.jobs_clock) / MINUTE))
     return rows
 
 

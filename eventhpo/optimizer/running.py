@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+import threading
 from typing import Literal
 
 from eventhpo.controller.controller import Controller
 from eventhpo.core.fold.events import StopAsked
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import free_slot
+from eventhpo.errors import EventhpoError
 from eventhpo.optimizer.by_hand import ByHand, suggests
 from eventhpo.optimizer.driver import SearchDriver
 from eventhpo.optimizer.reading import attempts
 
 logger = logging.getLogger("eventhpo.optimizer")
+
+REASON = 250  # characters; ClearML's web page shows a task's reason in one line
 
 
 class Running(ByHand):
@@ -28,6 +32,9 @@ class Running(ByHand):
         Raises:
             Busy: somebody else holds the log. Usage: the log records another search.
             StorageFailed: the log cannot be written.
+
+        In another thread than the main one, as under ClearML's controller, the script does not see
+        the error: there, the optimizer's task is also marked as failed, with the error as reason.
         """
         if self._heeded():
             return
@@ -42,8 +49,20 @@ class Running(ByHand):
                     if controller.run().why == "run stopped" and self._on_stop == "abort":
                         controller.see_stops_through()
             self._conclude()
+        except EventhpoError as error:
+            self._fail_task(error)
+            raise
         finally:
             self._stop_event.clear()
+
+    def _fail_task(self, error: EventhpoError) -> None:
+        """Log *error* and fail the optimizer's task, where the error ends a thread and not the script."""
+        task = self._optimizer_task
+        if threading.current_thread() is threading.main_thread() or not hasattr(task, "mark_failed"):
+            return
+        logger.error("the search did not run: %s", error)
+        reason = f"{type(error).__name__}: {error}"
+        task.mark_failed(status_reason=reason[:REASON], status_message=reason, force=True)
 
     def stop(self) -> None:
         """End the run, from any thread, and return at once; a later `start` carries the search on.

@@ -14,8 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from eventhpo.core.fold import codec
 from eventhpo.core.fold.event_families import Decision, Input, Note, UserInput
 from eventhpo.core.fold.event_parts import AttemptId
@@ -38,6 +36,7 @@ from eventhpo.core.search.spec import StudyJobs
 from eventhpo.errors import DamagedLog, EventhpoError
 from replay.decide import rounding
 from replay.decide.answers import Answers
+from replay.decide.checked import WHOLE, Checked, WalkShare
 from replay.decide.divergence import Divergence
 from replay.decide.nearness import Near, near
 from replay.decide.rounding import Rounded
@@ -47,35 +46,6 @@ if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
 
 _ANYWHERE = (UserInput, JobAdopted, Note)
-BLOCK = 16  # decisions in a row that one share takes: later ones cost more, so shares take turns
-
-
-class WalkShare(msgspec.Struct, frozen=True):
-    """Every `of`-th block of decisions, from block `number` on, with the rows that follow each decision."""
-
-    number: int = 0
-    of: int = 1
-
-    def holds(self, decisions: int) -> bool:
-        """Whether this share holds a row; *decisions* counts the decisions up to that row, itself included."""
-        return max(decisions - 1, 0) // BLOCK % self.of == self.number
-
-
-WHOLE = WalkShare()
-
-
-class Checked(msgspec.Struct, frozen=True):
-    """A row that was checked: a decision, or a row at which none may be missing.
-
-    `skipped` says why a decision was not decided again, and `rounded` is a decision that equals the recorded one up to
-    rounding. In both cases there is no divergence.
-    """
-
-    seq: int
-    decision: bool
-    divergence: Divergence | None
-    skipped: str | None = None
-    rounded: Rounded | None = None
 
 
 def check_prefixes(
@@ -98,7 +68,7 @@ def check_prefixes(
     """
     rows = list(rows)
     if is_study(rows):
-        from replay.decide.check_study import check_study  # noqa: PLC0415  it stands on this module
+        from replay.decide.check_study import check_study  # noqa: PLC0415  few logs are of studies
 
         return check_study(rows, sampler, pruner, share)
     return _PrefixCheck(iter(rows), sampler, pruner, share, oracle=oracle).checks()

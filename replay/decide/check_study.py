@@ -20,7 +20,7 @@ from eventhpo.study.frozen_trials import NAMES, FrozenTrials, distribution, with
 from eventhpo.study.questions import StudyQuestions, parameter
 from eventhpo.study.recorded_study import is_untouched
 from replay.decide import rounding
-from replay.decide.check_prefixes import Checked, WalkShare
+from replay.decide.checked import Checked, WalkShare
 from replay.decide.divergence import Divergence
 from replay.decide.rounding import Rounded
 

@@ -22,7 +22,8 @@ from eventhpo.core.fold.events import Event, Head, Recorded
 from eventhpo.errors import Busy, DamagedLog, EventhpoError, Failed, StorageFailed, Usage
 from eventhpo.log import reader
 from replay.decide import supplied
-from replay.decide.check_prefixes import BLOCK, Checked, WalkShare, check_prefixes
+from replay.decide.check_prefixes import check_prefixes
+from replay.decide.checked import BLOCK, Checked, WalkShare
 from replay.decide.divergence import Divergence
 from replay.decide.fingerprints import FingerprintDifference
 from replay.decide.nearness import Near

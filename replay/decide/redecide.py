@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from optuna.pruners import BasePruner
     from optuna.samplers import BaseSampler
 
-    from replay.decide.check_prefixes import Checked
+    from replay.decide.checked import Checked
 
 AnyPath: TypeAlias = str | os.PathLike[str]
 

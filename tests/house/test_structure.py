@@ -120,3 +120,43 @@ def test_the_rule_sees_an_import_that_breaks_it(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text("def f():\n    from optuna import samplers\n")
     assert "optuna.samplers" in set(imported(bad))
+
+
+def circles(modules_of: dict[str, set[str]]) -> list[str]:
+    """Return the modules that import themselves, directly or by way of others, in order of name."""
+    return [name for name in sorted(modules_of) if name in reached_from(name, modules_of)]
+
+
+def reached_from(start: str, modules_of: dict[str, set[str]]) -> set[str]:
+    reached: set[str] = set()
+    open_ends = [start]
+    while open_ends:
+        new = modules_of.get(open_ends.pop(), set()) - reached
+        reached |= new
+        open_ends.extend(new)
+    return reached
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Return the modules of both packages, each with those of them that it imports, also in a function or for types."""
+    paths = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in modules("eventhpo") + modules("replay")
+    }
+    graph = {}
+    for name, path in paths.items():
+        names = set(imported(path)) & paths.keys()
+        submodules = {parent for parent in names if any(n.startswith(parent + ".") for n in names)}
+        graph[name] = names - submodules - {name}
+    return graph
+
+
+def test_no_two_modules_import_each_other_not_even_by_way_of_others() -> None:
+    graph = import_graph()
+    assert "eventhpo.optimizer.optimizer" in graph
+    assert circles(graph) == []
+
+
+def test_a_circle_of_three_modules_is_seen() -> None:
+    """Negative control."""
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a", "b", "c"]

@@ -116,6 +116,21 @@ def test_the_ledger_finds_a_job_that_ran_twice(place: Place) -> None:
         check_ledger(place.ledger())
 
 
+@pytest.mark.parametrize("prefix", ["CLEARML", "TRAINS"])
+@pytest.mark.parametrize("name", ["TASK_ID", "PROC_MASTER_ID", "LOG_TASK_TO_BACKEND", "SIMULATE_REMOTE_TASK"])
+def test_a_job_does_not_inherit_what_would_make_it_join_the_task_of_its_controller(
+    place: Place, monkeypatch: pytest.MonkeyPatch, prefix: str, name: str
+) -> None:
+    monkeypatch.setenv(f"{prefix}_{name}", "of-the-controller")
+    monkeypatch.setenv("CLEARML_API_HOST", "http://server")  # how the server is reached stays
+    place.script(
+        "import os, pathlib\n"
+        f"pathlib.Path('seen').write_text(str('{prefix}_{name}' in os.environ) + os.environ['CLEARML_API_HOST'])\n"
+    )
+    _run_without_locks(place, place.bound())
+    assert (place.folder / "seen").read_text() == "Falsehttp://server"
+
+
 def _run_without_locks(place: Place, job: BoundJob) -> None:
     """Run a runner to its end, on descriptors that lock nothing."""
     folder = place.attempt(job)

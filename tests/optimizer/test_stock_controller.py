@@ -88,10 +88,10 @@ assert type(controller.get_optimizer()) is Ours, type(controller.get_optimizer()
 assert not isinstance(controller.get_optimizer(), Theirs)
 
 class OptimizerOptuna(Ours):
-    "Bears the name by which the controller finds its own."
+    "Has the name by which the controller finds its own class."
 
 swapped, _, _ = controller._connect_args(optimizer_class=OptimizerOptuna, hyper_param_configuration=space)
-assert swapped is Theirs  # what would have happened, had ours borne that name
+assert swapped is OptimizerOptuna, swapped
 
 {then}
 """
@@ -186,6 +186,16 @@ def test_an_optimizer_that_was_made_before_is_used_as_it_is(stock, place):
     controller.start()
     assert controller.wait(timeout=1)
     assert len(place.launches()) == 1
+
+
+@pytest.mark.parametrize("limit", [None, 4])
+def test_the_remaining_budget_is_not_negative_after_retries(stock, place, limit):
+    (place.folder / "fail-0").touch()
+    controller = stock.controller(max_failures_per_trial=3, total_max_jobs=2, max_iteration_per_job=limit)
+    controller.start()
+    assert controller.wait(timeout=1)
+    assert sum(place.launches().values()) == 5
+    assert 0 < controller.get_optimizer().budget.to_dict()["jobs"]["used"] <= 1
 
 
 def test_what_runs_is_shown_and_waiting_ends_without_the_end_of_the_search(stock, place):

@@ -14,12 +14,22 @@ from eventhpo.jobs.protocol import BoundJob
 
 RUNNER = Path(__file__).with_name("runner.py")
 
+# A controller that is itself a ClearML task has these in its environment: a job's `Task.init` would join that task.
+_OF_THE_CONTROLLERS_TASK = tuple(
+    f"{prefix}_{name}"
+    for prefix in ("CLEARML", "TRAINS")
+    for name in ("TASK_ID", "PROC_MASTER_ID", "LOG_TASK_TO_BACKEND", "SIMULATE_REMOTE_TASK", "NODE_ID")
+)
+_OF_AN_OUTER_SEARCH = ("EVENTHPO_LOCK", "EVENTHPO_PREDECESSOR")  # set if this controller runs inside a job
+
 
 def environment(job: BoundJob, folder: AttemptFolder, inherited: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of *job*: *inherited*, the `EVENTHPO_` variables, and our interpreter first on PATH.
 
     A controller started as `.venv/bin/eventhpo` has not activated its environment,
     so `python` on PATH may be another one, without the packages of the search.
+    What ties a process to the controller's own ClearML task is left out: a job that
+    calls `Task.init` gets a task of its own.
     """
     path = [str(Path(sys.executable).parent), *filter(None, [inherited.get("PATH", os.defpath)])]
     variables = {
@@ -33,8 +43,8 @@ def environment(job: BoundJob, folder: AttemptFolder, inherited: Mapping[str, st
         "EVENTHPO_REPORTS": str(folder.reports),
         "EVENTHPO_CHECKPOINT_DIR": str(folder.path.parent / "checkpoints" / str(job.trial)),
     }
-    for outer in ("EVENTHPO_LOCK", "EVENTHPO_PREDECESSOR"):  # set by an outer search, if this one runs inside a job
-        variables.pop(outer, None)
+    for name in (*_OF_AN_OUTER_SEARCH, *_OF_THE_CONTROLLERS_TASK):
+        variables.pop(name, None)
     if (lock := folder.identity()) is not None:
         variables["EVENTHPO_LOCK"] = named(lock)
     before = folder.previous()

@@ -1,0 +1,33 @@
+"""ClearML's own HyperParameterOptimizer with our class and a task: argv is base, queue, log and highest lr."""
+
+import sys
+
+from clearml import Task
+from clearml.automation import DiscreteParameterRange, HyperParameterOptimizer, UniformParameterRange
+
+from eventhpo import OptimizerOptuna
+
+base, queue, log, highest = sys.argv[1:]
+task = Task.init("eventhpo", "search", task_type=Task.TaskTypes.optimizer, auto_connect_frameworks=False)
+sys.stdout.write(f"task {task.id}\n")
+search = HyperParameterOptimizer(
+    base_task_id=base,
+    hyper_parameters=[
+        UniformParameterRange("General/lr", 0.0, float(highest)),
+        DiscreteParameterRange("General/kind", ["a", "b"]),
+    ],
+    objective_metric_title="validation",
+    objective_metric_series="loss",
+    objective_metric_sign="min",
+    max_number_of_concurrent_tasks=1,
+    optimizer_class=OptimizerOptuna,
+    execution_queue=queue,
+    total_max_jobs=2,
+    max_iteration_per_job=3,
+    pool_period_min=1e-5,
+    optuna_sampler="RandomSampler",
+    optuna_pruner="NopPruner",
+    log=log,
+)
+search.start()
+search.wait()

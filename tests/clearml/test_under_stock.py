@@ -1,0 +1,42 @@
+"""ClearML's own controller with this class and a task of its own, each run a process, on the test server."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tests.clearml.users import Place, Program
+
+SCRIPT = str(Path(__file__).parent / "scripts" / "under_stock.py")
+
+
+def run(place: Place, highest: float = 1.0) -> tuple[dict[str, Any], str]:
+    """Run the script to its end; return its task as the server has it, and all that it printed."""
+    program = Program([SCRIPT, place.base, place.queue, str(place.log), str(highest)], place.folder, place.server)
+    _, out, err = program.ended()
+    match = re.search(r"^task (\w+)$", out, re.MULTILINE)
+    assert match is not None, out + err
+    return place.server.state.tasks[match[1]], out + err
+
+
+def test_a_search_that_runs_completes_its_task_without_a_warning_about_the_class(place: Place) -> None:
+    task, printed = run(place)
+    assert task["status"] == "completed"
+    assert place.states() == ["completed"] * 2
+    assert "Could not resolve" not in printed
+
+
+def test_the_connected_arguments_name_a_class_that_can_be_imported(place: Place) -> None:
+    task, _ = run(place)
+    values = {item["name"]: item["value"] for section in task["hyperparams"].values() for item in section.values()}
+    assert values["opt/optimizer_class"] == "eventhpo:OptimizerOptuna"
+
+
+def test_a_log_of_another_search_fails_the_task_and_the_console_says_why(place: Place) -> None:
+    place.done(total_max_jobs=1)
+    task, printed = run(place, highest=0.5)
+    assert task["status"] == "failed"
+    assert "records another search" in task["status_message"]
+    assert "the search did not run" in printed
+    assert len(place.tasks()) == 1
