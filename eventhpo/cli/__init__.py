@@ -20,7 +20,7 @@ _GROUPS = {
         "eventhpo.cli.run",
         ("new", "demo", "check", "run", "resume", "stop", "enqueue", "cancel", "pause", "unpause", "note"),
     ),
-    "Read a log": ("eventhpo.cli.read", ("status", "top", "events", "verify")),
+    "Read a log": ("eventhpo.cli.read", ("status", "watch", "top", "events", "verify")),
     "Replay a log": ("replay.cli", ("explain", "replay", "postmortem", "diff", "whatif")),
     "Show a search": ("replay.cli", ("report", "plot", "web")),
     "An Optuna study": ("eventhpo.cli.study", ("serve", "import", "dashboard")),

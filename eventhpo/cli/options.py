@@ -53,3 +53,4 @@ on_end_option = click.option(
 )
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.  [default: off]")
+plain_option = click.option("--plain", is_flag=True, help="Lines with a time, no live view.  [default: off]")

@@ -136,10 +136,11 @@ def _describe_value(value: object) -> str:
 
 
 class Line(NamedTuple):
-    """What a person who watches a run is told; *warns* of what went wrong or is lost."""
+    """What a person who watches a run is told, and when it was recorded; *warns* of what went wrong or is lost."""
 
     text: str
     warns: bool = False
+    at: int = 0  # microseconds since 1970
 
 
 def lines(rows: Sequence[Recorded], state: State) -> Iterator[Line]:
@@ -151,7 +152,7 @@ def lines(rows: Sequence[Recorded], state: State) -> Iterator[Line]:
     for row in _ends_last(rows):
         line = _line(row, state)
         if line is not None:
-            yield line
+            yield line._replace(at=row.at)
 
 
 def _ends_last(rows: Sequence[Recorded]) -> Iterator[Recorded]:

@@ -105,7 +105,7 @@ def test_points_out_of_order_are_told_wherever_their_trial_is_shown(place: Place
     assert done.returncode == 0
     said = f"{ignored} points ignored, because iterations must rise: the first, {first}"
     assert f"trial 0: {said}" in done.stderr
-    assert said in next(line for line in done.stderr.splitlines() if line.startswith("trial 0 completed"))
+    assert said in next(line for line in done.stderr.splitlines() if "  trial 0 completed" in line)
     assert f"ignored     trial 0: {said}" in invoke("status", place.log).stdout
     assert f"* trial 0: {said}" in invoke("top", place.log).stdout
     assert f"attempt 0: {said}" in explained(place)

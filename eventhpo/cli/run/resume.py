@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from eventhpo.cli import arguments, output
-from eventhpo.cli.options import FILE, author_options, on_end_option, quiet_option
+from eventhpo.cli.options import FILE, author_options, on_end_option, plain_option, quiet_option
 from eventhpo.cli.run.limit_options import limit_options
 from eventhpo.cli.run.on_end import set_end_command
 from eventhpo.controller.author import Author
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 )
 @on_end_option
 @quiet_option
+@plain_option
 @click.pass_context
 @author_options
 def resume(
@@ -60,6 +61,7 @@ def resume(
     folder: Path | None,
     on_end: str | None,
     quiet: bool,
+    plain: bool,
     author: Author,
     **limits: str | None,
 ) -> None:
@@ -91,7 +93,7 @@ def resume(
         )
     asked = _Wanted(changes, end_command, reopen)
     hold = _Hold(take_over=take_over, adopt=adopt, folder=folder)
-    ctx.exit(_carry_on(log, state, author, asked, hold, quiet=quiet))
+    ctx.exit(_carry_on(log, state, author, asked, hold, quiet=quiet, plain=plain))
 
 
 def _over(log: Path, state: State, changes: LimitChanges) -> int:
@@ -144,7 +146,7 @@ class _Hold(TypedDict):
     folder: Path | None
 
 
-def _carry_on(log: Path, state: State, author: Author, asked: _Wanted, hold: _Hold, *, quiet: bool) -> int:
+def _carry_on(log: Path, state: State, author: Author, asked: _Wanted, hold: _Hold, *, quiet: bool, plain: bool) -> int:
     from eventhpo.cli.run import run_search  # noqa: PLC0415
     from eventhpo.controller.requests import LimitsRequest, accepted  # noqa: PLC0415
     from eventhpo.optuna_adapter.user_classes import require_buildable  # noqa: PLC0415
@@ -172,7 +174,7 @@ def _carry_on(log: Path, state: State, author: Author, asked: _Wanted, hold: _Ho
     if changes.given() and not reopen:
         accepted(state, LimitsRequest(changes=changes), None)  # what cannot be leaves no trace
     outcome = run_search.drive(
-        log, state.search, author, recorded=state, quiet=quiet, first=first, launches=not only_ends, **hold
+        log, state.search, author, recorded=state, quiet=quiet, plain=plain, first=first, launches=not only_ends, **hold
     )
     return run_search.conclude(log, outcome)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.options import FILE, author_options, on_end_option, quiet_option
+from eventhpo.cli.options import FILE, author_options, on_end_option, plain_option, quiet_option
 from eventhpo.cli.run.advice import print_advice
 from eventhpo.controller.author import Author
 
@@ -25,6 +25,7 @@ from eventhpo.controller.author import Author
 )
 @on_end_option
 @quiet_option
+@plain_option
 @click.pass_context
 @author_options
 def run(
@@ -36,6 +37,7 @@ def run(
     start_over: bool,
     on_end: str | None,
     quiet: bool,
+    plain: bool,
     author: Author,
 ) -> None:
     """Run the new search that SEARCH_FILE describes, recorded in the file --log.
@@ -59,4 +61,4 @@ def run(
     search = run_search.begin(loaded, log, author, on_end)
     if loaded.search.limits.endless:
         output.note("this search has no limit: it runs until it is stopped")
-    ctx.exit(run_search.conclude(log, run_search.drive(log, search, author, quiet=quiet)))
+    ctx.exit(run_search.conclude(log, run_search.drive(log, search, author, quiet=quiet, plain=plain)))

@@ -120,6 +120,7 @@ def drive(
     author: Author,
     *,
     quiet: bool,
+    plain: bool = False,
     recorded: State | None = None,
     take_over: bool = False,
     adopt: bool = False,
@@ -142,7 +143,7 @@ def drive(
         output.note(text)
     with Signals() as signals:
         with (
-            live_table.shown(quiet=quiet) as tell,
+            live_table.shown(quiet=quiet, plain=plain) as tell,
             _opened(log, place, tell, author, take_over=take_over) as controller,
         ):
             first(controller)
