@@ -430,6 +430,8 @@ HEAVY = ("optuna", "clearml", "sqlite_utils", "rich", "numpy", "replay")
         ["run", "--help"],
         ["resume", "--help"],
         ["events", "--help"],
+        ["watch", "--help"],
+        ["watch", "LOG"],
         ["explain", "--help"],
     ],
     ids=" ".join,

@@ -1,4 +1,4 @@
-"""The live view of a search: what it shows, at which widths, and how `watch` follows a log that another process writes."""
+"""The live view of a search: what it shows, at which widths, and how `watch` follows a log."""
 
 import io
 import math

@@ -11,17 +11,18 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from eventhpo.cli import output
-from eventhpo.controller.controller import Tell, tell_nobody
 from eventhpo.core.fold.events import Recorded
 from eventhpo.core.fold.state import State
 from eventhpo.views import event_lines, formatting
 from eventhpo.views.live_view import BudgetBar, LiveView, live_view, render_bar, render_summary, render_time
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the controller loads Optuna, which a reader must not wait for
     from rich.console import Group
     from rich.live import Live
     from rich.table import Table
     from rich.text import Text
+
+    from eventhpo.controller.controller import Tell
 
 REFRESH = 0.1  # seconds between two drawings of the view: faster than that nobody reads
 SUMMARY = 300_000_000  # microseconds between two lines with best and budget: a night has a hundred of them
@@ -32,12 +33,16 @@ _BAR = 20  # characters of a budget bar
 def shown(*, quiet: bool, plain: bool = False) -> Iterator[Tell]:
     """Give what tells of a run on stderr: nothing if *quiet*, a live view on a terminal unless *plain*, else lines."""
     if quiet:
-        yield tell_nobody
+        yield _tell_nobody
     elif is_live() and not plain:
         with LiveTable() as table:
             yield table
     else:
         yield PlainLines()
+
+
+def _tell_nobody(_rows: Sequence[Recorded], _state: State) -> None:
+    """Say nothing."""
 
 
 def is_live() -> bool:
