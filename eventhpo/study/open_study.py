@@ -58,6 +58,7 @@ class OpenStudy:
 
     def __init__(self, path: Path) -> None:
         machine = this_machine()
+        self._author = machine.author
         started = ControllerStarted(
             host=machine.host, pid=machine.pid, boot=machine.boot, clock=now(), fingerprint=fingerprint()
         )
@@ -99,7 +100,7 @@ class OpenStudy:
         with self.lock:
             self._require_open()
             self.record_held()
-            row = self._writer.record(event, cause, now())
+            row = self._writer.record(self._author.sign(event), cause, now())
             try:
                 self.state = evolve(self.state, row)
             except DamagedLog as error:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -18,8 +20,9 @@ from optuna.trial import TrialState
 
 import eventhpo
 from eventhpo.core.fold.codec import GENESIS, chain
-from eventhpo.core.fold.event_families import Note
-from eventhpo.core.fold.study_events import LateCall, ParameterSuggested, PointJudged, TrialTold
+from eventhpo.core.fold.event_families import Note, UserInput
+from eventhpo.core.fold.events import SearchCreated
+from eventhpo.core.fold.study_events import LateCall, ParameterSuggested, PointJudged, TrialAdded, TrialTold
 from eventhpo.errors import Usage
 from eventhpo.log.reader import read
 from eventhpo.log.sql import SCHEMA
@@ -283,3 +286,12 @@ def test_one_log_is_open_once_in_a_process(tmp_path: Path) -> None:
     study = eventhpo.create_study(tmp_path / "s.db", sampler=RANDOM())
     assert open_study(tmp_path / "s.db") is study.decisions.opened
     study.close()
+
+
+def test_each_input_of_a_study_names_the_user_who_runs_the_script(tmp_path: Path) -> None:
+    study = eventhpo.create_study(tmp_path / "study.db", sampler=RANDOM(seed=1), pruner=NONE())
+    study.enqueue_trial({"x": 0.5})
+    study.optimize(objective, n_trials=2)
+    inputs = [row.event for row in read(tmp_path / "study.db").rows if isinstance(row.event, UserInput)]
+    assert {type(event) for event in inputs} >= {SearchCreated, TrialAdded}
+    assert {(event.by, event.uid) for event in inputs} == {(f"{getpass.getuser()}@{socket.gethostname()}", os.getuid())}
