@@ -16,6 +16,7 @@ from eventhpo.core.scheduler import rank
 from eventhpo.views import formatting, top, unused_reports
 from eventhpo.views import statuses as jobs
 from eventhpo.views.as_of import AsOf
+from eventhpo.views.live_view import budget_bars, time_left
 from eventhpo.views.statuses import RunningJob
 from eventhpo.views.top import RankedTrial
 from eventhpo.views.unused_reports import Unused
@@ -97,6 +98,25 @@ class LogHolder(msgspec.Struct, frozen=True):
     epoch: int | None
 
 
+class Progress(msgspec.Struct, frozen=True):
+    """Since when a search exists, how long (seconds), and how much of its nearest limit is used.
+
+    `percent` is None without a limit, `left` (seconds, at the pace so far) also of a search that is over.
+    """
+
+    since: str
+    elapsed: float
+    percent: float | None
+    left: float | None
+
+
+class Unattended(msgspec.Struct, frozen=True):
+    """Of a search that nobody runs: how many jobs have a living process (None: not known here), and what comes next."""
+
+    processes: int | None
+    next: str
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Where a search stands."""
 
@@ -119,13 +139,23 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     head: Head
     controller: LogHolder | None
     as_of: AsOf | None
+    progress: Progress
+    unattended: Unattended | None  # None if a controller holds the log, or the search is over
     notes: list[str]
 
 
 def status(
-    state: State, controller: LogHolder | None, notes: Sequence[str] = (), *, as_of: AsOf | None = None
+    state: State,
+    controller: LogHolder | None,
+    notes: Sequence[str] = (),
+    *,
+    as_of: AsOf | None = None,
+    now: int | None = None,
+    unattended: Unattended | None = None,
 ) -> Status:
-    """Return where the search of *state* stands if *controller* holds its log; *notes* are passed on.
+    """Return where the search of *state* stands if *controller* holds its log; *notes* and *unattended* are passed on.
+
+    *now* is the time of a search that runs, in microseconds since 1970; by default its last event's.
 
     With *as_of* the state is an earlier one, and who holds the log today says nothing of it.
     """
@@ -149,8 +179,18 @@ def status(
         head=state.head,
         controller=controller,
         as_of=as_of,
+        progress=_progress(state, now),
+        unattended=unattended,
         notes=list(notes),
     )
+
+
+def _progress(state: State, now: int | None) -> Progress:
+    bars = list(budget_bars(state))
+    elapsed = max(0, max(now or 0, state.last_at) - state.created_at)
+    left = None if state.finished is not None else time_left(bars, elapsed)
+    percent = max((round(100 * bar.share, 1) for bar in bars), default=None)
+    return Progress(formatting.rfc3339(state.created_at), elapsed / 1e6, percent, None if left is None else left / 1e6)
 
 
 def search_state(state: State, *, held: bool | None) -> SearchState:
@@ -231,6 +271,8 @@ def _lines(state: State, status: Status) -> Iterator[str]:
     if status.as_of is not None:
         yield f"as of       event {status.as_of.seq}, {status.as_of.at}"
     yield f"state       {_state(status)}"
+    if status.unattended is not None:
+        yield from _unattended_lines(status.unattended)
     if status.pause is not None:
         yield f"paused      {describe_pause(status.pause)}"
     if status.ending is not None:
@@ -240,6 +282,7 @@ def _lines(state: State, status: Status) -> Iterator[str]:
     if status.waiting:
         yield f"waiting     {formatting.plural(status.waiting, 'enqueued point')}"
     yield from _budget_lines(status.budget)
+    yield f"time        {_time(status.progress)}"
     yield f"best        {_best(state)}"
     yield from (_running_line(state, job) for job in status.running)
     yield from (_paused_line(paused) for paused in status.paused)
@@ -258,6 +301,22 @@ def _state(status: Status) -> str:
     who = status.controller
     epoch = "starting" if who.epoch is None else f"epoch {who.epoch}"
     return f"{status.state}: held by controller {who.pid} on {who.host} ({epoch})"
+
+
+def _unattended_lines(unattended: Unattended) -> Iterator[str]:
+    if unattended.processes is not None:
+        lives = "lives" if unattended.processes == 1 else "live"
+        yield f"processes   {formatting.plural(unattended.processes, 'job')} still {lives}"
+    yield f"next        {unattended.next}"
+
+
+def _time(progress: Progress) -> str:
+    elapsed = formatting.duration(round(progress.elapsed * 1e6))
+    percent = "" if progress.percent is None else f", {progress.percent:g} % of the nearest limit"
+    left = (
+        "" if progress.left is None else f", about {formatting.duration(round(progress.left * 1e6))} left at this pace"
+    )
+    return f"since {progress.since}, {elapsed}{percent}{left}"
 
 
 def describe_pause(pause: Pause) -> str:

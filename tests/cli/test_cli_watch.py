@@ -171,8 +171,18 @@ def test_a_search_that_nobody_runs_is_named_with_the_next_command(place: Place) 
     watched = place.call("watch", "search.db")
     assert watched.returncode == 0
     assert "interrupted: nobody runs this search; carry on: eventhpo resume search.db" in watched.stderr
+    status = place.status()
+    assert status["unattended"]["processes"] == 2
+    assert "resume" in status["unattended"]["next"]
+    assert 0 < status["progress"]["percent"] <= 100
+    assert status["progress"]["elapsed"] > 0
+    text = place.call("status", "search.db").stdout
+    assert "processes   2 jobs still live\nnext        eventhpo resume search.db\n" in text
+    assert "\ntime        since " in text
     place.release()
     assert place.call("resume", "search.db", "--quiet").returncode == 0
+    assert place.status()["unattended"] is None
+    assert place.status()["progress"]["left"] is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -13,13 +15,15 @@ from eventhpo.cli.options import LOG_FILE, at_option, json_option
 from eventhpo.cli.read.rows import missing_files, require_whole, rows_up_to
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State
+from eventhpo.core.search.spec import LocalCommand
 from eventhpo.errors import StorageFailed
 from eventhpo.jobs.command_folder import output_of
+from eventhpo.jobs.local.folder import running_folders
 from eventhpo.log import lease, paths, reader
 from eventhpo.log.reader import Snapshot
 from eventhpo.views import as_of
 from eventhpo.views import status as view
-from eventhpo.views.status import LogHolder
+from eventhpo.views.status import LogHolder, Unattended
 
 
 @click.command()
@@ -37,7 +41,9 @@ def status(log: Path, at: int | datetime | None, as_json: bool) -> None:
     rows = rows_up_to(snapshot.rows, at)
     state = fold(rows)
     if at is None:
-        current = view.status(state, controller, _notes(log, state, snapshot, held=controller is not None))
+        notes = _notes(log, state, snapshot, held=controller is not None)
+        now = None if controller is None else time.time_ns() // 1000
+        current = view.status(state, controller, notes, now=now, unattended=_unattended(log, state, controller))
     else:
         current = view.status(state, None, as_of=as_of.named(rows[-1]))
     failed = [
@@ -55,6 +61,17 @@ def _holder(log: Path) -> LogHolder | None:
     except OSError as error:
         raise StorageFailed(f"{paths.lock(log)} cannot be looked at: {error.strerror}") from error
     return None if lease_holder is None else LogHolder(lease_holder.host, lease_holder.pid, lease_holder.epoch)
+
+
+def _unattended(log: Path, state: State, controller: LogHolder | None) -> Unattended | None:
+    """Return what lives of a search that nobody runs and how it goes on; None if it runs or is over."""
+    if controller is not None or state.finished is not None or state.study is not None:
+        return None
+    processes = None
+    if isinstance(state.search.jobs, LocalCommand):
+        with contextlib.suppress(OSError):  # the jobs of another user may be closed to us
+            processes = len(running_folders(paths.jobs(log)))
+    return Unattended(processes, output.command("resume", log))
 
 
 def _notes(log: Path, state: State, snapshot: Snapshot, *, held: bool) -> list[str]:
