@@ -89,13 +89,13 @@ def replay(
         for report in _aside(reports):
             verdicts.append(report.verdict)
             if as_json:
-                found.append(render.shown(report))
+                found.append(render.report_for_json(report))
             else:
-                _print(render.text(report))
+                _print(render.render_report(report))
     if as_json:
         _print(output.as_json(render.AllShown(found, render.worst(verdicts))))
     elif len(logs) > 1:
-        _print([render.over_all(verdicts)])
+        _print([render.describe_verdicts(verdicts)])
     ctx.exit(render.CODES[render.worst(verdicts)])
 
 

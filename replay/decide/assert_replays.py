@@ -45,5 +45,5 @@ def check(
     except EventhpoError as error:
         pytest.fail(str(error), pytrace=False)  # it says what to do; where it was raised helps nobody
     if report.verdict in ("diverged", "damaged"):
-        pytest.fail("\n".join(render.text(report)), pytrace=False)
+        pytest.fail("\n".join(render.render_report(report)), pytrace=False)
     return report

@@ -94,8 +94,8 @@ class AllShown(msgspec.Struct, frozen=True):
     verdict: ReplayVerdict
 
 
-def shown(report: Report) -> ShownReport:
-    """Return *report* as JSON has it."""
+def report_for_json(report: Report) -> ShownReport:
+    """Return *report* in the shape in which it is written as JSON."""
     return ShownReport(
         path=report.path,
         search_id=report.search_id,
@@ -152,7 +152,7 @@ def worst(verdicts: Sequence[ReplayVerdict]) -> ReplayVerdict:
 # ---------------------------------------------------------------- as text
 
 
-def text(report: Report) -> Iterator[str]:
+def render_report(report: Report) -> Iterator[str]:
     """Yield *report* as lines, a fact a line, its verdict last."""
     yield f"log          {report.path}"
     if report.name is not None:
@@ -166,12 +166,12 @@ def text(report: Report) -> Iterator[str]:
         yield f"undecided    {count}: {formatting.line(why)}"
     yield from _rounded(report.rounded)
     for item in report.divergences:
-        yield from divergence(item)
+        yield from render_divergence(item)
     yield from (f"note         {formatting.line(note)}" for note in report.notes)
     yield f"verdict      {report.verdict}: {_verdict(report)}"
 
 
-def divergence(diverged: Divergence) -> Iterator[str]:
+def render_divergence(diverged: Divergence) -> Iterator[str]:
     """Yield one divergence as lines: both sides, where they first differ, what was seen, whose decision it was."""
     yield f"divergence   seq {diverged.seq}: {_what(diverged)}"
     yield f"  recorded   {_side(diverged.recorded, diverged.recorded_cause)}"
@@ -277,7 +277,7 @@ def _both_sides(diverged: Divergence) -> str:
     return f"seq {diverged.seq}: recorded {recorded}; decided {decided}; due was {diverged.due}"
 
 
-def over_all(verdicts: Sequence[ReplayVerdict]) -> str:
+def describe_verdicts(verdicts: Sequence[ReplayVerdict]) -> str:
     """Return the line of the verdict over several logs."""
     counts = ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in CODES if verdicts.count(verdict))
     return f"verdict      {worst(verdicts)}: {formatting.plural(len(verdicts), 'log')}, {counts}"

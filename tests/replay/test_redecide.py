@@ -195,7 +195,7 @@ def test_the_report_is_the_same_whatever_the_number_of_processes(log: Path, go_o
     alone = redecide(log, raise_on_divergence=False, all=go_on)
     shared = redecide(log, raise_on_divergence=False, all=go_on, processes=3)
     assert shared == alone
-    assert list(render.text(shared)) == list(render.text(alone))
+    assert list(render.render_report(shared)) == list(render.render_report(alone))
 
 
 @pytest.mark.parametrize("go_on", [False, True], ids=["first", "all"])
@@ -391,7 +391,7 @@ def test_a_sampler_that_fails_today_is_a_divergence_with_its_error(monkeypatch: 
     report = redecide(RUNGS, raise_on_divergence=False, all=True)
     (found,) = report.divergences
     assert (found.failed, found.decided) == ("ValueError: no longer supported", None)
-    assert "it failed: ValueError: no longer supported" in "\n".join(render.text(report))
+    assert "it failed: ValueError: no longer supported" in "\n".join(render.render_report(report))
 
 
 # ---------------------------------------------------------------- live, and by name
@@ -432,7 +432,7 @@ def test_a_changed_budget_shows_the_field(tmp_path: Path) -> None:
     log = rewritten(tmp_path / "log.db", RUNGS, change)
     report = redecide(log, raise_on_divergence=False)
     assert report.divergences[0].seq == seqs[0]
-    assert "  differs    iterations: recorded 99, decided 3" in list(render.text(report))
+    assert "  differs    iterations: recorded 99, decided 3" in list(render.render_report(report))
 
 
 def test_an_older_number_of_the_rules_is_no_difference_and_a_later_one_is(tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def test_a_flipped_candidate_of_tpe_says_how_near_the_two_were(tmp_path: Path) -
     (found,) = [one for one in report.divergences if getattr(one.recorded, "trial", None) == late.trial]
     assert found.near is not None
     assert float(found.near.decided) >= float(found.near.recorded)  # it takes the larger
-    text = list(render.divergence(found))
+    text = list(render.render_divergence(found))
     assert [line for line in text if line.startswith("  rounding   simd ")] != []
     assert [line for line in text if line.startswith("  near       TPE's acquisition function says ")] != []
 
