@@ -2,6 +2,7 @@
 
 TYPE_CHECKING = False  # typing's own costs a training script, which imports eventhpo.job, an import
 if TYPE_CHECKING:
+    from eventhpo.hpo_controller.hyper_parameter_optimizer import HyperParameterOptimizer
     from eventhpo.optimizer.jobs_argument import LocalJobs
     from eventhpo.optimizer.optimizer import OptimizerOptuna
     from eventhpo.study.connect import connect
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EventStorage",
+    "HyperParameterOptimizer",
     "LocalJobs",
     "OptimizerOptuna",
     "connect",
@@ -25,6 +27,7 @@ _HOMES = {
     "optimize": "eventhpo.study.create",
     "connect": "eventhpo.study.connect",
     "load_study": "eventhpo.study.loaded_study",
+    "HyperParameterOptimizer": "eventhpo.hpo_controller.hyper_parameter_optimizer",
     "LocalJobs": "eventhpo.optimizer.jobs_argument",
     "OptimizerOptuna": "eventhpo.optimizer.optimizer",
 }

@@ -11,9 +11,9 @@ from tests.clearml.users import Place, Program
 SCRIPT = str(Path(__file__).parent / "scripts" / "under_stock.py")
 
 
-def run(place: Place, highest: float = 1.0) -> tuple[dict[str, Any], str]:
+def run(place: Place, highest: float = 1.0, *own: str) -> tuple[dict[str, Any], str]:
     """Run the script to its end; return its task as the server has it, and all that it printed."""
-    program = Program([SCRIPT, place.base, place.queue, str(place.log), str(highest)], place.folder, place.server)
+    program = Program([SCRIPT, place.base, place.queue, str(place.log), str(highest), *own], place.folder, place.server)
     _, out, err = program.ended()
     match = re.search(r"^task (\w+)$", out, re.MULTILINE)
     assert match is not None, out + err
@@ -40,3 +40,12 @@ def test_a_log_of_another_search_fails_the_task_and_the_console_says_why(place: 
     assert "records another search" in task["status_message"]
     assert "the search did not run" in printed
     assert len(place.tasks()) == 1
+
+
+def test_our_controller_runs_the_same_script_and_calls_back_once_for_each_job(place: Place) -> None:
+    task, printed = run(place, 1.0, "own")
+    assert task["status"] == "completed"
+    values = [trial.finished.values[0] for trial in place.state().trials if trial.finished and trial.finished.values]
+    assert len(values) == 2
+    assert sorted(re.findall(r"^callback (.*)$", printed, re.MULTILINE)) == sorted(str((v, 3)) for v in values)
+    assert "Traceback" not in printed

@@ -318,7 +318,7 @@ def test_each_look_at_the_jobs_has_its_wait_before_any_report_too_and_in_a_short
     silent = Script(points=(), hangs=True)
     what = search(total_max_jobs=1, pool_period_min=period, time_limit_per_job=5.0)
     Looks.looks = 0
-    log = controlled(tmp_path / "s.db", what, each(silent), door=lambda *given: Looks(*given[:3]), clock=clock)
+    log = controlled(tmp_path / "s.db", what, each(silent), backend=lambda *given: Looks(*given[:3]), clock=clock)
     assert states(log) == ["failed"]
     assert len(clock.seconds) >= Looks.looks > 0
     assert all(0 < seconds <= period * 60 for seconds in clock.seconds)

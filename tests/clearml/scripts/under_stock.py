@@ -1,16 +1,18 @@
-"""ClearML's own HyperParameterOptimizer with our class and a task: argv is base, queue, log and highest lr."""
+"""HyperParameterOptimizer with our class and a task: argv is base, queue, log, highest lr, and `own` for our one."""
 
 import sys
 
 from clearml import Task
 from clearml.automation import DiscreteParameterRange, HyperParameterOptimizer, UniformParameterRange
 
+import eventhpo
 from eventhpo import OptimizerOptuna
 
-base, queue, log, highest = sys.argv[1:]
+base, queue, log, highest, *own = sys.argv[1:]
+controller = eventhpo.HyperParameterOptimizer if own else HyperParameterOptimizer
 task = Task.init("eventhpo", "search", task_type=Task.TaskTypes.optimizer, auto_connect_frameworks=False)
 sys.stdout.write(f"task {task.id}\n")
-search = HyperParameterOptimizer(
+search = controller(
     base_task_id=base,
     hyper_parameters=[
         UniformParameterRange("General/lr", 0.0, float(highest)),
@@ -29,5 +31,7 @@ search = HyperParameterOptimizer(
     optuna_pruner="NopPruner",
     log=log,
 )
-search.start()
+search.start(lambda *given: sys.stdout.write(f"callback {given[1:3]}\n"))
 search.wait()
+if own:
+    search.stop()  # waits for the reports

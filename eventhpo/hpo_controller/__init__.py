@@ -1,0 +1,1 @@
+"""ClearML's `HyperParameterOptimizer`, around the class of `eventhpo.optimizer`."""
