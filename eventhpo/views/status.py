@@ -98,7 +98,7 @@ class LogHolder(msgspec.Struct, frozen=True):
     epoch: int | None
 
 
-class Progress(msgspec.Struct, frozen=True):
+class SearchProgress(msgspec.Struct, frozen=True):
     """Since when a search exists, how long (seconds), and how much of its nearest limit is used.
 
     `percent` is None without a limit, `left` (seconds, at the pace so far) also of a search that is over.
@@ -139,7 +139,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     head: Head
     controller: LogHolder | None
     as_of: AsOf | None
-    progress: Progress
+    progress: SearchProgress
     unattended: Unattended | None  # None if a controller holds the log, or the search is over
     notes: list[str]
 
@@ -185,12 +185,12 @@ def status(
     )
 
 
-def _progress(state: State, now: int | None) -> Progress:
+def _progress(state: State, now: int | None) -> SearchProgress:
     bars = list(budget_bars(state))
     elapsed = max(0, max(now or 0, state.last_at) - state.created_at)
     left = None if state.finished is not None else time_left(bars, elapsed)
     percent = max((round(100 * bar.share, 1) for bar in bars), default=None)
-    return Progress(formatting.rfc3339(state.created_at), elapsed / 1e6, percent, None if left is None else left / 1e6)
+    return SearchProgress(formatting.rfc3339(state.created_at), elapsed / 1e6, percent, None if left is None else left / 1e6)
 
 
 def search_state(state: State, *, held: bool | None) -> SearchState:
@@ -310,7 +310,7 @@ def _unattended_lines(unattended: Unattended) -> Iterator[str]:
     yield f"next        {unattended.next}"
 
 
-def _time(progress: Progress) -> str:
+def _time(progress: SearchProgress) -> str:
     elapsed = formatting.duration(round(progress.elapsed * 1e6))
     percent = "" if progress.percent is None else f", {progress.percent:g} % of the nearest limit"
     left = (
