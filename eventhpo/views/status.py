@@ -190,7 +190,8 @@ def _progress(state: State, now: int | None) -> SearchProgress:
     elapsed = max(0, max(now or 0, state.last_at) - state.created_at)
     left = None if state.finished is not None else time_left(bars, elapsed)
     percent = max((round(100 * bar.share, 1) for bar in bars), default=None)
-    return SearchProgress(formatting.rfc3339(state.created_at), elapsed / 1e6, percent, None if left is None else left / 1e6)
+    seconds_left = None if left is None else left / 1e6
+    return SearchProgress(formatting.rfc3339(state.created_at), elapsed / 1e6, percent, seconds_left)
 
 
 def search_state(state: State, *, held: bool | None) -> SearchState:
