@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TypeAlias, TypeVar
@@ -24,7 +25,15 @@ from eventhpo.core.validation.validators import Validator, Wrong, array, boolean
 from eventhpo.optuna_adapter.space_checks import name_mistakes, parameter_mistakes
 from eventhpo.search_file.table import Table
 
-RANGES = ("UniformParameterRange", "LogUniformParameterRange", "UniformIntegerParameterRange", "DiscreteParameterRange")
+RANGES = (
+    "float",
+    "int",
+    "categorical",
+    "UniformParameterRange",
+    "LogUniformParameterRange",
+    "UniformIntegerParameterRange",
+    "DiscreteParameterRange",
+)
 TYPES = (*RANGES, "ParameterSet")
 _LARGEST = 2**63 - 1  # what a log's integers hold
 
@@ -138,6 +147,40 @@ def _discrete(table: Table, name: str) -> Range | None:
     return None if values is None else DiscreteParameterRange(name=name, values=tuple(values))
 
 
+def _float(table: Table, name: str) -> Range | None:
+    """Read Optuna's words: *low* and *high* are values also with *log*."""
+    log = table.take("log", boolean(), False)
+    low = table.take("low", number(above=0) if log else number())
+    high = table.take("high", number(above=0) if log else number())
+    step = table.take("step", number(above=0), None)
+    if log and step is not None:
+        table.wrong(step, "no step where log is true: Optuna has none there either", "step")
+    if low is None or high is None:
+        return None
+    if log:
+        # Exponents between 0 and 1 would look like values that were meant, and a hint would say so.
+        base = 1.01 if low >= 1 and high <= 10 else 10.0
+        return LogUniformParameterRange(
+            name=name, min_value=math.log(low, base), max_value=math.log(high, base), base=base
+        )
+    return UniformParameterRange(name=name, min_value=low, max_value=high, step_size=step)
+
+
+def _int(table: Table, name: str) -> Range | None:
+    if table.take("log", boolean(), False):
+        table.wrong(True, 'false for an int; a float with log = true, or type = "categorical" with choices', "log")
+    low, high = table.take("low", integer()), table.take("high", integer())
+    step = table.take("step", integer(least=1), 1)
+    if low is None or high is None:
+        return None
+    return UniformIntegerParameterRange(name=name, min_value=low, max_value=high, step_size=step)
+
+
+def _categorical(table: Table, name: str) -> Range | None:
+    choices = table.take("choices", array(_scalar(), least=1))
+    return None if choices is None else DiscreteParameterRange(name=name, values=tuple(choices))
+
+
 def _step(table: Table, kind: Validator[T]) -> T | None:
     return table.take("step_size", kind, None)
 
@@ -160,6 +203,9 @@ def _scalar() -> Validator[Scalar]:
 
 
 _READERS = {
+    "float": _float,
+    "int": _int,
+    "categorical": _categorical,
     "UniformParameterRange": _uniform,
     "LogUniformParameterRange": _log_uniform,
     "UniformIntegerParameterRange": _integer,

@@ -92,7 +92,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "a name without a parameter": ("#sgd", '"General/" = 3', 'space.optimizer.sets[0]."General/"', "expected a name as Section/name"),
     "a choice without a name": ("[space.optimizer]", '[space." "]\ntype = "ParameterSet"\nsets = [{a = 1}]\n[space.optimizer]', 'space." "', "expected a name for the choice among the sets"),
     "a set in a set": ("#sgd", 'more = {type = "ParameterSet", sets = []}', "space.optimizer.sets[0].more.type", "a set holds no other sets"),
-    "a table without a type": ("#sgd", "more = {min_value = 3}", "space.optimizer.sets[0].more.type", "missing, expected one of UniformParameterRange"),
+    "a table without a type": ("#sgd", "more = {min_value = 3}", "space.optimizer.sets[0].more.type", "missing, expected one of float, int, categorical"),
     "an unknown type": ("#sgd", 'more = {type = "Discrete"}', "space.optimizer.sets[0].more.type", 'did you mean "DiscreteParameterRange"?'),
     "a list in place of a range": ("#sgd", "more = [1, 2]", "space.optimizer.sets[0].more", "expected a string, a number, true, false or { none = true }, or a table with a type and a range"),
     "a value that is no number": ("#sgd", "more = nan", 'space.optimizer.sets[0]."General/more"', "found NaN, expected a finite number"),
