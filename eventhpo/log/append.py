@@ -38,6 +38,7 @@ class Writer:
         self._beat_at = 0.0
         self._broken: str | None = None
         self._away: str | None = None  # what became of the log, once it is not there any more
+        self.go_on = f"the search can be resumed: eventhpo resume {path}"  # what is said to do after a failure
         self.epoch = epoch
         self.head = end  # of what was recorded, committed or not
 
@@ -93,7 +94,7 @@ class Writer:
         if end != self._committed:
             raise StorageFailed(
                 f"{self._path} ends at {_text(end)} and not at {_text(self._committed)}, where this controller "
-                f"left it: somebody else wrote; the search can be resumed: eventhpo resume {self._path}"
+                f"left it: somebody else wrote; {self.go_on}"
             )
         sql.append(self._db, self._kept)
         sql.commit(self._db)
@@ -182,17 +183,14 @@ class Writer:
             raise StorageFailed(self._away)
         if self._broken is not None:
             raise StorageFailed(
-                f"{self._path} cannot be written by this controller any more: {self._broken}; "
-                f"the search can be resumed: eventhpo resume {self._path}"
+                f"{self._path} cannot be written by this controller any more: {self._broken}; {self.go_on}"
             )
 
     def _failed(self, error: sqlite3.Error) -> StorageFailed:
         self._away = self._away or self._files.trouble(self._committed)
         if self._away is not None:
             return StorageFailed(self._away)
-        return StorageFailed(
-            f"{self._path} cannot be written ({error}); the search can be resumed: eventhpo resume {self._path}"
-        )
+        return StorageFailed(f"{self._path} cannot be written ({error}); {self.go_on}")
 
 
 def _holder(text: str | None) -> str:

@@ -295,3 +295,20 @@ def test_each_input_of_a_study_names_the_user_who_runs_the_script(tmp_path: Path
     inputs = [row.event for row in read(tmp_path / "study.db").rows if isinstance(row.event, UserInput)]
     assert {type(event) for event in inputs} >= {SearchCreated, TrialAdded}
     assert {(event.by, event.uid) for event in inputs} == {(f"{getpass.getuser()}@{socket.gethostname()}", os.getuid())}
+def test_a_full_disk_is_told_with_what_goes_on_with_a_study(tmp_path: Path) -> None:
+    script = f"""
+import resource, signal, eventhpo, optuna
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+study = eventhpo.create_study({str(tmp_path / "s.db")!r}, sampler=optuna.samplers.RandomSampler())
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=5000)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "the study goes on when its script is run again" in done.stderr
+    study = eventhpo.create_study(tmp_path / "s.db")
+    reached = len(study.trials)
+    study.optimize(objective, total_trials=reached + 2)
+    assert len(study.trials) == reached + 2
+    study.close()
+    assert redecide(tmp_path / "s.db").divergences == ()
