@@ -113,6 +113,13 @@ class StudyQuestions:
             parameters = tuple(parameter(name, value, space[name]) for name, value in values.items())
             return Relative(parameters, store.taken())
 
+    def about(self, number: int, space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        """Return what the sampler chooses together in a *space* of the caller's; what it writes is dropped."""
+        with quiet():
+            sampler = self._fresh("about", number)
+            study, trial, _ = self._shown(sampler, number)
+            return sampler.sample_relative(study, trial, space)
+
     def independent(
         self, number: int, name: str, kind: BaseDistribution, pending: tuple[WrittenAttribute, ...] = ()
     ) -> Independent:

@@ -132,6 +132,12 @@ class RecordedDecisions:
             unrecorded.independent = name
             return answer.value
 
+    def about(self, trial_id: int, space: dict[str, BaseDistribution]) -> dict[str, Any]:
+        """Return what a fresh sampler chooses in *space*; nothing is recorded."""
+        with self.opened.lock:
+            self.opened.record_held()
+            return self.questions.about(self.current(trial_id).number, space)
+
     def after(self, trial_id: int, state: TrialState, values: Sequence[float] | None) -> bool:
         """Tell the sampler that a trial is over; return whether it ends the study."""
         with self.opened.lock:
@@ -266,8 +272,14 @@ class RecordedSampler(BaseSampler):
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Return what the sampler chose for the trial as a whole."""
+        """Return what the sampler chose for the trial as a whole.
+
+        Asked about another space than the one that it chose, as no study does, a fresh sampler answers, and
+        nothing is recorded.
+        """
         chosen = self._decisions.relative(trial._trial_id)
+        if search_space != {p.name: distribution(p.distribution) for p in chosen}:
+            return self._decisions.about(trial._trial_id, search_space)
         return {p.name: distribution(p.distribution).to_external_repr(float(p.internal)) for p in chosen}
 
     def sample_independent(
