@@ -57,3 +57,13 @@ def test_a_grid_killed_after_its_last_tell_runs_no_trial_more(tmp_path: Path) ->
     asked = {"sampler": "grid", "trials": 100}
     assert len(trials(log, **asked)) == 12
     assert len(trials(log, **asked)) == 12
+
+
+@pytest.mark.parametrize("control", [False, True], ids=["as it is", "negative control"])
+def test_a_loop_of_kills_finds_no_fault_and_its_control_does(control: bool) -> None:
+    from tests.study.loop import rounds
+
+    results = list(rounds(20 if not control else 4, seed=7, control=control))
+    faults = [fault for _, wrong in results for fault in wrong]
+    assert (faults != []) == control, faults
+    assert sum(done for done, _ in results) >= (4 if control else 20)
