@@ -151,7 +151,7 @@ def _require_plain_companions(path: Path) -> None:
         DamagedLog: something is a pipe, a device, a link or a folder; or a write-ahead log is too large to be one.
     """
     real = path.resolve()
-    for companion in (beside.wal(real), beside.shm(real), beside.journal(real), beside.head(path), beside.lock(path)):
+    for companion in (beside.wal(real), beside.shm(real), beside.journal(real), beside.head(path)):
         try:
             status = companion.lstat()
         except (FileNotFoundError, NotADirectoryError):

@@ -65,6 +65,7 @@ class _Questions:
         view.refresh()
         if kept is not None:
             kept.refresh()
+            kept.rule(state.latched)  # it takes in the past now, and not at the first point
         self._state, self._view, self._own, self._kept = state, view, own, kept
         self._study = optuna.Study(state.search.name, view, sampler=_SAMPLER, pruner=_PRUNER)
         self._latched = state.latched

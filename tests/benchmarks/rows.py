@@ -46,7 +46,7 @@ def rows(kept: Path, *, short: bool) -> Iterator[Row]:
         yield _next_to_memory("b", 4 * many, rounds=1)
     for name in VERDICTS:
         yield _verdict(kept, name, 10 * many)
-    yield _many_in_flight(10 * many if short else 20 * many, 10 if short else 1_000)
+    yield _many_in_flight(10 * many if short else 5 * many, 10 if short else 1_000)
     yield _cold_open(kept, 10 * many)
     yield _decide_again(kept, many if short else 2 * some)
     yield _commands(kept, 24, goal=1.5)

@@ -18,6 +18,7 @@ DOCS = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *DOCS]
 ELSEWHERE = {"OptimizerOptuna", "HyperParameterOptimizer", "ClearmlJob", "MultiObjective", "ParameterSet"}  # ClearML's
 ELSEWHERE |= {"KillMode"}  # systemd's
+ELSEWHERE |= {"GrpcStorageProxy", "UpdateFinishedTrialError", "TrialPruned"}  # Optuna's
 EMPTY = "\0"  # what stands in the place of a fenced block, and in no path
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

@@ -295,6 +295,8 @@ def test_each_input_of_a_study_names_the_user_who_runs_the_script(tmp_path: Path
     inputs = [row.event for row in read(tmp_path / "study.db").rows if isinstance(row.event, UserInput)]
     assert {type(event) for event in inputs} >= {SearchCreated, TrialAdded}
     assert {(event.by, event.uid) for event in inputs} == {(f"{getpass.getuser()}@{socket.gethostname()}", os.getuid())}
+
+
 def test_a_full_disk_is_told_with_what_goes_on_with_a_study(tmp_path: Path) -> None:
     script = f"""
 import resource, signal, eventhpo, optuna
