@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 
-from eventhpo.controller.author import this_author
 from eventhpo.views import as_of
 
 FILE = click.Path(path_type=Path)
@@ -41,6 +40,8 @@ def author_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--why", default="", metavar="TEXT", help="The reason, as the log has it.  [default: none]")
     @functools.wraps(command)
     def by_an_author(*args: Any, by: str, why: str, **others: Any) -> Any:
+        from eventhpo.controller.author import this_author  # noqa: PLC0415  reading commands do without
+
         return command(*args, author=this_author(by, why), **others)
 
     return by_an_author

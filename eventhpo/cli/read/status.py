@@ -18,7 +18,6 @@ from eventhpo.core.fold.state import State
 from eventhpo.core.search.spec import LocalCommand
 from eventhpo.errors import StorageFailed
 from eventhpo.jobs.command_folder import output_of
-from eventhpo.jobs.local.folder import running_folders
 from eventhpo.log import lease, paths, reader
 from eventhpo.log.reader import Snapshot
 from eventhpo.views import as_of
@@ -69,6 +68,8 @@ def _unattended(log: Path, state: State, controller: LogHolder | None) -> Unatte
         return None
     processes = None
     if isinstance(state.search.jobs, LocalCommand):
+        from eventhpo.jobs.local.folder import running_folders  # noqa: PLC0415  most logs are read without it
+
         with contextlib.suppress(OSError):  # the jobs of another user may be closed to us
             processes = len(running_folders(paths.jobs(log)))
     return Unattended(processes, output.command("resume", log))
