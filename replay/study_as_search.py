@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -102,6 +103,8 @@ class _Translation:
                 yield lambda: self._created(row, event)
                 yield lambda: JobBound(trial=event.trial, attempt=event.attempt, job_id=str(event.trial_id))
                 yield lambda: JobStarted(trial=event.trial, attempt=event.attempt, started_at=row.at)
+            case TrialAdded(state="completed" | "pruned" | "failed", points=points) if points or event.imported:
+                yield from self._as_job(row, event)
             case TrialAdded():
                 yield lambda: self._added_trial(event)
                 if event.state == "failed":
@@ -117,16 +120,53 @@ class _Translation:
                 yield lambda: self._ended(row, event.trial, event.attempt, "lost", event.why)
                 yield lambda: self._charged(event.trial, event.attempt)
 
+    def _as_job(self, row: Recorded, event: TrialAdded) -> Iterator[Callable[[], Event | None]]:
+        """Yield what makes a finished trial that was not asked for a job of its own, one after the other."""
+        trial, objective = event.trial, self._search.objectives[0]
+        steps, values = tuple(step for step, _ in event.points), tuple(value for _, value in event.points)
+        started = row.at if event.started is None else event.started
+        ended = started if event.completed is None else event.completed
+        name: dict[str, Any] = {"trial": trial, "attempt": 0}
+        yield lambda: self._suggested(trial)
+        yield lambda: JobCreated(**name, key=f"{self._first.search_id}:{event.trial_id}", slot=self._free_slot())
+        yield lambda: JobBound(**name, job_id=str(event.trial_id))
+        yield lambda: JobStarted(**name, started_at=started)
+        if steps and len(self._search.objectives) == 1:
+            yield lambda: MetricObserved(
+                **name,
+                title=objective.title,
+                series=objective.series,
+                iterations=steps,
+                values=values,
+                from_=0,
+                to=len(steps),
+            )
+            yield lambda: self._whole_curve(trial, event.state)
+        how: Any = {"completed": "completed", "pruned": "stopped", "failed": "failed"}[event.state]
+        yield lambda: JobEnded(**name, how=how, started_at=started, finished_at=max(started, ended))
+        yield lambda: self._charged(trial, 0)
+        state: Any = event.state
+        yield lambda: TrialFinished(trial=trial, state=state, values=event.values)
+
+    def _whole_curve(self, trial: int, state: str) -> JobsContinued | JobPruned:
+        curve = self._state.attempt(trial, 0).curves[0]
+        judged, last = len(curve.iterations), curve.iterations[-1]
+        if state == "pruned":
+            return JobPruned(trial=trial, attempt=0, judged=judged, iteration=last)
+        return JobsContinued(verdicts=(Verdict(trial=trial, attempt=0, judged=judged, iteration=last),))
+
+    def _free_slot(self) -> int:
+        used = {a.slot for trial in self._state.active.values() for a in trial.attempts if a.live}
+        return next(slot for slot in range(len(used) + 1) if slot not in used)
+
     def _suggested(self, number: int) -> TrialSuggested | None:
         if number < len(self._state.trials):
             return None
         return TrialSuggested(trial=number, params=self._params[number])
 
     def _created(self, row: Recorded, event: TrialAsked) -> JobCreated:
-        used = {a.slot for trial in self._state.active.values() for a in trial.attempts if a.live}
-        slot = next(slot for slot in range(len(used) + 1) if slot not in used)
         key = f"{self._first.search_id}:{event.trial_id}"
-        return JobCreated(trial=event.trial, attempt=event.attempt, key=key, slot=slot)
+        return JobCreated(trial=event.trial, attempt=event.attempt, key=key, slot=self._free_slot())
 
     def _added_trial(self, event: TrialAdded) -> Event:
         if event.state not in ("completed", "pruned"):

@@ -21,7 +21,7 @@ from eventhpo.core.fold.evolve import fold
 from eventhpo.errors import Usage
 from eventhpo.log.reader import read
 from eventhpo.study.import_study import import_study
-from replay import redecide
+from replay import redecide, whatif
 from tests.waiting import eventually
 
 LOGS = Path(__file__).parents[2] / "fixtures" / "logs"
@@ -187,3 +187,15 @@ def test_the_dashboard_shows_a_log_live_and_answers_writes_with_403(tmp_path: Pa
         refused.value.close()
         server.shutdown()
     study.close()
+
+
+def test_whatif_knows_the_curves_of_an_imported_study(tmp_path: Path) -> None:
+    url, old = source(tmp_path, "rdb")
+    import_study(url, "old", tmp_path / "new.db")
+    answer = whatif(tmp_path / "new.db", ["MedianPruner"])
+    best = old.best_trial
+    assert (answer.winner, answer.value) == (best.number, best.value)
+    assert answer.iterations == sum(len(trial.intermediate_values) for trial in old.trials)
+    recorded = answer.rows[0].totals
+    assert recorded.trials == 13  # those that are over, and the one that ran in the source
+    assert recorded.pruned == sum(trial.state == TrialState.PRUNED for trial in old.trials)
