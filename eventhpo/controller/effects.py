@@ -96,7 +96,6 @@ def job_item(state: State, attempt: Attempt, effect: EffectName) -> protocol.Bou
         failures=0 if failure is None else failure.count,
         boot=state.boots.get(attempt.epoch, ""),
         queued=attempt.queued,
-        in_doubt=attempt.in_doubt and not attempt.launched,
         extras=state.trials[attempt.trial].extras or JobExtras(),
         known=tuple(attempt.curves),
         settled=_settled(attempt),

@@ -50,7 +50,6 @@ class BoundJob(msgspec.Struct, frozen=True, kw_only=True):
     failures: int  # how often in a row this effect failed
     boot: str  # boot id of the machine when its intent was written
     queued: bool = False  # the log says that a queue has it
-    in_doubt: bool = False  # its launch was sent, nobody knows whether it arrived, and it may still arrive
     extras: JobExtras = JobExtras()
     known: tuple[curve.Curve, ...] = ()  # the curves of its objectives as the log has them, not to be changed
     settled: str = ""  # why it is to stop, in words; empty if it goes on, or was over before its stop

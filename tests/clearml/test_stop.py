@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 
 from eventhpo.controller.controller import Controller
-from eventhpo.core.fold.events import EffectFailed, JobEnded, JobPruned, JobRunsOn, StopAsked, TrialCancelled
+from eventhpo.core.fold.events import EffectFailed, JobEnded, JobPruned, JobRunsOn, StopAsked
 from eventhpo.core.scheduler.actions import Rest
 from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.jobs.clearml.clearml_jobs import ClearmlBackend
 from eventhpo.jobs.protocol import Ended, Queued, Refused, Stopping
-from eventhpo.testing.searches import ScriptedRequests
 from eventhpo.testing.simulated import START
 from replay.decide.check_prefixes import check_prefixes
 from tests.clearml.harness import (
@@ -168,29 +167,6 @@ def test_a_job_whose_enqueue_was_in_doubt_is_taken_from_its_queue(server: Clearm
     never_runs(server, task)
 
 
-def test_a_job_whose_enqueue_may_still_arrive_is_watched_until_it_cannot_and_then_in_case(
-    server: ClearmlServer, jobs: ClearmlBackend
-) -> None:
-    """A server queues a stopped task too: ended as cancelled, it would run and nobody would look."""
-    task = str(made(server, jobs, draft())["id"])
-    server.fail("tasks.enqueue", "reset")
-    assert isinstance(jobs.launch([job(task, started=False, queued=False)])[0], Refused)
-    doubted = job(task, started=False, queued=False, in_doubt=True, stopping=True, settled="aborted")
-    assert jobs.stop([doubted]) == [Stopping()]
-    server.clock.advance(60)
-    assert seen(jobs, doubted)[0].ended is None
-    server.call("tasks.enqueue", task=task, queue=server.queue("default"))  # it arrives
-    assert seen(jobs, doubted)[0].runs_on
-    assert jobs.stop([doubted]) == [Stopping()]
-    never_runs(server, task)
-    server.clock.advance(121)
-    [end] = seen(jobs, doubted)
-    assert end.ended is not None
-    assert end.ended.how == "lost"  # a lost job is watched on
-    server.call("tasks.enqueue", task=task, queue=server.queue("default"))
-    assert seen(jobs, job(task, started=False, queued=False, in_doubt=True, lost=True))[0].alive
-
-
 def test_a_job_that_started_unseen_is_stopped_with_its_start_and_points(
     server: ClearmlServer, jobs: ClearmlBackend
 ) -> None:
@@ -324,36 +300,6 @@ def test_a_job_that_starts_after_its_stop_is_stopped_by_the_next_controller(serv
     assert [state for state, _ in outcomes(state)[1:]] == ["completed"] * (len(our_tasks(server)) - 1)
     assert len(of(path, JobRunsOn)) == 1
     assert our_tasks(server)[0]["status"] == "stopped"
-    assert [c.divergence for c in check_prefixes(rows(path)) if c.divergence] == []
-
-
-def test_an_enqueue_that_arrives_after_its_trial_was_cancelled_is_seen_and_stopped(
-    server: ClearmlServer, path: Path
-) -> None:
-    """Its answer was lost and the request was under way for a minute; meanwhile a person cancelled the trial."""
-    server.script(falling(server, 3))
-    begin(path, unhurried(base_task(server), 1, total_max_jobs=1, max_iteration_per_job=3))
-    server.fail("tasks.enqueue", "reset")
-    arrived: list[int] = []
-
-    def then(waits: int) -> None:
-        [task] = our_tasks(server)
-        if waits == 1:
-            assert clock.controller is not None
-            clock.controller._requests = ScriptedRequests([(0, TrialCancelled(trial=0, request="r1"))])
-            clock.controller._requests.attach(clock.controller.state)
-        elif task["status"] == "stopped" and not arrived and clock.now() - START > 60e6:
-            arrived.append(waits)
-            server.call("tasks.enqueue", task=task["id"], queue=server.queue("default"))
-
-    clock = Hours(server, then=then)
-    state = run(path, clock=clock)
-    assert arrived
-    assert outcomes(state)[0] == ("aborted", "cancelled")
-    first = our_tasks(server)[0]
-    assert first["status"] == "stopped"
-    assert len([e for e in of(path, JobRunsOn) if e.trial == 0]) == 1
-    assert not any(entry["task"] == first["id"] for entry in server.state.queues[server.queue("default")]["entries"])
     assert [c.divergence for c in check_prefixes(rows(path)) if c.divergence] == []
 
 

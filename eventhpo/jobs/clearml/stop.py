@@ -62,8 +62,7 @@ class Stopper:
     def _tell(self, job: BoundJob) -> StopOutcome:
         """Stop the task by its last known status; if the status has changed, by the answer of the server."""
         last = self._launcher.last.get(job.job_id)
-        unlaunched = not (job.queued or job.started or job.in_doubt)
-        if last == NEVER_RAN and unlaunched:
+        if last == NEVER_RAN and not (job.queued or job.started):
             return Ended(how="cancelled", why=NEVER)
         if last in OVER:
             return Stopping(over=last in ENDED)  # a second stop would give it another end
@@ -77,8 +76,8 @@ class Stopper:
                 return Stopping(over=True)  # and a poll reads how
             self._dequeued(job)  # somebody queued it again, or reset it
             self._stopped(job, force=True)
-        # An enqueue that is still under way would start a stopped task: polls look whether it arrives.
-        return Ended(how="cancelled", why=NEVER) if last == "created" and unlaunched else Stopping()
+        never = last == "created" and not (job.queued or job.started)
+        return Ended(how="cancelled", why=NEVER) if never else Stopping()
 
     def never(self, job: BoundJob) -> None:
         """Stop a task that has not started, so that it never starts.

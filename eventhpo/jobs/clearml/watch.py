@@ -21,7 +21,6 @@ WATCHDOG = "non-responsive"  # in the message of a task that the server's watchd
 # through the server, the words are others: "task was stopped by tasks.stop", or "Stopped by <name>".
 AGENT_ENDED, BY_AGENT = "user abort", "Changed by clearml-agent"
 HANDED_OVER = 10 * SECOND  # an agent that has dequeued a task starts it within a second or two, even if it was stopped
-LATE = 120 * SECOND  # a request whose answer was lost may reach the server late; a stopped task would be queued by it
 
 _QUEUE_DELETED = re.compile(r"^queue\b.*\bwas deleted", re.IGNORECASE)  # the server's own status reason
 
@@ -69,11 +68,8 @@ def end_of(job: BoundJob, task: Task | None, now: int, workers: Alive) -> Ended 
             return Ended(how="completed", started_at=start, finished_at=end, by_itself=True)
         case "failed":
             return Ended(how="failed", started_at=start, finished_at=end, why=task.describe_status() or "failed")
-        case "stopped" if start is None and end is not None and now - end < (LATE if job.in_doubt else HANDED_OVER):
+        case "stopped" if start is None and end is not None and now - end < HANDED_OVER:
             return None  # an agent may have dequeued it already, and would start it in spite of the stop
-        case "stopped" if start is None and job.in_doubt and job.settled:
-            why = f"{job.settled}: stopped before it started; its launch was in doubt, so it is watched"
-            return Ended(how="lost", finished_at=end, why=why)
         case "stopped":
             return _stopped(job, task, start, end)
         case "created" if job.queued or job.started:
