@@ -25,7 +25,7 @@ from eventhpo.log.sql import StoredRow
 
 T = TypeVar("T")
 
-LARGEST_COMPANION = 4 * 1024**3  # bytes; a write-ahead log is folded in every second and stays below a few MB
+LARGEST_COMPANION = 512 * 1024**2  # bytes; a write-ahead log is folded in every second and stays below a few MB
 ROUNDS = 8  # a writer starts or ends in between once; who meets that eight times reads something else
 
 

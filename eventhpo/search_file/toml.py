@@ -52,7 +52,7 @@ def parse(path: Path, text: str) -> dict[str, Any]:
     """
     try:
         tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also an integer of more digits than Python reads
         raise _unreadable(path, str(error), "TOML") from None
     except RecursionError:
         raise _unreadable(path, "brackets in brackets in brackets", "TOML of a sensible depth") from None
