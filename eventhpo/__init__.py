@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from eventhpo.study.create import create_study, optimize
     from eventhpo.study.loaded_study import load_study
     from eventhpo.study.storage import EventStorage
+    from replay.query.loaded_search import load
 
 __all__ = [
     "EventStorage",
@@ -17,6 +18,7 @@ __all__ = [
     "OptimizerOptuna",
     "connect",
     "create_study",
+    "load",
     "load_study",
     "optimize",
 ]
@@ -26,6 +28,7 @@ _HOMES = {
     "create_study": "eventhpo.study.create",
     "optimize": "eventhpo.study.create",
     "connect": "eventhpo.study.connect",
+    "load": "replay.query.loaded_search",
     "load_study": "eventhpo.study.loaded_study",
     "HyperParameterOptimizer": "eventhpo.hpo_controller.hyper_parameter_optimizer",
     "LocalJobs": "eventhpo.optimizer.jobs_argument",
@@ -44,4 +47,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'eventhpo' has no attribute {name!r}")
     import importlib  # noqa: PLC0415  likewise
 
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    from eventhpo.replay_package import sister  # noqa: PLC0415  likewise
+
+    home = _HOMES[name]
+    return getattr(sister(home) if home.startswith("replay.") else importlib.import_module(home), name)

@@ -30,6 +30,7 @@ at_option = click.option(
     help="As of event N, or of the last event at or before an ISO TIME (UTC unless it says otherwise).  [default: now]",
 )
 
+csv_option = click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout.  [default: lines of text]")
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout.  [default: lines of text]")
 
 

@@ -13,8 +13,9 @@ from eventhpo.core.fold.events import Act, Event, Recorded
 from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.scheduler import outcome
 from eventhpo.core.search.spec import to_num
-from eventhpo.views import formatting, top, unused_reports
+from eventhpo.views import csv_text, formatting, top, unused_reports
 
+COLUMNS = ("seq", "at", "epoch", "cause", "type", "trial", "attempt", "text")
 ENVELOPE = ("seq", "at", "epoch", "cause", "type", "v")
 
 _encode = msgspec.json.Encoder().encode
@@ -31,6 +32,13 @@ def as_json(row: Recorded) -> str:
         )
     )
     return _encode(envelope | msgspec.to_builtins(row.event)).decode()
+
+
+def as_csv(row: Recorded) -> str:
+    """Return *row* as one item of CSV, with `COLUMNS`."""
+    trial, attempt = events.subject_of(row.event)
+    kind, at = type(row.event).__name__, formatting.rfc3339(row.at)
+    return csv_text.line((row.seq, at, row.epoch, row.cause, kind, trial, attempt, describe_event(row.event)))
 
 
 def as_text(row: Recorded) -> str:

@@ -12,7 +12,7 @@ from eventhpo.core.fold.event_parts import ExactValue, OtherSeries
 from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.scheduler import rank
 from eventhpo.core.search.space import job_names
-from eventhpo.core.search.spec import ClearmlTasks, Num, Objective, clearml_text, to_num
+from eventhpo.core.search.spec import ClearmlTasks, Num, Objective, Scalar, clearml_text, to_num
 from eventhpo.views import formatting, unused_reports
 from eventhpo.views.statuses import TrialStatus, trial_status
 from eventhpo.views.unused_reports import Unused
@@ -172,7 +172,12 @@ def _number(value: float | None) -> str:
 
 
 def table(state: State, ranked: Sequence[RankedTrial]) -> list[str]:
-    """Return *ranked* as the lines of an aligned table, a headline first."""
+    """Return *ranked* as the lines of an aligned table, a headline first, then what marked trials stand for."""
+    return [*aligned(cells(state, ranked)), *_marked(state, ranked)]
+
+
+def cells(state: State, ranked: Sequence[RankedTrial]) -> list[list[str]]:
+    """Return *ranked* as a headline and a list of cells for each trial, as people read them."""
     objectives = [formatting.metric(o) for o in state.search.objectives]
     others = sorted({name for r in ranked for name in r.metrics if name not in objectives})
     names = job_names(state.search.space)
@@ -190,9 +195,33 @@ def table(state: State, ranked: Sequence[RankedTrial]) -> list[str]:
     ]
     if isinstance(state.search.jobs, ClearmlTasks):
         head.append("task")
-        for r, cells in zip(ranked, lines, strict=True):
-            cells.append(formatting.task(state.search, r.task_id) or "-")
-    return [*aligned([head, *lines]), *_marked(state, ranked)]
+        for r, line in zip(ranked, lines, strict=True):
+            line.append(formatting.task(state.search, r.task_id) or "-")
+    return [head, *lines]
+
+
+def exact_table(state: State, ranked: Sequence[RankedTrial]) -> tuple[list[str], list[list[Scalar]]]:
+    """Return a headline and a row for each of *ranked*, for programs: numbers with all digits, None for nothing.
+
+    The columns: rank, trial, status, the objectives, the other metrics that are there, the parameters, task.
+    """
+    objectives = [f"{o.title}/{o.series}" for o in state.search.objectives]
+    others = sorted({name for r in ranked for name in r.metrics if name not in objectives})
+    names = list(dict.fromkeys((*job_names(state.search.space), *(n for r in ranked for n in r.hyper_parameters))))
+    head = ["rank", "trial", "status", *objectives, *others, *names, "task"]
+    rows = [
+        [
+            place,
+            r.trial,
+            _status(r),
+            *rank.values(state, state.trials[r.trial]),
+            *(r.metrics[name].value if name in r.metrics else None for name in others),
+            *(state.trials[r.trial].params.get(name) for name in names),
+            r.task_id,
+        ]
+        for place, r in enumerate(ranked, 1)
+    ]
+    return head, rows
 
 
 def _status(ranked: RankedTrial) -> str:

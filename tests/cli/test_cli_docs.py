@@ -84,7 +84,7 @@ def test_the_help_shows_the_commands_in_groups():
 
     lines = invoke("--help").stdout.splitlines()
     heads = [line for line in lines if re.fullmatch(r"\w+ an? \w+:", line)]
-    assert heads == ["Run a search:", "Read a log:", "Replay a log:", "Show a search:", "Keep a log:"]
+    assert heads == ["Run a search:", "Read a log:", "Replay a log:", "Show a search:", "Query a log:", "Keep a log:"]
     named = [line.split()[0] for line in lines[lines.index(heads[0]) :] if re.match(r"  [a-z]+  ", line)]
     assert named == COMMANDS
 

@@ -18,7 +18,17 @@ from eventhpo.core.fold.codec import GENESIS, chain
 from eventhpo.log.sql import SCHEMA
 
 GOLDEN = Path(__file__).parents[2] / "fixtures" / "logs" / "rungs.db"
-COMMANDS = [("status",), ("top",), ("events",), ("verify",), ("postmortem",), ("explain", "1"), ("replay",)]
+COMMANDS = [
+    ("status",),
+    ("top",),
+    ("events",),
+    ("verify",),
+    ("postmortem",),
+    ("explain", "1"),
+    ("replay",),
+    ("prunes",),
+    ("sql", "select * from leaderboard"),
+]
 commands = pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 
 

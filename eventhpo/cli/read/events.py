@@ -9,14 +9,14 @@ import click
 import msgspec
 
 from eventhpo.cli import output
-from eventhpo.cli.options import LOG_FILE, at_option, json_option
+from eventhpo.cli.options import LOG_FILE, at_option, csv_option, json_option
 from eventhpo.cli.read import follow_log
 from eventhpo.cli.read.rows import require_whole, rows_up_to
 from eventhpo.core.fold.codec import TYPES
 from eventhpo.core.validation.mistakes import nearest
 from eventhpo.log import reader
 from eventhpo.log.reader import Snapshot
-from eventhpo.views import event_lines
+from eventhpo.views import csv_text, event_lines
 
 
 def _known_type(_ctx: click.Context, _param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -49,6 +49,7 @@ def _known_type(_ctx: click.Context, _param: click.Parameter, names: tuple[str, 
 )
 @click.option("--follow", "-f", is_flag=True, help="Go on with new events until the search is over.  [default: off]")
 @at_option
+@csv_option
 @json_option
 def events(
     log: Path,
@@ -58,16 +59,19 @@ def events(
     after: int,
     follow: bool,
     at: int | datetime | None,
+    as_csv: bool,
     as_json: bool,
 ) -> None:
     """List the events of the search recorded in LOG, an event a line.
 
     With --json each line is an object: seq, at, epoch, cause, type, v, and the fields
-    of the event next to them.
+    of the event next to them. With --csv: seq, at, epoch, cause, type, trial, attempt, text.
     """
     if follow and at is not None:
         raise click.UsageError("--follow shows what comes, --at what was: only one of them")
-    render = event_lines.as_json if as_json else event_lines.as_text
+    render = event_lines.as_json if as_json else event_lines.as_csv if as_csv else event_lines.as_text
+    if as_csv and not as_json:
+        output.data(csv_text.lines(event_lines.COLUMNS, ()))
     for snapshot in follow_log.follow(log, after) if follow else [_rows_after(log, after, at)]:
         rows = (row for row in snapshot.rows if not types or type(row.event).__name__ in types)
         output.data(render(row) for row in rows if trial is None or event_lines.concerns(row.event, trial))

@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.options import LOG_FILE, at_option, json_option
+from eventhpo.cli.options import LOG_FILE, at_option, csv_option, json_option
 from eventhpo.cli.read.rows import require_whole, rows_up_to
 from eventhpo.core.fold.evolve import fold
 from eventhpo.log import reader
+from eventhpo.views import csv_text
 from eventhpo.views import top as ranking
 
 
@@ -23,6 +24,7 @@ from eventhpo.views import top as ranking
 @click.option("--include-failed", is_flag=True, help="Failed and aborted trials too.  [default: off]")
 @click.option("--include-imported", is_flag=True, help="Trials of another study too.  [default: off]")
 @at_option
+@csv_option
 @json_option
 def top(
     log: Path,
@@ -33,11 +35,13 @@ def top(
     include_failed: bool,
     include_imported: bool,
     at: int | datetime | None,
+    as_csv: bool,
     as_json: bool,
 ) -> None:
     """List the best trials of the search recorded in LOG, best first.
 
-    With --json in the shape of ClearML's get_top_experiments_details.
+    With --json in the shape of ClearML's get_top_experiments_details, with --csv a column
+    for each objective and parameter, with all digits.
     """
     snapshot = reader.read(log)
     state = fold(rows_up_to(snapshot.rows, at))
@@ -49,5 +53,10 @@ def top(
         include_failed=include_failed,
         include_imported=include_imported,
     )
-    output.data(output.as_json(rows) if as_json else ranking.table(state, rows))
+    if as_json:
+        output.data(output.as_json(rows))
+    elif as_csv:
+        output.data(csv_text.lines(*ranking.exact_table(state, rows)))
+    else:
+        output.data(ranking.table(state, rows))
     require_whole(log, snapshot)
