@@ -30,7 +30,7 @@ def test_a_name_that_only_some_jobs_have_is_a_mistake_and_one_that_all_have_is_n
 NEARLY = {
     "a letter too many": ("--lr={General/lrr}", "{General/lr}"),
     "another case": ("{general/LR}", "{General/lr}"),
-    "no section": ("{lr}", "{General/lr}"),
+    "no section": ("{lrr}", "{General/lr}"),
     "the slot": ("cuda:{slots}", "{slot}"),
 }
 
@@ -53,6 +53,15 @@ def test_braces_that_name_something_or_mean_something_else_are_left_alone(word: 
 
 def test_a_parameter_that_is_reported_elsewhere_is_no_mistake_here() -> None:
     assert list(mistakes(["{General/lrs}"], SPACE, {"General/lrs"})) == []
+
+
+def test_a_name_without_a_section_is_one_of_general() -> None:
+    assert words(["+lr={lr}", "{m}"], {"General/lr": 0.5, "Net/m": 1}, 0) == ("+lr=0.5", "{m}")
+    assert words(["{lr}"], {"lr": 1, "General/lr": 2}, 0) == ("1",)  # a name of its own comes first
+    assert words(["{amp?--amp}"], {"General/amp": True}, 0) == ("--amp",)
+    assert list(mistakes(["+lr={lr}"], SPACE)) == []
+    (found,) = mistakes(["{lr?--lr}"], SPACE)
+    assert found.expected.startswith("a parameter whose values are true and false")
 
 
 def test_a_bare_flag_is_there_or_not_and_only_as_a_word_of_its_own() -> None:

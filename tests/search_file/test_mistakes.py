@@ -57,7 +57,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "a NUL in the command": ('["python", "train.py"]', '["a\\u0000"]', "command", "without NUL"),
     "a word that no program takes": ('"train.py"', f'"{"x" * 140_000}"', "command", "each of at most 131071 bytes"),
     "a name of two lines": ("#top", 'name = "a\\nb"', "name", "without control characters"),
-    "a brace that is nearly a name": ('"train.py"]', '"--lr={lr}"]', "command[1]", 'did you mean "{General/lr}"?'),
+    "a brace that is nearly a name": ('"train.py"]', '"--lr={lrr}"]', "command[1]", 'did you mean "{General/lr}"?'),
     "a flag that is no switch": ('"train.py"]', '"{General/lr?--lr}"]', "command[1]", "whose values are true and false"),
     "a key of the top in the objective": ("#objective", "total_max_jobs = 3", "objective.total_max_jobs", "total_max_jobs above the first [table] of the file: here it is a key of objective"),
     "a key of the top in a parameter": ("#kind", "seed = 3", 'space."General/kind".seed', "seed above the first [table] of the file"),

@@ -1,6 +1,7 @@
 """Braces in a command: what a job's parameters replace, and what was surely meant to be replaced.
 
-`{Section/name}` and `{slot}` become the value. A word that is `{Section/name?text}` as a
+`{Section/name}` and `{slot}` become the value; a name without a section is one of `General`, so `{lr}` is
+`{General/lr}`. A word that is `{Section/name?text}` as a
 whole becomes *text* where the parameter is true, and is left out where it is false or None.
 All other braces stay.
 """
@@ -28,16 +29,23 @@ def words(command: Sequence[str], params: Mapping[str, Scalar], slot: int) -> tu
     values = {**params, SLOT: slot}
 
     def value(place: re.Match[str]) -> str:
-        return str(values[place[1]]) if place[1] in values else place[0]
+        name = _resolved(place[1], values)
+        return str(values[name]) if name in values else place[0]
 
     command_words: list[str] = []
     for word in command:
         flag = _FLAG.fullmatch(word)
-        if flag is None or flag[1] not in params:
+        name = "" if flag is None else _resolved(flag[1], params)
+        if flag is None or name not in params:
             command_words.append(_PLACE.sub(value, word))
-        elif params[flag[1]]:
+        elif params[name]:
             command_words.append(flag[2])
     return tuple(command_words)
+
+
+def _resolved(name: str, names: Collection[str]) -> str:
+    """Return the parameter that *name* in braces means: the one of that name, else the one of `General`."""
+    return full_name(name) if name not in names and full_name(name) in names else name
 
 
 def mistakes(command: Sequence[str], space: tuple[Parameter, ...], declared: Collection[str] = ()) -> Iterator[Mistake]:
@@ -45,16 +53,16 @@ def mistakes(command: Sequence[str], space: tuple[Parameter, ...], declared: Col
 
     *declared* are names of parameters that are reported elsewhere.
     """
+    known = job_names(space)
     for k, word in enumerate(command):
-        for name in sorted(conditional_names(space)):
-            if f"{{{name}}}" in word or f"{{{name}?" in word:
-                expected = f"only names that every job gets: some sets have no {name}, so read it from EVENTHPO_PARAMS"
-                yield Mistake(f"[{k}]", word, expected)
         flag = _FLAG.fullmatch(word)
-        names = [flag[1]] if flag is not None else _PLACE.findall(word)
+        names = [_resolved(name, known) for name in ([flag[1]] if flag is not None else _PLACE.findall(word))]
+        for name in sorted(conditional_names(space) & {*names}):
+            expected = f"only names that every job gets: some sets have no {name}, so read it from EVENTHPO_PARAMS"
+            yield Mistake(f"[{k}]", word, expected)
         yield from (mistake for name in names if (mistake := _near_miss(k, name, space, declared)) is not None)
-        if flag is not None and flag[1] in job_names(space) and not _is_switch(space, flag[1]):
-            yield Mistake(f"[{k}]", word, f"a parameter whose values are true and false, which {flag[1]} is not")
+        if flag is not None and names[0] in known and not _is_switch(space, names[0]):
+            yield Mistake(f"[{k}]", word, f"a parameter whose values are true and false, which {names[0]} is not")
 
 
 def _near_miss(k: int, name: str, space: tuple[Parameter, ...], declared: Collection[str]) -> Mistake | None:
@@ -63,13 +71,11 @@ def _near_miss(k: int, name: str, space: tuple[Parameter, ...], declared: Collec
     if name in names or name in declared or not _NAME.fullmatch(name):
         return None
     meant = _meant(name, names)
-    expected = "a parameter of the space by its full name (other braces stay as they are)"
+    expected = "a parameter of the space (other braces stay as they are)"
     return None if meant is None else Mistake(f"[{k}]", f"{{{name}}}", expected, f"{{{meant}}}")
 
 
 def _meant(name: str, names: Sequence[str]) -> str | None:
-    if full_name(name) in names:
-        return full_name(name)
     # A name without a section is held against names without theirs: else "General/" makes all of them near.
     by_short_name = {
         full.casefold() if "/" in name else full.rpartition("/")[2].casefold(): full for full in reversed(names)
