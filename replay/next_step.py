@@ -9,6 +9,7 @@ import msgspec
 
 from eventhpo.core.fold import deadlines
 from eventhpo.core.fold.state import Attempt, Failure, State
+from eventhpo.core.fold.study_state import StudyState
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import judgeable, next_action
 from eventhpo.views import event_lines, formatting
@@ -44,6 +45,8 @@ _REOPEN_WITH = {
 
 def what_next(state: State) -> Next:
     """Return what the controller does next in *state*; if its run was ended, what the next controller would do."""
+    if state.study is not None:
+        return _of_study(state.study)
     ended = state.run_stop is not None and state.finished is None
     running = msgspec.structs.replace(state, run_stop=None) if ended else state
     action = next_action(running)
@@ -52,6 +55,18 @@ def what_next(state: State) -> Next:
         what=describe_action(running, action),
         waits=_waits(running, action),
         way_on=_way_on(state, ended=ended),
+    )
+
+
+def _of_study(study: StudyState) -> Next:
+    cut_off = next((trial.number for trial in study.trials if trial.state == "running" and trial.loop), None)
+    trial = len(study.trials) if cut_off is None else cut_off
+    again = "" if cut_off is None else " again, with the parameters that it has"
+    return Next(
+        action="Suggest",
+        what=f"ask for trial {trial}{again}",
+        waits=[],
+        way_on="run the script that made the study again, or `eventhpo serve`",
     )
 
 

@@ -21,7 +21,7 @@ from eventhpo.views.statuses import RunningJob
 from eventhpo.views.top import RankedTrial
 from eventhpo.views.unused_reports import Unused
 
-SearchState: TypeAlias = Literal["running", "interrupted", "finished", "stopped", "unfinished"]
+SearchState: TypeAlias = Literal["running", "interrupted", "idle", "finished", "stopped", "unfinished"]
 FAILURES = 5  # of the newest failed trials, and jobs with faulty reports: enough to see a pattern
 
 
@@ -195,12 +195,17 @@ def _progress(state: State, now: int | None) -> SearchProgress:
 
 
 def search_state(state: State, *, held: bool | None) -> SearchState:
-    """Return the state of a search in one word: what its log says, then whether somebody holds it (None: unknown)."""
+    """Return the state of a search in one word: what its log says, then whether somebody holds it (None: unknown).
+
+    A study has no end of its own: it is idle if nobody holds it and no trial runs.
+    """
     if state.finished is not None:
         return state.finished.state
     if held is None:
         return "unfinished"
-    return "running" if held else "interrupted"
+    if held:
+        return "running"
+    return "interrupted" if state.study is None or state.study.running else "idle"
 
 
 def ending_of(state: State) -> Ending | None:
@@ -282,7 +287,8 @@ def _lines(state: State, status: Status) -> Iterator[str]:
     yield f"jobs        {_counts(status.jobs, status.jobs_created)}"
     if status.waiting:
         yield f"waiting     {formatting.plural(status.waiting, 'enqueued point')}"
-    yield from _budget_lines(status.budget)
+    if state.study is None:
+        yield from _budget_lines(status.budget)
     yield f"time        {_time(status.progress)}"
     yield f"best        {_best(state)}"
     yield from (_running_line(state, job) for job in status.running)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from eventhpo.core.fold import codec
-from eventhpo.core.fold.events import ControllerStarted, Event, Recorded
+from eventhpo.core.fold.events import ControllerStarted, Event, Recorded, trial_of
 from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.study_events import ParameterSuggested, PointJudged, TrialTold
 from eventhpo.core.search.spec import ComponentConfig, StudyJobs
@@ -37,21 +37,27 @@ def check_study(
     sampler: BaseSampler | None,
     pruner: BasePruner | None,
     share: WalkShare,
+    trial: int | None = None,
 ) -> Iterator[Checked]:
-    """Yield the checks of one *share* of a study's decisions, in the order of their rows.
+    """Yield the checks of one *share* of a study's decisions, in the order of their rows; with *trial* only of its own.
 
     Raises:
         DamagedLog: a row does not fit those before it.
         Usage: *sampler* or *pruner* is not the one that the log was recorded with.
     """
-    return iter(sorted(_StudyCheck(rows, sampler, pruner, share).checks(), key=lambda checked: checked.seq))
+    return iter(sorted(_StudyCheck(rows, sampler, pruner, share, trial).checks(), key=lambda checked: checked.seq))
 
 
 class _StudyCheck:
     def __init__(
-        self, rows: Sequence[Recorded], sampler: BaseSampler | None, pruner: BasePruner | None, share: WalkShare
+        self,
+        rows: Sequence[Recorded],
+        sampler: BaseSampler | None,
+        pruner: BasePruner | None,
+        share: WalkShare,
+        trial: int | None,
     ) -> None:
-        self._rows, self._share = rows, share
+        self._rows, self._share, self._trial = rows, share, trial
         self._state = begin(rows[0])
         self._search = self._state.search
         assert self._state.study is not None
@@ -91,6 +97,8 @@ class _StudyCheck:
                     yield row, recorder
 
     def _is_decided(self, event: Event) -> bool:
+        if self._trial is not None and trial_of(event) != self._trial:
+            return False
         if isinstance(event, TrialTold):
             return self._questions is not None and self._questions.asked_after_trials and bool(event.trial >= 0)
         return True

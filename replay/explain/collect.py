@@ -38,6 +38,7 @@ from eventhpo.core.scheduler import rank
 from eventhpo.errors import DamagedLog, Usage
 from eventhpo.views import event_lines, formatting
 from eventhpo.views.statuses import trial_status
+from replay.decide.checked import Checked
 from replay.decide.fingerprints import other_platform
 from replay.explain import pruner_rules, steps, study_steps
 from replay.explain.explanation import (
@@ -82,7 +83,11 @@ def of_rows(rows: Iterable[Recorded], trial: int) -> Explanation:
         DamagedLog: there is no row.
     """
     collector = _Collector(trial, _Walk())
-    return collector.explanation(_walked(rows, collector.walk, lambda *_: (collector,)))
+    listed = list(rows)
+    state = _walked(listed, collector.walk, lambda *_: (collector,))
+    if state.study is not None and trial < len(state.trials):
+        collector.take_answers(study_steps.asked_again(listed, trial))
+    return collector.explanation(state)
 
 
 def of_all(rows: Iterable[Recorded], most: int | None = None) -> list[Explanation]:
@@ -205,6 +210,11 @@ class _Collector:
             differs=tuple(sorted(set(differs))),
             notes=(*steps.notes(state, trial), *self._platform()),
         )
+
+    def take_answers(self, checks: Mapping[int, Checked]) -> None:
+        """Add to the steps of a study what its sampler and pruner, asked again, say today; *checks* are by seq."""
+        self._steps = [study_steps.with_answer(step, checks.get(step.seq)) for step in self._steps]
+        self._decisions = sum(check.skipped is None for check in checks.values())
 
     def _platform(self) -> list[str]:
         """Return a note where a suggestion differs and the log is of another platform, which may be why."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from eventhpo.core.fold.events import Event
+import msgspec
+
+from eventhpo.core.fold.events import Event, Recorded
 from eventhpo.core.fold.state import State
 from eventhpo.core.fold.study_events import (
     AttributeSet,
@@ -18,9 +20,12 @@ from eventhpo.core.fold.study_events import (
     TrialTold,
 )
 from eventhpo.core.fold.study_state import StudyState
+from eventhpo.views import event_lines
 from eventhpo.views.formatting import number
+from replay.decide.check_study import UNKNOWN, check_study
+from replay.decide.checked import WHOLE, Checked
 from replay.explain import pruner_rules
-from replay.explain.explanation import StudyStep
+from replay.explain.explanation import AnyStep, StudyStep
 from replay.explain.study_verdicts import study_finding
 
 
@@ -54,6 +59,37 @@ def step(state: State, seq: int, event: Event) -> StudyStep | None:
             said = f"{call} came after the attempt was lost, and changed nothing{f': {detail}' if detail else ''}"
             return StudyStep(seq=seq, word="late", attempt=attempt, said=said)
     return None
+
+
+def asked_again(rows: Sequence[Recorded], trial: int) -> dict[int, Checked]:
+    """Return what the sampler and the pruner of a study say today to the questions about *trial*, by seq of the row."""
+    return {check.seq: check for check in check_study(rows, None, None, WHOLE, trial)}
+
+
+def with_answer(step: AnyStep, check: Checked | None) -> AnyStep:
+    """Return *step* with what came of asking again; it is *step* itself where nobody was asked."""
+    if check is None or not isinstance(step, StudyStep):
+        return step
+    if check.divergence is not None:
+        today = check.divergence.failed or _answer(check.divergence.decided)
+        return msgspec.structs.replace(step, differs=step.differs or f"asked again, the answer is {today}")
+    if check.skipped == UNKNOWN:
+        return step  # which its own words say
+    if check.skipped is not None:
+        return msgspec.structs.replace(step, said=f"{step.said}; not asked again: {check.skipped}")
+    same = "the same" if check.rounded is None else "the same up to rounding, on another platform"
+    return msgspec.structs.replace(step, said=f"{step.said}; asked again: {same}")
+
+
+def _answer(decided: Event | None) -> str:
+    match decided:
+        case ParameterSuggested(parameter=StudyParameter() as chosen, relative=None):
+            return _parameter(chosen)
+        case ParameterSuggested(relative=tuple() as chosen):
+            return ", ".join(map(_parameter, chosen)) or "nothing"
+        case PointJudged(prune=prune):
+            return "prune" if prune else "go on"
+    return "none" if decided is None else event_lines.describe_event(decided)
 
 
 def _asked(event: TrialAsked) -> str:

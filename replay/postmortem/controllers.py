@@ -1,6 +1,7 @@
 """The controllers of a search: when each began, how it ended as far as the log shows, and the gaps between them.
 
-A controller that ends well records its end, or leaves nothing to do. A controller that
+A controller that ends well records its end, or leaves nothing to do. The process of a
+study that ends between two trials leaves no trial running. A controller that
 is killed, or loses its disk or its power, writes nothing more: its record just stops.
 These three leave the same rows, so a post-mortem does not choose between them.
 """
@@ -30,6 +31,7 @@ ControllerEnd: TypeAlias = Literal[
     "lease lost",
     "holds the log",
     "goes on",
+    "at rest",
     "record stops",
     "cut off",
 ]
@@ -168,9 +170,9 @@ class Controllers:
         epoch = self._open
         assert epoch is not None
         how, why = _end_of(state, epoch, following, held=held, cut=cut)
-        if goes_on and how == "record stops":
+        if goes_on and how in ("record stops", "at rest"):
             how = "goes on"
-        action = next_action(state)
+        action = actions.Rest(why="by hand") if state.study is not None else next_action(state)
         if epoch.prunes_lost and self.epochs and self.epochs[-1].gap is not None:
             gap = msgspec.structs.replace(self.epochs[-1].gap, prunes_lost=len(epoch.prunes_lost))
             self.epochs[-1] = msgspec.structs.replace(self.epochs[-1], gap=gap)
@@ -209,7 +211,9 @@ def _end_of(
 
 
 def _end_by_rows(state: State, epoch: _OpenEpoch) -> tuple[ControllerEnd, str]:
-    """Return how an epoch ended that was not taken over: well, if it left nothing to do."""
+    """Return how an epoch ended that was not taken over: well, if it left nothing to do, or no trial of a study."""
+    if state.study is not None:
+        return ("record stops" if state.study.running else "at rest"), ""
     match next_action(state):
         case actions.Rest(why="finished"):
             assert state.finished is not None

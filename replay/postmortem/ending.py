@@ -14,7 +14,16 @@ from replay.postmortem.controllers import Epoch, describe_row
 from replay.postmortem.files_on_disk import FULL, FilesOnDisk
 
 SearchEndKind: TypeAlias = Literal[
-    "finished", "stopped", "running", "interrupted", "by hand", "goes on", "record stops", "cut off", "not begun"
+    "finished",
+    "stopped",
+    "running",
+    "interrupted",
+    "by hand",
+    "goes on",
+    "at rest",
+    "record stops",
+    "cut off",
+    "not begun",
 ]
 
 
@@ -78,6 +87,8 @@ def _describe(state: State, newest: Epoch | None, how: SearchEndKind) -> str:
             return "not known: the log is damaged, and this is how far it can be relied on"
         case "not begun":
             return "never begun: no controller has held this log"
+        case "at rest":
+            return "not at all: no trial runs, and a study has no end of its own"
         case "record stops":
             assert newest is not None
             return f"not at all: the record of controller {newest.pid} on {newest.host} just stops"

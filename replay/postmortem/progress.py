@@ -6,6 +6,7 @@ import msgspec
 
 from eventhpo.core.fold.events import Recorded, TrialFinished
 from eventhpo.core.fold.state import State
+from eventhpo.core.fold.study_events import TrialAdded, TrialTold
 from eventhpo.core.scheduler import rank
 from eventhpo.core.search.spec import Num, to_num
 
@@ -17,14 +18,14 @@ class Gain(msgspec.Struct, frozen=True, kw_only=True):
     value: Num
     seq: int
     completed: int  # it was the n-th trial to complete
-    iterations: int  # charged by then
+    iterations: int  # charged by then; in a study the trials that had completed
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """The gains in their order; no forecast of what further trials would bring.
 
-    `third` is where the last third of the charged iterations begins; `before` is the
-    best value at that point, None if no trial had completed.
+    `third` is where the last third of the charged iterations begins, in a study of the completed trials; `before` is
+    the best value at that point, None if no trial had completed.
     """
 
     completed: int
@@ -47,7 +48,9 @@ class Gains:
     def after(self, state: State, row: Recorded) -> None:
         """Note *row*; *state* is the state after it."""
         event = row.event
-        if not isinstance(event, TrialFinished) or event.state != "completed" or not state.single:
+        if not isinstance(event, TrialFinished | TrialTold | TrialAdded) or event.state != "completed":
+            return
+        if not state.single:
             return
         self._completed += 1
         value = rank.values(state, state.trials[event.trial])[0]
@@ -60,19 +63,24 @@ class Gains:
                 value=to_num(value),
                 seq=row.seq,
                 completed=self._completed,
-                iterations=state.totals.charged,
+                iterations=self._used(state),
             )
         )
+
+    def _used(self, state: State) -> int:
+        """Return how far the search has come: in charged iterations, a study in completed trials."""
+        return self._completed if state.study is not None else state.totals.charged
 
     def close(self, state: State) -> Progress | None:
         """Return the progress; None with several objectives, where no single trial is the best."""
         if not state.single:
             return None
-        third = state.totals.charged - state.totals.charged // 3
+        used = self._used(state)
+        third = used - used // 3
         early = [gain for gain in self._gains if gain.iterations <= third]
         return Progress(
             completed=self._completed,
-            iterations=state.totals.charged,
+            iterations=used,
             gains=self._gains,
             since=self._completed - (self._gains[-1].completed if self._gains else 0),
             third=third,

@@ -37,8 +37,9 @@ def render_postmortem(report: Postmortem, state: State) -> Iterator[str]:
     yield _fact("trials", _counts(report.trials))
     yield _fact("jobs", _counts(report.jobs))
     yield from _trouble(report.trouble)
-    yield from _spending(report.spending)
-    yield from _slots(report.slots)
+    if state.study is None:  # a study has no budget, and no slots
+        yield from _spending(report.spending)
+        yield from _slots(report.slots)
     yield from _costs(report.spending)
     if report.winner is not None:
         yield _fact("winner", top.describe_trial(state, state.trials[report.winner.trial]))
@@ -109,7 +110,10 @@ def _describe_end(epoch: Epoch, following: Epoch | None) -> str:
             if following is None:
                 return "its record just stops"
             between = f"between {epoch.last_event}, and seq {following.first}, the next ControllerStarted"
-            return f"its record stops {between}; what came next was to {epoch.came_next}"
+            came_next = f"; what came next was to {epoch.came_next}" if epoch.came_next else ""
+            return f"its record stops {between}{came_next}"
+        case "at rest":
+            return "left no trial running"
         case "by hand":
             return "rested, driven by hand"
         case "holds the log":
@@ -236,15 +240,16 @@ def _progress(progress: Progress | None, state: State) -> Iterator[str]:
         return
     last, metric = progress.gains[-1], formatting.metric(state.search.objectives[0])
     place = f"the {_ordinal(last.completed)} of {progress.completed} to complete"
-    where = f"{place}, at {last.iterations} of {progress.iterations} iterations"
+    used = "" if state.study is not None else f", at {last.iterations} of {progress.iterations} iterations"
+    where = f"{place}{used}"
     yield _fact("improving", f"last with trial {last.trial}, {metric} = {formatting.number(last.value)}: {where}")
     if progress.since:
         yield _fact("", f"{plural(progress.since, 'trial')} completed since without a gain")
-    yield _fact("", _describe_last_third(progress))
+    yield _fact("", _describe_last_third(progress, "iterations used" if state.study is None else "completed trials"))
 
 
-def _describe_last_third(progress: Progress) -> str:
-    where = f"in the last third of the iterations used (after {progress.third})"
+def _describe_last_third(progress: Progress, counted: str) -> str:
+    where = f"in the last third of the {counted} (after {progress.third})"
     if not progress.in_last_third:
         return f"nothing gained {where}"
     before = "none" if progress.before is None else formatting.number(progress.before)

@@ -101,6 +101,8 @@ def _ended(state: State, report: Postmortem) -> str:
             return "nobody can tell how it went on, because the log is damaged after that"
         case "record stops":
             return "has not ended: the record of its last controller just stops"
+        case "at rest":
+            return "goes on whenever its script is run again"
         case "not begun":
             return "has not begun"
     return "has not ended: it waits to be resumed"

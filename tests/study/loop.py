@@ -20,7 +20,7 @@ from pathlib import Path
 from eventhpo.log.reader import read
 from replay.decide.check_prefixes import check_prefixes
 from tests.study.scripts import run, trials
-from tests.study.test_killed import SAMPLERS
+from tests.study.table import SAMPLERS
 
 PRUNERS = ("none", "median", "hyperband", "halving")
 

@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
 
-from eventhpo.core.fold.evolve import fold
 from eventhpo.log.reader import read
 from replay.decide.check_prefixes import check_prefixes
+from tests.study import table
 from tests.study.scripts import run, trials
-
-SAMPLERS = [
-    "tpe", "tpe in groups", "random", "grid", "brute force", "nsga2", "nsga3", "sobol", "halton", "cma-es", "fixed",
-]  # fmt: skip
-KILLS = (1, 9, 16, 21)  # steps of the objective: before a suggestion, between two, between two reports
 
 
 def differences(log: Path) -> list[object]:
     return [check.divergence for check in check_prefixes(read(log, verify=True).rows) if check.divergence]
 
 
-@pytest.mark.parametrize("space", ["flat", "conditional", "two"])
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize(("sampler", "space"), table.cases(), ids=" ".join)
 def test_killed_and_run_again_equals_never_killed(sampler: str, space: str, tmp_path: Path) -> None:
-    pruner = {"flat": "median", "conditional": "hyperband", "two": "none"}[space]
-    if space == "two" and sampler == "cma-es":
-        pytest.skip("CmaEsSampler has one objective")
-    asked = {"sampler": sampler, "space": space, "pruner": pruner}
-    undisturbed = trials(tmp_path / "undisturbed.db", **asked)
-    log = tmp_path / "killed.db"
-    codes = [run(log, kill_at=step, **asked)[0] for step in KILLS]
-    assert -signal.SIGKILL in codes
-    assert trials(log, **asked) == undisturbed
-    assert differences(log) == []
-    assert len(differences(log)) == len(differences(tmp_path / "undisturbed.db"))
-    lost = [trial for trial in fold(read(log).rows).trials if len(trial.attempts) > 1]
-    assert lost
+    case = table.measured(sampler, space, tmp_path)
+    assert case.differences == ()
+    assert case.kills
+    assert case.lost
+    assert case.alone
+    assert case.killed
+
+
+def test_the_table_of_the_docs_has_each_case_and_none_that_differs() -> None:
+    text = table.PAGE.read_text()
+    lines = text[text.index(table.BEGIN) : text.index(table.END)].splitlines()[1:]
+    found = [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in lines[2:]]
+    assert found[0] == table.HEAD
+    assert [row[:2] for row in found[2:]] == [(sampler, table.SPACES[space]) for sampler, space in table.cases()]
+    assert all(cell.isdecimal() for row in found[2:] for cell in row[2:])
+
+
+def test_a_case_that_differs_is_bold_in_the_table() -> None:
+    """Negative control."""
+    case = table.StudyCase(
+        alone=1, trials=1, killed=1, lost=1, pruned=0, kills=1, differences=("other trials than undisturbed",)
+    )
+    assert "**other trials than undisturbed**" in table.line("tpe", "flat", case)
+    text = f"{table.BEGIN}{table.END}"
+    versions = dict.fromkeys(("eventhpo", "optuna", "numpy", "python"), "1")
+    assert "1 studies differ" in table.written(text, {("tpe", "flat"): case}, versions)
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving", "hyperband"])

@@ -66,6 +66,11 @@ class StudyState(msgspec.Struct):
     longest: int | None = None  # last step of the longest completed trial
     stopped: bool = False  # the sampler ended the study
 
+    @property
+    def running(self) -> bool:
+        """Whether a trial runs, as far as the log shows."""
+        return any(trial.state == "running" for trial in self.trials)
+
     def current(self, trial_id: int) -> StudyTrial | None:
         """Return the trial whose newest attempt has this id; None for an attempt that was lost.
 
