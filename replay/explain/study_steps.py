@@ -83,10 +83,10 @@ def with_answer(step: AnyStep, check: Checked | None) -> AnyStep:
 
 def _answer(decided: Event | None) -> str:
     match decided:
-        case ParameterSuggested(parameter=StudyParameter() as chosen, relative=None):
-            return _parameter(chosen)
-        case ParameterSuggested(relative=tuple() as chosen):
-            return ", ".join(map(_parameter, chosen)) or "nothing"
+        case ParameterSuggested(parameter=parameter, relative=relative):
+            chosen = () if relative is None else relative
+            alone = () if parameter is None or parameter in chosen else (parameter,)
+            return ", ".join(map(_parameter, (*chosen, *alone))) or "nothing"
         case PointJudged(prune=prune):
             return "prune" if prune else "go on"
     return "none" if decided is None else event_lines.describe_event(decided)
