@@ -6,6 +6,7 @@ A process has each log open once, whoever asks for it (`open_study`): the lease 
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import threading
 import time
@@ -22,7 +23,7 @@ from eventhpo.core.fold.state import State
 from eventhpo.core.fold.study_events import LateCall, ParameterSuggested, PointJudged, TrialLost, TrialTold
 from eventhpo.core.fold.study_state import StudyState, StudyTrial
 from eventhpo.core.search.spec import StudyJobs, to_num
-from eventhpo.errors import Busy, DamagedLog, StorageFailed, Usage
+from eventhpo.errors import Busy, DamagedLog, EventhpoError, StorageFailed, Usage
 from eventhpo.log import create as logs
 from eventhpo.log.writer import open_writer
 from eventhpo.optuna_adapter.fingerprint import fingerprint
@@ -274,8 +275,12 @@ def open_study(path: Path, make: Callable[[], SearchCreated] | None = None) -> O
 
 
 def _close_all() -> None:
+    """Let the logs rest when the interpreter ends; what keeps one from it is logged, and the others are closed."""
     for opened in list(_OPEN.values()):
-        opened.close()
+        try:
+            opened.close()
+        except EventhpoError as error:
+            logging.getLogger("eventhpo").error("%s", error)  # noqa: TRY400  a line for people
 
 
 atexit.register(_close_all)

@@ -3,6 +3,7 @@
 python -m tests.benchmarks                  # a quarter of an hour on two quiet cores
 python -m tests.benchmarks --short          # the same questions of few trials; its figures mean nothing
 python -m tests.benchmarks --write          # and put the table into docs/benchmarks.json and docs/benchmarks.md
+python -m tests.benchmarks --only as --write  # only these rows; the others stay as they were measured
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ def main(*, short: bool, only: str, write: bool) -> None:
                 measured += figures(row, lambda bar=bar: bar.update(1))  # type: ignore[misc]
     run = table.run_of(measured, len(os.sched_getaffinity(0)))
     print(table.markdown(run), end="")
+    if write and only:
+        run = table.merged(msgspec.json.decode(table.JSON.read_bytes(), type=table.Run), run)
     if write:
         table.JSON.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")
         table.PAGE.write_text(table.page_with(table.PAGE.read_text(), run))

@@ -25,7 +25,7 @@ from eventhpo.optuna_adapter.adapter import OptunaAdapter
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
 from replay import redecide
-from tests.benchmarks import peers
+from tests.benchmarks import peers, studies
 from tests.benchmarks.measure import Row, Way
 
 MS = 1000.0
@@ -55,6 +55,7 @@ def rows(kept: Path, *, short: bool) -> Iterator[Row]:
     yield from _growth(kept, short=short)
     yield _nearly_used_up(few)
     yield _simulated(many, short=short)
+    yield from studies.rows(kept, short=short)
 
 
 # ---------------------------------------------------------------- whole searches

@@ -44,6 +44,23 @@ def run_of(figures: list[Figure], cores: int) -> Run:
     )
 
 
+def merged(old: Run, new: Run) -> Run:
+    """Return *old* with the rows that *new* has measured again; new rows come last.
+
+    Raises:
+        ValueError: the two are of different machines or versions.
+    """
+    if (old.machine, old.cores, old.versions) != (new.machine, new.cores, new.versions):
+        raise ValueError("rows of another machine or other versions do not belong into one table: measure all rows")
+    again = {(figure.row, figure.title) for figure in new.figures}
+    replaced = {key: [f for f in new.figures if (f.row, f.title) == key] for key in again}
+    figures: list[Figure] = []
+    for key, group in groupby(old.figures, key=lambda figure: (figure.row, figure.title)):
+        figures += replaced.pop(key, None) or list(group)
+    figures += [figure for figure in new.figures if (figure.row, figure.title) in replaced]
+    return msgspec.structs.replace(new, figures=figures)
+
+
 def markdown(run: Run) -> str:
     """Return the table of *run*."""
     versions = ", ".join(f"{name} {number}" for name, number in run.versions.items())

@@ -314,3 +314,17 @@ study.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), n_trials=5000)
     assert len(study.trials) == reached + 2
     study.close()
     assert redecide(tmp_path / "s.db").divergences == ()
+
+
+def test_a_log_that_is_gone_when_the_script_ends_is_told_in_a_line(tmp_path: Path) -> None:
+    code = f"""
+import os, optuna, eventhpo
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+study = eventhpo.create_study({str(tmp_path / "s.db")!r}, sampler=optuna.samplers.RandomSampler(seed=1))
+study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+os.remove({str(tmp_path / "s.db")!r})
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=False)
+    assert "was deleted while" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
