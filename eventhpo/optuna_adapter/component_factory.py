@@ -6,6 +6,7 @@ import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, cast
 
@@ -50,24 +51,35 @@ def build_pruner(named: ComponentConfig, latched: int | None = None) -> BasePrun
         return cast(BasePruner, _plain("pruner", named.name, latched_args(named, latched)))
 
 
+_QUIET = ContextVar("_QUIET", default=False)
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Silence Optuna's warnings about experimental features and arguments that will go, and its log.
 
     The user chose these features, and the docs name them once; a warning at each decision
     says nothing new. An exhausted grid would log a line in each of its fifty tries.
+    Inside another such block it does nothing: to set a level empties the caches of all loggers.
     """
+    if _QUIET.get():
+        yield
+        return
+    token = _QUIET.set(True)
     verbosity = optuna.logging.get_verbosity()  # the caller may use Optuna too, at a level of their own
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         warnings.simplefilter("ignore", RuntimeWarning)  # numpy's, where a curve holds NaN: pruners allow for it
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", UserWarning)  # WilcoxonPruner's, at each point after the best trial's last
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        if verbosity < optuna.logging.ERROR:
+            optuna.logging.set_verbosity(optuna.logging.ERROR)
         try:
             yield
         finally:
-            optuna.logging.set_verbosity(verbosity)
+            _QUIET.reset(token)
+            if verbosity < optuna.logging.ERROR:
+                optuna.logging.set_verbosity(verbosity)
 
 
 class _Samplers:

@@ -86,6 +86,11 @@ class OpenStudy:
         self.decider: Decider | None = None  # of a study whose decisions are recorded
         self._give_back_the_lost()
 
+    @property
+    def usable(self) -> bool:
+        """Whether this process has the log open."""
+        return not self._closed and self._pid == os.getpid()
+
     # ---------------------------------------------------------------- recording
 
     @property

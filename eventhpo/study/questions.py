@@ -144,6 +144,8 @@ class StudyQuestions:
         """Ask the pruner about the last point of *trial*, as the objective has it now."""
         step = trial.last_step
         assert step is not None
+        if self._pruner.own is None and self._pruner.config.name == "NopPruner":
+            return StudyVerdict(False, (), None)  # what it says of every trial
         latched = newly_latched(self._pruner, self._state.latched, self._state.longest)
         seed = derived_seed(self._search.seed, f"prune {trial.number}", max(step, 0), 0)
         with quiet():

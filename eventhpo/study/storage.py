@@ -65,6 +65,7 @@ class EventStorage(BaseStorage):
         self._path = Path(path)
         self._folder = self._path.is_dir() or (not self._path.suffix and not self._path.exists())
         self._cwd_path = self._path.resolve()
+        self._open: dict[int, OpenStudy] = {}  # of the studies that were asked for: most calls are about one of them
         if self._folder:
             self._path.mkdir(parents=True, exist_ok=True)
         elif self._path.exists():
@@ -92,10 +93,13 @@ class EventStorage(BaseStorage):
         return {number: open_study(file) for number, file in self._files().items()}
 
     def _study(self, study_id: int) -> OpenStudy:
-        file = self._files().get(study_id)
-        if file is None:
-            raise KeyError(f"No study with study_id {study_id} exists.")
-        return open_study(file)
+        opened = self._open.get(study_id)
+        if opened is None or not opened.usable:
+            file = self._files().get(study_id)
+            if file is None:
+                raise KeyError(f"No study with study_id {study_id} exists.")
+            opened = self._open[study_id] = open_study(file)
+        return opened
 
     def opened(self, study_id: int) -> OpenStudy:
         """Return the open log of a study."""
@@ -114,11 +118,13 @@ class EventStorage(BaseStorage):
         return self._of_trial(trial_id)
 
     def _of_trial(self, trial_id: int) -> OpenStudy:
-        files = self._files() if self._folder else {0: self._path}
-        file = files.get(trial_id // SPAN)
-        study = None if file is None or trial_id < 0 or not file.exists() else open_study(file)
-        if study is None or trial_id not in study.study.ids:
-            raise KeyError(f"No trial with trial_id {trial_id} exists.")
+        missing = KeyError(f"No trial with trial_id {trial_id} exists.")
+        try:
+            study = self._study(trial_id // SPAN)
+        except KeyError:
+            raise missing from None
+        if trial_id not in study.study.ids:
+            raise missing
         return study
 
     def _updatable(self, study: OpenStudy, trial_id: int, call: str) -> StudyTrial:
