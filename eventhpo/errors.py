@@ -37,6 +37,10 @@ class Starting(Busy):
     """Somebody is opening the log just now: it cannot be taken over, and will answer soon."""
 
 
+class DeviceTaken(Busy):
+    """Another search of this machine uses a GPU that this one names; its log is free, and nothing was begun."""
+
+
 class Unanswered(EventhpoError):
     """The server where the jobs run does not answer; nothing was begun."""
 

@@ -6,6 +6,8 @@ import tomllib
 from collections.abc import Iterable
 
 from eventhpo.core.fold.events import Head
+from eventhpo.core.search.gpus import EXPECTED, Gpus
+from eventhpo.core.search.gpus import gpus as kind_of_gpus
 from eventhpo.core.search.ranges import from_job, full_name
 from eventhpo.core.search.space import fitting, job_names, parameter_sets, set_names, single_ranges
 from eventhpo.core.search.spec import LimitChanges, Scalar, Search, option
@@ -85,6 +87,22 @@ def limits(given: dict[str, str | None]) -> LimitChanges:
     if wrong:
         raise Usage("\n".join(wrong))
     return LimitChanges(**read)  # type: ignore[arg-type]
+
+
+def gpus(text: str) -> Gpus:
+    """Return the devices of each slot that *text* names, as `0,1` or `[[0, 1], [2, 3]]`; none for `none`.
+
+    Raises:
+        Usage: it names none.
+    """
+    if text.lower() == "none":
+        return ()
+    listed = text if text.lstrip().startswith("[") else f"[{text}]"
+    try:
+        value = tomllib.loads(f"value = {listed}")["value"] if "\n" not in listed else None
+        return kind_of_gpus().read(value)
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError):
+        raise Usage(f"--gpus: found {text}, expected {EXPECTED}, or none") from None
 
 
 def head(text: str) -> Head:

@@ -28,7 +28,7 @@ from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import ending
 from eventhpo.core.search.ranges import from_job, full_name, to_job
 from eventhpo.core.search.space import job_names, read_sets, single_ranges
-from eventhpo.core.search.spec import LimitChanges, Limits, Scalar, Search, option
+from eventhpo.core.search.spec import LimitChanges, Limits, LocalCommand, Scalar, Search, option
 from eventhpo.core.validation.mistakes import Mistake, unknown
 from eventhpo.core.validation.validators import Validator, Wrong
 from eventhpo.errors import Usage
@@ -270,6 +270,10 @@ def require_limits(search: Search, changes: LimitChanges) -> None:
     """
     given = changes.given()
     wrong = [mistake for name, value in given.items() if (mistake := _limit_mistake(name, value)) is not None]
+    workers = given.get("num_concurrent_workers")
+    if workers is not None and isinstance(search.jobs, LocalCommand) and len(search.jobs.gpus) not in (0, workers):
+        expected = f"{len(search.jobs.gpus)}, a worker for each entry of gpus; `eventhpo resume --gpus` changes both"
+        wrong.append(Mistake("num_concurrent_workers", workers, expected))
     if len(search.objectives) > 1:
         alone = ("target_value", "patience")
         why = "none: with several objectives no value is the best"

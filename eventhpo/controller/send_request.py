@@ -175,7 +175,7 @@ def _write(path: Path, request: Request, request_id: str, author: Author) -> Rec
     def look(rows: list[Recorded]) -> Sequence[Event]:
         state = fold(rows)
         if not isinstance(state.search.jobs, Simulated):  # a row more would make a log that lost its tail a fork
-            backend_choice(state.search, path).before(state, rows)
+            backend_choice(state.search, path, launches=False).before(state, rows)
         return ()
 
     writer, rows = open_writer(path, start_of(clock, machine), clock.now(), check=look)

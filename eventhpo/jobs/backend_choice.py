@@ -8,17 +8,19 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from msgspec.structs import replace
 
 from eventhpo.core.fold.events import Event, Recorded
 from eventhpo.core.fold.state import State
 from eventhpo.core.fold.study_state import NO_CONTROLLER
+from eventhpo.core.search.gpus import Gpus
 from eventhpo.core.search.spec import ClearmlTasks, LocalCommand, Search, StudyJobs
 from eventhpo.errors import Usage
-from eventhpo.jobs import command_folder
+from eventhpo.jobs import command_folder, gpu_choice
 from eventhpo.jobs.local import reconcile
+from eventhpo.jobs.local.gpu_locks import DeviceLocks
 from eventhpo.jobs.local.local_jobs import LocalBackend
 from eventhpo.jobs.protocol import JobBackend
 from eventhpo.log import paths
@@ -64,20 +66,26 @@ def backend_choice(
     folder: Path | None = None,
     recorded: State | None = None,
     job_class: Callable[[], type[Any] | None] = lambda: None,
+    gpus: Gpus | None = None,
+    launches: bool = True,
 ) -> BackendChoice:
     """Return the backend of *search*; its log is, or will be, at *log*.
 
     With *adopt*, jobs that the log has lost are taken up again. *folder* is where the command
     runs from now on; *recorded* is the state of the log, if *search* was read from it.
-    *labels* and *job_class* are for a ClearML server, see `ClearmlChoice`.
+    *labels* and *job_class* are for a ClearML server, see `ClearmlChoice`. *gpus* are the
+    devices of each slot from now on, None: those of *search*. Where nothing *launches* a job,
+    no device is taken.
 
     Raises:
-        Usage: the jobs of *search* are simulated, or *folder* is given and they run no command.
+        Usage: the jobs of *search* are simulated, or *folder* or *gpus* is given and they run no command.
     """
     if isinstance(search.jobs, LocalCommand):
-        return LocalChoice(search.jobs, log, adopt=adopt, folder=folder, recorded=recorded)
-    if folder is not None:
-        raise Usage("--folder is for jobs that run a command on this machine")
+        asked = LocalRequest(adopt=adopt, folder=folder, gpus=gpus, launches=launches)
+        return LocalChoice(search.jobs, log, asked, recorded=recorded)
+    for name, value in (("--folder", folder), ("--gpus", gpus)):
+        if value is not None:
+            raise Usage(f"{name} is for jobs that run a command on this machine")
     if isinstance(search.jobs, ClearmlTasks):
         from eventhpo.jobs.clearml.backend_choice import ClearmlChoice  # noqa: PLC0415  local searches do without
 
@@ -89,6 +97,15 @@ def backend_choice(
     raise Usage("the jobs of this search are simulated by eventhpo.testing: it cannot be run from here")
 
 
+class LocalRequest(NamedTuple):
+    """What a person asks of jobs on this machine when a controller starts; see `backend_choice`."""
+
+    adopt: bool = False
+    folder: Path | None = None
+    gpus: Gpus | None = None
+    launches: bool = True
+
+
 class LocalChoice:
     """Processes on this machine."""
 
@@ -96,15 +113,15 @@ class LocalChoice:
         self,
         jobs: LocalCommand,
         log: Path | None = None,
+        asked: LocalRequest | None = None,
         *,
-        adopt: bool = False,
-        folder: Path | None = None,
         recorded: State | None = None,
     ) -> None:
-        self._jobs = jobs if log is None else command_folder.today(jobs, log, folder, recorded)
+        self._asked = LocalRequest() if asked is None else asked
+        self._jobs = jobs if log is None else command_folder.today(jobs, log, self._asked.folder, recorded)
         self._log = log
-        self._adopt = adopt
         self._recorded = recorded is not None
+        self._devices: DeviceLocks | None = None
 
     def described(self, search: Search, *, dry: bool = False) -> tuple[Search, tuple[str, ...]]:
         """Return *search* with the folder of its log, if its command can be started here.
@@ -113,6 +130,8 @@ class LocalChoice:
             Usage: the folder or the program of the command is missing.
         """
         search = replace(search, jobs=self._jobs)
+        if not dry and not self._recorded and self._log is not None:
+            gpu_choice.require_free(search, self._log)
         folder, word = Path(self._jobs.folder), self._jobs.command[0]
         if not folder.is_dir():
             raise Usage(f"the folder of the command is gone: {folder}{self._way_on()}")
@@ -146,26 +165,41 @@ class LocalChoice:
         return lines
 
     def before(self, state: State, rows: Sequence[Recorded]) -> Sequence[Event]:
-        """Return the folder of the command, if it has changed, and the jobs that are adopted.
+        """Return the folder of the command and its devices, if they have changed, and the jobs that are adopted.
 
-        Folders of lost jobs that never started are removed.
+        Folders of lost jobs that never started are removed. The devices are taken, unless
+        the search is over: then its first job takes them.
 
         Raises:
             DamagedLog: the log has lost its tail, or is a fork.
+            DeviceTaken: another search of this machine has one of the devices.
+            Usage: the devices change while jobs run on them.
         """
         if self._log is None:
             return ()
         folder = paths.jobs(self._log)
         survey = reconcile.surveyed(folder, reconcile.listed(folder), state, [row.hash for row in rows])
-        reconcile.refuse(survey, state.head, adopt=self._adopt)
+        reconcile.refuse(survey, state.head, adopt=self._asked.adopt)
         events: list[Event] = []
         if isinstance(state.search.jobs, LocalCommand):
             events += command_folder.moves(state.search.jobs, self._jobs)
+            devices = self._gpus(state.search.jobs)
+            events += gpu_choice.changes(folder, state, state.search.jobs, devices)
+            if devices and self._asked.launches:
+                self._devices = gpu_choice.locks(devices, state, self._log)
+                if self._recorded or state.finished is None:
+                    self._devices.take()
         return events + reconcile.adopted(state, survey.lost)
 
     def open(self, log: Path, state: State) -> JobBackend:
         """Return the backend that runs processes; their folders are next to the log."""
-        return LocalBackend(self._jobs.command, self._jobs.folder, paths.jobs(log))
+        return LocalBackend(self._jobs.command, self._jobs.folder, paths.jobs(log), gpus=self._devices)
+
+    def _gpus(self, recorded: LocalCommand) -> Gpus:
+        """Return the devices from now on: those asked for, else those of a new search or script, else the recorded."""
+        if self._asked.gpus is not None:
+            return self._asked.gpus
+        return recorded.gpus if self._recorded else self._jobs.gpus
 
 
 def _copied(trials: Sequence[int], made: str) -> str:

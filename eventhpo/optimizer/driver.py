@@ -19,7 +19,7 @@ from eventhpo.controller.host import this_machine
 from eventhpo.core.fold.events import DrivenByHand, Event, Recorded, StopAsked
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
-from eventhpo.errors import Busy, Starting
+from eventhpo.errors import Busy, DeviceTaken, Starting
 from eventhpo.jobs.protocol import JobBackend
 from eventhpo.optuna_adapter.user_classes import UserClasses
 
@@ -318,6 +318,6 @@ class SearchDriver:
 
 def busy_hint(error: Busy, path: Path) -> Busy:
     """Return *error* with the way on for a script: the same log, taken over."""
-    if isinstance(error, Starting):
+    if isinstance(error, Starting | DeviceTaken):
         return error
     return Busy(f"{error}; if that one is frozen, pass take_over=True for {path}")

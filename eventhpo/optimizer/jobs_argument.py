@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from eventhpo.core.search.gpus import EXPECTED
+from eventhpo.core.search.gpus import gpus as kind_of_gpus
 from eventhpo.core.search.spec import ClearmlTasks, LocalCommand
+from eventhpo.core.validation.validators import Wrong
 from eventhpo.errors import Usage
 
 
@@ -13,18 +16,24 @@ class LocalJobs:
     """Jobs as processes on this machine: *command* without a shell, run in *folder* (the present one).
 
     `{Section/name}` and `{slot}` in the command are replaced; see docs/jobs.md for what
-    a job is given.
+    a job is given. *gpus* are the devices of each worker slot, as [0, 1] or [[0, 1], [2, 3]].
     """
 
-    def __init__(self, command: Sequence[str], folder: str | Path | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], folder: str | Path | None = None, *, gpus: Sequence[int | Sequence[int]] = ()
+    ) -> None:
         if isinstance(command, str) or not command:
             raise ValueError(f'command is {command!r}; expected a list of words, as ["python", "train.py"]')
         self.command = tuple(map(str, command))
         self.folder = str(Path(folder or ".").absolute())
+        try:
+            self.gpus = kind_of_gpus().read(list(gpus)) if gpus is not None and len(gpus) else ()
+        except (TypeError, Wrong):
+            raise Usage(f"gpus is {gpus!r}, expected {EXPECTED}") from None
 
     def spec(self) -> LocalCommand:
         """Return what the log records of it."""
-        return LocalCommand(command=self.command, folder=self.folder)
+        return LocalCommand(command=self.command, folder=self.folder, gpus=self.gpus)
 
 
 class ClearmlQueue:

@@ -60,14 +60,19 @@ def one_of(first: str, a: object, second: str, b: object) -> object:
 
 
 def door_of(
-    jobs: Any, base_task_id: str, execution_queue: Any, new_parameters: Sequence[str] = ()
+    jobs: Any, base_task_id: str, execution_queue: Any, new_parameters: Sequence[str] = (), workers: int = 1
 ) -> LocalJobs | ClearmlQueue:
     """Return where the jobs run.
 
     Raises:
-        Usage: it is no such place, or names no queue.
+        Usage: it is no such place, names no queue, or has devices for another number of *workers*.
     """
     if isinstance(jobs, LocalJobs):
+        if len(jobs.gpus) not in (0, workers):
+            raise Usage(
+                f"num_concurrent_workers is {workers}, and gpus of LocalJobs has {len(jobs.gpus)} entries; expected a "
+                "worker for each entry"
+            )
         return jobs
     if jobs is not None:
         raise Usage(f"jobs is {jobs!r}; expected None, for a ClearML server, or LocalJobs(command=[...])")

@@ -121,7 +121,9 @@ class Optimizer(Running, metaclass=NamedForTasks):
             nan_policy=nan_policy,
             on_stop=on_stop,
         )
-        self._door = limits.door_of(jobs, base_task_id, execution_queue, new_parameters)
+        self._door = limits.door_of(
+            jobs, base_task_id, execution_queue, new_parameters, self._limits.num_concurrent_workers
+        )
         self._asked = conversion.search_of(
             name=study.study_name or base_task_id,
             base_task_id=base_task_id,

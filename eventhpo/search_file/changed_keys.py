@@ -46,6 +46,7 @@ def flat_keys(search: Search) -> dict[str, Any]:
     flat: dict[str, Any] = {"name": search.name}
     if isinstance(search.jobs, LocalCommand):
         flat["command"] = search.jobs.command
+        flat["gpus"] = search.jobs.gpus
     if isinstance(search.jobs, ClearmlTasks):
         names = ("clearml.base_task_id", "clearml.execution_queue", "clearml.project")
         flat |= dict(zip(names, search.jobs.asked, strict=True))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from eventhpo.core.search import placeholders
+from eventhpo.core.search.gpus import gpus
 from eventhpo.core.search.ranges import full_name
 from eventhpo.core.search.spec import (
     ClearmlTasks,
@@ -79,7 +80,7 @@ def load(path: Path) -> Loaded:
 
 
 # A key that was added at the end of a file stands in its last table, as TOML has it.
-_TOP = {"command", "seed", "on_end", "max_iteration_per_job", "min_iteration_per_job", "nan_policy", *LIMITS}
+_TOP = {"command", "gpus", "seed", "on_end", "max_iteration_per_job", "min_iteration_per_job", "nan_policy", *LIMITS}
 
 
 def _belongs_above(mistake: Mistake) -> Mistake:
@@ -103,7 +104,7 @@ class _Reader:
         name = self._name()
         jobs = self._jobs()
         seed = self.top.take("seed", integer(least=0, most=SEEDS - 1), None)
-        limits = self._limits()
+        limits = self._limits(len(jobs.gpus) if isinstance(jobs, LocalCommand) else 0)
         iterations, least = self._iterations()
         nan_policy = self.top.take("nan_policy", choice("fail", "worst"), "fail")
         objectives = self._objectives()
@@ -152,6 +153,7 @@ class _Reader:
         """Return where the jobs run: `command` here, or `[clearml]` on a server."""
         values = self.top.table("clearml", "a table with base_task_id and execution_queue")
         if values is None:
+            devices = self.top.take("gpus", gpus(), ())
             command = self.top.take("command", _command())
             if command is None:
                 return None
@@ -159,9 +161,11 @@ class _Reader:
             folder, file = str(real.parent), real.name
             if not is_utf8(folder):
                 self.top.wrong(folder, "a folder whose path is UTF-8: a log records where its command runs", "command")
-            return LocalCommand(command=tuple(command), folder=folder, file=file if is_utf8(file) else "")
+            return LocalCommand(command=tuple(command), folder=folder, file=file if is_utf8(file) else "", gpus=devices)
         if self.top.raw("command") is not MISSING:
             self.top.wrong(values, "either command, for jobs on this machine, or [clearml], not both", "clearml")
+        if (devices := self.top.raw("gpus")) is not MISSING:
+            self.top.wrong(devices, "nothing: tasks on a ClearML server get the devices of their agent", "gpus")
         table = Table(values, self.mistakes, "clearml")
         base, queue = table.take("base_task_id", text()), table.take("execution_queue", text())
         project = table.take("project", text(), None)
@@ -171,9 +175,14 @@ class _Reader:
             return None
         return ClearmlTasks(base_task_id=base, execution_queue=queue, project=project, new_parameters=tuple(new or ()))
 
-    def _limits(self) -> Limits:
-        defaults = Limits()
-        return Limits(**{key: self.top.take(key, kind, getattr(defaults, key)) for key, kind in LIMITS.items()})
+    def _limits(self, gpus: int) -> Limits:
+        """Return the limits; with *gpus*, the number of entries of that list, there are as many workers."""
+        defaults = Limits(num_concurrent_workers=gpus or 1)
+        limits = Limits(**{key: self.top.take(key, kind, getattr(defaults, key)) for key, kind in LIMITS.items()})
+        if gpus and limits.num_concurrent_workers != gpus:
+            expected = f"{gpus}, a worker for each entry of gpus; or leave it out"
+            self.top.wrong(limits.num_concurrent_workers, expected, "num_concurrent_workers")
+        return limits
 
     def _iterations(self) -> tuple[int | None, int | None]:
         most = self.top.take("max_iteration_per_job", _POSITIVE, None)

@@ -12,6 +12,7 @@ from eventhpo.core.fold.curve import Curve
 from eventhpo.core.fold.events import Act, Event, Recorded
 from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.scheduler import outcome
+from eventhpo.core.search.gpus import as_written
 from eventhpo.core.search.spec import to_num
 from eventhpo.views import csv_text, formatting, top, unused_reports
 
@@ -243,6 +244,8 @@ def _persons_act(event: Event) -> str | None:
             return f"a point was enqueued: {formatting.params(params)}"
         case events.LimitsChanged(changes=changes):
             return f"new limits: {formatting.params(changes.given())}"
+        case events.GpusChanged(gpus=gpus):
+            return f"new gpus: {as_written(gpus) if gpus else 'none'}"
         case events.StopAsked(scope="search"):
             return "the search was asked to stop"
         case events.SearchReopened():

@@ -25,6 +25,7 @@ _NOT_COMPARED = (
     events.SearchCreated,
     events.ControllerStarted,
     events.CommandMoved,
+    events.GpusChanged,
     events.OptimizerTaskSet,
     events.EndCommandSet,
     event_families.Receipt,

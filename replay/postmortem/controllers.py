@@ -49,6 +49,7 @@ _REQUESTS = (
     events.EndCommandSet,
     events.RequestRefused,
     events.CommandMoved,
+    events.GpusChanged,
     events.OptimizerTaskSet,
     events.TrialsImported,
 )

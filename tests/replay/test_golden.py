@@ -52,6 +52,7 @@ GOLDEN = {
     "clearml": Golden("173:0f03a5cea4becdcda58012bcfa5c7094", 76, (3, 10, 0, 0)),
     "cmaes": Golden("354:fce9e2724d28b8020b648967e05623dd", 152, (10, 17, 0, 0)),
     "fixed": Golden("178:3077f96bd8d810ce83b847a2d653d1f2", 73, (10, 2, 1, 0)),
+    "gpus": Golden("98:9e9c8a74fe4b961249b56e91bbebe4d4", 41, (5, 0, 1, 0)),
     "grid": Golden("119:323af09c4e98586d013f1511fca3d0b6", 48, (2, 3, 1, 1)),
     "latched": Golden("164:e241183f3cc1632985be76975836561f", 67, (4, 7, 0, 0)),
     "nsga3": Golden("163:ef96e3a0ee7377ff3a5743b3b0a77021", 54, (12, 0, 1, 0)),

@@ -11,6 +11,7 @@ from eventhpo.core.fold.events import Event, PointEnqueued, Recorded, SearchCrea
 from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler.actions import Suggest
+from eventhpo.core.search.gpus import Gpus, variable
 from eventhpo.core.search.space import described, described_sets, size
 from eventhpo.core.search.spec import POLICY, ClearmlTasks, Limits, LocalCommand, Parameter, ParameterSet, Scalar
 from eventhpo.optuna_adapter.adapter import OptunaAdapter
@@ -30,6 +31,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     command: tuple[str, ...]  # of jobs on this machine, run in `folder`
     folder: str
+    gpus: Gpus  # the devices of each worker, empty if none are named
     clearml: ClearmlTasks | None  # of tasks on a server
     objectives: list[str]
     space: dict[str, str]
@@ -52,6 +54,7 @@ def preview(loaded: Loaded) -> Preview:
         name=search.name,
         command=local.command,
         folder=local.folder,
+        gpus=local.gpus,
         clearml=search.jobs if isinstance(search.jobs, ClearmlTasks) else None,
         objectives=[f"{formatting.metric(o)} ({o.sign})" for o in search.objectives],
         space={name: text for p in search.space for name, text in _described(p)},
@@ -117,6 +120,8 @@ def render_preview(loaded: Loaded, previewed: Preview) -> Iterator[str]:
 def _where(previewed: Preview) -> Iterator[str]:
     if previewed.clearml is None:
         yield f"command     {' '.join(previewed.command)}  (in {previewed.folder})"
+        for slot, devices in enumerate(previewed.gpus):
+            yield f"gpus        slot {slot}: CUDA_VISIBLE_DEVICES={variable(devices)}"
         return
     base = previewed.clearml.base
     yield f"base task   {previewed.clearml.base_task_id}{f' ({base.name})' if base is not None else ''}"

@@ -5,6 +5,7 @@ What it does is loaded when it is called: the help must not wait for Optuna.
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
@@ -19,6 +20,7 @@ from eventhpo.controller.author import Author
 from eventhpo.controller.recorded_state import state_of
 from eventhpo.core.fold.events import EndCommandSet, SearchReopened
 from eventhpo.core.fold.state import State
+from eventhpo.core.search.gpus import Gpus
 from eventhpo.core.search.spec import LimitChanges, LocalCommand
 from eventhpo.errors import Usage
 from eventhpo.log import lease
@@ -45,6 +47,11 @@ if TYPE_CHECKING:
     metavar="NEW",
     help="Run the command in this folder from now on.  [default: where it lies, seen from LOG]",
 )
+@click.option(
+    "--gpus",
+    metavar="LIST",
+    help="The devices of each worker from now on, as 0,1 or [[0,1],[2,3]]; none: no devices.  [default: as it is]",
+)
 @on_end_option
 @quiet_option
 @plain_option
@@ -59,6 +66,7 @@ def resume(
     take_over: bool,
     adopt: bool,
     folder: Path | None,
+    gpus: str | None,
     on_end: str | None,
     quiet: bool,
     plain: bool,
@@ -72,6 +80,7 @@ def resume(
     finished search without new limits is left as it is.
     """
     changes = arguments.limits(limits)
+    devices = None if gpus is None else arguments.gpus(gpus)
     end_command = None if on_end is None else set_end_command(on_end)
     state = state_of(log)
     _tell_of_a_changed_file(log, state, folder)
@@ -83,7 +92,7 @@ def resume(
         and not (changes.given() and state.finished.state == "finished")
     ):
         ctx.exit(_over(log, state, changes))
-    here = not reopen and not take_over and folder is None
+    here = not reopen and not take_over and folder is None and devices is None
     if here and lease.holder(log) is not None and _tell_the_controller(log, changes, end_command, author):
         return
     if state.paused is not None and state.finished is None:
@@ -92,7 +101,7 @@ def resume(
             f"{output.command('unpause', log)}"
         )
     asked = _Wanted(changes, end_command, reopen)
-    hold = _Hold(take_over=take_over, adopt=adopt, folder=folder)
+    hold = _Hold(take_over=take_over, adopt=adopt, folder=folder, gpus=devices)
     ctx.exit(_carry_on(log, state, author, asked, hold, quiet=quiet, plain=plain))
 
 
@@ -144,6 +153,7 @@ class _Hold(TypedDict):
     take_over: bool
     adopt: bool
     folder: Path | None
+    gpus: Gpus | None
 
 
 def _carry_on(log: Path, state: State, author: Author, asked: _Wanted, hold: _Hold, *, quiet: bool, plain: bool) -> int:
@@ -172,11 +182,23 @@ def _carry_on(log: Path, state: State, author: Author, asked: _Wanted, hold: _Ho
     if not only_ends:
         require_buildable(state.search)
     if changes.given() and not reopen:
-        accepted(state, LimitsRequest(changes=changes), None)  # what cannot be leaves no trace
+        accepted(
+            _with_gpus(state, hold["gpus"]), LimitsRequest(changes=changes), None
+        )  # what cannot be leaves no trace
     outcome = run_search.drive(
         log, state.search, author, recorded=state, quiet=quiet, plain=plain, first=first, launches=not only_ends, **hold
     )
     return run_search.conclude(log, outcome)
+
+
+def _with_gpus(state: State, gpus: Gpus | None) -> State:
+    """Return *state* as it is once its slots have *gpus*."""
+    jobs = state.search.jobs
+    if gpus is None or not isinstance(jobs, LocalCommand):
+        return state
+    changed = copy.copy(state)
+    changed.search = msgspec.structs.replace(state.search, jobs=msgspec.structs.replace(jobs, gpus=gpus))
+    return changed
 
 
 def _tell_of_a_changed_file(log: Path, state: State, folder: Path | None) -> None:

@@ -28,8 +28,9 @@ from eventhpo.controller.request_files import FileRequests
 from eventhpo.core.fold.events import EndCommandSet, Event, PointEnqueued, SearchCreated
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import ending
+from eventhpo.core.search.gpus import Gpus
 from eventhpo.core.search.spec import POLICY, LocalCommand, Scalar, Search, option
-from eventhpo.errors import Busy, Starting, Usage
+from eventhpo.errors import Busy, DeviceTaken, Starting, Usage
 from eventhpo.jobs.backend_choice import BackendChoice, backend_choice
 from eventhpo.jobs.command_folder import output_of
 from eventhpo.jobs.local.folder import running_folders
@@ -125,18 +126,20 @@ def drive(
     take_over: bool = False,
     adopt: bool = False,
     folder: Path | None = None,
+    gpus: Gpus | None = None,
     launches: bool = True,
     first: Callable[[Controller], None] = lambda _: None,
 ) -> RunOutcome:
     """Carry the search on until it rests or a signal ends the run; *first* records what was asked.
 
     *recorded* is what the log says so far, if it is not new; *folder* where its command is
-    to run from now on. Without *launches* no job will be started, so the command may be gone.
+    to run from now on, *gpus* the devices of each slot from now on. Without *launches* no job
+    will be started, so the command may be gone, and no device is taken.
 
     Raises:
         Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
     """
-    place = backend_choice(search, log, adopt=adopt, folder=folder, recorded=recorded)
+    place = backend_choice(search, log, adopt=adopt, folder=folder, recorded=recorded, gpus=gpus, launches=launches)
     if isinstance(search.jobs, LocalCommand) and launches:
         place.described(search)  # its command may have gone since
     for text in () if recorded is None else place.remarks(recorded):
@@ -161,7 +164,7 @@ def reopen(log: Path, state: State, author: Author, first: Callable[[Controller]
         Busy, DamagedLog, StorageFailed, Usage: as `controller.opened`.
     """
     with _opened(
-        log, backend_choice(state.search, log, recorded=state), tell_nobody, author, take_over=take_over
+        log, backend_choice(state.search, log, recorded=state, launches=False), tell_nobody, author, take_over=take_over
     ) as controller:
         first(controller)
         controller.commit()
@@ -183,7 +186,7 @@ def _opened(log: Path, place: BackendChoice, tell: Tell, author: Author, *, take
         try:
             controller = stack.enter_context(held)
         except Busy as busy:
-            if take_over or isinstance(busy, Starting):
+            if take_over or isinstance(busy, Starting | DeviceTaken):
                 raise
             way_on = output.command("resume", log, "--take-over")
             raise Busy(f"{busy}; if it is frozen: {way_on}") from busy

@@ -39,6 +39,7 @@ from eventhpo.core.fold.study_events import (
     TrialLost,
     TrialTold,
 )
+from eventhpo.core.search.gpus import Gpus
 from eventhpo.core.search.spec import LimitChanges, Num, Scalar, Search
 
 # ---------------------------------------------------------------- inputs: what users ask for
@@ -118,6 +119,12 @@ class CommandMoved(UserInput, frozen=True, kw_only=True):
 
     folder: str
     home: str
+
+
+class GpusChanged(UserInput, frozen=True, kw_only=True):
+    """Jobs get these devices from here on, an entry for each worker slot; none: the search names no devices."""
+
+    gpus: Gpus
 
 
 class OptimizerTaskSet(UserInput, frozen=True, kw_only=True):
@@ -465,6 +472,7 @@ Event: TypeAlias = (
     | AbortRequested
     | DrivenByHand
     | CommandMoved
+    | GpusChanged
     | OptimizerTaskSet
     | TrialsImported
     | StopAsked

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from eventhpo.core.search.gpus import Gpus
+
 Scalar: TypeAlias = bool | int | float | str | None
 Num: TypeAlias = float | Literal["nan", "inf", "-inf"]
 
@@ -217,13 +219,14 @@ class LocalCommand(
     """Jobs as processes on this machine: `command` without a shell, run in `folder`.
 
     `home` is where the log lay when that was so, empty if nobody wrote it down; `file` the
-    name of the search file in `folder`, if there is one.
+    name of the search file in `folder`, if there is one. `gpus` are the devices of each worker slot.
     """
 
     command: tuple[str, ...]
     folder: str
     home: str = ""
     file: str = ""
+    gpus: Gpus = ()
 
 
 class Simulated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="simulated"):

@@ -283,7 +283,7 @@ def running_folders(jobs: Path) -> list[Path]:
 
 def _take(lock: Path) -> int | None:
     """Return a descriptor that holds *lock*, None if somebody else does."""
-    descriptor = _above_the_streams(os.open(lock, os.O_RDWR | os.O_CREAT, 0o666))
+    descriptor = above_the_streams(os.open(lock, os.O_RDWR | os.O_CREAT, 0o666))
     taken = False
     try:
         taken = _flock(descriptor, fcntl.LOCK_EX)
@@ -293,7 +293,7 @@ def _take(lock: Path) -> int | None:
     return descriptor if taken else None
 
 
-def _above_the_streams(descriptor: int) -> int:
+def above_the_streams(descriptor: int) -> int:
     """Return *descriptor* under a number that no standard stream of a child has: a daemon may have closed its own."""
     if descriptor > 2:
         return descriptor

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from eventhpo.core.search.gpus import variable
 from eventhpo.jobs.local.folder import AttemptFolder, Identity, Locks
 from eventhpo.jobs.local.host import boot_id, pid_namespace
 from eventhpo.jobs.protocol import BoundJob
@@ -23,8 +24,12 @@ _OF_THE_CONTROLLERS_TASK = tuple(
 _OF_AN_OUTER_SEARCH = ("EVENTHPO_LOCK", "EVENTHPO_PREDECESSOR")  # set if this controller runs inside a job
 
 
-def environment(job: BoundJob, folder: AttemptFolder, inherited: Mapping[str, str]) -> dict[str, str]:
+def environment(
+    job: BoundJob, folder: AttemptFolder, inherited: Mapping[str, str], devices: Sequence[int] = ()
+) -> dict[str, str]:
     """Return the environment of *job*: *inherited*, the `EVENTHPO_` variables, and our interpreter first on PATH.
+
+    With *devices*, it sees these GPUs and no others, by the numbers of nvidia-smi.
 
     A controller started as `.venv/bin/eventhpo` has not activated its environment,
     so `python` on PATH may be another one, without the packages of the search.
@@ -43,6 +48,9 @@ def environment(job: BoundJob, folder: AttemptFolder, inherited: Mapping[str, st
         "EVENTHPO_REPORTS": str(folder.reports),
         "EVENTHPO_CHECKPOINT_DIR": str(folder.path.parent / "checkpoints" / str(job.trial)),
     }
+    if devices:
+        variables["CUDA_VISIBLE_DEVICES"] = variable(devices)
+        variables.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # CUDA's own order is by speed
     for name in (*_OF_AN_OUTER_SEARCH, *_OF_THE_CONTROLLERS_TASK):
         variables.pop(name, None)
     if (lock := folder.identity()) is not None:
@@ -64,8 +72,9 @@ def spawn(
     variables: Mapping[str, str],
     locks: Locks,
     grace: float,
+    also: Sequence[int] = (),
 ) -> int:
-    """Start a runner that inherits *locks* and nothing else of ours; return its process id.
+    """Start a runner that inherits *locks*, the descriptors *also* and nothing else of ours; return its process id.
 
     Raises:
         OSError: the system has no room for another process.
@@ -75,7 +84,7 @@ def spawn(
     facts = [str(locks.job), str(locks.runner), repr(grace), boot_id(), pid_namespace()]
     process = subprocess.Popen(
         [*runner, *facts, *command],
-        pass_fds=(locks.job, locks.runner),
+        pass_fds=(locks.job, locks.runner, *also),
         env=variables,
         start_new_session=True,  # Ctrl-C on the terminal is for the controller
         stdin=subprocess.DEVNULL,

@@ -15,7 +15,9 @@ from typing import NamedTuple
 from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.search.placeholders import words
 from eventhpo.core.search.spec import Objective
+from eventhpo.errors import DeviceTaken, StorageFailed
 from eventhpo.jobs.local.folder import AttemptFolder, Locks, NeverStarted, as_json
+from eventhpo.jobs.local.gpu_locks import DeviceLocks
 from eventhpo.jobs.local.host import boot_id, read_clocks
 from eventhpo.jobs.local.launch import CHILDREN, environment, spawn
 from eventhpo.jobs.local.provenance import Surroundings
@@ -59,7 +61,8 @@ class LocalBackend:
 
     *command* is run in *folder* without a shell, `{slot}` and `{Section/name}` in it
     replaced. *jobs_folder* holds a folder for each attempt. A job that is told to
-    stop gets TERM, and KILL *grace* seconds later. *clocks* are this machine's.
+    stop gets TERM, and KILL *grace* seconds later. *clocks* are this machine's. *gpus* are
+    the locks on the devices of the search, if it names any: each job sees those of its slot.
     """
 
     shortest_wait = 0.01
@@ -74,6 +77,7 @@ class LocalBackend:
         grace: float = GRACE,
         start: float = START,
         clocks: Callable[[], ClockReading] = read_clocks,
+        gpus: DeviceLocks | None = None,
     ) -> None:
         self._command = command
         self._folder = Path(folder).absolute()
@@ -82,6 +86,7 @@ class LocalBackend:
         self._start = start
         self._surroundings = Surroundings(self._folder)
         self._clocks = clocks
+        self._gpus = gpus
         self._watch = Watch(clocks)
         self._folders: dict[str, AttemptFolder] = {}
         self._reaped = time.monotonic()
@@ -122,8 +127,10 @@ class LocalBackend:
         return PollResult(clock=now.wall, seen=seen, boot_clock=now.boot)
 
     def close(self) -> None:
-        """Reap runners that have ended; the others and their jobs go on."""
+        """Reap runners that have ended, and let go of the GPUs; other runners, their jobs and their GPUs go on."""
         CHILDREN.reap()
+        if self._gpus is not None:
+            self._gpus.close()
 
     # ---------------------------------------------------------------- one item at a time
 
@@ -232,9 +239,23 @@ class LocalBackend:
     def _spawn(self, job: BoundJob, folder: AttemptFolder, locks: Locks) -> PendingLaunch | LaunchOutcome:
         """Start a runner that inherits *locks*."""
         command = words(self._command, job.params, job.slot)
+        if self._gpus is not None and not self._gpus.has(job.slot):
+            return self._give_up(folder, "launch_failed", f"gpus has no entry for its slot {job.slot} any more")
         try:
-            variables = environment(job, folder, os.environ)
-            runner = spawn(folder, self._folder, command=command, variables=variables, locks=locks, grace=self._grace)
+            devices, inherited = ((), ()) if self._gpus is None else self._gpus.of(job.slot)
+        except (DeviceTaken, StorageFailed) as error:
+            return Refused(error=f"{job.key}: {error}")  # it waits until the device is free
+        try:
+            variables = environment(job, folder, os.environ, devices)
+            runner = spawn(
+                folder,
+                self._folder,
+                command=command,
+                variables=variables,
+                locks=locks,
+                grace=self._grace,
+                also=inherited,
+            )
         except (OSError, ValueError) as error:
             return self._fruitless(
                 PendingLaunch(job, folder, None), FRUITLESS, f"its runner cannot be started: {error}"

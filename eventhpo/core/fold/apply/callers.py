@@ -15,6 +15,7 @@ from eventhpo.core.fold.events import (
     CommandMoved,
     DrivenByHand,
     Event,
+    GpusChanged,
     JobRequested,
     LaunchRequested,
     OptimizerTaskSet,
@@ -63,6 +64,12 @@ def _moved(state: State, row: Recorded, event: CommandMoved) -> None:
         state.search = replace(state.search, jobs=replace(jobs, folder=event.folder, home=event.home))
 
 
+def _gpus(state: State, row: Recorded, event: GpusChanged) -> None:
+    jobs = state.search.jobs
+    if isinstance(jobs, LocalCommand):
+        state.search = replace(state.search, jobs=replace(jobs, gpus=event.gpus))
+
+
 def _optimizer_task(state: State, row: Recorded, event: OptimizerTaskSet) -> None:
     state.optimizer_task = event
 
@@ -100,6 +107,7 @@ FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {
     AbortRequested: _abort,
     DrivenByHand: _driven,
     CommandMoved: _moved,
+    GpusChanged: _gpus,
     OptimizerTaskSet: _optimizer_task,
     TrialsImported: _imported,
 }
