@@ -34,6 +34,7 @@ from eventhpo.core.fold.events import (
 from eventhpo.core.fold.evolve import evolve, fold
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
+from eventhpo.core.scheduler.candidates import Candidates
 from eventhpo.core.scheduler.decide import attempts, next_action
 from eventhpo.core.search.spec import MINUTE
 from eventhpo.jobs.protocol import JobBackend, PollResult, Refused
@@ -147,6 +148,7 @@ class Controller:
         self._author = author  # of what is recorded without naming an author: by a signal, or by the script
         self._end_command = end_command
         self._asker = OptunaAdapter(state, own)
+        self._candidates = Candidates(state)
         self._untold: list[Recorded] = []
         self._quiet = 0  # polls in a row that saw nothing
         self._behind = False  # the last poll left something unread
@@ -200,7 +202,7 @@ class Controller:
         if self._interrupted is not None:
             stop, self._interrupted = self._interrupted, None
             self.record(stop, None)
-        return next_action(self.state)
+        return next_action(self.state, self._candidates)
 
     def do(self, action: actions.Action) -> None:
         """Carry out *action*, which `next` has just returned, and record what comes of it."""
@@ -328,6 +330,8 @@ class Controller:
         with self.guard:
             row = self._log.record(self._author.sign(event), cause, self._clock.now())
             self.state = evolve(self.state, row)
+            self._candidates.tell(row.event)
+            self._asker.tell(row.event)
             self._untold.append(row)
 
     @property

@@ -32,6 +32,10 @@ class OptunaAdapter:
         self._view = StateView(state)
         self._kept = None if oracle else SortedPruners(state.search.pruner, state.search.name, self._view)
 
+    def tell(self, event: Event) -> None:
+        """Take in an event that was folded into the state: an adapter that is told of each answers sooner."""
+        self._view.tell(event)
+
     def answer(self, question: Suggest | Judge) -> Sequence[Event]:
         """Return the decisions that answer *question*, in their order."""
         with quiet():

@@ -20,7 +20,9 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
+from eventhpo.core.fold.changes import Changes
 from eventhpo.core.fold.curve import extend_meaning
+from eventhpo.core.fold.events import Event
 from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.optuna_adapter import cma_state
 from eventhpo.optuna_adapter.distributions import distributions
@@ -55,11 +57,13 @@ class StateView(BaseStorage):
     """A `BaseStorage` over one state, kept from question to question.
 
     `refresh` takes in what changed since the last question; its work does not grow
-    with the number of finished trials.
+    with the number of finished trials, and not with that of running ones if the view is
+    told of each event.
     """
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self._changes = Changes(state)
         self.distributions = distributions(state.search.space)
         self._shown: list[ShownTrial] = []
         self._trials: list[FrozenTrial] = []
@@ -73,17 +77,23 @@ class StateView(BaseStorage):
 
     # ------------------------------------------------------------ keeping up with the state
 
+    def tell(self, event: Event) -> None:
+        """Take in an event that was folded into the state."""
+        self._changes.tell(event)
+
     def refresh(self) -> None:
         """Show the state as it is now, and forget the question before."""
         self.scratch, self.written, self.written_study = {}, [], {}
-        for trial in self._state.trials[len(self._shown) :]:
+        changed, shown_before = self._changes.taken(), len(self._shown)
+        for trial in self._state.trials[shown_before:]:
             # In the order of the space: some samplers go by it, and a log gives tables back sorted.
             shown = ShownTrial(trial, {n: d for n, d in self.distributions.items() if n in trial.point})
             self._shown.append(shown)
             self._trials.append(shown.frozen)
             self.running.add(trial.number)
             self.attrs_changed.append(trial.number)
-        for number in sorted(self.running):
+        new = range(shown_before, len(self._shown))
+        for number in sorted(self.running if changed is None else self.running.intersection((*changed, *new))):
             self._catch_up(self._state.trials[number], self._shown[number])
 
     def _catch_up(self, trial: Trial, shown: ShownTrial) -> None:

@@ -41,6 +41,10 @@ class Answers:
         self._own = user_classes_of(state.search, sampler, pruner)
         self._asker = OptunaAdapter(state, self._own, oracle=oracle)
 
+    def tell(self, event: Event) -> None:
+        """Take in an event that was folded into the state."""
+        self._asker.tell(event)
+
     def not_again(self, action: actions.Action, event: Event) -> str | None:
         """Return why *event*, recorded where *action* was due, cannot be decided again; None if it can."""
         return not_again(self._state, self._own, action, event)

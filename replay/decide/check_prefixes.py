@@ -31,6 +31,7 @@ from eventhpo.core.fold.events import (
 from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
+from eventhpo.core.scheduler.candidates import Candidates
 from eventhpo.core.scheduler.decide import next_action
 from eventhpo.core.search.spec import StudyJobs
 from eventhpo.errors import DamagedLog, EventhpoError
@@ -97,6 +98,7 @@ class _PrefixCheck:
         self._state: State = begin(first)
         self._new_answers = partial(Answers, self._state, sampler, pruner, oracle=oracle)
         self._answers = self._new_answers()
+        self._candidates = Candidates(self._state)
         self._share = share
         self._recorder: Mapping[str, str] = self._state.fingerprint  # of the controller whose rows these are
         self._poll: int | None = None  # cause of the poll under way
@@ -110,6 +112,8 @@ class _PrefixCheck:
             if checked is not None:
                 yield checked
             self._state = evolve(self._state, row)
+            self._candidates.tell(row.event)
+            self._answers.tell(row.event)
             if isinstance(row.event, ControllerStarted):
                 self._recorder = row.event.fingerprint
 
@@ -123,7 +127,7 @@ class _PrefixCheck:
         if isinstance(row.event, _ANYWHERE) or self._inside(row):
             return None
         self._poll, self._stage = None, []
-        action = next_action(self._state)
+        action = next_action(self._state, self._candidates)
         if isinstance(row.event, Decision):
             return self._compare(row, action)
         return self._nothing_missing(row, action)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import optuna
+from msgspec.structs import replace
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
@@ -87,3 +89,32 @@ def run_ours(folder: Path, trials: int, in_flight: int, sampling: str, pruning: 
     )
     assert sum(trial.finished is not None for trial in state.trials) == trials
     return state
+
+
+def processor_time_of_a_poll(folder: Path, finished: int, in_flight: int, reports: int) -> float:
+    """Return the controller's processor time for a poll in which *in_flight* jobs have a new point each, in seconds.
+
+    *finished* trials of three points finish first. Then as many jobs as make sixty polls report *reports* points
+    each. The time of the simulated jobs themselves is in the figure.
+    """
+    jobs = in_flight * max(1, 60 // reports)
+    began: list[float] = []
+
+    def script(trial: int, attempt: int, params: dict[str, Scalar]) -> Script:
+        base = sum(float(value) for value in params.values()) if trial < finished else -1.0
+        count = 3 if trial < finished else reports
+        return Script(points=tuple((step, base + 1 / step) for step in range(1, count + 1)))
+
+    def points_in_a_poll(trial: int, attempt: int, cursor: int) -> int:
+        if trial < finished:
+            return 3
+        if trial == finished + in_flight - 1 and not began:
+            began.append(time.process_time())
+        return 1
+
+    total = finished + jobs
+    what = replace(described(total, in_flight, "RandomSampler", "MedianPruner"), max_iteration_per_job=max(3, reports))
+    state = simulate(folder / "search.db", what, script, cut=points_in_a_poll)
+    took = time.process_time() - began[0]
+    assert sum(trial.finished is not None for trial in state.trials) == total
+    return took / (jobs * reports / in_flight)

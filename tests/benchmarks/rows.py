@@ -46,7 +46,7 @@ def rows(kept: Path, *, short: bool) -> Iterator[Row]:
         yield _next_to_memory("b", 4 * many, rounds=1)
     for name in VERDICTS:
         yield _verdict(kept, name, 10 * many)
-    yield _many_in_flight(10 * many if short else 5 * many, 10 if short else 1_000)
+    yield _many_in_flight(many if short else 20 * many, 10 if short else 1_000)
     yield _cold_open(kept, 10 * many)
     yield _decide_again(kept, many if short else 2 * some)
     yield _commands(kept, 24, goal=1.5)
@@ -126,17 +126,21 @@ def _before_last_verdict(log: Path) -> State:
     return state
 
 
-def _many_in_flight(trials: int, in_flight: int) -> Row:
+def _many_in_flight(finished: int, in_flight: int) -> Row:
     """The controller's processor time for a poll in which each running job has a point, with all that follows."""
 
-    def a_poll(folder: Path) -> float:
-        start = time.process_time()
-        state = peers.run_ours(folder, trials, in_flight, "RandomSampler", "MedianPruner", per_poll=1)
-        points = sum(len(attempt.curves[0].values) for trial in state.trials for attempt in trial.attempts)
-        return (time.process_time() - start) / (points / in_flight)
+    def a_poll(polls: int) -> Callable[[Path], float]:
+        def run(folder: Path) -> float:
+            return peers.processor_time_of_a_poll(folder, finished, in_flight, polls)
 
-    ways = [Way("a second, the period of the reports", lambda _: 1.0), Way("eventhpo, processor time", a_poll, 0.1)]
-    title = f"a poll of {in_flight:,} jobs with a new point each, {trials:,} trials, RandomSampler and MedianPruner"
+        return run
+
+    ways = [
+        Way("a second, the period of the reports", lambda _: 1.0),
+        Way("eventhpo, processor time, jobs of 60 reports", a_poll(60), 0.1),
+        Way("the same, jobs of 5 reports: each poll sees a fifth of them end, and others start", a_poll(5)),
+    ]
+    title = f"a poll of {in_flight:,} jobs with a new point each, {finished:,} finished, RandomSampler and MedianPruner"
     return Row(key="d", title=title, unit="s a poll", ways=ways, anchor=ways[0].name, rounds=1)
 
 

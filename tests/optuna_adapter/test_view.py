@@ -15,6 +15,7 @@ from eventhpo.core.fold.event_parts import Attr
 from eventhpo.core.fold.events import (
     Event,
     InheritanceClaimed,
+    JobAdopted,
     JobEnded,
     JobPruned,
     JobsContinued,
@@ -29,6 +30,7 @@ from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.errors import DamagedLog
 from eventhpo.optuna_adapter.adapter import decided
 from eventhpo.optuna_adapter.state_view import StateView
+from eventhpo.testing.searches import created, search
 from replay.decide.check_prefixes import check_prefixes
 from tests.crash.scenarios import Scenario
 from tests.optuna_adapter import samples
@@ -79,18 +81,34 @@ def seen(state: State) -> list[dict[str, Any]]:
 def test_a_view_shows_at_any_event_what_optunas_storage_has_that_was_fed_them(
     name: str, logs: Callable[[str], Rows]
 ) -> None:
-    rows, kept, state = logs(name), None, None
+    rows, kept, told, state = logs(name), None, None, None
     for n, (row, oracle) in enumerate(fed(rows, ask_samplers=False)):
         state = begin(row) if state is None else evolve(state, row)
-        kept = kept or StateView(state)
+        kept, told = kept or StateView(state), told or StateView(state)
+        told.tell(row.event)
         if n % 6 == 0 or row is rows[-1] or isinstance(row.event, InheritanceClaimed | JobPruned):
             kept.refresh()
             expected = shown(oracle.storage)
             assert seen(state) == expected, row.seq
             assert shown(kept) == expected, row.seq
+            told.refresh()
+            assert shown(told) == expected, row.seq
             assert kept.get_study_system_attrs(0) == oracle.storage.get_study_system_attrs(0)
             assert kept.get_study_directions(0) == oracle.storage.get_study_directions(0)
     assert sum(row.event.__class__ is TrialSuggested for row in rows) == len(shown(oracle.storage)) > 10
+
+
+def test_a_view_that_is_told_of_an_adopted_job_shows_the_trials_before_it_that_the_log_lost() -> None:
+    state = begin(Recorded(1, 0, 0, None, created(search()), "1" * 32))
+    told = StateView(state)
+    told.refresh()
+    params = {p.name: 0.5 for p in state.search.space}
+    adopted = JobAdopted(trial=2, attempt=0, key="key", job_id="job", params=params, slot=0, launched=True)
+    state = evolve(state, Recorded(2, 0, 0, None, adopted, "2" * 32))
+    told.tell(adopted)
+    told.refresh()
+    assert [t.state for t in told.get_all_trials(0)] == [TrialState.FAIL, TrialState.FAIL, TrialState.RUNNING]
+    assert shown(told) == seen(state)
 
 
 def test_these_searches_have_met_all_that_changes_what_a_sampler_sees(logs: Callable[[str], Rows]) -> None:
