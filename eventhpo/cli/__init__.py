@@ -25,7 +25,7 @@ _GROUPS = {
     "Show a search": ("replay.cli", ("report", "plot", "web")),
     "Query a log": ("replay.cli", ("prunes", "sql", "tables")),
     "An Optuna study": ("eventhpo.cli.study", ("serve", "import", "dashboard")),
-    "Keep a log": ("eventhpo.cli.keep", ("backup", "seal", "salvage")),
+    "Keep a log": ("eventhpo.cli.keep", ("backup", "seal", "salvage", "sign")),
 }
 _NAMED_OTHERWISE = {"import": "import_study"}  # a module cannot have the name of a statement
 _COMMANDS = {

@@ -64,6 +64,11 @@ def head(path: Path) -> Path:
     return _beside(path, ".head")
 
 
+def sig(path: Path) -> Path:
+    """Return the name of the file with the signatures of its head."""
+    return _beside(path, ".sig")
+
+
 def jobs(path: Path) -> Path:
     """Return the name of the folder of local jobs."""
     return _beside(path, ".jobs")

@@ -10,13 +10,14 @@ import msgspec
 
 from eventhpo.core.fold.codec import GENESIS
 from eventhpo.core.fold.events import Head, Recorded, SearchCreated
-from eventhpo.errors import DamagedLog
-from eventhpo.log import chain, check_keys, head, missing_wal, paths, reader, sql
+from eventhpo.errors import DamagedLog, Failed
+from eventhpo.log import chain, check_keys, head, missing_wal, paths, reader, signature, sql
 from eventhpo.log.head import HeadFile
+from eventhpo.log.signature import ValidSignature
 from eventhpo.log.sql import StoredRow
 
 # Checks that fail on a log which is whole in itself: what was asked for, and what lies next to it.
-FINDINGS = frozenset({"expected", "decide", "wal", "reports"})
+FINDINGS = frozenset({"expected", "signed", "files", "decide", "wal", "reports"})
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -30,6 +31,14 @@ class Check(msgspec.Struct, frozen=True):
     def damage(self) -> bool:
         """Whether it says that the log is damaged."""
         return not self.ok and self.name not in FINDINGS
+
+
+class SignedBy(msgspec.Struct, frozen=True):
+    """What signatures are asked of a log: whose (OpenSSH's file of allowed signers), where, and of which files."""
+
+    allowed: Path
+    signature: Path | None = None  # default: next to the log
+    files: tuple[Path, ...] = ()
 
 
 class Verification(msgspec.Struct, frozen=True):
@@ -54,23 +63,26 @@ def verify(path: Path, expect: Head | None = None) -> list[Check]:
     return examine(path, expect).checks
 
 
-def examine(path: Path, expect: Head | None = None) -> Verification:
+def examine(path: Path, expect: Head | None = None, signed_by: SignedBy | None = None) -> Verification:
     """Check the log at *path* and return what its chain proves.
 
-    *expect* is a head that somebody wrote down: it must be a row of the log.
+    *expect* is a head that somebody wrote down: it must be a row of the log. With *signed_by* an allowed signer must
+    have signed a row of the log, and each of the files.
 
     Raises:
-        Usage: there is no such file.
+        Usage: there is no such file, or none of allowed signers.
         StorageFailed, Busy: it cannot be read, and nothing is known about it.
     """
     found = head.read(path)
     try:
-        return reader.consult(path, lambda db: _examine(db, path, found, expect))
+        return reader.consult(path, lambda db: _examine(db, path, found, expect, signed_by))
     except DamagedLog as error:  # no database, or not even a file
         return Verification([Check("file", False, str(error))], GENESIS, [])
 
 
-def _examine(db: sqlite3.Connection, path: Path, head_file: HeadFile | str, expect: Head | None) -> Verification:
+def _examine(
+    db: sqlite3.Connection, path: Path, head_file: HeadFile | str, expect: Head | None, signed_by: SignedBy | None
+) -> Verification:
     sql.begin_to_read(db)
     file = _file(db, path)
     proven = _Prefix(db)
@@ -85,6 +97,8 @@ def _examine(db: sqlite3.Connection, path: Path, head_file: HeadFile | str, expe
     ]
     if expect is not None:
         checks.append(_expected(expect, proven))
+    if signed_by is not None:
+        checks += _signed(path, signed_by, _search_id(rows) or "", proven)
     return Verification(checks, proven.head, rows)
 
 
@@ -202,3 +216,46 @@ def _expected(expect: Head, proven: _Prefix) -> Check:
     there = proven.hashes[expect.seq]
     same = there == expect.hash
     return Check("expected", same, f"seq {expect.seq} has hash {there}" + ("" if same else f", not {expect.hash}"))
+
+
+def _signed(path: Path, asked: SignedBy, search_id: str, proven: _Prefix) -> Iterator[Check]:
+    """Yield whether an allowed signer signed a row of the log, and the files that are asked for."""
+    try:
+        signatures = signature.read(path, asked.signature)
+    except Failed as error:
+        yield Check("signed", False, str(error))
+        return
+    by_allowed = signature.valid(signatures, asked.allowed)
+    if not by_allowed:
+        yield Check("signed", False, f"none of its {len(signatures)} signatures is of a signer in {asked.allowed}")
+        return
+    good, wrong = [], []
+    for found in by_allowed:
+        seq = found.statement.seq
+        there = proven.hashes[seq] if 0 < seq <= proven.head.seq else None
+        problem = signature.contradiction(found, search_id, proven.head, there)
+        if problem is None:
+            good.append(found)
+        else:
+            wrong.append(problem)
+    told = [*wrong, *(_describe_signature(found, proven.head.seq) for found in good)]
+    yield Check("signed", not wrong, "; ".join(told))
+    if asked.files:
+        yield _signed_files(asked.files, good)
+
+
+def _describe_signature(found: ValidSignature, last: int) -> str:
+    statement = found.statement
+    after = f", and {last - statement.seq} rows came after it" if last > statement.seq else ""
+    files = f"; it names {', '.join(file.name for file in statement.files)}" if statement.files else ""
+    return f"{found.signer} signed seq {statement.seq}{after}, at {statement.signed} by their own clock{files}"
+
+
+def _signed_files(files: Iterable[Path], good: list[ValidSignature]) -> Check:
+    """Return whether each of *files* has a digest that a good signature names."""
+    signers = {file.sha256: found.signer for found in good for file in found.statement.files}
+    digests = [(path, signature.digest_of(path).sha256) for path in files]
+    foreign = [path.name for path, digest in digests if digest not in signers]
+    if foreign:
+        return Check("files", False, f"no good signature names the content of {', '.join(foreign)}")
+    return Check("files", True, ", ".join(f"{path.name}, signed by {signers[digest]}" for path, digest in digests))

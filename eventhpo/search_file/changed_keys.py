@@ -19,7 +19,7 @@ from eventhpo.core.search.spec import (
 )
 from eventhpo.core.validation.mistakes import path
 
-_SAME = ("name", "max_iteration_per_job", "min_iteration_per_job", "nan_policy")
+_SAME = ("name", "max_iteration_per_job", "min_iteration_per_job", "nan_policy", "sign")
 
 
 def differences(recorded: Search, now: Search, *, drawn_seed: bool = False) -> list[str]:

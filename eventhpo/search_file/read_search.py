@@ -80,7 +80,17 @@ def load(path: Path) -> Loaded:
 
 
 # A key that was added at the end of a file stands in its last table, as TOML has it.
-_TOP = {"command", "gpus", "seed", "on_end", "max_iteration_per_job", "min_iteration_per_job", "nan_policy", *LIMITS}
+_TOP = {
+    "command",
+    "gpus",
+    "seed",
+    "on_end",
+    "sign",
+    "max_iteration_per_job",
+    "min_iteration_per_job",
+    "nan_policy",
+    *LIMITS,
+}
 
 
 def _belongs_above(mistake: Mistake) -> Mistake:
@@ -118,6 +128,7 @@ class _Reader:
         whole = sampler is not None and sampler.name == "GridSampler"
         trials = read_trials(self.top.raw("trial"), space, declared, whole=whole, mistakes=self.mistakes)
         on_end = self.top.take("on_end", text(), None)
+        key = self.top.take("sign", text(), None)
         self.top.done("a key of a search file")
         if self.mistakes or jobs is None or sampler is None or pruner is None:
             return None
@@ -135,6 +146,7 @@ class _Reader:
             max_iteration_per_job=iterations,
             min_iteration_per_job=least,
             nan_policy=cast(Literal["fail", "worst"], nan_policy),
+            sign=None if key is None else str(self.path.resolve().parent / Path(key).expanduser()),
         )
         return Loaded(self.path, self.text, search, trials, seed is None, on_end)
 

@@ -18,7 +18,7 @@ from eventhpo.jobs.local import reconcile
 from eventhpo.jobs.local.compare_reports import compare
 from eventhpo.log import paths
 from eventhpo.log import verify as checking
-from eventhpo.log.verify import Check
+from eventhpo.log.verify import Check, SignedBy
 from eventhpo.replay_package import sister
 from eventhpo.views import formatting
 
@@ -44,14 +44,14 @@ class Verified(msgspec.Struct, frozen=True, kw_only=True):
         return _CODES[self.verdict]
 
 
-def verified(log: Path, expect: Head | None, *, decide: bool) -> Verified:
+def verified(log: Path, expect: Head | None, *, decide: bool, signed_by: SignedBy | None = None) -> Verified:
     """Return the checks of the log at *log*, those of what lies next to it, and those that are asked for.
 
     Raises:
         Usage: there is no such file.
     """
     folders = reconcile.listed(paths.jobs(log))  # before the log: a controller that writes makes a row first
-    examined = checking.examine(log, expect)
+    examined = checking.examine(log, expect, signed_by)
     state, folded = _fold(examined.rows)
     at = [check.name for check in examined.checks].index("decode") + 1 if len(examined.checks) > 1 else 1
     checks = [*examined.checks[:at], folded, *examined.checks[at:]]
@@ -64,7 +64,8 @@ def verified(log: Path, expect: Head | None, *, decide: bool) -> Verified:
         checks += [] if check is None else [check]
         if not paths.head(log).exists():
             unchecked.append(f"tail: there is no head file {paths.head(log).name}, so rows may be missing at the end")
-        unchecked += _not_asked(examined.rows, expect, decide=decide)
+        signed = any(check.name == "signed" and check.ok for check in checks)
+        unchecked += _not_asked(examined.rows, asked=expect is not None or signed, decide=decide)
     if decide:
         whole = not any(check.damage for check in checks)
         checks.append(
@@ -119,14 +120,14 @@ def _next_to(log: Path, state: State, rows: Sequence[Recorded]) -> tuple[Check |
     return Check("reports", comparison.wrong is None, comparison.wrong or agreement), left
 
 
-def _not_asked(rows: Sequence[Recorded], expect: Head | None, *, decide: bool) -> Iterator[str]:
+def _not_asked(rows: Sequence[Recorded], *, asked: bool, decide: bool) -> Iterator[str]:
     """Yield what nobody asked for, and what would have been found by it."""
     intents = [row.seq for row in rows if isinstance(row.event, JobCreated)]
-    if expect is None:
+    if not asked:
         last = intents[-1] if intents else 0
         yield (
-            f"expected: no head was given (--head); no key names rows after seq {last}, the last intent, and the keys "
-            "prove nothing against somebody who has made them anew too"
+            f"expected: no head (--head) and no signer (--signed-by) was given; no key names rows after seq {last}, "
+            "the last intent, and the keys prove nothing against somebody who has made them anew too"
         )
     if not decide:
         yield "decisions: not decided again (--decide)"

@@ -30,7 +30,7 @@ from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import ending
 from eventhpo.core.search.gpus import Gpus
 from eventhpo.core.search.spec import POLICY, LocalCommand, Scalar, Search, option
-from eventhpo.errors import Busy, DeviceTaken, Starting, Usage
+from eventhpo.errors import Busy, DeviceTaken, EventhpoError, Starting, Usage
 from eventhpo.jobs.backend_choice import BackendChoice, backend_choice
 from eventhpo.jobs.command_folder import output_of
 from eventhpo.jobs.local.folder import running_folders
@@ -152,9 +152,24 @@ def drive(
             first(controller)
             signals.guard(controller)
             rest = controller.run()
+        _sign(log, controller.state.search, author)
         if rest.why == "finished" or controller.state.finished is not None:
             return RunOutcome(controller.state, None)
         return RunOutcome(controller.state, signals.code, signals.first.name if signals.first else "")
+
+
+def _sign(log: Path, search: Search, author: Author) -> None:
+    """Sign the log that was just put to rest, if its search says with which key; a failure is told and ends nothing."""
+    if search.sign is None:
+        return
+    from eventhpo.log import signature  # noqa: PLC0415  most searches do without
+
+    try:
+        statement = signature.sign(log, Path(search.sign), author.by, ask=False)
+    except EventhpoError as error:
+        output.note(f"the log is not signed: {error}; sign it with {output.command('sign', log, '--key', search.sign)}")
+    else:
+        output.note(f"signed: up to event {statement.seq} ({paths.sig(log).name})")
 
 
 def reopen(log: Path, state: State, author: Author, first: Callable[[Controller], None], *, take_over: bool) -> None:

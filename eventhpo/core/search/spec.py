@@ -312,6 +312,7 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_iteration_per_job: int | None = None
     min_iteration_per_job: int | None = None
     nan_policy: Literal["fail", "worst"] = "fail"
+    sign: str | None = None  # path of the key that signs the log whenever a controller puts it to rest
 
     @property
     def needs_script(self) -> bool:
