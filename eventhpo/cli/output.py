@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from shlex import quote
-from shutil import which
 from typing import Any
 
 import click
@@ -123,6 +122,8 @@ def command(name: str, log: Path, *options: str) -> str:
 
 def program() -> str:
     """Return how this command was called: a path, such as `.venv/bin/eventhpo`, where it is not on PATH."""
+    from shutil import which  # noqa: PLC0415  it loads three compressors, and most commands name no other
+
     called = Path(sys.argv[0])
     by_path = called.name == "eventhpo" and which("eventhpo") != str(called)
     return quote(str(called)) if by_path else "eventhpo"

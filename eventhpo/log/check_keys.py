@@ -20,15 +20,16 @@ def require(rows: Iterable[Recorded], before: Head, search_id: str) -> int:
         DamagedLog: naming the first whose key is not that of its place in this log.
     """
     intents = 0
+    last: Head | Recorded = before
     for row in rows:
         event = row.event
         if isinstance(event, JobCreated):
             intents += 1
-            expected = job_key(search_id, before, event.trial, event.attempt)
+            expected = job_key(search_id, Head(last.seq, last.hash), event.trial, event.attempt)
             if event.key != expected:
                 raise DamagedLog(
                     f"the key of the intent at seq {row.seq} is {event.key} and should be {expected}: "
                     "rows before it were rewritten"
                 )
-        before = Head(row.seq, row.hash)
+        last = row
     return intents

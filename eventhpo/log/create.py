@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -50,7 +49,7 @@ def born_whole(path: Path) -> Iterator[Path]:
     refuse_what_is_there(path)
     filesystem.refuse_shared(path)
     real = path.resolve()
-    fresh = real.with_name(f"{real.name}.{secrets.token_hex(4)}.new")
+    fresh = real.with_name(f"{real.name}.{os.urandom(4).hex()}.new")
     try:
         yield fresh
         filesystem.sync_file(fresh)

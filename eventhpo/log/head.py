@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import glob
 import os
-import secrets
 import stat
 from pathlib import Path
 from typing import Annotated
@@ -47,7 +46,7 @@ def write(path: Path, search: str, head: Head) -> None:
         StorageFailed: the file system refused.
     """
     target = paths.head(path)
-    fresh = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
+    fresh = target.with_name(f"{target.name}.{os.urandom(4).hex()}")
     try:
         try:
             fresh.write_bytes(msgspec.json.encode(HeadFile(search, head.seq, head.hash)) + b"\n")

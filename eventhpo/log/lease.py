@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import time
 import weakref
 from pathlib import Path
@@ -123,7 +122,7 @@ def take_over(path: Path, holder: Holder) -> Lease:
         Busy: somebody else took it over at the same time.
     """
     lock = paths.lock(path)
-    fresh = lock.with_name(f"{lock.name}.{secrets.token_hex(4)}")
+    fresh = lock.with_name(f"{lock.name}.{os.urandom(4).hex()}")
     lease = Lease(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), taken_over=True)
     try:
         lease.lock()

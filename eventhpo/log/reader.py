@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
-import shutil
 import sqlite3
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -238,11 +236,15 @@ def _opened(path: Path, way: _Way) -> Iterator[sqlite3.Connection]:
             case _Way.QUIET:
                 db = sql.open_to_read(real, immutable=True)
             case _Way.COPY:
-                db = sql.open_copy(_copied(real, Path(stack.enter_context(tempfile.TemporaryDirectory()))))
+                from tempfile import TemporaryDirectory  # noqa: PLC0415  few logs are read from a copy
+
+                db = sql.open_copy(_copied(real, Path(stack.enter_context(TemporaryDirectory()))))
         yield stack.enter_context(contextlib.closing(db))
 
 
 def _copied(real: Path, folder: Path) -> Path:
+    import shutil  # noqa: PLC0415  few logs are read from a copy
+
     copy = folder / real.name
     shutil.copyfile(real, copy)
     for source, target in (

@@ -12,7 +12,6 @@ from eventhpo.core.fold import budget
 from eventhpo.core.fold.event_parts import EffectName
 from eventhpo.core.fold.events import Head
 from eventhpo.core.fold.state import Attempt, Failure, State
-from eventhpo.core.scheduler import rank
 from eventhpo.views import formatting, top, unused_reports
 from eventhpo.views import statuses as jobs
 from eventhpo.views.as_of import AsOf
@@ -290,7 +289,7 @@ def _lines(state: State, status: Status) -> Iterator[str]:
     if state.study is None:
         yield from _budget_lines(status.budget)
     yield f"time        {_time(status.progress)}"
-    yield f"best        {_best(state)}"
+    yield f"best        {_best(state, status.best)}"
     yield from (_running_line(state, job) for job in status.running)
     yield from (_paused_line(paused) for paused in status.paused)
     yield from (_failed_line(failed) for failed in status.failed)
@@ -354,11 +353,12 @@ def _budget_lines(budget: Budget) -> Iterator[str]:
     yield f"compute     {time.used:.2f} minutes used, {of}"
 
 
-def _best(state: State) -> str:
-    for trial in rank.top(state, 1):
-        where = formatting.task(state.search, None if trial.last is None else trial.last.job_id)
-        return top.describe_trial(state, trial) + (f"  task {where}" if where else "")
-    return "no trial yet"
+def _best(state: State, best: RankedTrial | None) -> str:
+    if best is None:
+        return "no trial yet"
+    trial = state.trials[best.trial]
+    where = formatting.task(state.search, None if trial.last is None else trial.last.job_id)
+    return top.describe_trial(state, trial) + (f"  task {where}" if where else "")
 
 
 def _running_line(state: State, job: RunningJob) -> str:

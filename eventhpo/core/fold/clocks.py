@@ -9,14 +9,14 @@ from __future__ import annotations
 import msgspec
 
 
-class BootClock(msgspec.Struct, frozen=True, array_like=True):
+class BootClock(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A clock that nobody can set: the boot that it counts from, and microseconds since then."""
 
     boot: str
     at: int
 
 
-class ClockReading(msgspec.Struct, frozen=True):
+class ClockReading(msgspec.Struct, frozen=True, gc=False):
     """What the clocks of one machine said at one moment; `wall` is microseconds since 1970, UTC.
 
     `boot` is None where it is not known: on a server, and in logs from before it was recorded.
@@ -47,7 +47,7 @@ def one_boot(first: ClockReading, second: ClockReading) -> bool:
     return first.boot is not None and second.boot is not None and first.boot.boot == second.boot.boot
 
 
-class Course(msgspec.Struct, frozen=True):
+class Course(msgspec.Struct, frozen=True, gc=False):
     """Our time, through all boots of a search: wall time as it would be if no clock had been set within a boot.
 
     It begins with the wall time of the first reading. Where no reading has a boot clock it is wall time.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import struct
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import msgspec
 
@@ -17,7 +17,7 @@ from eventhpo.core.fold.event_parts import ExactValue
 from eventhpo.core.search.spec import Objective
 
 
-class Ignored(msgspec.Struct, frozen=True):
+class Ignored(msgspec.Struct, frozen=True, gc=False):
     """A point that is not in the curve: `iteration` was reported after `after`, with another value than the curve's."""
 
     iteration: int
@@ -25,7 +25,7 @@ class Ignored(msgspec.Struct, frozen=True):
     after: int
 
 
-class Curve(msgspec.Struct):
+class Curve(msgspec.Struct, gc=False):
     """Points in rising order; those from position `cut` on are late, if it is set."""
 
     iterations: list[int] = []
@@ -99,14 +99,14 @@ def meaning(objective: Objective, values: list[float]) -> float | None:
     return best
 
 
-def worth(objective: Objective, curve: Curve, count: int, exact: Iterable[ExactValue]) -> float | None:
+def worth(objective: Objective, curve: Curve, count: int, exact: Collection[ExactValue]) -> float | None:
     """Return what the first *count* points of *curve* are worth, in double precision where *exact* has that point.
 
     A value of *exact* belongs to a point if both have the same iteration and the same value in 32 bits.
     """
     values = curve.values[:count]
     value = meaning(objective, values)
-    if value is None or math.isnan(value):
+    if value is None or not exact or math.isnan(value):
         return value
     return precise(objective, curve, values.index(value) if objective.extremum else len(values) - 1, exact)
 

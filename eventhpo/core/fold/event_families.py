@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Input(msgspec.Struct, frozen=True, kw_only=True):
+class Input(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What came from outside; nothing decides it."""
 
 
@@ -33,11 +33,11 @@ class Tick(Input, frozen=True, kw_only=True):
     """A time has come: a limit, or the end of a back-off."""
 
 
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
+class Decision(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the scheduler, the sampler or the pruner concluded from the events before it."""
 
 
-class Note(msgspec.Struct, frozen=True, kw_only=True):
+class Note(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """For people; it changes keys and nothing else."""
 
 

@@ -22,7 +22,7 @@ EffectName: TypeAlias = Literal["draft", "launch", "stop", "cancel", "poll"]
 AttemptId: TypeAlias = tuple[int, int]  # the numbers of a trial and of one of its attempts
 
 
-class Attr(msgspec.Struct, frozen=True, array_like=True):
+class Attr(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What a pruner wrote on a trial while it judged the point of `iteration`."""
 
     iteration: int
@@ -30,7 +30,7 @@ class Attr(msgspec.Struct, frozen=True, array_like=True):
     value: Any
 
 
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Go on: the first `judged` points of an attempt's curve are seen, to `iteration`."""
 
     trial: int
@@ -41,7 +41,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     too_late: bool = False
 
 
-class OtherSeries(msgspec.Struct, frozen=True, array_like=True):
+class OtherSeries(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What one poll read of a series that is no objective."""
 
     title: str
@@ -58,7 +58,7 @@ class OtherSeries(msgspec.Struct, frozen=True, array_like=True):
     mean: Num | None = None
 
 
-class ExactValue(msgspec.Struct, frozen=True, array_like=True):
+class ExactValue(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A value of an objective in double precision, where its curve was read in single precision."""
 
     title: str
@@ -67,7 +67,7 @@ class ExactValue(msgspec.Struct, frozen=True, array_like=True):
     value: Num
 
 
-class BadLine(msgspec.Struct, frozen=True, array_like=True):
+class BadLine(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A report that could not be read: where it stands, and why."""
 
     place: str
@@ -88,7 +88,7 @@ def unspelled(place: str, lines: int) -> BadLine:
 _UNSPELLED = re.compile(r"and (\d+) bad lines from here on")
 
 
-class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What ran: the command as started, the script's hash, the commit around it."""
 
     command: tuple[str, ...] = ()
@@ -100,7 +100,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     python: str | None = None
 
 
-class ImportedTrial(msgspec.Struct, frozen=True, kw_only=True):
+class ImportedTrial(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A finished trial of another study: `values` is what it was told, the curve what it reported."""
 
     number: int
@@ -112,7 +112,7 @@ class ImportedTrial(msgspec.Struct, frozen=True, kw_only=True):
     reported: tuple[Num, ...] = ()
 
 
-class AdoptedCurve(msgspec.Struct, frozen=True, array_like=True):
+class AdoptedCurve(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What an adopted job had reported of one objective."""
 
     title: str
@@ -121,7 +121,7 @@ class AdoptedCurve(msgspec.Struct, frozen=True, array_like=True):
     values: tuple[Num, ...]
 
 
-class JobExtras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class JobExtras(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What a caller wants of one job apart from its parameters, as a ClearmlJob takes it."""
 
     base_task_id: str | None = None

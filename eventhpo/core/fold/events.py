@@ -541,14 +541,14 @@ def request_of(event: Event) -> str | None:
     return getattr(event, "request", None)
 
 
-class Head(msgspec.Struct, frozen=True):
+class Head(msgspec.Struct, frozen=True, gc=False):
     """Where a log ends: its last `seq` and that row's hash (32 hex digits)."""
 
     seq: int
     hash: str
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """An event as a row of the log; `at` is microseconds since 1970, UTC, for people."""
 
     seq: int

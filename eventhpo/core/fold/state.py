@@ -42,7 +42,7 @@ from eventhpo.core.search.space import PointKey, key_of
 from eventhpo.core.search.spec import Limits, Scalar, Search
 
 
-class Failure(msgspec.Struct):
+class Failure(msgspec.Struct, gc=False):
     """An effect that failed `count` times in a row; blocked until a tick reaches `until` (our time)."""
 
     count: int
@@ -52,7 +52,7 @@ class Failure(msgspec.Struct):
     in_doubt: bool
 
 
-class Attempt(msgspec.Struct):
+class Attempt(msgspec.Struct, gc=False):
     """One job of a trial, from its intent to its end."""
 
     trial: int
@@ -142,7 +142,7 @@ class Attempt(msgspec.Struct):
             curve.end_at(len(curve.iterations))
 
 
-class Trial(msgspec.Struct):
+class Trial(msgspec.Struct, gc=False):
     """A point of the space and all that was tried with it."""
 
     number: int

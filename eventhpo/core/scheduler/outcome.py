@@ -32,7 +32,7 @@ def told_values(state: State, attempt: Attempt) -> list[float | None]:
 def end_of(state: State, attempt: Attempt) -> AttemptEnd:
     """Return how *attempt* ended: what was settled first counts, else what its job did."""
     assert attempt.ended is not None
-    has_value = not state.search.space or None not in told_values(state, attempt)  # in a study the value is told
+    has_value = not state.search.space or all(c.in_time for c in attempt.curves)  # in a study the value is told
     match attempt.fate:
         case "pruned":
             return AttemptEnd("pruned")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Sequence
 
@@ -65,7 +66,7 @@ def top(
     trials = [t for t in listed if _listed(t, only_completed, include_failed)]
     costs = {t.number: _costs(state, t) for t in trials}
     if state.single:
-        order = sorted(trials, key=lambda t: (costs[t.number], t.number))
+        order = heapq.nsmallest(len(trials) if k is None else k, trials, key=lambda t: (costs[t.number], t.number))
     else:
         order = [t for front in _fronts(trials, costs) for t in front]
     return order if k is None else order[:k]

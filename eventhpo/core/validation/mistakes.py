@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterable
@@ -47,6 +46,8 @@ def unknown(place: str, name: str, known: Iterable[str], what: str) -> Mistake:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the name among *known* that *name* was most likely meant to be, or None."""
+    import difflib  # noqa: PLC0415  only a mistake needs it, and each command would wait for it
+
     names = list(known)
     folded = {original.casefold(): original for original in reversed(names)}
     close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.6)
