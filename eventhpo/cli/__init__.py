@@ -7,9 +7,11 @@ import sys
 from typing import Any, cast
 
 import click
+from click.shell_completion import CompletionItem
 
 from eventhpo.cli import output
-from eventhpo.core.validation.mistakes import nearest
+from eventhpo.cli.help_pages import PAGES, epilog
+from eventhpo.core.validation.closest import closest
 from eventhpo.errors import EventhpoError
 from eventhpo.replay_package import sister
 
@@ -27,6 +29,7 @@ _GROUPS = {
     "An Optuna study": ("eventhpo.cli.study", ("serve", "import", "dashboard")),
     "Keep a log": ("eventhpo.cli.keep", ("backup", "seal", "salvage", "sign")),
 }
+COMMAND_GROUPS = {title: names for title, (_, names) in _GROUPS.items()}
 _NAMED_OTHERWISE = {"import": "import_study"}  # a module cannot have the name of a statement
 _COMMANDS = {
     name: f"{package}.{_NAMED_OTHERWISE.get(name, name)}" for package, names in _GROUPS.values() for name in names
@@ -44,6 +47,21 @@ def _missing(name: str, error: EventhpoError) -> click.Command:
     return click.Command(name, callback=refuse, short_help=text, help=text, context_settings=anything)
 
 
+def _summary(name: str) -> str:
+    return PAGES[name].summary if name in PAGES else ""  # tests/house/test_commands.py finds one that is missing
+
+
+def _with_the_closest(error: click.NoSuchOption) -> click.NoSuchOption:
+    """Return *error* with the option that was meant, if one is close."""
+    options = error.ctx.command.get_params(error.ctx) if error.ctx is not None else []
+    known = [name.removeprefix("--") for option in options for name in option.opts if name.startswith("--")]
+    near = closest(error.option_name.removeprefix("--"), known) if error.option_name.startswith("--") else None
+    if near is None:
+        return click.NoSuchOption(error.option_name, ctx=error.ctx)
+    message = f"No such option {error.option_name!r}. Did you mean '--{near}'?"
+    return click.NoSuchOption(error.option_name, message, ctx=error.ctx)
+
+
 class _Commands(click.Group):
     def list_commands(self, _: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -54,24 +72,33 @@ class _Commands(click.Group):
         home = _COMMANDS[cmd_name]
         load = sister if home.startswith("replay.") else importlib.import_module
         try:
-            return cast(click.Command, getattr(load(home), home.rpartition(".")[2]))
+            command = cast(click.Command, getattr(load(home), home.rpartition(".")[2]))
         except EventhpoError as error:
             return _missing(cmd_name, error)
+        command.epilog = command.epilog or epilog(cmd_name)
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        width = formatter.width - 6 - max(map(len, _COMMANDS))
-        for title, (_, names) in _GROUPS.items():
-            commands = ((name, self.get_command(ctx, name)) for name in names)
+        for title, names in COMMAND_GROUPS.items():
             with formatter.section(title):
-                formatter.write_dl([(name, c.get_short_help_str(width)) for name, c in commands if c is not None])
+                formatter.write_dl([(name, _summary(name)) for name in names], col_max=max(map(len, _COMMANDS)))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        commands = [CompletionItem(name, help=_summary(name)) for name in _COMMANDS if name.startswith(incomplete)]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)  # click's own would load each command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise _with_the_closest(error) from None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            near = nearest(args[0], _COMMANDS)
-            hint = f" Did you mean {near!r}?" if near else f" There are: {', '.join(_COMMANDS)}."
-            ctx.fail(f"No such command {args[0]!r}.{hint}")
+            near = closest(args[0], _COMMANDS)
+            ctx.fail(f"No such command {args[0]!r}.{f' Did you mean {near!r}?' if near else ''}")
         return super().resolve_command(ctx, args)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
@@ -84,6 +111,8 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise _with_the_closest(error) from None
         except EventhpoError as error:
             output.error(f"Error: {error}")
             ctx.exit(error.code)

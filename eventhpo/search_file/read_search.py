@@ -21,6 +21,7 @@ from eventhpo.core.search.spec import (
     Scalar,
     Search,
 )
+from eventhpo.core.validation.durations import duration
 from eventhpo.core.validation.mistakes import MISSING, Mistake
 from eventhpo.core.validation.validators import Validator, Wrong, choice, integer, is_utf8, number, text
 from eventhpo.optuna_adapter.component_checks import check_pruner, check_sampler
@@ -34,7 +35,7 @@ SIGNS = ("max", "min", "max_global", "min_global")
 _LONGEST_WORD = 131_071  # bytes that Linux hands a program in one word
 _LONGEST = 1e9  # minutes, 1,900 years: in microseconds it is still a 64-bit number
 
-_MINUTES = number(above=0, most=_LONGEST)
+_MINUTES = duration(60, "minutes", _LONGEST)
 _POSITIVE = integer(least=1)
 _COUNT = integer(least=0)
 LIMITS: dict[str, Validator[Any]] = {
@@ -75,7 +76,7 @@ def load(path: Path) -> Loaded:
     mistakes: list[Mistake] = []
     loaded = _Reader(path, text, Table(parse(path, text), mistakes), mistakes).loaded()
     if loaded is None or mistakes:
-        raise SearchFileMistaken(path, [_belongs_above(mistake) for mistake in mistakes])
+        raise SearchFileMistaken(path, [_belongs_above(mistake) for mistake in mistakes], text)
     return loaded
 
 

@@ -9,15 +9,24 @@ from typing import Any
 
 from eventhpo.core.validation.mistakes import Mistake
 from eventhpo.errors import Usage
+from eventhpo.search_file.lines import line_of, line_of_syntax
 
 
 class SearchFileMistaken(Usage):
     """A search file cannot be used; the message has a line for each of `mistakes`."""
 
-    def __init__(self, path: Path, mistakes: Iterable[Mistake]) -> None:
+    def __init__(self, path: Path, mistakes: Iterable[Mistake], text: str = "") -> None:
+        """Say each of *mistakes*, with its line if *text*, the file's, is given."""
         self.path = path
         self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(f"{path}: {mistake}" for mistake in self.mistakes))
+        super().__init__("\n".join(_told(path, mistake, text) for mistake in self.mistakes))
+
+
+def _told(path: Path, mistake: Mistake, text: str) -> str:
+    if not text:
+        return f"{path}: {mistake}"
+    line = line_of(text, mistake.place) if mistake.place else line_of_syntax(text, str(mistake.found))
+    return f"{path}: {mistake}" if line is None else f"{path}: {mistake}\n{line.quoted()}"
 
 
 def read_text(path: Path) -> str:
@@ -53,7 +62,7 @@ def parse(path: Path, text: str) -> dict[str, Any]:
     try:
         tables = tomllib.loads(text)
     except ValueError as error:  # also an integer of more digits than Python reads
-        raise _unreadable(path, str(error), "TOML") from None
+        raise SearchFileMistaken(path, [Mistake("", str(error), "TOML")], text) from None
     except RecursionError:
         raise _unreadable(path, "brackets in brackets in brackets", "TOML of a sensible depth") from None
     return {key: _with_none(value) if key in _WITH_NONE else value for key, value in tables.items()}

@@ -85,11 +85,11 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "no iterations": ("#top", "max_iteration_per_job = 0", "max_iteration_per_job", "at least 1"),
     "a negative least iteration": ("#top", "min_iteration_per_job = -1", "min_iteration_per_job", "at least 0"),
     "least above most iterations": ("#top", "max_iteration_per_job = 3\nmin_iteration_per_job = 4", "min_iteration_per_job", "found 4, expected at most max_iteration_per_job, which is 3"),
-    "a time limit of zero": ("#top", "time_limit_per_job = 0", "time_limit_per_job", "found 0, expected a finite number above 0"),
-    "a negative time limit": ("#top", "compute_time_limit = -1.0", "compute_time_limit", "found -1.0, expected a finite number above 0"),
-    "an infinite time limit": ("#top", "wall_time_limit = inf", "wall_time_limit", "found Infinity, expected a finite number"),
+    "a time limit of zero": ("#top", "time_limit_per_job = 0", "time_limit_per_job", "found 0, expected minutes, a finite number above 0, or a time as 8h"),
+    "a negative time limit": ("#top", "compute_time_limit = -1.0", "compute_time_limit", "found -1.0, expected minutes, a finite number above 0"),
+    "an infinite time limit": ("#top", "wall_time_limit = inf", "wall_time_limit", "found Infinity, expected minutes, a finite number"),
     "a time limit beyond the clock": ("#top", "wall_time_limit = 1e300", "wall_time_limit", "at most"),
-    "a time limit in words": ("#top", 'pool_period_min = "2 min"', "pool_period_min", 'found "2 min", expected a finite number'),
+    "a time limit in words": ("#top", 'pool_period_min = "two min"', "pool_period_min", 'found "two min", expected minutes, a finite number'),
     "negative retries": ("#top", "max_failures_per_trial = -1", "max_failures_per_trial", "at least 0"),
     "negative losses": ("#top", "max_lost_per_trial = -2", "max_lost_per_trial", "at least 0"),
     "no failed trials": ("#top", "max_failed_trials = 0", "max_failed_trials", "at least 1"),
@@ -227,7 +227,7 @@ MANY = (
 )  # fmt: skip
 
 
-def test_all_mistakes_are_reported_together_a_line_each(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_together_each_with_its_line(tmp_path: Path) -> None:
     text = BASE
     for name in MANY:
         before, after, _, _ = CASES[name]
@@ -236,7 +236,7 @@ def test_all_mistakes_are_reported_together_a_line_each(tmp_path: Path) -> None:
     error = mistakes_of(tmp_path / "search.toml", text)
     places = {CASES[name][2] for name in MANY} | {"pruner.name", "sampler.gamma"}
     assert {one.place for one in error.mistakes} == places
-    assert len(str(error).splitlines()) == len(error.mistakes) == len(places)
+    assert len(str(error).splitlines()) == 2 * len(error.mistakes) == 2 * len(places)
 
 
 def test_a_broken_parameter_is_not_reported_again_where_it_is_used(tmp_path: Path) -> None:

@@ -29,8 +29,6 @@ def sign(log: Path, key: Path, files: tuple[Path, ...], by: str, as_json: bool) 
     A log can be made anew as a whole, with other results; a signature cannot, without the
     key. `eventhpo verify --signed-by` checks it. A signature by the same key is replaced,
     those of others stay. Uses ssh-keygen.
-
-    Example: eventhpo sign search.db --key ~/.ssh/id_ed25519 --artifact model.pt
     """
     from eventhpo.controller.author import this_author  # noqa: PLC0415  reading commands do without
     from eventhpo.log import paths, signature  # noqa: PLC0415

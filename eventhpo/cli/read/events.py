@@ -13,7 +13,7 @@ from eventhpo.cli.options import LOG_FILE, at_option, csv_option, json_option
 from eventhpo.cli.read import follow_log
 from eventhpo.cli.read.rows import require_whole, rows_up_to
 from eventhpo.core.fold.codec import TYPES
-from eventhpo.core.validation.mistakes import nearest
+from eventhpo.core.validation.closest import closest
 from eventhpo.log import reader
 from eventhpo.log.reader import Snapshot
 from eventhpo.views import csv_text, event_lines
@@ -22,7 +22,7 @@ from eventhpo.views import csv_text, event_lines
 def _known_type(_ctx: click.Context, _param: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in TYPES:
-            near = nearest(name, TYPES)
+            near = closest(name, TYPES)
             hint = f"did you mean {near}?" if near else f"there are {', '.join(TYPES)}"
             raise click.BadParameter(f"{name} is no type of event; {hint}")
     return names

@@ -35,14 +35,14 @@ def status(log: Path, at: int | datetime | None, as_json: bool) -> None:
     Its state, budget, best trial, running jobs, and what is wrong, a fact a line. The
     chain of the log is checked, and a log whose chain is broken is not shown.
     """
-    controller = None if at is not None else _holder(log)  # before the log: an end in between is no interruption
+    controller = None if at is not None else holder(log)  # before the log: an end in between is no interruption
     snapshot = reader.read(log)
     rows = rows_up_to(snapshot.rows, at)
     state = fold(rows)
     if at is None:
         notes = _notes(log, state, snapshot, held=controller is not None)
         now = None if controller is None else time.time_ns() // 1000
-        current = view.status(state, controller, notes, now=now, unattended=_unattended(log, state, controller))
+        current = view.status(state, controller, notes, now=now, unattended=unattended(log, state, controller))
     else:
         current = view.status(state, None, as_of=as_of.named(rows[-1]))
     failed = [
@@ -54,7 +54,12 @@ def status(log: Path, at: int | datetime | None, as_json: bool) -> None:
     require_whole(log, snapshot)
 
 
-def _holder(log: Path) -> LogHolder | None:
+def holder(log: Path) -> LogHolder | None:
+    """Return who holds the log, None if nobody does.
+
+    Raises:
+        StorageFailed: its lock cannot be looked at.
+    """
     try:
         lease_holder = lease.holder(log)
     except OSError as error:
@@ -62,7 +67,7 @@ def _holder(log: Path) -> LogHolder | None:
     return None if lease_holder is None else LogHolder(lease_holder.host, lease_holder.pid, lease_holder.epoch)
 
 
-def _unattended(log: Path, state: State, controller: LogHolder | None) -> Unattended | None:
+def unattended(log: Path, state: State, controller: LogHolder | None) -> Unattended | None:
     """Return what lives of a search that nobody runs and how it goes on; None if it runs or is over."""
     if controller is not None or state.finished is not None or state.study is not None:
         return None

@@ -20,8 +20,6 @@ def dashboard(log: Path, host: str, port: int) -> None:
     """Show LOG in optuna-dashboard, as it grows; what would change it is answered with 403.
 
     Needs the extra dashboard: pip install 'eventhpo[dashboard]'.
-
-    Example: eventhpo dashboard study.db --port 8081
     """
     from eventhpo.study.dashboard import serve  # noqa: PLC0415  it loads the dashboard
 

@@ -20,8 +20,6 @@ def import_study(source: str, name: str | None, target: Path) -> None:
     NAME may be left out if SOURCE has one study. States, values, curves, attributes, distributions and enqueued
     trials come along; trials that run in SOURCE count as failed. Verdicts and seeds are not known to Optuna's
     storages, so they are unknown here.
-
-    Example: eventhpo import sqlite:///old.db my-study -o study.db
     """
     from eventhpo.study.import_study import import_study as run  # noqa: PLC0415  it loads Optuna
 

@@ -9,7 +9,17 @@ from pathlib import Path
 import click
 
 from eventhpo.cli import output
+from eventhpo.cli.arguments import scalar
 from eventhpo.cli.options import FILE
+from eventhpo.core.validation.durations import duration
+from eventhpo.core.validation.validators import Wrong
+
+
+def _seconds(_ctx: click.Context, _param: click.Parameter, text: str | None) -> float | None:
+    try:
+        return None if text is None else duration(1, "seconds", 1e9).read(scalar(text))
+    except Wrong as wrong:
+        raise click.BadParameter(f"found {text}, expected {wrong}") from None
 
 
 @click.command()
@@ -20,18 +30,16 @@ from eventhpo.cli.options import FILE
 )
 @click.option(
     "--lease",
-    type=click.FloatRange(min=0, min_open=True),
-    default=None,
-    help="Seconds for which a worker with Optuna's own client may be silent before its trial goes back.  "
-    "[default: for ever; eventhpo.connect renews a lease of 600 s by itself]",
+    metavar="TIME",
+    callback=_seconds,
+    help="Time for which a worker with Optuna's own client may be silent before its trial goes back: seconds, "
+    "or as 45s, 10m, 1h.  [default: for ever; eventhpo.connect renews a lease of 600 s by itself]",
 )
 def serve(log: Path, host: str, port: int, lease: float | None) -> None:
     """Serve the study LOG to workers, by Optuna's gRPC protocol.
 
     A worker connects with eventhpo.connect("HOST:PORT"), or with optuna.storages.GrpcStorageProxy. There is no
     authentication: everybody who reaches the address can write. Needs the extra serve: pip install 'eventhpo[serve]'.
-
-    Example: eventhpo serve study.db --port 13000
     """
     from eventhpo.study.serve import StudyServer  # noqa: PLC0415  it loads Optuna and grpc
 

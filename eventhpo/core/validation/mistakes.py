@@ -40,7 +40,7 @@ class Mistake:
 
 def unknown(place: str, name: str, known: Iterable[str], what: str) -> Mistake:
     """Return the mistake of a name that is none of *known*, with the nearest of them."""
-    names = list(known)
+    names = list(dict.fromkeys(known))
     return Mistake(place, name, f"{what}: {', '.join(names)}", nearest(name, names))
 
 
