@@ -1,5 +1,7 @@
 """What a training script imports: its parameters, its reports, its checkpoints.
 
+A script that is searched::
+
     from eventhpo import job
 
     params = job.connect({"lr": 0.1, "layers": 2}, name="General")
@@ -11,7 +13,7 @@ Everything works without a controller too: parameters keep their defaults and
 reports go nowhere. In a script that runs as a ClearML task both go through the SDK.
 Standard library only otherwise, and hardly any of that is loaded before it is needed.
 
-Attributes, read from the environment when they are asked for:
+Attributes, read from the environment when they are asked for::
 
     active          whether a controller started this process
     trial           number of the trial, 0 without a controller

@@ -107,6 +107,8 @@ def _seen(s: Suggestion) -> str:
         for state in ("completed", "pruned", "failed", "running")
         if (numbers := getattr(s.seen, state)) or state == "running"
     ]
+    if not any(numbers for numbers, _ in parts):
+        return "no other trial"
     return ", ".join(
         f"{len(numbers)} {state}{f' ({_numbers(numbers)})' if numbers else ''}" for numbers, state in parts
     )
