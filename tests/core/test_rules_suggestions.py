@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import next_action
 from eventhpo.core.search.spec import (
+    POLICY,
     ComponentConfig,
     DiscreteParameterRange,
     LimitChanges,
@@ -79,9 +79,12 @@ def test_a_duplicate_costs_no_job_and_the_next_try_has_its_number_in_the_seed(tm
     log = run(tmp_path / "s.db", what, GOOD)
     taken: set[Scalar] = set()
     for event in log.of(TrialSuggested):
-        tries = (proposed(what, event.trial, n) for n in itertools.count(1))
-        number, point = next((n, p) for n, p in enumerate(tries, 1) if p not in taken)
+        most = 2 if taken else 50  # one of three is more than a quarter
+        tries = [(n, proposed(what, event.trial, n)) for n in range(1, most + 1)]
+        number, point = next(((n, p) for n, p in tries if p not in taken), (most, event.params["General/x"]))
         assert (event.tries, event.params["General/x"], event.duplicate) == (number, point, False)
+        assert event.enumerated == all(p in taken for _, p in tries)
+        assert point not in taken
         taken.add(point)
     assert max(e.tries for e in log.of(TrialSuggested)) > 1
     assert taken == {1, 2, 3}
@@ -135,23 +138,39 @@ def all_but(*left: int) -> list[Scalar]:
     return [n for n in range(1, 2001) if n not in left]
 
 
-def asked(what: Search, held: Sequence[Scalar]) -> TrialSuggested:
-    """Return what is suggested when trials hold these points."""
+def asked(what: Search, held: Sequence[Scalar], policy: int = POLICY) -> TrialSuggested:
+    """Return what is suggested by the rules of *policy* when trials hold these points."""
     hand = holding(what, held)
+    hand.state.policy = policy
     (event,) = decided(hand.state, actions.Suggest())
     assert isinstance(event, TrialSuggested)
     return event
 
 
-def test_after_fifty_tries_a_finite_space_is_enumerated_and_the_seed_picks_an_untried_point() -> None:
+@pytest.mark.parametrize(("policy", "tries"), [(1, 50), (2, 2)])
+def test_after_its_tries_a_finite_space_is_enumerated_and_the_seed_picks_an_untried_point(
+    policy: int, tries: int
+) -> None:
     left = (7, 700, 1777)
     what = search(space=LARGE, total_max_jobs=None)
     first = Hand(what).state.trials[0].params["General/x"]
-    event = asked(what, [n for n in all_but(*left) if n != first])
-    assert (event.trial, event.tries, event.enumerated, event.duplicate) == (1997, 50, True, False)
+    event = asked(what, [n for n in all_but(*left) if n != first], policy)
+    assert (event.trial, event.tries, event.enumerated, event.duplicate) == (1997, tries, True, False)
     pick = derived_seed(what.seed, "enumerate", 1997, 0) % 3
     assert event.params == {"General/x": left[pick]}
     assert not {proposed(what, 1997, n) for n in range(1, 51)} & set(left)
+
+
+@pytest.mark.parametrize(("held", "tries"), [(499, 50), (500, 2)])
+def test_a_sampler_is_asked_fifty_times_until_a_quarter_of_the_space_is_taken_and_then_twice(
+    held: int, tries: int
+) -> None:
+    what = search(space=LARGE, total_max_jobs=None)
+    first = Hand(what).state.trials[0].params["General/x"]
+    would_be = {proposed(what, held, n) for n in range(1, 51)} - {first}
+    others = [n for n in all_but() if n not in would_be and n != first]
+    event = asked(what, [*would_be, *others][: held - 1])
+    assert (event.trial, event.tries, event.enumerated) == (held, tries, True)
 
 
 def test_a_point_that_the_fiftieth_try_finds_is_not_enumerated() -> None:
@@ -160,7 +179,7 @@ def test_a_point_that_the_fiftieth_try_finds_is_not_enumerated() -> None:
     tried = [proposed(what, 1999, n) for n in range(1, 51)]
     free = next(p for p in reversed(tried) if tried.count(p) == 1 and p != first)
     number = tried.index(free) + 1
-    event = asked(what, [n for n in all_but(int(free)) if n != first])  # type: ignore[arg-type]
+    event = asked(what, [n for n in all_but(int(free)) if n != first], policy=1)  # type: ignore[arg-type]
     assert (event.trial, event.params["General/x"], event.tries, event.enumerated) == (1999, free, number, False)
     assert number == 50
 
@@ -226,7 +245,7 @@ def test_what_a_sampler_wrote_in_a_refused_try_is_dropped(tmp_path: Path, sample
     log = run(tmp_path / "s.db", search(space=space, sampler=sampler, total_max_jobs=None), scripts)
     picked = [e for e in log.of(TrialSuggested) if e.enumerated]
     assert picked
-    assert {e.tries for e in picked} == {50}
+    assert {e.tries for e in picked} == {2}
     assert all((e.attrs, e.study_attrs) == ({}, {}) for e in picked)
     assert all(wrote in e.attrs for e in log.of(TrialSuggested)[1:] if not e.enumerated)
 

@@ -83,7 +83,7 @@ ROWS: Mapping[str, Callable[[], Scenario]] = {name: partial(samples.made, name) 
     name: partial(_of_pruner, name) for name in samples.PRUNERS
 }
 GP = "gaussian process"  # the one row that needs torch; skipped without it
-# Their suggestions repeat and are tried up to 50 times each: half as many jobs, a fifth of the time.
+# Their suggestions repeat and are tried again: half as many jobs, a fifth of the time.
 JOBS = {"sets, tpe, one by one": 6, "sets, a fixed value": 8}
 
 

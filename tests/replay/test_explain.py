@@ -500,7 +500,7 @@ def test_nan_policy_is_named(folder: Path) -> None:
     assert {(s.nan_policy, s.state) for s in fails} == {("fail", "failed")}
 
 
-SMALL = (DiscreteParameterRange(name="General/x", values=(0.1, 0.2, 0.3)),)
+SMALL = (DiscreteParameterRange(name="General/x", values=tuple(n / 10 for n in range(1, 25))),)
 
 
 def test_duplicates_and_enumerated_points_are_said_with_their_tries(folder: Path) -> None:
