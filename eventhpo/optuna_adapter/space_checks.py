@@ -13,6 +13,7 @@ from eventhpo.core.search.spec import (
     Parameter,
     ParameterChoice,
     ParameterSet,
+    Scalar,
     UniformIntegerParameterRange,
     UniformParameterRange,
 )
@@ -96,13 +97,15 @@ def _value_mistakes(p: DiscreteParameterRange) -> list[Mistake]:
     if not p.values:
         return [Mistake("values", [], "at least one value")]
     mistakes = []
+    named: dict[Scalar, Scalar] = {}
     for k, value in enumerate(p.values):
         if isinstance(value, float) and not math.isfinite(value):
             mistakes.append(Mistake(f"values[{k}]", value, "a finite number"))
-        elif value in p.values[:k]:
+        elif value in named:
             # Optuna finds a choice again by ==, and True == 1 == 1.0: it would take one for the other.
-            first = p.values[p.values.index(value)]
+            first = named[value]
             mistakes.append(Mistake(f"values[{k}]", value, f"a value that differs from {shown(first)}, named before"))
+        named.setdefault(value, value)
     return mistakes
 
 

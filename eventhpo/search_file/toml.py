@@ -9,7 +9,11 @@ from typing import Any
 
 from eventhpo.core.validation.mistakes import Mistake
 from eventhpo.errors import Usage
-from eventhpo.search_file.lines import line_of, line_of_syntax
+from eventhpo.search_file import bounds
+from eventhpo.search_file.lines import FileLine, line_of, line_of_syntax
+
+_SHOWN = 100  # mistakes of one file that are told
+_LOOKED_THROUGH = 200_000  # characters of the file in all, for the lines of its mistakes: well under a second
 
 
 class SearchFileMistaken(Usage):
@@ -19,7 +23,22 @@ class SearchFileMistaken(Usage):
         """Say each of *mistakes*, with its line if *text*, the file's, is given."""
         self.path = path
         self.mistakes = tuple(mistakes)
-        super().__init__("\n".join(_told(path, mistake, text) for mistake in self.mistakes))
+        with_line = max(1, _LOOKED_THROUGH // max(len(text), 1))
+        lines = [
+            _told(path, mistake, text if number < with_line else "")
+            for number, mistake in enumerate(self.mistakes[:_SHOWN])
+        ]
+        if len(self.mistakes) > _SHOWN:
+            lines.append(f"{path}: and {len(self.mistakes) - _SHOWN:,} more mistakes")
+        super().__init__("\n".join(lines))
+
+
+class _BeyondBounds(SearchFileMistaken):
+    """A file that is not parsed: it is larger than any search needs."""
+
+    def __init__(self, path: Path, mistake: Mistake, line: FileLine) -> None:
+        super().__init__(path, [mistake])
+        self.args = (f"{path}: {mistake}\n{line.quoted()}",)
 
 
 def _told(path: Path, mistake: Mistake, text: str) -> str:
@@ -36,13 +55,18 @@ def read_text(path: Path) -> str:
         SearchFileMistaken: There is no file that can be read, or it is not UTF-8.
     """
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(bounds.LARGEST + 1)
     except FileNotFoundError:
         raise _unreadable(path, "nothing", "a search file (TOML) at this path") from None
     except IsADirectoryError:
         raise _unreadable(path, "a folder", f"a search file, as {path / 'search.toml'}") from None
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error), "a search file that can be read") from None
+    if len(raw) > bounds.LARGEST:
+        last = raw.count(b"\n") + 1
+        beyond = f"more bytes, from line {last:,} on"
+        raise _unreadable(path, beyond, f"a search file of at most {bounds.LARGEST:,} bytes")
     try:
         return raw.decode("utf-8").removeprefix("\ufeff")  # what editors on Windows write before a text
     except UnicodeDecodeError as error:
@@ -57,8 +81,11 @@ def parse(path: Path, text: str) -> dict[str, Any]:
     Among values of parameters, `{ none = true }` is None.
 
     Raises:
-        SearchFileMistaken: It is no TOML.
+        SearchFileMistaken: It is no TOML, or larger or deeper than any search needs.
     """
+    if (place := bounds.beyond(text)) is not None:
+        number, mistake = place
+        raise _BeyondBounds(path, mistake, FileLine(number, text.split("\n")[number - 1]))
     try:
         tables = tomllib.loads(text)
     except ValueError as error:  # also an integer of more digits than Python reads

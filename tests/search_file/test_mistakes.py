@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from eventhpo.core.search.spec import DiscreteParameterRange
 from eventhpo.errors import Usage
+from eventhpo.optuna_adapter.space_checks import parameter_mistakes
 from eventhpo.search_file import SearchFileMistaken, load
 
 BASE = """
@@ -301,3 +303,74 @@ def test_a_missing_file_a_folder_and_a_file_in_the_way_are_named(tmp_path: Path)
             load(path)
         assert str(path) in str(raised.value)
         assert said in str(raised.value)
+
+
+# ---------------------------------------------------------------- files larger than any search needs
+
+ENORMOUS = {
+    "a key of 20,001 parts": ("a" + ".a" * 20_000 + " = 1", 'found "a key of 20,001 parts", expected a key of at most'),
+    "a table of 20,001 parts": ("[a" + ".a" * 20_000 + "]", "a key of 20,001 parts"),
+    "a key of quoted parts": ("a" + """.'a'."b.c" """ * 10_000 + " = 1", "a key of 20,001 parts"),
+    "a key in a table on one line": ("x = {a" + " . a" * 20_000 + " = 1}", "a key of 20,001 parts"),
+    "140,000 values": ("x = [" + "1," * 140_000 + "]", "a file of at most 100,000 lines and values"),
+    "140,000 lines": ("\n" * 140_000, "a file of at most 100,000 lines and values"),
+    "41 brackets": ("x = " + "[" * 41 + "]" * 41, "TOML with at most 40 in each other"),
+}
+
+
+@pytest.mark.parametrize("name", ENORMOUS)
+def test_a_file_beyond_a_bound_is_refused_with_its_line_before_it_is_parsed(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, expected = ENORMOUS[name]
+    monkeypatch.setattr("tomllib.loads", lambda _: pytest.fail("it was parsed"))
+    error = str(mistakes_of(tmp_path / "search.toml", f"# first\n{text}\n".encode()))
+    assert expected in error
+    assert f"  line {100_001 if 'lines' in name else 2}: " in error
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = '" + "a." * 1_000 + "'",
+        "# " + "a." * 1_000,
+        'x = """\n' + "[" * 1_000 + '\n"""',
+        "x = 1" + "0" * 4_000 + ".5",
+    ],
+    ids=["a string", "a comment", "a string of several lines", "a number"],
+)
+def test_dots_and_brackets_in_strings_and_comments_are_no_bound(text: str, tmp_path: Path) -> None:
+    error = mistakes_of(tmp_path / "search.toml", text.encode())
+    assert all(mistake.expected != "TOML" and "at most" not in mistake.expected for mistake in error.mistakes)
+
+
+def test_a_file_of_more_than_a_million_bytes_is_not_read_whole(tmp_path: Path) -> None:
+    path = tmp_path / "search.toml"
+    path.write_bytes(b"# a line\n" + b"x = [" + b"1," * 1_000_000 + b"]")
+    with pytest.raises(SearchFileMistaken, match=r"from line 2 on.*at most 1,000,000 bytes"):
+        load(path)
+    with pytest.raises(SearchFileMistaken, match="at most 1,000,000 bytes"):
+        load(Path("/dev/zero"))
+
+
+def test_of_thousands_of_mistakes_a_hundred_are_told_and_the_rest_counted(tmp_path: Path) -> None:
+    text = "".join(f"k{number} = 1\n" for number in range(10_000)) + BASE
+    error = mistakes_of(tmp_path / "search.toml", text.encode())
+    assert len(error.mistakes) == 10_000
+    assert str(error).endswith("and 9,900 more mistakes")
+    assert str(error).count("\n  line ") < 5  # to look for a line, the file is read again
+
+
+def test_the_values_of_a_parameter_are_not_compared_each_with_each() -> None:
+    class Counted(float):
+        compared = 0
+
+        def __eq__(self, other: object) -> bool:
+            Counted.compared += 1
+            return float(self) == other
+
+        __hash__ = float.__hash__
+
+    values = tuple(Counted(number) for number in range(1_000))
+    assert parameter_mistakes(DiscreteParameterRange(name="General/kind", values=values)) == []
+    assert Counted.compared < 10_000
