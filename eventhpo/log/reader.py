@@ -15,6 +15,8 @@ import msgspec
 
 from eventhpo.core.fold.codec import GENESIS
 from eventhpo.core.fold.events import Head, Recorded
+from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.state import State
 from eventhpo.errors import Busy, DamagedLog, StorageFailed, Usage
 from eventhpo.log import chain, check_keys, head, missing_wal, sql
 from eventhpo.log import paths as beside
@@ -63,6 +65,41 @@ def read(path: Path, after: int = 0, *, verify: bool = True) -> Snapshot:
     return consult(path, ask)
 
 
+def read_state(path: Path) -> tuple[State, Snapshot]:
+    """Return what the log at *path* adds up to, and a snapshot without rows; its chain and its keys are checked.
+
+    No row is kept once it is folded: the rows of a long log take more memory than its state.
+
+    Raises:
+        DamagedLog: also if a row does not fit those before it; for the rest see `read`.
+    """
+    head_file = head.read(path)
+
+    def ask(db: sqlite3.Connection) -> tuple[State, Snapshot]:
+        chain.recognise(db, path)
+        sql.begin_to_read(db)
+        search_id = chain.search_of(db, path).search_id
+        try:
+            rows = chain.decoded(chain.verified(chain.stored(db, 0), GENESIS))
+            state = fold(check_keys.checked(rows, GENESIS, search_id))
+        except DamagedLog as error:
+            raise _damaged(path, error) from error
+        return state, _ended(db, path, head_file, [], state.head, search_id)
+
+    return consult(path, ask)
+
+
+def _damaged(path: Path, error: DamagedLog) -> DamagedLog:
+    return DamagedLog(f"{path} is damaged: {error}; see `eventhpo verify {path}`")
+
+
+def _ended(
+    db: sqlite3.Connection, path: Path, head_file: HeadFile | str, rows: list[Recorded], end: Head, search_id: str
+) -> Snapshot:
+    outside = head.of_search(head_file, search_id)
+    return Snapshot(rows, end, search_id, outside, contradiction(db, outside, end), missing_wal.unproven(path, outside))
+
+
 def _snapshot(db: sqlite3.Connection, path: Path, head_file: HeadFile | str, after: int, verify: bool) -> Snapshot:
     chain.recognise(db, path)
     sql.begin_to_read(db)
@@ -74,10 +111,8 @@ def _snapshot(db: sqlite3.Connection, path: Path, head_file: HeadFile | str, aft
         if verify:
             check_keys.require(rows, start, search_id)
     except DamagedLog as error:
-        raise DamagedLog(f"{path} is damaged: {error}; see `eventhpo verify {path}`") from error
-    end = Head(rows[-1].seq, rows[-1].hash) if rows else start
-    outside = head.of_search(head_file, search_id)
-    return Snapshot(rows, end, search_id, outside, contradiction(db, outside, end), missing_wal.unproven(path, outside))
+        raise _damaged(path, error) from error
+    return _ended(db, path, head_file, rows, Head(rows[-1].seq, rows[-1].hash) if rows else start, search_id)
 
 
 def _start(db: sqlite3.Connection, path: Path, after: int) -> Head:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from eventhpo.core.fold.codec import GENESIS
+from eventhpo.core.fold.collector import collector_paused
 from eventhpo.core.fold.events import Head, Recorded, SearchCreated
 from eventhpo.errors import DamagedLog, Failed
 from eventhpo.log import chain, check_keys, head, missing_wal, paths, reader, signature, sql
@@ -156,15 +157,14 @@ def _schema(statements: dict[str, str]) -> str:
 
 def _decode(rows: Iterable[StoredRow]) -> tuple[list[Recorded], Check]:
     known: list[Recorded] = []
-    trouble: str | None = None
-    for row in rows:  # to the end, whatever can be decoded: the chain is proven on the way
-        if trouble is None:
-            try:
-                known.extend(chain.decoded([row]))
-            except DamagedLog as error:
-                trouble = str(error)
-    if trouble is not None:
-        return known, Check("decode", False, trouble)
+    remaining = iter(rows)
+    try:
+        with collector_paused():
+            known.extend(chain.decoded(remaining))  # it keeps what came before an error
+    except DamagedLog as error:
+        for _ in remaining:  # to the end, whatever can be decoded: the chain is proven on the way
+            pass
+        return known, Check("decode", False, str(error))
     if known and not isinstance(known[0].event, SearchCreated):
         return known, Check("decode", False, f"seq 1 is no SearchCreated but a {type(known[0].event).__name__}")
     return known, Check("decode", True, f"{len(known)} events")

@@ -9,14 +9,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from log_samples import AT, STOP, append, head_of, killed, listing, open_at, process, resting
 
 import eventhpo
 from eventhpo.core.fold.events import Head
+from eventhpo.core.fold.evolve import fold
 from eventhpo.errors import Busy, DamagedLog, StorageFailed, Usage
 from eventhpo.log import chain, paths, sql
-from eventhpo.log.reader import consult, read
+from eventhpo.log.reader import consult, read, read_state
+
+GOLDEN = Path(__file__).parents[2] / "fixtures" / "logs"
 
 
 def test_a_resting_log_is_read_without_a_trace(path):
@@ -28,6 +32,27 @@ def test_a_resting_log_is_read_without_a_trace(path):
     assert snapshot.head == snapshot.outside.head == head_of(rows)
     assert snapshot.contradiction is None
     assert listing(path) == before
+
+
+@pytest.mark.parametrize("golden", sorted(GOLDEN.glob("*.db")), ids=lambda p: p.stem)
+def test_the_state_of_a_log_is_what_its_rows_add_up_to_though_no_row_is_kept(golden, tmp_path):
+    log = Path(shutil.copy(golden, tmp_path))
+    state, without_rows = read_state(log)
+    whole = read(log)
+    assert repr(state) == repr(fold(whole.rows))
+    assert without_rows == msgspec.structs.replace(whole, rows=[])
+
+
+def test_a_damaged_log_has_no_state_and_one_that_lost_its_tail_says_so(tmp_path):
+    for file in [*GOLDEN.glob("must_fail/cut.db*"), GOLDEN / "tpe.db"]:
+        shutil.copy(file, tmp_path)
+    assert "head" in str(read_state(tmp_path / "cut.db")[1].contradiction)
+    with sqlite3.connect(tmp_path / "tpe.db") as db:
+        db.execute("DROP TRIGGER event_is_not_updated")
+        db.execute("UPDATE event SET at = at + 1 WHERE seq = 50")
+    db.close()
+    with pytest.raises(DamagedLog, match="the hash of seq 50"):
+        read_state(tmp_path / "tpe.db")
 
 
 def test_a_sealed_log_in_a_read_only_folder_is_read(path):

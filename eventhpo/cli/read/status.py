@@ -36,14 +36,15 @@ def status(log: Path, at: int | datetime | None, as_json: bool) -> None:
     chain of the log is checked, and a log whose chain is broken is not shown.
     """
     controller = None if at is not None else holder(log)  # before the log: an end in between is no interruption
-    snapshot = reader.read(log)
-    rows = rows_up_to(snapshot.rows, at)
-    state = fold(rows)
     if at is None:
+        state, snapshot = reader.read_state(log)
         notes = _notes(log, state, snapshot, held=controller is not None)
         now = None if controller is None else time.time_ns() // 1000
         current = view.status(state, controller, notes, now=now, unattended=unattended(log, state, controller))
     else:
+        snapshot = reader.read(log)
+        rows = rows_up_to(snapshot.rows, at)
+        state = fold(rows)
         current = view.status(state, None, as_of=as_of.named(rows[-1]))
     failed = [
         msgspec.structs.replace(failure, output=None if failure.output is None else output_of(failure.output, log))

@@ -43,8 +43,11 @@ def top(
     With --json in the shape of ClearML's get_top_experiments_details, with --csv a column
     for each objective and parameter, with all digits.
     """
-    snapshot = reader.read(log)
-    state = fold(rows_up_to(snapshot.rows, at))
+    if at is None:
+        state, snapshot = reader.read_state(log)
+    else:
+        snapshot = reader.read(log)
+        state = fold(rows_up_to(snapshot.rows, at))
     rows = ranking.rows(
         state,
         k,
