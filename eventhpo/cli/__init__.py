@@ -24,7 +24,7 @@ _GROUPS = {
     ),
     "Read a log": ("eventhpo.cli.read", ("status", "watch", "top", "events", "verify")),
     "Replay a log": ("replay.cli", ("explain", "replay", "postmortem", "diff", "whatif")),
-    "Show a search": ("replay.cli", ("report", "plot", "web")),
+    "Show a search": ("replay.cli", ("report", "plot", "web", "evidence")),
     "Query a log": ("replay.cli", ("prunes", "sql", "tables")),
     "An Optuna study": ("eventhpo.cli.study", ("serve", "import", "dashboard")),
     "Keep a log": ("eventhpo.cli.keep", ("backup", "seal", "salvage", "sign")),

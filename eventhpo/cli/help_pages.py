@@ -145,6 +145,13 @@ PAGES = {
         "Serve the report live, for a browser on this machine.",
         ("eventhpo web search.db", "eventhpo web . --port 0"),
     ),
+    "evidence": HelpPage(
+        "Put a log and all that an auditor needs into one zip file.",
+        (
+            "eventhpo evidence search.db -o bundle.zip",
+            "eventhpo evidence bundle.zip --check --signed-by allowed_signers",
+        ),
+    ),
     # Query a log
     "prunes": HelpPage(
         "List the pruner's verdicts, each with its reason.",

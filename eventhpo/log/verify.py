@@ -18,7 +18,7 @@ from eventhpo.log.signature import ValidSignature
 from eventhpo.log.sql import StoredRow
 
 # Checks that fail on a log which is whole in itself: what was asked for, and what lies next to it.
-FINDINGS = frozenset({"expected", "signed", "files", "decide", "wal", "reports"})
+FINDINGS = frozenset({"manifest", "expected", "signed", "files", "decide", "wal", "reports"})
 
 
 class Check(msgspec.Struct, frozen=True):

@@ -22,6 +22,7 @@ class FilesOnDisk(msgspec.Struct, frozen=True, kw_only=True):
     wal: bool  # a write-ahead log lies next to it: its last writer did not close it
     at_rest: bool  # the log was closed as one file
     free: int  # free bytes on its disk
+    signature: bool = False  # a file of signatures lies next to it
 
 
 # no evidence of anything: for a state of the past
@@ -41,6 +42,7 @@ def look(log: Path) -> FilesOnDisk:
             wal=paths.wal(log).exists(),
             at_rest=_at_rest(log),
             free=_free(log),
+            signature=paths.sig(log).is_file(),
         )
     except FileNotFoundError:  # no log; the reader has the better message
         return FilesOnDisk(holder=None, lock_file=False, wal=False, at_rest=True, free=FULL)

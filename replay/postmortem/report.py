@@ -44,6 +44,7 @@ class Postmortem(msgspec.Struct, frozen=True, kw_only=True):
     winner: RankedTrial | None
     progress: Progress | None  # None with several objectives
     next: Next
+    signature: bool = False  # whether a signature is next to the log; nobody has checked it here
 
 
 def postmortem(
@@ -114,4 +115,5 @@ class Examination:
             winner=None if winner is None else top.row(state, winner),
             progress=self._gains.close(state),
             next=what_next(state),
+            signature=files.signature,
         )

@@ -37,6 +37,7 @@ def render_postmortem(report: Postmortem, state: State) -> Iterator[str]:
     yield _fact("trials", _counts(report.trials))
     yield _fact("jobs", _counts(report.jobs))
     yield from _trouble(report.trouble)
+    yield from _checked(report)
     if state.study is None:  # a study has no budget, and no slots
         yield from _spending(report.spending)
         yield from _slots(report.slots)
@@ -153,13 +154,31 @@ def describe_act(act: PersonsAct) -> str:
 
 
 def _trouble(trouble: Trouble) -> Iterator[str]:
+    if not trouble.lost:
+        yield _fact("lost", "nothing: no job was lost")
     yield from _several([("lost", describe_lost(job)) for job in trouble.lost])
+    back = [(job.trial, job.attempt) for job in trouble.lost if job.back]
+    yield _fact(
+        "ran twice", f"perhaps {describe_jobs(back)}, which came back after it was given up" if back else "none"
+    )
     yield from _several([("retried", describe_retry(retry)) for retry in trouble.retried])
     if trouble.bound_later:
         jobs = describe_jobs(trouble.bound_later)
         yield _fact("adopted", f"{jobs}, made or found by a later controller than the one that announced it")
     for failures in trouble.failures:
         yield _fact("failing", describe_failures(failures))
+
+
+def _checked(report: Postmortem) -> Iterator[str]:
+    """Yield what this rests on, and what it does not."""
+    if not report.damage:
+        yield _fact("checked", f"the chain of all {plural(report.head.seq, 'row')}, and that each fits those before it")
+    signature = "a signature is next to it" if report.signature else "no signature is next to it"
+    yield _fact(
+        "not checked",
+        "the decisions (eventhpo replay), the jobs' own reports (eventhpo verify), who vouches for it (eventhpo verify "
+        f"--signed-by; {signature})",
+    )
 
 
 def describe_lost(job: LostJob) -> str:

@@ -74,7 +74,7 @@ def verified(log: Path, expect: Head | None, *, decide: bool, signed_by: SignedB
         notes += [] if state is None else sister("replay.decide.fingerprints").other_platform(state.fingerprint)
     if state is not None:
         notes += [*adoptions(examined.rows), *missing_files(log, state)]
-    return Verified(checks=checks, verdict=_verdict(checks), head=examined.head, notes=notes, unchecked=unchecked)
+    return Verified(checks=checks, verdict=verdict_of(checks), head=examined.head, notes=notes, unchecked=unchecked)
 
 
 def _fold(rows: list[Recorded]) -> tuple[State | None, Check]:
@@ -133,7 +133,8 @@ def _not_asked(rows: Sequence[Recorded], *, asked: bool, decide: bool) -> Iterat
         yield "decisions: not decided again (--decide)"
 
 
-def _verdict(checks: Iterable[Check]) -> VerifyVerdict:
+def verdict_of(checks: Iterable[Check]) -> VerifyVerdict:
+    """Return what *checks* come to."""
     wrong = [check for check in checks if not check.ok]
     if any(check.damage for check in wrong):
         return "damaged"

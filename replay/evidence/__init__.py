@@ -1,0 +1,1 @@
+"""A log with all that an auditor needs in one file: `eventhpo evidence`."""
