@@ -73,9 +73,11 @@ class ChosenAlone(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AskPruner(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Is the trial to be pruned at its last step?"""
+    """Is the trial to be pruned at its last step? `step` and `value` are a report that was not sent before."""
 
     trial_id: int
+    step: int | None = None
+    value: Num | None = None
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,28 +7,24 @@ import os
 import secrets
 import socket
 import threading
-import time
-from collections.abc import Callable, Container, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
-from optuna.storages import GrpcStorageProxy
-from optuna.study import Study, StudyDirection
+from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from eventhpo.core.search.spec import to_num
 from eventhpo.errors import Unanswered, Usage
 from eventhpo.optuna_adapter.component_factory import quiet
-from eventhpo.study import calls
+from eventhpo.study import calls, patient_proxy
 from eventhpo.study.frozen_trials import distribution
+from eventhpo.study.patient_proxy import PatientProxy, patiently
 from eventhpo.study.resumable_study import EnoughTrials, ResumableStudy
 
-T = TypeVar("T")
-
-PATIENCE = 60.0  # seconds for which one call waits for the server, which may be starting again
 LOOK_AGAIN = 0.5  # seconds between two questions for a trial while enough of them run
 RENEWALS = 3  # how often a lease is renewed while it lasts
 
@@ -55,79 +51,8 @@ def connect(address: str, *, lease: float = 600.0) -> ServedStudy:
             f'optuna.storages.GrpcStorageProxy(host="{host}", port={port}) with a sampler of your own'
         )
     with quiet():
-        storage = _PatientProxy(host, int(port))
+        storage = PatientProxy(host, int(port))
     return ServedStudy(served.name, storage, line, lease)
-
-
-class _PatientProxy(GrpcStorageProxy):
-    """Optuna's client, which repeats a call while the server is away: it may be starting again.
-
-    The server knows a change that it made before its answer was lost.
-    """
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__(host=host, port=port)
-        self._address = f"{host}:{port}"
-
-    def _patiently(self, call: Callable[..., T], *args: Any) -> T:
-        return patiently(self._address, lambda: call(*args))
-
-    def set_trial_param(
-        self, trial_id: int, param_name: str, param_value_internal: float, distribution: BaseDistribution
-    ) -> None:
-        self._patiently(super().set_trial_param, trial_id, param_name, param_value_internal, distribution)
-
-    def set_trial_state_values(self, trial_id: int, state: TrialState, values: Sequence[float] | None = None) -> bool:
-        try:
-            return self._patiently(super().set_trial_state_values, trial_id, state, values)
-        except UpdateFinishedTrialError:
-            told = self.get_trial(trial_id)
-            if told.state == state and told.values == (None if values is None else list(values)):
-                return True  # by the first of several calls
-            raise
-
-    def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
-        self._patiently(super().set_trial_intermediate_value, trial_id, step, intermediate_value)
-
-    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
-        self._patiently(super().set_trial_user_attr, trial_id, key, value)
-
-    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        self._patiently(super().set_trial_system_attr, trial_id, key, value)
-
-    def get_trial(self, trial_id: int) -> FrozenTrial:
-        return self._patiently(super().get_trial, trial_id)
-
-    def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
-    ) -> list[FrozenTrial]:
-        return self._patiently(super().get_all_trials, study_id, deepcopy, states)
-
-    def get_study_id_from_name(self, study_name: str) -> int:
-        return self._patiently(super().get_study_id_from_name, study_name)
-
-    def get_study_directions(self, study_id: int) -> list[StudyDirection]:
-        return self._patiently(super().get_study_directions, study_id)
-
-
-def patiently(address: str, call: Callable[[], T]) -> T:
-    """Return what *call* returns; repeat it while the server is away, for at most `PATIENCE` seconds.
-
-    Raises:
-        Unanswered: it stayed away.
-    """
-    import grpc  # noqa: PLC0415  an extra
-
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return call()
-        except grpc.RpcError as error:
-            if error.code() != grpc.StatusCode.UNAVAILABLE:
-                raise
-            if time.monotonic() >= deadline:
-                raise Unanswered(f"{address} does not answer: {error.details()}") from error
-            time.sleep(LOOK_AGAIN)
 
 
 class _Connection:
@@ -146,6 +71,7 @@ class _Connection:
 
         Raises:
             UpdateFinishedTrialError: it is about a trial that was given to another worker.
+            ValueError: it has a distribution that does not go with the one of earlier trials.
             Usage: the server refuses it.
             Unanswered: the server does not answer.
         """
@@ -155,24 +81,26 @@ class _Connection:
             code, text = error.code(), error.details()
             if code == self._grpc.StatusCode.FAILED_PRECONDITION:
                 raise UpdateFinishedTrialError(text) from error
+            if code == self._grpc.StatusCode.OUT_OF_RANGE:
+                raise ValueError(text) from error
             if code == self._grpc.StatusCode.INVALID_ARGUMENT:
                 raise Usage(text) from error
             raise Unanswered(f"{self._address} does not answer: {text}") from error
 
     def _send(self, body: bytes) -> bytes:
-        answer: bytes = self._call(body, timeout=PATIENCE, wait_for_ready=True)
+        answer: bytes = self._call(body, timeout=patient_proxy.PATIENCE, wait_for_ready=True)
         return answer
 
 
 class ServedStudy(ResumableStudy):
     """An `optuna.Study` whose log another process writes; made by `eventhpo.connect`."""
 
-    def __init__(self, name: str, storage: GrpcStorageProxy, line: _Connection, lease: float) -> None:
+    def __init__(self, name: str, storage: PatientProxy, line: _Connection, lease: float) -> None:
         self._line, self._lease = line, lease
         self.worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._asking = threading.local()  # each thread's number, and the trials that it runs
         self._threads = itertools.count()
-        super().__init__(name, storage, sampler=_ServedSampler(line), pruner=_ServedPruner(line))
+        super().__init__(name, storage, sampler=_ServedSampler(line, storage), pruner=_ServedPruner(line, storage))
         self._ended = threading.Event()
         threading.Thread(target=self._renew, name=f"lease of {self.worker}", daemon=True).start()
 
@@ -233,8 +161,8 @@ class ServedStudy(ResumableStudy):
 
 
 class _ServedSampler(BaseSampler):
-    def __init__(self, line: _Connection) -> None:
-        self._line = line
+    def __init__(self, line: _Connection, storage: PatientProxy) -> None:
+        self._line, self._storage = line, storage
         self._chosen: dict[int, calls.Chosen] = {}  # by trial id, between two calls of Optuna's
 
     def reseed_rng(self) -> None:
@@ -256,19 +184,24 @@ class _ServedSampler(BaseSampler):
     ) -> Any:
         text = distribution_to_json(param_distribution)
         call = calls.AskIndependent(trial_id=trial._trial_id, name=param_name, distribution=text)
-        return param_distribution.to_external_repr(float(self._line.send(call).internal))
+        internal = float(self._line.send(call).internal)
+        self._storage.recorded(trial._trial_id, param_name, internal)
+        return param_distribution.to_external_repr(internal)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None) -> None:
+        self._storage.send_held(trial._trial_id)
         told = None if values is None else tuple(to_num(float(value)) for value in values)
         if self._line.send(calls.TellAfter(trial_id=trial._trial_id, state=int(state), values=told)).stop:
             study.stop()
 
 
 class _ServedPruner(BasePruner):
-    def __init__(self, line: _Connection) -> None:
-        self._line = line
+    def __init__(self, line: _Connection, storage: PatientProxy) -> None:
+        self._line, self._storage = line, storage
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         if trial.last_step is None:
             return False
-        return bool(self._line.send(calls.AskPruner(trial_id=trial._trial_id)).prune)
+        point = self._storage.take_held(trial._trial_id)
+        step, value = (None, None) if point is None else (point[0], to_num(point[1]))
+        return bool(self._line.send(calls.AskPruner(trial_id=trial._trial_id, step=step, value=value)).prune)

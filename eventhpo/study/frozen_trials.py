@@ -67,6 +67,11 @@ class FrozenTrials:
             self._renew(number)
         return self._trials
 
+    def unfinished(self) -> list[FrozenTrial]:
+        """Return the trials that wait or run, by number, without a look at the others."""
+        trials = self.all()
+        return [trials[number] for number in sorted(self._unfinished)]
+
     def get(self, number: int) -> FrozenTrial:
         """Return one trial by its number."""
         if number >= len(self._trials):

@@ -82,6 +82,7 @@ class OpenStudy:
         self._failed: Exception | None = None
         self._closed = False
         self._flusher: threading.Thread | None = None
+        self._idle = False  # whether the flusher waits for something to commit
         self._held: dict[int, HeldPoint] = {}  # by trial: reports that wait for the pruner's answer
         self.decider: Decider | None = None  # of a study whose decisions are recorded
         self._give_back_the_lost()
@@ -165,13 +166,17 @@ class OpenStudy:
         if self._flusher is None:
             self._flusher = threading.Thread(target=self._flush, name=f"commits of {self.path.name}", daemon=True)
             self._flusher.start()
-        self._due.notify()
+        if self._idle:  # a wake-up for each row would cost more than the row
+            self._idle = False
+            self._due.notify()
 
     def _flush(self) -> None:
         """Commit what is recorded, a little later than it was recorded, until the study is closed."""
         with self.lock:
             while not self._closed:
+                self._idle = True
                 self._due.wait_for(lambda: self._closed or self._writer.pending or bool(self._held))
+                self._idle = False
                 self._due.wait_for(lambda: self._closed, COMMIT_WITHIN)
                 if self._closed:
                     return

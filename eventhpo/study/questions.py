@@ -27,7 +27,7 @@ from eventhpo.core.search.spec import Scalar, Search, to_num
 from eventhpo.errors import Usage
 from eventhpo.optuna_adapter import cma_state
 from eventhpo.optuna_adapter.component_factory import quiet
-from eventhpo.optuna_adapter.sampler_internals import hand_on_search_space
+from eventhpo.optuna_adapter.sampler_internals import does_nothing_around_trials, hand_on_search_space, reseed
 from eventhpo.optuna_adapter.seeds import derived_seed
 from eventhpo.optuna_adapter.study_components import Component, fresh_pruner, fresh_sampler, newly_latched
 from eventhpo.study.frozen_trials import FrozenTrials
@@ -80,14 +80,27 @@ class StudyQuestions:
         self._search, self._state, self._trials = search, state, trials
         self._sampler, self._pruner = sampler, pruner
         self._spaces: dict[bool, Any] = {}
-        kind = type(self._fresh("kind", 0))
+        self._kept: RandomSampler | None = None  # has no memory but its generator
+        built = self._fresh("kind", 0)
+        kind = type(built)
+        if isinstance(built, RandomSampler) and kind is RandomSampler:
+            self._kept = built
         # The base class does nothing in either, nor does a sampler whose points do not hang on each other.
-        self.asked_before_trials = kind.before_trial is not BaseSampler.before_trial
-        self.asked_after_trials = kind.after_trial is not BaseSampler.after_trial
+        idle = does_nothing_around_trials(built)
+        self.asked_before_trials = not idle and kind.before_trial is not BaseSampler.before_trial
+        self.asked_after_trials = not idle and kind.after_trial is not BaseSampler.after_trial
+
+    @property
+    def chooses_each_alone(self) -> bool:
+        """Whether the sampler never chooses a trial's parameters together."""
+        return self._kept is not None
 
     def _fresh(self, purpose: str, number: int) -> BaseSampler:
         # Without the attempt: a trial that is asked for again comes to the answer that was lost.
         seed = derived_seed(self._search.seed, purpose, number, 0)
+        if self._kept is not None:
+            reseed(self._kept, seed)
+            return self._kept
         sampler = fresh_sampler(self._sampler, seed, self._search.seed)
         if self._sampler.own is None:
             hand_on_search_space(sampler, self._spaces)
@@ -105,6 +118,8 @@ class StudyQuestions:
 
     def relative(self, number: int, pending: tuple[WrittenAttribute, ...] = ()) -> Relative:
         """Ask for all parameters that the sampler chooses together; it has written *pending* on this trial before."""
+        if self.chooses_each_alone:
+            return Relative((), ())
         with quiet():
             sampler = self._fresh("relative", number)
             study, trial, store = self._shown(sampler, number, pending)

@@ -99,7 +99,7 @@ class RecordedDecisions:
         with self.opened.lock:
             chosen = self.relative(trial_id)
             trial = self.current(trial_id)
-            if trial.relative is None:
+            if trial.relative is None and not self.questions.chooses_each_alone:
                 unrecorded = self._unrecorded.pop(trial_id)
                 event = ParameterSuggested(
                     trial=trial.number,

@@ -28,7 +28,7 @@ from eventhpo.study import calls
 from eventhpo.study.frozen_trials import distribution
 from eventhpo.study.open_study import OpenStudy
 from eventhpo.study.recorded_study import RecordedDecisions
-from eventhpo.study.storage import EventStorage
+from eventhpo.study.storage import EventStorage, require_compatible
 
 THREADS = 32  # calls at a time; each holds the study's lock for less than a commit takes
 LOOKS = 4  # how often a lease is looked at while it lasts
@@ -62,6 +62,10 @@ class ServedStorage(EventStorage):
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         super().set_trial_intermediate_value(trial_id, step, intermediate_value)
         self._durable(trial_id)
+
+    def hold_report(self, trial_id: int, step: int, value: float) -> None:
+        """Take a report about which the pruner is asked next: both are one row."""
+        super().set_trial_intermediate_value(trial_id, step, value)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         super().set_trial_user_attr(trial_id, key, value)
@@ -157,6 +161,8 @@ class StudyServer:
             context.abort(self._code.NOT_FOUND, str(error))
         except (Usage, msgspec.DecodeError) as error:
             context.abort(self._code.INVALID_ARGUMENT, str(error))
+        except ValueError as error:
+            context.abort(self._code.OUT_OF_RANGE, str(error))
         raise AssertionError("abort raises")
 
     def _done(self, call: Any) -> Any:
@@ -184,11 +190,15 @@ class StudyServer:
                 return calls.Chosen(parameters=decisions.recorded_relative(trial_id))
             case calls.AskIndependent(trial_id=trial_id, name=name):
                 kind = distribution(call.distribution)
+                require_compatible(decisions.opened, name, kind)  # before the row: a worker sets no parameter again
                 value = decisions.recorded_independent(trial_id, name, kind)
                 return calls.ChosenAlone(internal=to_num(kind.to_internal_repr(value)))
             case calls.AskPruner(trial_id=trial_id):
-                decisions.current(trial_id)
-                return calls.Pruned(prune=decisions.prune(self.storage.get_trial(trial_id)))
+                with decisions.opened.lock:  # a report and its verdict are one row: no other call comes between
+                    decisions.current(trial_id)
+                    if call.step is not None and call.value is not None:
+                        self.storage.hold_report(trial_id, call.step, float(call.value))
+                    return calls.Pruned(prune=decisions.prune(self.storage.get_trial(trial_id)))
             case calls.TellAfter(trial_id=trial_id):
                 values = None if call.values is None else [float(value) for value in call.values]
                 return calls.AfterTold(stop=decisions.after(trial_id, TrialState(call.state), values))

@@ -42,6 +42,7 @@ from eventhpo.study.questions import directions, parameter
 
 SPAN = 10**9  # trial ids of one study: those of study n begin at n * SPAN
 _FILE = re.compile(r"(\d+)(?:-[\w.-]*)?\.(db|deleted)")
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 UNKNOWN = ComponentConfig("unknown")  # the sampler and pruner of a caller who uses the storage alone
 
 
@@ -260,7 +261,7 @@ class EventStorage(BaseStorage):
         study = self._of_trial(trial_id)
         with study.lock:
             trial = self._updatable(study, trial_id, "set_trial_param")
-            self._require_compatible(study, param_name, distribution)
+            require_compatible(study, param_name, distribution)
             there = trial.parameters.get(param_name)
             if there is not None and float(there.internal) == param_value_internal:
                 return  # said again, by a client whose first answer was lost
@@ -275,13 +276,6 @@ class EventStorage(BaseStorage):
                 source="unknown",
             )
             study.record(event)
-
-    @staticmethod
-    def _require_compatible(study: OpenStudy, name: str, kind: BaseDistribution) -> None:
-        for trial in reversed(study.study.trials):
-            if name in trial.parameters:
-                check_distribution_compatibility(distribution(trial.parameters[name].distribution), kind)
-                return
 
     def get_trial_id_from_study_id_trial_number(self, study_id: int, trial_number: int) -> int:
         study = self._study(study_id)
@@ -377,7 +371,8 @@ class EventStorage(BaseStorage):
         study = self._study(study_id)
         with study.lock:
             study.record_held()
-            trials = study.trials.all()
+            only_unfinished = states is not None and not any(state in states for state in _FINISHED)
+            trials = study.trials.unfinished() if only_unfinished else study.trials.all()
             chosen = list(trials) if states is None else [trial for trial in trials if trial.state in states]
         return [_copied(trial) for trial in chosen] if deepcopy else chosen
 
@@ -387,6 +382,18 @@ class EventStorage(BaseStorage):
 
 
 # ---------------------------------------------------------------- parts
+
+
+def require_compatible(study: OpenStudy, name: str, kind: BaseDistribution) -> None:
+    """Return if a parameter may have this distribution after those that it had in earlier trials.
+
+    Raises:
+        ValueError: Optuna does not allow it.
+    """
+    for trial in reversed(study.study.trials):
+        if name in trial.parameters:
+            check_distribution_compatibility(distribution(trial.parameters[name].distribution), kind)
+            return
 
 
 def created(search: Search) -> SearchCreated:

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 import eventhpo
 from eventhpo.core.fold.evolve import fold
-from eventhpo.core.fold.study_events import LateCall, TrialAsked, TrialLost
+from eventhpo.core.fold.study_events import LateCall, PointJudged, TrialAsked, TrialLost
 from eventhpo.errors import Unanswered, Usage
 from eventhpo.log.reader import read
 from eventhpo.study.serve import StudyServer
@@ -117,8 +117,58 @@ def test_a_worker_that_is_heard_of_keeps_its_trial(server: StudyServer) -> None:
     study.close()
 
 
+def test_a_report_goes_with_the_question_to_the_pruner_and_alone_if_none_comes(server: StudyServer, log: Path) -> None:
+    study = eventhpo.connect(f"127.0.0.1:{server.port}")
+    trial = study.ask()
+    [opened] = server.storage.studies()
+    for step in range(3):
+        trial.report(1.0, step)
+        assert not trial.should_prune()
+    trial.report(2.0, 3)
+    eventually(lambda: 3 in opened.study.trials[0].points, "the report that nobody asked about")
+    trial.report(3.0, 4)
+    trial.set_user_attr("after", 1)  # sends it first
+    assert opened.study.trials[0].points == {0: 1.0, 1: 1.0, 2: 1.0, 3: 2.0, 4: 3.0}
+    study.close()
+    server.stop(0.1)
+    judged = [row.event for row in read(log).rows if isinstance(row.event, PointJudged)]
+    assert [(p.step, p.value, p.prune) for p in judged[-4:]] == [
+        (1, 1.0, False),
+        (2, 1.0, False),
+        (3, 2.0, None),
+        (4, 3.0, None),
+    ]
+    assert redecide(log).divergences == ()
+
+
+def test_a_report_that_waited_and_came_late_is_refused_at_the_next_call(server: StudyServer) -> None:
+    study = eventhpo.connect(f"127.0.0.1:{server.port}")
+    [opened] = server.storage.studies()
+    calls = [lambda t: t.should_prune(), lambda t: t.report(1.0, 2), lambda t: t.set_user_attr("a", 1)]
+    for number, call in enumerate(calls):
+        trial = study.ask()
+        trial.report(1.0, 0)
+        trial.should_prune()
+        opened.lose(opened.study.trials[0], "a test")
+        trial.report(1.0, 1)
+        with pytest.raises(UpdateFinishedTrialError):
+            call(trial)
+        assert opened.study.trials[0].points == {}, number
+    study.close()
+
+
+def test_another_distribution_is_refused_before_it_is_recorded(server: StudyServer) -> None:
+    study = eventhpo.connect(f"127.0.0.1:{server.port}")
+    study.ask().suggest_float("x", 0.0, 1.0)
+    with pytest.raises(ValueError, match="different distribution kind"):
+        study.ask().suggest_categorical("x", ["a", "b"])
+    [opened] = server.storage.studies()
+    assert [sorted(trial.parameters) for trial in opened.study.trials] == [["x"], []]
+    study.close()
+
+
 def test_nobody_at_the_address_and_a_wrong_address_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("eventhpo.study.connect.PATIENCE", 0.2)
+    monkeypatch.setattr("eventhpo.study.patient_proxy.PATIENCE", 0.2)
     with pytest.raises(Unanswered):
         eventhpo.connect("127.0.0.1:1")
     with pytest.raises(Usage, match="host:port"):
