@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import settings
 
@@ -19,6 +21,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What tests start is compiled once, also where Python is told to keep no compiled modules, as in many containers:
+    # a command that compiles itself takes twice as long. The workers inherit it.
+    if os.environ.get("PYTHONDONTWRITEBYTECODE") and hasattr(config, "cache"):
+        del os.environ["PYTHONDONTWRITEBYTECODE"]
+        os.environ["PYTHONPYCACHEPREFIX"] = str(config.cache.mkdir("compiled"))
     # not in a worker, which sees a part of the tests
     if config.getoption("--write-durations") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(lanes.Recorder())

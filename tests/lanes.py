@@ -1,9 +1,11 @@
 """Which lane each test is in, by the seconds that its function took when it was last measured.
 
-`tests/durations.json` has the seconds of each test function, all its cases together, from half a second on. A full run
-on a quiet machine writes it anew:
+`tests/durations.json` has the seconds of each test function, all its cases together, from a fifth of a second on. A
+full run on a quiet machine writes it anew. A new test counts as fast until it was measured once: the second command
+measures those.
 
     python -m pytest -m "not install" --write-durations
+    python -m pytest -m fast --write-durations
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ DURATIONS = TESTS / "durations.json"
 # Each runs whole searches, killed at every point or at random.
 LONG_SWEEPS = ("clearml/test_crash.py", "crash", "kills", "matrix", "study/test_killed.py")
 SLOW_FROM = 3.0  # seconds of a function from which its tests are left out of `python -m pytest`
-FAST_BELOW = 0.5  # seconds of a function up to which its tests are in `python -m pytest -m fast`
+FAST_BELOW = 0.2  # seconds of a function up to which its tests are in `python -m pytest -m fast`
 
 
 def _function(nodeid: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import statistics
 import subprocess
 import sys
@@ -41,6 +42,10 @@ def rows(kept: Path, *, short: bool) -> Iterator[Row]:
     """Yield the rows; logs that several rows read are made once, in the folder *kept*."""
     many, some, few = (30, 20, 10) if short else (1_000, 300, 60)
     yield _bookkeeping("a", many, "RandomSampler", "NopPruner", goals={1: 1 / 1.4, 8: 1 / 6, 64: 1 / 10})
+    if shutil.which("strace") is None:
+        print("a  syncs a trial: not counted, since there is no strace here", file=sys.stderr)
+    else:
+        yield _syncs(few if short else 640)
     yield _next_to_memory("b", many)
     if not short:
         yield _next_to_memory("b", 4 * many, rounds=1)
@@ -72,6 +77,30 @@ def _bookkeeping(key: str, trials: int, sampling: str, pruning: str, goals: dict
         ways.append(Way(f"eventhpo, {in_flight} in flight", ours, goal))
     title = f"durable bookkeeping of a trial, {sampling} and {pruning}, {trials:,} trials"
     return Row(key=key, title=title, unit="ms a trial", ways=ways, anchor=ways[0].name, per=MS / trials)
+
+
+def _syncs(trials: int) -> Row:
+    """How often a trial waits for the disk, counted by strace."""
+
+    def counted(work: str) -> Callable[[Path], float]:
+        def run(folder: Path) -> float:
+            trace, code = folder / "syncs", f"import sys, pathlib; {_PEERS}; folder = pathlib.Path(sys.argv[1]); {work}"
+            strace = ["strace", "-f", "-qq", "-e", "trace=fsync,fdatasync", "-o", str(trace)]
+            subprocess.run([*strace, sys.executable, "-c", code, str(folder)], check=True, capture_output=True)
+            return float(sum("sync(" in line for line in trace.read_text().splitlines()))
+
+        return run
+
+    names = 'sampling="RandomSampler", pruning="NopPruner"'
+    ways = [Way("Optuna, Journal file", counted(f"peers.run_optuna(peers.journal(folder), {trials}, {names})"))]
+    for in_flight, goal in {1: 8.3, 8: 1.1, 64: 0.2}.items():
+        ours = counted(f"peers.run_ours(folder, {trials}, {in_flight}, {names})")
+        ways.append(Way(f"eventhpo, {in_flight} in flight", ours, goal / 10))  # a trial of the Journal takes ten
+    title = "syncs of a trial with three parameters and five reports, RandomSampler and NopPruner"
+    return Row(key="a", title=title, unit="a trial", ways=ways, anchor=ways[0].name, per=1 / trials, rounds=1)
+
+
+_PEERS = "from tests.benchmarks import peers"
 
 
 def _next_to_memory(key: str, trials: int, rounds: int = 3) -> Row:

@@ -59,7 +59,7 @@ def test_a_function_is_in_the_lanes_of_its_seconds(least: float, lanes: set[str]
     most = {SLOW_FROM: float("inf"), FAST_BELOW: SLOW_FROM, 0.0: FAST_BELOW}[least]
     seconds = {name: took for name, took in json.loads(DURATIONS.read_text()).items() if "test_lanes" not in name}
     seconds[f"{FAST}::test_every_test_has_a_time_out_that_no_healthy_one_comes_near"] = (
-        0.0  # in no table: less than half a second
+        0.0  # in no table: less than a fifth of a second
     )
     function = next(name for name, took in seconds.items() if least <= took < most and picks(name, ""))
     assert {lane for lane in ("slow", "fast", "not slow and not install") if picks(function, lane)} == lanes
