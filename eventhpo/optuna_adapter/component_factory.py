@@ -51,7 +51,7 @@ def build_pruner(named: ComponentConfig, latched: int | None = None) -> BasePrun
         return cast(BasePruner, _plain("pruner", named.name, latched_args(named, latched)))
 
 
-_QUIET = ContextVar("_QUIET", default=False)
+_QUIET = ContextVar("quiet", default=False)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -86,8 +86,10 @@ def as_before(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give jobs the environment that a version before gave."""
     whole = launch.environment
 
-    def without(job: BoundJob, folder: AttemptFolder, ours: Mapping[str, str]) -> dict[str, str]:
-        theirs = whole(job, folder, ours)
+    def without(
+        job: BoundJob, folder: AttemptFolder, ours: Mapping[str, str], devices: Sequence[int]
+    ) -> dict[str, str]:
+        theirs = whole(job, folder, ours, devices)
         theirs.pop("EVENTHPO_LOCK", None)
         return theirs
 
