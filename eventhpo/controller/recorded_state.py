@@ -11,8 +11,8 @@ from eventhpo.errors import DamagedLog, Usage
 from eventhpo.log import missing_wal, reader
 
 
-def state_of(path: Path) -> State:
-    """Return the state of the search whose log lies at *path*; all of it proven.
+def state_of(path: Path, *, of_study: bool = False) -> State:
+    """Return the state of the search whose log lies at *path*; all of it proven. With *of_study* a study's, too.
 
     Raises:
         Usage: there is no such file, the log is of an Optuna study, or it may be a copy that lacks its last rows.
@@ -24,6 +24,6 @@ def state_of(path: Path) -> State:
         raise DamagedLog(f"{path}: {snapshot.contradiction}{hint}")
     missing_wal.require_proven(path, snapshot.outside)
     state = fold(snapshot.rows)
-    if state.study is not None:
+    if state.study is not None and not of_study:
         raise Usage(NO_CONTROLLER)
     return state

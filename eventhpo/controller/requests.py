@@ -25,6 +25,7 @@ from eventhpo.core.fold.events import (
     TrialNoted,
 )
 from eventhpo.core.fold.state import State
+from eventhpo.core.fold.study_state import NO_CONTROLLER
 from eventhpo.core.scheduler import ending
 from eventhpo.core.search.ranges import from_job, full_name, to_job
 from eventhpo.core.search.space import job_names, read_sets, single_ranges
@@ -116,6 +117,8 @@ def accepted(state: State, request: Request, request_id: str | None, author: Aut
     Raises:
         Usage: it does not fit the search as it is; the text says what would.
     """
+    if state.study is not None and not isinstance(request, CancelRequest | NoteRequest):
+        raise Usage(NO_CONTROLLER)
     return tuple(author.sign(event) for event in _inputs(state, request, request_id))
 
 

@@ -27,7 +27,7 @@ from eventhpo.controller.requests import Request, accepted, encode
 from eventhpo.core.fold.events import Event, Recorded, RequestRefused, request_of
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State
-from eventhpo.core.search.spec import Simulated
+from eventhpo.core.search.spec import Simulated, StudyJobs
 from eventhpo.errors import Busy, Starting, StorageFailed, Usage
 from eventhpo.jobs.backend_choice import backend_choice
 from eventhpo.log import chain, lease, paths, reader, sql
@@ -48,7 +48,7 @@ def ask(path: Path, request: Request, author: Author | None = None, *, patience:
         Busy: a controller holds the log and does not answer within *patience* seconds.
         DamagedLog, StorageFailed: the log cannot be read or written.
     """
-    accepted(state_of(path), request, None)  # what cannot be leaves no trace
+    accepted(state_of(path, of_study=True), request, None)  # what cannot be leaves no trace
     author = author or this_author()
     request = signed(request, author)
     request_id = secrets.token_hex(16)
@@ -174,7 +174,8 @@ def _write(path: Path, request: Request, request_id: str, author: Author) -> Rec
 
     def look(rows: list[Recorded]) -> Sequence[Event]:
         state = fold(rows)
-        if not isinstance(state.search.jobs, Simulated):  # a row more would make a log that lost its tail a fork
+        # A row more would make a log that lost its tail a fork: its jobs tell.
+        if not isinstance(state.search.jobs, Simulated | StudyJobs):
             backend_choice(state.search, path, launches=False).before(state, rows)
         return ()
 

@@ -17,7 +17,15 @@ from typing import NamedTuple, Protocol
 from optuna.distributions import BaseDistribution
 
 from eventhpo.controller.host import this_machine
-from eventhpo.core.fold.events import ControllerStarted, Event, Recorded, SearchCreated
+from eventhpo.controller.request_files import FileRequests
+from eventhpo.core.fold.events import (
+    ControllerStarted,
+    Event,
+    Recorded,
+    RequestRefused,
+    SearchCreated,
+    TrialCancelled,
+)
 from eventhpo.core.fold.evolve import evolve, fold
 from eventhpo.core.fold.state import State
 from eventhpo.core.fold.study_events import LateCall, ParameterSuggested, PointJudged, TrialLost, TrialTold
@@ -29,6 +37,7 @@ from eventhpo.log.writer import open_writer
 from eventhpo.optuna_adapter.fingerprint import fingerprint
 from eventhpo.study.frozen_trials import FrozenTrials
 
+LOOK = 1.0  # seconds between two looks for requests of other processes
 COMMIT_WITHIN = 0.1  # seconds for which a report or an attribute of a trial in this process may wait for the disk
 
 
@@ -81,11 +90,13 @@ class OpenStudy:
         self._committing = threading.Lock()
         self._failed: Exception | None = None
         self._closed = False
-        self._flusher: threading.Thread | None = None
         self._idle = False  # whether the flusher waits for something to commit
         self._held: dict[int, HeldPoint] = {}  # by trial: reports that wait for the pruner's answer
         self.decider: Decider | None = None  # of a study whose decisions are recorded
+        self._requests = FileRequests(path.resolve())
         self._give_back_the_lost()
+        self._flusher = threading.Thread(target=self._flush, name=f"commits of {self.path.name}", daemon=True)
+        self._flusher.start()
 
     @property
     def usable(self) -> bool:
@@ -105,10 +116,13 @@ class OpenStudy:
         Raises:
             StorageFailed: the log cannot be written any more.
         """
+        return self._record(self._author.sign(event), cause, durable=durable)
+
+    def _record(self, event: Event, cause: int | None, *, durable: bool) -> Recorded:
         with self.lock:
             self._require_open()
             self.record_held()
-            row = self._writer.record(self._author.sign(event), cause, now())
+            row = self._writer.record(event, cause, now())
             try:
                 self.state = evolve(self.state, row)
             except DamagedLog as error:
@@ -163,28 +177,45 @@ class OpenStudy:
                 self.commit()
 
     def _commit_soon(self) -> None:
-        if self._flusher is None:
-            self._flusher = threading.Thread(target=self._flush, name=f"commits of {self.path.name}", daemon=True)
-            self._flusher.start()
         if self._idle:  # a wake-up for each row would cost more than the row
             self._idle = False
             self._due.notify()
 
     def _flush(self) -> None:
-        """Commit what is recorded, a little later than it was recorded, until the study is closed."""
+        """Commit what is recorded, a little later, and take requests, until the study is closed."""
         with self.lock:
             while not self._closed:
                 self._idle = True
-                self._due.wait_for(lambda: self._closed or self._writer.pending or bool(self._held))
+                due = self._due.wait_for(lambda: self._closed or self._writer.pending or bool(self._held), LOOK)
                 self._idle = False
-                self._due.wait_for(lambda: self._closed, COMMIT_WITHIN)
+                if due:
+                    self._due.wait_for(lambda: self._closed, COMMIT_WITHIN)
                 if self._closed:
                     return
                 try:
                     self.commit()
+                    self._take_requests()
                 except Exception as error:  # noqa: BLE001  the thread that calls next is told
                     self._failed = error
                     return
+
+    def _take_requests(self) -> None:
+        """Record what other processes ask of this study, as `eventhpo note` and `eventhpo cancel`."""
+        if not self._requests.any():
+            return
+        for event, done in self._requests.read(self.state):
+            self._record(self._unless_it_runs(event), None, durable=True)
+            done()
+
+    def _unless_it_runs(self, event: Event) -> Event:
+        if not isinstance(event, TrialCancelled):
+            return event
+        trial = self.study.trials[event.trial]
+        if trial.state != "running" or not (trial.worker or trial.epoch == self._writer.epoch):
+            return event
+        runner = f"worker {trial.worker}" if trial.worker else f"process {self._pid}, which has the log open"
+        why = f"trial {trial.number} runs in {runner}: only that can end it. End that process, then cancel the trial"
+        return RequestRefused(request=event.request or "", why=why)
 
     def _require_open(self) -> None:
         if os.getpid() != self._pid:

@@ -276,7 +276,11 @@ class _Collector:
 
     def after(self, state: State, row: Recorded, marks: list[steps.Mark]) -> None:
         """Add steps for inputs, and for effects of *row* on the trial that its event does not name."""
-        if self._trial >= len(state.trials) or state.study is not None:
+        if self._trial >= len(state.trials):
+            return
+        if state.study is not None:  # its own events have their steps already
+            if isinstance(row.event, TrialNoted | TrialCancelled) and row.event.trial == self._trial:
+                self._persons_act(row.seq, row.event, in_study=True)
             return
         trial = state.trials[self._trial]
         if isinstance(row.event, TrialsImported) and trial.imported is not None and trial.seq == row.seq:
@@ -287,6 +291,11 @@ class _Collector:
         if trial_of(row.event) == self._trial:
             self._own(state, trial, row)
 
+    def _persons_act(self, seq: int, event: TrialNoted | TrialCancelled, *, in_study: bool) -> None:
+        said = steps.persons_act(event, in_study=in_study)
+        author = self.walk.authors.get(seq, "")
+        self._steps.append(PersonsStep(seq=seq, event=type(event).__name__, said=said, author=author))
+
     def _own(self, state: State, trial: Trial, row: Recorded) -> None:
         match row.event:
             case JobEnded() as event:
@@ -295,10 +304,7 @@ class _Collector:
                 finish = self._steps[-1]
                 self._steps[-1] = msgspec.structs.replace(finish, rank=steps.ranked(state, trial))
             case TrialNoted() | TrialCancelled() as event:
-                author = self.walk.authors.get(row.seq, "")
-                self._steps.append(
-                    PersonsStep(seq=row.seq, event=type(event).__name__, said=steps.persons_act(event), author=author)
-                )
+                self._persons_act(row.seq, event, in_study=False)
             case event:
                 what_happened = steps.said(state, event) or steps.unused_begins(state, row)
                 if what_happened is not None:

@@ -272,11 +272,13 @@ def said(state: State, event: Event) -> str | None:
     return None
 
 
-def persons_act(event: TrialNoted | TrialCancelled) -> str:
-    """Return in words what a person did about a trial."""
+def persons_act(event: TrialNoted | TrialCancelled, *, in_study: bool = False) -> str:
+    """Return in words what a person did about a trial, of a search or *in_study*."""
     match event:
         case TrialNoted(text=text):
             return f"noted: {text}"
+        case TrialCancelled() if in_study:
+            return "cancelled: it is failed, and not asked for again"
         case TrialCancelled():
             return "cancelled: no job of it is started any more, and its point stays taken"
 

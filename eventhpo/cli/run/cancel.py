@@ -20,7 +20,8 @@ def cancel(log: Path, trial: int, author: Author) -> None:
     """End one TRIAL of the search recorded in LOG.
 
     Its job is stopped, and the trial is not tried again. Its point stays taken: the
-    sampler does not propose it once more.
+    sampler does not propose it once more. A trial of an Optuna study that waits, or whose
+    process is gone, is failed and not asked for again.
     """
     from eventhpo.controller.requests import CancelRequest  # noqa: PLC0415  it loads Optuna
     from eventhpo.controller.send_request import ask  # noqa: PLC0415

@@ -10,8 +10,11 @@ from eventhpo.log import lease
 
 
 def say_who_carries_on(log: Path, what: str) -> None:
-    """Write to stderr by what command or script the search at *log* is carried on, after *what*; nothing if one is."""
-    if lease.holder(log) is not None:
+    """Write to stderr by what command or script the search at *log* is carried on, after *what*; nothing if one is.
+
+    Nothing either of a study, which has no jobs.
+    """
+    if lease.holder(log) is not None or (state := state_of(log, of_study=True)).study is not None:
         return
-    search = state_of(log).search
+    search = state.search
     output.note(f"{what} {'the script that made the search' if search.needs_script else output.command('resume', log)}")

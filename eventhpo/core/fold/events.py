@@ -150,7 +150,10 @@ class StopAsked(UserInput, frozen=True, kw_only=True):
 
 
 class TrialCancelled(UserInput, frozen=True, kw_only=True):
-    """A person ends one trial: its job is stopped, it is not tried again, and its point stays taken."""
+    """A person ends one trial: its job is stopped, it is not tried again, and its point stays taken.
+
+    In a study the trial is failed, and not asked for again.
+    """
 
     trial: int
     request: str | None = None

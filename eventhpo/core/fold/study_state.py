@@ -13,7 +13,8 @@ AttributeWriter: TypeAlias = Literal["sampler", "pruner", "tell", "user", "templ
 
 NO_CONTROLLER = (
     "this log is of an Optuna study, which no controller runs: run the script that made it again to go on, or "
-    "`eventhpo serve LOG`; points are enqueued with study.enqueue_trial"
+    "`eventhpo serve LOG`; points are enqueued with study.enqueue_trial, a run is ended by Ctrl-C in its script, "
+    "limits are total_trials or timeout there; `eventhpo note` and `eventhpo cancel` take its log"
 )
 
 

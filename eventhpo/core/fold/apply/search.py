@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from eventhpo.core.fold.apply.jobs import settle
+from eventhpo.core.fold.apply.study import cancel_in_study
 from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.fold.events import (
     ControllerStarted,
@@ -65,6 +66,9 @@ def _cancelled(state: State, row: Recorded, event: TrialCancelled) -> None:
         return
     trial.cancelled = row.seq
     trial.cancel_why = "".join(("cancelled", f" by {event.by}" * bool(event.by), f": {event.why}" * bool(event.why)))
+    if state.study is not None:
+        cancel_in_study(state, row, trial)
+        return
     for attempt in trial.attempts:
         if attempt.ended is None:
             settle(attempt, "aborted", row.seq, trial.cancel_why)

@@ -167,6 +167,16 @@ def _finish(state: State, row: Recorded, finished: TrialFinished) -> None:
         totals.since_best = 0 if trial.was_best else totals.since_best + 1
 
 
+def cancel_in_study(state: State, row: Recorded, trial: Trial) -> None:
+    """End a trial of a study that a person cancelled: it is failed, and is not asked for again."""
+    own = _study(state).trials[trial.number]
+    own.changes += 1
+    own.state, own.completed = "failed", row.at if own.completed is None else own.completed
+    if trial.last is not None and trial.last.ended is None:
+        _end(trial.last, row, "failed", trial.cancel_why)
+    _finish(state, row, TrialFinished(trial=trial.number, state="failed", why=trial.cancel_why))
+
+
 def _lost(state: State, row: Recorded, event: TrialLost) -> None:
     """What belongs to the trial stays: its parameters, and what the sampler wrote. What the attempt did goes."""
     own = _unfinished(state, event.trial, event.attempt)
