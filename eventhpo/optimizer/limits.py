@@ -8,7 +8,7 @@ from typing import Any
 
 from eventhpo.controller.requests import limit_kind
 from eventhpo.core.search.spec import Limits
-from eventhpo.core.validation.validators import Validator, Wrong, choice, text
+from eventhpo.core.validation.validators import Validator, Wrong, choice, number, text
 from eventhpo.errors import Usage
 from eventhpo.optimizer.conversion import _plain
 from eventhpo.optimizer.jobs_argument import ClearmlQueue, LocalJobs
@@ -46,6 +46,18 @@ def checked(limits: Limits, **others: object) -> Limits:
     if wrong:
         raise Usage("\n".join(wrong))
     return Limits(**{name: read[name] for name in given})
+
+
+def minutes_of(name: str, value: object) -> float | None:
+    """Return *value* as minutes, None as it is.
+
+    Raises:
+        Usage: it is no number above 0.
+    """
+    try:
+        return None if value is None else float(number(above=0.0).read(_plain(value)))
+    except Wrong as error:
+        raise Usage(f"{name} is {value!r}, expected minutes, above 0") from error
 
 
 def one_of(first: str, a: object, second: str, b: object) -> object:

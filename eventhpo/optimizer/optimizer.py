@@ -16,6 +16,7 @@ from eventhpo.errors import Usage
 from eventhpo.optimizer import conversion, limits
 from eventhpo.optimizer.driver import SearchDriver
 from eventhpo.optimizer.jobs_argument import LocalJobs
+from eventhpo.optimizer.log_artifact import LogArtifact
 from eventhpo.optimizer.running import Running
 
 
@@ -87,6 +88,7 @@ class Optimizer(Running, metaclass=NamedForTasks):
         take_over: bool = False,
         adopt: bool = False,
         new_parameters: Sequence[str] = (),
+        upload_every: float | None = None,
         **optuna_kwargs: Any,
     ) -> None:
         # The parent's constructor asks the server for the base task; ours asks nobody.
@@ -147,6 +149,8 @@ class Optimizer(Running, metaclass=NamedForTasks):
         self._stop_event = Flag()
         self._in_step = False
         self._warned = False
+        self._upload_every = limits.minutes_of("upload_every", upload_every)
+        self._artifact: LogArtifact | None = None
         self._driver: SearchDriver | None = None
         self._opening = Lock()
         self._optimizer_task: Any = None

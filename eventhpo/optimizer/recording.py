@@ -26,8 +26,9 @@ from eventhpo.jobs.clearml.launch import Labels
 from eventhpo.jobs.command_folder import is_the_same
 from eventhpo.log import paths
 from eventhpo.log.create import create
-from eventhpo.optimizer import conversion, import_study
+from eventhpo.optimizer import conversion, import_study, log_artifact
 from eventhpo.optimizer.driver import SearchDriver
+from eventhpo.optimizer.log_artifact import LogArtifact
 from eventhpo.optimizer.reading import Reading
 from eventhpo.optuna_adapter.fingerprint import fingerprint
 from eventhpo.views import conclusion, event_lines
@@ -54,6 +55,8 @@ class Recording(Reading):
     _job_project_name: str | None
     _opening: Lock
     _warned: bool  # of a decision that cannot be made again
+    _upload_every: float | None
+    _artifact: LogArtifact | None
 
     @property
     def log(self) -> Path:
@@ -66,6 +69,7 @@ class Recording(Reading):
     def _opened(self) -> SearchDriver:
         with self._opening:
             if self._driver is None:
+                self._keep_with_task()
                 self._create()
                 place = backend_choice(
                     self._asked.search,
@@ -86,6 +90,23 @@ class Recording(Reading):
                     own=self._asked.own,
                 )
             return self._driver
+
+    def _keep_with_task(self) -> None:
+        """Have the log kept as an artifact of the optimizer's task; take it from there if it is not here.
+
+        Done where an agent runs this script, whose folder does not last, or where `upload_every` asks for it.
+
+        Raises:
+            DamagedLog: the copy at the task is damaged.
+        """
+        every = self._upload_every
+        if every is None and getattr(self._optimizer_task, "running_locally", lambda: True)() is False:
+            every = log_artifact.EVERY
+        if every is None or not hasattr(self._optimizer_task, "upload_artifact"):
+            return
+        self._artifact = LogArtifact(self._optimizer_task, self.log, every)
+        if not self.log.exists() and self._artifact.fetch():
+            self._adopt = True  # jobs may have been made after the copy
 
     def _create(self) -> None:
         for warning in self._asked.warnings:
@@ -176,6 +197,8 @@ class Recording(Reading):
 
     def _log_rows(self, rows: Sequence[Recorded], state: State) -> None:
         """Log what `eventhpo run` shows."""
+        if self._artifact is not None:
+            self._artifact.note(rows)
         for line in event_lines.lines(rows, state):
             progress.log(logging.WARNING if line.warns else logging.INFO, "%s", line.text)
         for row in rows:
@@ -189,3 +212,5 @@ class Recording(Reading):
     def _close(self) -> None:
         if self._driver is not None:
             self._driver.close()
+        if self._artifact is not None:
+            self._artifact.close()

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from clearml.automation import DiscreteParameterRange, Objective, UniformParameterRange
 
 from eventhpo import OptimizerOptuna
-from eventhpo.core.fold.events import JobCreated, Recorded
+from eventhpo.core.fold.events import JobAdopted, JobCreated, Recorded
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State
 from eventhpo.log import reader
@@ -130,7 +130,7 @@ class Place:
 
     def once(self) -> None:
         """Fail if an attempt has a second task that ran, or a task was enqueued twice."""
-        intents = [event.key for event in self.of(JobCreated)]
+        intents = [event.key for kind in (JobCreated, JobAdopted) for event in self.of(kind)]
         carried = Counter(tag for task in self.tasks() for tag in task["tags"] if tag in intents)
         assert {key: n for key, n in carried.items() if n > 1} == {}, "an attempt has two tasks"
         sent = (r.body.get("task") for r in self.server.requests.kept if r.endpoint == "tasks.enqueue")
