@@ -54,7 +54,7 @@ def test_every_argument_of_its_own_is_keyword_only_has_a_default_and_is_spelled_
     assert [p.name for p in own] == [
         *("log", "jobs", "on_stop", "max_failures_per_trial", "max_lost_per_trial", "max_failed_trials"),
         *("nan_policy", "target_value", "patience", "wall_time_limit", "max_trials", "seed", "take_over", "adopt"),
-        "new_parameters",
+        *("new_parameters", "upload_every"),
     ]
 
 
