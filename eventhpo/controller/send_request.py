@@ -30,7 +30,7 @@ from eventhpo.core.fold.state import State
 from eventhpo.core.search.spec import Simulated, StudyJobs
 from eventhpo.errors import Busy, Starting, StorageFailed, Usage
 from eventhpo.jobs.backend_choice import backend_choice
-from eventhpo.log import chain, lease, paths, reader, sql
+from eventhpo.log import chain, lease, paths, reader, refusal, sql
 from eventhpo.log.lease import Holder
 from eventhpo.log.writer import open_writer
 
@@ -138,7 +138,9 @@ class _Asking:
             fresh.write_bytes(encode(request))
             fresh.replace(self._file)
         except OSError as error:
-            raise StorageFailed(f"{self._folder} cannot be written ({error.strerror}), so nothing was asked") from error
+            raise StorageFailed(
+                f"{self._folder} cannot be written ({refusal.why(error, self._file)}), so nothing was asked"
+            ) from error
 
     def withdraw(self) -> None:
         """Take the file back, if it is still there."""

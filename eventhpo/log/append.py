@@ -11,7 +11,7 @@ import msgspec
 from eventhpo.core.fold import codec
 from eventhpo.core.fold.events import Event, Head, Recorded
 from eventhpo.errors import Busy, StorageFailed
-from eventhpo.log import chain, head, seal, sql
+from eventhpo.log import chain, head, refusal, seal, sql
 from eventhpo.log.lease import Holder, Lease
 from eventhpo.log.opened_files import OpenedFiles
 from eventhpo.log.sql import StoredRow
@@ -190,7 +190,7 @@ class Writer:
         self._away = self._away or self._files.trouble(self._committed)
         if self._away is not None:
             return StorageFailed(self._away)
-        return StorageFailed(f"{self._path} cannot be written ({error}); {self.go_on}")
+        return StorageFailed(f"{self._path} cannot be written ({refusal.why(error, self._real)}); {self.go_on}")
 
 
 def _holder(text: str | None) -> str:

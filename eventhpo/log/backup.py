@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
 from eventhpo.core.fold.events import Head
-from eventhpo.errors import DamagedLog
-from eventhpo.log import chain, head, reader, sql
+from eventhpo.errors import DamagedLog, StorageFailed
+from eventhpo.log import chain, head, reader, refusal, sql
 from eventhpo.log.create import born_whole
 
 
@@ -24,8 +25,13 @@ def backup(path: Path, target: Path) -> Head:
 
         def ask(db: sqlite3.Connection) -> None:
             reader.require_whole(db, path, found)
-            fresh.unlink(missing_ok=True)  # of a reading that was repeated
-            sql.vacuum_into(db, fresh)
+            os.truncate(fresh, 0)  # after a reading that is repeated
+            try:
+                sql.vacuum_into(db, fresh)
+            except sqlite3.Error as error:
+                if sql.is_busy(error) or sql.is_damage(error):
+                    raise  # it is the log that cannot be read
+                raise StorageFailed(f"{target} cannot be written ({refusal.why(error, fresh)})") from error
 
         reader.consult(path, ask)
         end, search_id = reader.consult(fresh, lambda db: _end(db, path))

@@ -12,7 +12,7 @@ from pathlib import Path
 from eventhpo.core.fold.codec import GENESIS
 from eventhpo.core.fold.events import Event, Head, SearchCreated
 from eventhpo.errors import StorageFailed, Usage
-from eventhpo.log import filesystem, head, paths, sql
+from eventhpo.log import filesystem, head, leftovers, paths, refusal, sql
 from eventhpo.log.chain import row_of
 from eventhpo.log.sql import StoredRow
 
@@ -40,36 +40,38 @@ def create(path: Path, event: SearchCreated, at: int, inputs: Sequence[Event] = 
 
 @contextlib.contextmanager
 def born_whole(path: Path) -> Iterator[Path]:
-    """Give a temporary name to write a log under, and link it to *path* if the block ends well.
+    """Give the temporary name of an empty file to write a log into, and link it to *path* if the block ends well.
 
     Raises:
         Usage: something of a search is there already, or the file system is shared.
         StorageFailed: the file system refused.
     """
+    leftovers.sweep_births(path)
     refuse_what_is_there(path)
     filesystem.refuse_shared(path)
     real = path.resolve()
-    fresh = real.with_name(f"{real.name}.{os.urandom(4).hex()}.new")
+    fresh = real.with_name(f"{real.name}.{os.urandom(4).hex()}{leftovers.BORN}")
     try:
-        yield fresh
-        filesystem.sync_file(fresh)
-        os.link(fresh, real)
-        filesystem.sync_folder(real.parent)
+        with leftovers.held(fresh):
+            yield fresh
+            filesystem.sync_file(fresh)
+            os.link(fresh, real)
+            filesystem.sync_folder(real.parent)
     except FileExistsError as error:
         raise _there(path, path) from error
     except OSError as error:
         hint = ": it needs a file system with hard links" if error.errno == errno.EPERM else ""
-        raise StorageFailed(f"{path} cannot be created ({error.strerror}){hint}") from error
+        raise StorageFailed(f"{path} cannot be created ({refusal.why(error, path)}){hint}") from error
     except sqlite3.Error as error:
-        raise StorageFailed(f"{path} cannot be created ({error})") from error
+        raise StorageFailed(f"{path} cannot be created ({refusal.why(error, fresh)})") from error
     finally:
         for made in (fresh, paths.journal(fresh)):
             if made.exists():  # a read-only file system refuses to remove even what is not there
-                made.unlink()
+                made.unlink(missing_ok=True)
 
 
 def write_log(fresh: Path, rows: Iterable[StoredRow], epoch: int) -> None:
-    """Write a closed log with *rows* into the new file *fresh*, the lease free at *epoch*."""
+    """Write a closed log with *rows* into the empty file *fresh*, the lease free at *epoch*."""
     with contextlib.closing(sql.open_new(fresh)) as db:
         sql.begin_to_write(db)
         sql.create_schema(db)

@@ -5,7 +5,6 @@ The file may lag behind the log, and never leads it. A reader reads it before th
 
 from __future__ import annotations
 
-import glob
 import os
 import stat
 from pathlib import Path
@@ -15,10 +14,9 @@ import msgspec
 
 from eventhpo.core.fold.events import Head
 from eventhpo.errors import StorageFailed
-from eventhpo.log import paths
+from eventhpo.log import paths, refusal
 
 _LONGEST = 4096  # bytes of a head file: it has one line of less than 200
-_HEX_8 = "[0-9a-f]" * 8
 
 
 class HeadFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,16 +52,10 @@ def write(path: Path, search: str, head: Head) -> None:
         finally:
             fresh.unlink(missing_ok=True)
     except OSError as error:
+        why = refusal.why(error, target)
         raise StorageFailed(
-            f"{target} cannot be written ({error.strerror}); the search can be resumed: eventhpo resume {path}"
+            f"{target} cannot be written ({why}); the search can be resumed: eventhpo resume {path}"
         ) from error
-
-
-def sweep(path: Path) -> None:
-    """Remove what a killed writer left of a head file that it had not named yet; the caller holds the lease."""
-    target = paths.head(path)
-    for left in target.parent.glob(f"{glob.escape(target.name)}.{_HEX_8}"):
-        left.unlink(missing_ok=True)
 
 
 def read(path: Path) -> HeadFile | str:

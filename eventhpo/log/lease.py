@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from eventhpo.errors import Busy, Starting, StorageFailed
-from eventhpo.log import paths
+from eventhpo.log import paths, refusal
 
 PATIENCE = 2.0  # seconds; longer than a reader's probe or the last steps of a writer that ends
 STARTING = 30.0  # seconds; a controller that starts reads and checks the whole log first
@@ -90,6 +90,7 @@ def acquire(path: Path, holder: Holder, patience: float = PATIENCE) -> Lease:
 
     Raises:
         Busy: somebody else holds it. Starting: somebody else is still opening it.
+        StorageFailed: the lock file cannot be written.
     """
     lock = paths.lock(path)
     begun = time.monotonic()
@@ -98,8 +99,16 @@ def acquire(path: Path, holder: Holder, patience: float = PATIENCE) -> Lease:
         if waited >= patience:
             _give_up(path, named(path), waited, patience)
         time.sleep(_PAUSE)
-    lease.announce(holder)
+    try:
+        lease.announce(holder)
+    except OSError as error:
+        lease.release()
+        raise _refused(lock, error) from error
     return lease
+
+
+def _refused(lock: Path, error: OSError) -> StorageFailed:
+    return StorageFailed(f"{lock} cannot be written ({refusal.why(error, lock)}), and without it nothing is written")
 
 
 def _give_up(path: Path, who: Holder, waited: float, patience: float) -> None:
@@ -128,6 +137,9 @@ def take_over(path: Path, holder: Holder) -> Lease:
         lease.lock()
         lease.announce(holder)
         fresh.rename(lock)
+    except FileNotFoundError:  # who got the lease meanwhile has swept it
+        lease.release()
+        raise Busy(f"{path} was opened by {named(path)} at the same time") from None
     except BaseException:
         lease.release()
         fresh.unlink(missing_ok=True)
@@ -185,7 +197,7 @@ def _attempt(lock: Path) -> Lease | None:
     try:
         lease = Lease(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
     except OSError as error:
-        raise StorageFailed(f"{lock} cannot be opened ({error.strerror}), and without it nothing is written") from error
+        raise _refused(lock, error) from error
     try:
         lease.lock()
         if lease.is_named(lock):  # or somebody took over between our open and our lock

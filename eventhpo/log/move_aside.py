@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from eventhpo.errors import StorageFailed, Usage
-from eventhpo.log import filesystem, lease, paths
+from eventhpo.log import filesystem, lease, paths, refusal
 from eventhpo.log.lease import Holder
 
 MARKER = ".moving"  # at the end of a new name whose files are not all there yet
@@ -43,7 +43,7 @@ def move_aside(path: Path, holder: Holder) -> Path | None:
         filesystem.sync_folder(real.parent)
         _marker(target).unlink()
     except OSError as error:
-        raise StorageFailed(f"{path} cannot be moved aside: {error.filename}: {error.strerror}") from error
+        raise StorageFailed(f"{path} cannot be moved aside: {error.filename}: {refusal.why(error, path)}") from error
     finally:
         held.release()
     return path.with_name(target.name)

@@ -271,9 +271,13 @@ def _opened(path: Path, way: _Way) -> Iterator[sqlite3.Connection]:
             case _Way.QUIET:
                 db = sql.open_to_read(real, immutable=True)
             case _Way.COPY:
-                from tempfile import TemporaryDirectory  # noqa: PLC0415  few logs are read from a copy
+                from eventhpo.log import leftovers  # noqa: PLC0415  few logs are read from a copy
 
-                db = sql.open_copy(_copied(real, Path(stack.enter_context(TemporaryDirectory()))))
+                folder = stack.enter_context(leftovers.folder_for_copy())
+                db = sql.open_copy(_copied(real, folder))
+                stack.callback(db.close)
+                sql.marks(db)  # SQLite opens all files of the copy, and recovers it
+                leftovers.empty(folder)  # so a reader that is killed leaves nothing
         yield stack.enter_context(contextlib.closing(db))
 
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from eventhpo.errors import StorageFailed
-from eventhpo.log import chain, filesystem, head, lease, paths, sql
+from eventhpo.log import chain, filesystem, head, lease, paths, refusal, sql
 from eventhpo.log.reader import consult, require_whole
 
 PATIENCE = 1.0  # seconds; a reader that stays longer is not worth waiting for
@@ -58,6 +58,6 @@ def seal(path: Path) -> bool:
                 head.write(path, chain.search_of(db, path).search_id, end)
             return come_to_rest(db, path)
     except sqlite3.Error as error:
-        raise StorageFailed(f"{path} cannot be sealed ({error}); it can still be read") from error
+        raise StorageFailed(f"{path} cannot be sealed ({refusal.why(error, path)}); it can still be read") from error
     finally:
         held.release()

@@ -21,7 +21,7 @@ import msgspec
 
 from eventhpo.core.fold.events import Head
 from eventhpo.errors import DamagedLog, Failed, StorageFailed, Usage
-from eventhpo.log import missing_wal, paths, reader
+from eventhpo.log import missing_wal, paths, reader, refusal
 
 NAMESPACE = "eventhpo"
 FORMAT = "eventhpo-signature-1"
@@ -141,7 +141,7 @@ def _write(target: Path, signatures: Sequence[Signature]) -> None:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise StorageFailed(f"{target} cannot be written: {error.strerror}") from error
+        raise StorageFailed(f"{target} cannot be written: {refusal.why(error, target)}") from error
 
 
 # ---------------------------------------------------------------- reading and checking

@@ -12,7 +12,7 @@ import msgspec
 from eventhpo.core.fold.codec import GENESIS
 from eventhpo.core.fold.events import ControllerStarted, Event, Head, Recorded
 from eventhpo.errors import Busy, DamagedLog, StorageFailed
-from eventhpo.log import chain, check_keys, filesystem, head, paths, seal, sql
+from eventhpo.log import chain, check_keys, filesystem, head, leftovers, paths, refusal, seal, sql
 from eventhpo.log import lease as leases
 from eventhpo.log import missing_wal as bare
 from eventhpo.log.append import Writer
@@ -56,7 +56,7 @@ def open_writer(
             lease = _lease(path, who, take_over)
             if lease is not None:
                 undo.callback(lease.release)
-                head.sweep(path)
+                leftovers.sweep(path)
             missing_wal = bare.hint(path)  # before SQLite makes one
             rested = not paths.in_wal_mode(path)
             db = _open(path)
@@ -74,7 +74,7 @@ def open_writer(
         except sql.TROUBLE as error:
             raise _cannot_open(path, error) from error
         except OSError as error:
-            raise StorageFailed(f"{path} cannot be opened for writing ({error}); it can still be read") from error
+            raise _refused(path, error) from error
         undo.pop_all()
     return writer, rows
 
@@ -185,4 +185,8 @@ def _cannot_open(path: Path, error: sqlite3.Error | UnicodeDecodeError) -> Busy 
         )
     if sql.is_damage(error):
         return DamagedLog(f"{path} cannot be read as a log of eventhpo: {error}; see `eventhpo verify {path}`")
-    return StorageFailed(f"{path} cannot be opened for writing ({error}); it can still be read")
+    return _refused(path, error)
+
+
+def _refused(path: Path, error: OSError | sqlite3.Error | UnicodeDecodeError) -> StorageFailed:
+    return StorageFailed(f"{path} cannot be opened for writing ({refusal.why(error, path)}); it can still be read")

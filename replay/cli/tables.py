@@ -11,6 +11,7 @@ import click
 from eventhpo.cli import output
 from eventhpo.cli.options import FILE, LOG_FILE, at_option
 from eventhpo.errors import StorageFailed, Usage
+from eventhpo.log import refusal
 from eventhpo.views import csv_text
 from replay.cli.verified import verified
 from replay.cli.written_file import replacing, require_not_of_a_log, write_new
@@ -70,7 +71,7 @@ def _write_csv(search: LoadedSearch, folder: Path) -> list[str]:
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise StorageFailed(f"{folder} cannot be made: {error.strerror}") from error
+        raise StorageFailed(f"{folder} cannot be made: {refusal.why(error, folder)}") from error
     written = []
     for name, table in TABLES.items():
         columns = column_names(name, search)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eventhpo.errors import StorageFailed, Usage
-from eventhpo.log import paths
+from eventhpo.log import paths, refusal
 
 _NEEDED = ("altair", "vl_convert")
 _MARK, _LOG = slice(68, 72), b"evhp"  # where SQLite keeps an application's mark, and that of a log
@@ -63,7 +63,7 @@ def replacing(target: Path, log: Path) -> Iterator[Path]:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise StorageFailed(f"{target} cannot be written: {error.strerror}") from error
+        raise StorageFailed(f"{target} cannot be written: {refusal.why(error, target)}") from error
 
 
 def require_not_of_a_log(target: Path, log: Path) -> None:

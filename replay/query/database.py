@@ -12,6 +12,7 @@ import msgspec
 from sqlite_utils import Database
 
 from eventhpo.errors import Busy, StorageFailed, Usage
+from eventhpo.log import refusal
 from eventhpo.log.sql import is_busy
 from replay.query import table_rows
 from replay.query.decisions import decisions_of
@@ -349,4 +350,4 @@ def _opened(file: Path, target: Path) -> Iterator[Database]:
     except sqlite3.Error as error:
         if is_busy(error):
             raise Busy(f"somebody else writes to {target}; try again") from error
-        raise StorageFailed(f"{target} cannot be written: {error}") from error
+        raise StorageFailed(f"{target} cannot be written: {refusal.why(error, target)}") from error

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import eventhpo
@@ -127,3 +128,25 @@ def wait_until_stopped(pid: int) -> None:
     """Return when the child *pid* is frozen by SIGSTOP."""
     _, status = os.waitpid(pid, os.WUNTRACED)
     assert os.WIFSTOPPED(status)
+
+
+EFFECTS = {"execute", "executemany", "open", "write", "pwrite", "ftruncate", "truncate", "close", "fsync", "link"}
+EFFECTS |= {"unlink", "rename", "replace", "mkdir", "rmdir", "touch", "flock"}
+
+
+def killed_after(calls: int, work: Callable[[], object]) -> bool:
+    """Do *work* in a child that is killed at its *calls*-th step, before or after an effect; False if it has less."""
+    pid = os.fork()
+    if pid == 0:
+        left = calls
+
+        def count(frame, event, arg):
+            nonlocal left
+            left -= getattr(arg, "__name__", "") in EFFECTS  # before each call and after it
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.setprofile(count)
+        work()
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])

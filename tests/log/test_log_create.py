@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
-import sys
 from pathlib import Path
 
 import msgspec
 import pytest
-from log_samples import AT, SEARCH_ID, controller_started, process, search_created
+from log_samples import AT, SEARCH_ID, controller_started, killed_after, process, search_created
 
 from eventhpo.core.fold.events import Head
 from eventhpo.core.search.spec import DiscreteParameterRange
@@ -157,7 +155,7 @@ def test_a_kill_before_or_after_any_effect_leaves_a_whole_log_or_none(path):
     outcomes = []
     for calls in range(1, 500):
         place = path.with_name(f"{calls}.db")
-        if not _killed_after(calls, place):
+        if not killed_after(calls, lambda place=place: create(place, search_created(), AT)):
             break
         outcomes.append(place.exists())
         if place.exists():
@@ -169,26 +167,6 @@ def test_a_kill_before_or_after_any_effect_leaves_a_whole_log_or_none(path):
     assert outcomes == sorted(outcomes)  # first never, then always
     assert True in outcomes
     assert False in outcomes
-
-
-EFFECTS = {"execute", "executemany", "open", "write", "close", "fsync", "link", "unlink", "rename", "replace"}
-
-
-def _killed_after(calls: int, place: Path) -> bool:
-    pid = os.fork()
-    if pid == 0:
-        left = calls
-
-        def count(frame, event, arg):
-            nonlocal left
-            left -= getattr(arg, "__name__", "") in EFFECTS  # before each call and after it
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.setprofile(count)
-        create(place, search_created(), AT)
-        os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(pid, 0)[1])
 
 
 MOUNTS = r"""21 1 254:0 / / rw,relatime - ext4 /dev/vda rw

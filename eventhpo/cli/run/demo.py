@@ -12,6 +12,7 @@ import click
 from eventhpo.cli import output
 from eventhpo.core.fold.state import State
 from eventhpo.errors import StorageFailed, Usage
+from eventhpo.log import refusal
 
 _FILES = ("search.toml", "train.py")
 
@@ -59,7 +60,7 @@ def _copy_into(folder: Path, log: Path) -> None:
         for name in _FILES:
             (folder / name).write_bytes(resources.files("eventhpo.demo").joinpath(name).read_bytes())
     except OSError as error:
-        raise StorageFailed(f"{folder} cannot be written: {error.strerror}") from error
+        raise StorageFailed(f"{folder} cannot be written: {refusal.why(error, folder)}") from error
 
 
 def summary(log: Path, state: State) -> Iterator[str]:

@@ -12,6 +12,7 @@ import click
 from eventhpo.cli import output
 from eventhpo.core.validation.validators import Wrong, text
 from eventhpo.errors import StorageFailed, Usage
+from eventhpo.log import refusal
 
 # Name in the folder, name in the package, and what is appended to the folder's name to name its search.
 _FILES = (
@@ -37,7 +38,7 @@ def new(folder: Path) -> None:
         for name, content in contents(search_name(folder)):
             (folder / name).write_text(content, encoding="utf-8")
     except OSError as error:
-        raise StorageFailed(f"{folder} cannot be written: {error.strerror}") from error
+        raise StorageFailed(f"{folder} cannot be written: {refusal.why(error, folder)}") from error
     check, run = output.command("check", folder / "search.toml"), output.command("run", folder / "search.toml")
     output.data(
         [
