@@ -6,6 +6,7 @@ dies in between, it is taken once.
 
 from __future__ import annotations
 
+import os
 import secrets
 import shlex
 import sqlite3
@@ -17,12 +18,13 @@ from typing import TypeVar
 
 import msgspec
 
+from eventhpo import own_files
 from eventhpo.controller.author import Author, this_author
 from eventhpo.controller.clock import SystemClock
 from eventhpo.controller.controller import start_of
 from eventhpo.controller.host import this_machine
 from eventhpo.controller.recorded_state import state_of
-from eventhpo.controller.request_files import SUFFIX
+from eventhpo.controller.request_files import SUFFIX, WHO_MAY_ASK, trouble_with_folder
 from eventhpo.controller.requests import Request, accepted, encode
 from eventhpo.core.fold.events import Event, Recorded, RequestRefused, request_of
 from eventhpo.core.fold.evolve import fold
@@ -133,14 +135,30 @@ class _Asking:
     def put(self, request: Request) -> None:
         """Put the request's file where a controller finds it whole."""
         fresh = self._file.with_name(f"{self._file.name}.tmp")
+        if (trouble := trouble_with_folder(self._path)) is not None:
+            raise StorageFailed(f"{trouble}; nothing was asked")
         try:
-            self._folder.mkdir(exist_ok=True)
-            fresh.write_bytes(encode(request))
+            self._make_folder()
+            own_files.write_new(fresh, encode(request))
+            fresh.chmod(0o644)  # the controller may be of another user, and the umask does not know of it
             fresh.replace(self._file)
+        except PermissionError as error:
+            raise StorageFailed(
+                f"{self._folder} cannot be written by you, so nothing was asked: {WHO_MAY_ASK}"
+            ) from error
         except OSError as error:
             raise StorageFailed(
                 f"{self._folder} cannot be written ({refusal.why(error, self._file)}), so nothing was asked"
             ) from error
+
+    def _make_folder(self) -> None:
+        """Make the folder for the owner of the log alone, if there is none."""
+        try:
+            self._folder.mkdir(mode=0o700)
+        except FileExistsError:
+            return
+        if os.geteuid() == 0 and (owner := own_files.owner_of(self._path)):
+            os.chown(self._folder, owner, -1)
 
     def withdraw(self) -> None:
         """Take the file back, if it is still there."""

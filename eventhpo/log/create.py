@@ -91,10 +91,18 @@ def refuse_what_is_there(path: Path) -> None:
     if not real.parent.is_dir():
         raise Usage(f"{path} cannot be created: there is no folder {real.parent}")
     # A journal would be played back into the new log, and what was asked of another search be taken for ours.
-    asked = sorted(paths.requests(path).glob("*.json"))
+    asked = sorted(paths.requests(path).glob("*.json")) if _is_ours(paths.requests(path)) else []
     for found in (real, paths.wal(path), paths.journal(path), paths.head(path), paths.jobs(path), *asked):
         if found.exists():
             raise _there(path, path if found == real else found)
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether *folder* is of this user; the requests in one of another user count for nothing."""
+    try:
+        return folder.lstat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _there(path: Path, found: Path) -> Usage:

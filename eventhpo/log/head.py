@@ -12,6 +12,7 @@ from typing import Annotated
 
 import msgspec
 
+from eventhpo import own_files
 from eventhpo.core.fold.events import Head
 from eventhpo.errors import StorageFailed
 from eventhpo.log import paths, refusal
@@ -47,7 +48,7 @@ def write(path: Path, search: str, head: Head) -> None:
     fresh = target.with_name(f"{target.name}.{os.urandom(4).hex()}")
     try:
         try:
-            fresh.write_bytes(msgspec.json.encode(HeadFile(search, head.seq, head.hash)) + b"\n")
+            own_files.write_new(fresh, msgspec.json.encode(HeadFile(search, head.seq, head.hash)) + b"\n")
             fresh.replace(target)
         finally:
             fresh.unlink(missing_ok=True)

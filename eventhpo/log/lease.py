@@ -5,6 +5,7 @@ Never on the database itself: closing any descriptor of it would drop SQLite's o
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from eventhpo import own_files
 from eventhpo.errors import Busy, Starting, StorageFailed
 from eventhpo.log import paths, refusal
 
@@ -63,6 +65,13 @@ class Lease:
         """Lock the file, or raise BlockingIOError at once."""
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+    def give_as(self, lock: Path) -> None:
+        """Give the locked file the group of the file at *lock* and what that group may do with it."""
+        with contextlib.suppress(OSError):  # not there, or of a group that this user is not in
+            status = lock.stat()
+            os.fchown(self._fd, -1, status.st_gid)
+            os.fchmod(self._fd, 0o600 | status.st_mode & 0o060)
+
     def is_named(self, lock: Path) -> bool:
         """Whether *lock* names the file that is locked: a take-over puts another one there."""
         try:
@@ -94,7 +103,7 @@ def acquire(path: Path, holder: Holder, patience: float = PATIENCE) -> Lease:
     """
     lock = paths.lock(path)
     begun = time.monotonic()
-    while (lease := _attempt(lock)) is None:
+    while (lease := _attempt(lock, own_files.owner_of(path))) is None:
         waited = time.monotonic() - begun
         if waited >= patience:
             _give_up(path, named(path), waited, patience)
@@ -103,12 +112,12 @@ def acquire(path: Path, holder: Holder, patience: float = PATIENCE) -> Lease:
         lease.announce(holder)
     except OSError as error:
         lease.release()
-        raise _refused(lock, error) from error
+        raise _refused(lock, error, "written") from error
     return lease
 
 
-def _refused(lock: Path, error: OSError) -> StorageFailed:
-    return StorageFailed(f"{lock} cannot be written ({refusal.why(error, lock)}), and without it nothing is written")
+def _refused(lock: Path, error: OSError, what: str) -> StorageFailed:
+    return StorageFailed(f"{lock} cannot be {what} ({refusal.why(error, lock)}), and without it nothing is written")
 
 
 def _give_up(path: Path, who: Holder, waited: float, patience: float) -> None:
@@ -132,8 +141,9 @@ def take_over(path: Path, holder: Holder) -> Lease:
     """
     lock = paths.lock(path)
     fresh = lock.with_name(f"{lock.name}.{os.urandom(4).hex()}")
-    lease = Lease(os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), taken_over=True)
+    lease = Lease(own_files.open_lock(fresh, own_files.owner_of(path)), taken_over=True)
     try:
+        lease.give_as(lock)
         lease.lock()
         lease.announce(holder)
         fresh.rename(lock)
@@ -156,9 +166,11 @@ def holder(path: Path) -> Holder | None:
     A holder that left no readable name is `Holder("an unknown host", 0)`.
     """
     try:
-        fd = os.open(paths.lock(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = own_files.open_to_look(paths.lock(path))
     except FileNotFoundError:
         return None
+    except PermissionError:  # it is for its owner: the kernel's list says whether it is locked
+        return _UNKNOWN if own_files.is_locked(paths.lock(path)) else None
     except OSError:  # a link or a device, which no controller makes: who reads the log says so
         return None
     try:
@@ -173,7 +185,7 @@ def holder(path: Path) -> Holder | None:
 def named(path: Path) -> Holder:
     """Return whom the lock file of the log at *path* names, whether or not it is locked."""
     try:
-        fd = os.open(paths.lock(path), os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = own_files.open_to_look(paths.lock(path))
     except OSError:
         return _UNKNOWN
     try:
@@ -193,11 +205,11 @@ def _read(fd: int) -> Holder:
         return _UNKNOWN
 
 
-def _attempt(lock: Path) -> Lease | None:
+def _attempt(lock: Path, owner: int | None) -> Lease | None:
     try:
-        lease = Lease(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644))
+        lease = Lease(own_files.open_lock(lock, owner))
     except OSError as error:
-        raise _refused(lock, error) from error
+        raise _refused(lock, error, "opened") from error
     try:
         lease.lock()
         if lease.is_named(lock):  # or somebody took over between our open and our lock

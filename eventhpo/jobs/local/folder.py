@@ -31,6 +31,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from eventhpo import own_files
 from eventhpo.core.fold.clocks import BootClock, ClockReading
 from eventhpo.core.search.spec import Scalar
 
@@ -255,7 +256,7 @@ class AttemptFolder:
     def _write(self, path: Path, content: bytes) -> Path:
         """Give *path* its whole content, or leave it as it was."""
         temporary = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-        temporary.write_bytes(content)
+        own_files.write_new(temporary, content)
         return temporary.replace(path)
 
 
@@ -267,9 +268,11 @@ def as_json(params: Mapping[str, Scalar]) -> bytes:
 def is_free(lock: Path) -> bool:
     """Return whether nobody holds *lock*; looking is shared, so two that look don't see each other."""
     try:
-        descriptor = os.open(lock, os.O_RDONLY)
+        descriptor = own_files.open_to_look(lock)
     except FileNotFoundError:
         return True
+    except PermissionError:  # another user looks: the kernel's list says whether it is locked
+        return not own_files.is_locked(lock)
     try:
         return _flock(descriptor, fcntl.LOCK_SH)
     finally:
@@ -283,7 +286,7 @@ def running_folders(jobs: Path) -> list[Path]:
 
 def _take(lock: Path) -> int | None:
     """Return a descriptor that holds *lock*, None if somebody else does."""
-    descriptor = above_the_streams(os.open(lock, os.O_RDWR | os.O_CREAT, 0o666))
+    descriptor = above_the_streams(own_files.open_lock(lock, own_files.owner_of(lock.parent)))
     taken = False
     try:
         taken = _flock(descriptor, fcntl.LOCK_EX)

@@ -81,7 +81,7 @@ def _listen() -> int:
 
 def _print_to(output: str) -> None:
     """Send standard output and error to the end of *output*, without a pipe that could break or fill."""
-    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o666)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
@@ -93,7 +93,7 @@ def _exit_file() -> str:
 
 def _prepare_exit() -> int:
     """Return a descriptor of a file that has its room on the disk."""
-    descriptor = os.open(_exit_file(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    descriptor = os.open(_exit_file(), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
     os.write(descriptor, b" " * ROOM)
     os.fsync(descriptor)
     return descriptor
