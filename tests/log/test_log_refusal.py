@@ -15,6 +15,7 @@ from log_samples import AT, search_created
 from eventhpo.log import refusal
 from eventhpo.log.create import create
 
+UNCACHED = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}  # Python keeps what it could not write whole, and fails on it
 COMMANDS = [
     ("backup", "search.db", "copy.db"),
     ("salvage", "search.db", "copy.db"),
@@ -64,6 +65,7 @@ def test_a_limit_on_the_size_of_files_is_named_by_each_command_that_writes(
         capture_output=True,
         text=True,
         check=False,
+        env=UNCACHED,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
     )
     if done.returncode == 0:
@@ -89,7 +91,12 @@ def test_a_full_disk_is_named_by_each_command_that_writes(words: tuple[str, ...]
             while _fits(filler.fileno()):
                 pass
         done = subprocess.run(
-            [sys.executable, "-m", "eventhpo", *words], cwd=disk, capture_output=True, text=True, check=False
+            [sys.executable, "-m", "eventhpo", *words],
+            cwd=disk,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=UNCACHED,
         )
         assert done.returncode == 5, done.stderr
         assert "Traceback" not in done.stderr
