@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import os
 import resource
 import shutil
 import signal
@@ -226,6 +227,7 @@ def test_a_full_disk_leaves_what_was_there(search_log: Path, tmp_path: Path) -> 
             capture_output=True,
             text=True,
             check=False,
+            env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},  # Python keeps bytecode that was cut
             preexec_fn=lambda: (
                 signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
                 resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)),
