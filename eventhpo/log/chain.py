@@ -110,6 +110,11 @@ def recognise(db: sqlite3.Connection, path: Path) -> None:
     """
     application, number = sql.marks(db)
     if application != sql.APPLICATION_ID:
+        if sql.is_of_optuna(db):
+            raise DamagedLog(
+                f"{path} is a storage of Optuna itself and no log of eventhpo: import it with "
+                f"`eventhpo import sqlite:///{path} NAME -o LOG`"
+            )
         raise DamagedLog(f"{path} is no log of eventhpo (application id {application:#010x})")
     if number != sql.FORMAT:
         raise DamagedLog(f"{path} has format {number}, and this eventhpo reads format {sql.FORMAT}")

@@ -151,6 +151,12 @@ WHERE name IN ('event', 'lease') AND type = 'table'"""
     return dict(db.execute(query).fetchall())
 
 
+def is_of_optuna(db: sqlite3.Connection) -> bool:
+    """Whether a database is a storage of Optuna itself."""
+    query = "SELECT count(*) FROM sqlite_schema WHERE name IN ('studies', 'trials', 'version_info') AND type = 'table'"
+    return bool(db.execute(query).fetchone()[0] == 3)
+
+
 def strangers(db: sqlite3.Connection) -> list[str]:
     """Return the names of triggers and views that are not a log's own: they would act on what is appended."""
     query = "SELECT substr(name, 1, 200) FROM sqlite_schema WHERE type IN ('trigger', 'view') ORDER BY name LIMIT 100"

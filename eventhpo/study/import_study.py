@@ -43,6 +43,8 @@ def import_study(source: str, name: str | None, log: Path) -> ImportedStudy:
         Usage: there is no such source or study, or *log* exists.
         StorageFailed: the log cannot be written.
     """
+    if log.exists():
+        raise Usage(f"{log} exists already, and an import makes a new log: choose another name")
     storage = _storage(source)
     names = [study.study_name for study in storage.get_all_studies()]
     if name is None and len(names) != 1:

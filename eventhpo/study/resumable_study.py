@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import threading
 from abc import abstractmethod
@@ -98,7 +99,7 @@ class ResumableStudy(Study):
 
         def noted(trial: Trial) -> Any:
             try:
-                return func(trial)
+                value = func(trial)
             except KeyboardInterrupt as interrupt:
                 raise _Interrupted from interrupt
             except optuna.TrialPruned:
@@ -106,12 +107,28 @@ class ResumableStudy(Study):
             except Exception as error:
                 self.note_error(trial._trial_id, f"{type(error).__name__}: {error}"[:2000])
                 raise
+            else:
+                if (trouble := _no_number(value)) is not None:
+                    self.note_error(trial._trial_id, trouble)
+                return value
 
         return noted
 
 
 class _Interrupted(BaseException):
     """Ctrl-C in the objective."""
+
+
+def _no_number(value: Any) -> str | None:
+    """Return why Optuna fails a trial with this value of its objective, None if it does not."""
+    for part in value if isinstance(value, Sequence) and not isinstance(value, str) else [value]:
+        try:
+            number = float(part)
+        except (TypeError, ValueError, OverflowError):
+            return f"the objective returned {part!r}, which is no number"[:2000]
+        if math.isnan(number):
+            return "the objective returned nan"
+    return None
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ from eventhpo.core.fold.study_events import (
 from eventhpo.core.fold.study_state import StudyTrial
 from eventhpo.core.search.spec import POLICY, ComponentConfig, Limits, Objective, Search, StudyJobs, to_num
 from eventhpo.errors import Usage
+from eventhpo.log import sql
 from eventhpo.optuna_adapter.fingerprint import fingerprint
 from eventhpo.study.frozen_trials import NAMES, distribution, lost, naive_microseconds, with_point
 from eventhpo.study.open_study import OpenStudy, open_study
@@ -458,9 +459,12 @@ def _refuse_other_databases(path: Path) -> None:
     with path.open("rb") as file:
         start = file.read(4096)
     if start.startswith(b"SQLite format 3"):
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-            query = "SELECT count(*) FROM sqlite_master WHERE name IN ('studies', 'trials', 'version_info')"
-            own, source = db.execute(query).fetchone()[0] == 3, f"sqlite:///{path}"
+        own, source = False, f"sqlite:///{path}"
+        with (
+            contextlib.suppress(sqlite3.Error),  # what opens it as a log says how it is damaged
+            contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db,
+        ):
+            own = sql.is_of_optuna(db)
     else:
         own, source = b'"op_code"' in start.partition(b"\n")[0], str(path)
     if own:

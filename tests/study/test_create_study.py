@@ -23,12 +23,13 @@ from eventhpo.core.fold.codec import GENESIS, chain
 from eventhpo.core.fold.event_families import Note, UserInput
 from eventhpo.core.fold.events import SearchCreated
 from eventhpo.core.fold.study_events import LateCall, ParameterSuggested, PointJudged, TrialAdded, TrialTold
-from eventhpo.errors import Usage
+from eventhpo.errors import DamagedLog, Usage
 from eventhpo.log.reader import read
 from eventhpo.log.sql import SCHEMA
 from eventhpo.study.open_study import open_study
 from replay import redecide
 from replay.decide.report import Diverged
+from tests.cli.harness import invoke
 
 RANDOM = optuna.samplers.RandomSampler
 NONE = optuna.pruners.NopPruner
@@ -224,6 +225,37 @@ def test_a_database_of_optunas_own_is_recognised(tmp_path: Path) -> None:
     optuna.create_study(storage=optuna.storages.JournalStorage(journal), study_name="old")
     with pytest.raises(Usage, match="eventhpo import"):
         eventhpo.EventStorage(tmp_path / "journal.log")
+
+
+@pytest.mark.parametrize("command", [("status",), ("verify",), ("explain", "0"), ("serve",), ("top",)], ids=" ".join)
+def test_each_command_names_import_for_a_database_of_optunas_own(command: tuple[str, ...], tmp_path: Path) -> None:
+    optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", study_name="old")
+    name, *more = command
+    refused = invoke(name, tmp_path / "study.db", *more)
+    assert refused.exit_code in (2, 3)
+    assert "eventhpo import sqlite:///" in refused.output
+    with pytest.raises(DamagedLog, match="eventhpo import sqlite:///"):
+        eventhpo.load_study(tmp_path / "study.db")
+
+
+def test_a_log_that_was_cut_short_is_damaged_and_not_a_traceback_of_sqlite(tmp_path: Path) -> None:
+    log = tmp_path / "s.db"
+    eventhpo.optimize(objective, log, total_trials=20, sampler=RANDOM()).close()
+    for size in (log.stat().st_size - 5000, 4096, 100):
+        os.truncate(log, size)
+        with pytest.raises(DamagedLog):
+            eventhpo.create_study(log)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [(float("nan"), "returned nan"), (None, "returned None"), ("best", "returned 'best'"), ([1.0, None], "None")],
+)
+def test_a_value_that_is_no_number_fails_the_trial_and_the_log_says_why(value: Any, why: str, tmp_path: Path) -> None:
+    eventhpo.optimize(lambda _: value, tmp_path / "s.db", total_trials=1, sampler=RANDOM()).close()
+    [told] = [event for event in events(tmp_path / "s.db") if isinstance(event, TrialTold)]
+    assert told.state == "failed"
+    assert why in told.why
 
 
 def test_a_study_of_the_storage_alone_is_not_carried_on_as_a_recorded_one(tmp_path: Path) -> None:
