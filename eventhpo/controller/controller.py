@@ -95,7 +95,8 @@ class Requests(Protocol):
         ...
 
 
-Tell: TypeAlias = Callable[[Sequence[Recorded], State], None]  # of rows that were committed, and the state after them
+# told of rows that were committed and the state after them; of no rows before each look at the jobs
+Tell: TypeAlias = Callable[[Sequence[Recorded], State], None]
 
 
 def tell_nobody(rows: Sequence[Recorded], state: State) -> None:
@@ -246,6 +247,7 @@ class Controller:
     def _look(self, action: actions.Poll | actions.Wait) -> None:
         self.commit()
         self._log.beat()
+        self._tell((), self.state)  # a view that left out the newest rows, because others had just come, catches up
         if self._take_requests():
             return
         self._wait()

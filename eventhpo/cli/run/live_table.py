@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import math
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from eventhpo.cli import output
 from eventhpo.core.fold.events import Recorded
@@ -19,14 +24,16 @@ from eventhpo.views.live_view import BudgetBar, LiveView, live_view, render_bar,
 if TYPE_CHECKING:  # the controller loads Optuna, which a reader must not wait for
     from rich.console import Group
     from rich.live import Live
-    from rich.table import Table
     from rich.text import Text
 
     from eventhpo.controller.controller import Tell
 
+TICK = 1.0  # seconds between two drawings if nothing happens: its clock goes on
 REFRESH = 0.1  # seconds between two drawings of the view: faster than that nobody reads
 SUMMARY = 300_000_000  # microseconds between two lines with best and budget: a night has a hundred of them
 _BAR = 20  # characters of a budget bar
+_WIDEST = 20  # columns of a cell, but for the parameters
+_KEPT = 500  # newest lines that are kept for a screen that is drawn anew
 
 
 @contextlib.contextmanager
@@ -73,42 +80,119 @@ def _stamp(at: int) -> str:
 
 
 class LiveTable:
-    """Lines as `PlainLines` tells them, without the time, and the live view below them."""
+    """Lines as `PlainLines` tells them, without the time, and the live view below them.
+
+    After the terminal was resized the screen is drawn anew: what a narrower window wraps, and how,
+    is the terminal's own affair, so nobody knows which rows the old view takes.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console  # noqa: PLC0415  an extra, and only for a terminal
+
+        self._console = Console(stderr=True)
+        self._live: Live = self._new_live()
+        self._size = self._console.size
+        self._told: deque[str] = deque(maxlen=_KEPT)
+        self._state: State | None = None
+        self._drawn = 0.0
+        self._stale = False  # something new came too soon after the last drawing
+        self._works = True
+        self._drawing = False
+        self._before: Any = None
+
+    def _new_live(self) -> Live:
         from rich.live import Live  # noqa: PLC0415
 
         # No thread: it is drawn when something was committed, so nothing runs next to a controller.
-        self._live: Live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
-        self._drawn = 0.0
-        self._works = True
+        return Live(console=self._console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> LiveTable:
         self._live.start()
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGWINCH, self._resized)
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGWINCH, self._before)
         with contextlib.suppress(OSError):
             self._live.stop()
 
     def __call__(self, rows: Sequence[Recorded], state: State) -> None:
         """Tell of *rows*, which were committed together; *state* is that after them."""
+        self._state = state
+        if not rows and not self._is_due():
+            return
+        lines = [output.printable(line.text) for line in event_lines.lines(rows, state)]
+        self._guarded(lambda: self._draw(lines))
+
+    def _is_due(self) -> bool:
+        """Whether the view is to be drawn although nothing is new: to catch up, or for its clock."""
+        since = time.monotonic() - self._drawn
+        return since >= (REFRESH if self._stale else TICK)
+
+    def _resized(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._drawing:  # else the drawing under way, or the next one, sees the new size
+            self._guarded(lambda: self._draw([]))
+
+    def _guarded(self, draw: Callable[[], None]) -> None:
         if not self._works:
             return
+        self._drawing = True
         try:
-            self._draw(rows, state)
+            draw()
+            if self._console.size != self._size:  # resized meanwhile
+                self._draw([])
         except OSError:
             self._works = False  # the terminal is gone; the search is not
+        finally:
+            self._drawing = False
 
-    def _draw(self, rows: Sequence[Recorded], state: State) -> None:
-        for line in event_lines.lines(rows, state):
-            self._live.console.print(output.printable(line.text), markup=False, highlight=False)
-        now = time.monotonic()
-        if now - self._drawn >= REFRESH:
-            self._drawn = now
-            view = live_view(state, time.time_ns() // 1000)
-            self._live.update(picture(view, self._live.console.encoding), refresh=True)
+    def _draw(self, lines: Sequence[str]) -> None:
+        if self._console.size != self._size:
+            self._draw_anew()
+        self._told.extend(lines)
+        for line in lines:
+            self._console.print(line, markup=False, highlight=False)
+        self._stale = time.monotonic() - self._drawn < REFRESH
+        if not self._stale:
+            self._show_view()
+
+    def _draw_anew(self) -> None:
+        """Clear the screen, and write on it the newest lines that it has room for, and the view."""
+        from rich.control import Control  # noqa: PLC0415
+
+        self._live.stop()
+        self._size = width, height = self._console.size
+        self._console.control(Control.clear(), Control.home())
+        room = height - (0 if self._state is None else rows_of(self._view())) - 1
+        for line in _newest(self._told, room, width):
+            self._console.print(line, markup=False, highlight=False)
+        self._live = self._new_live()
+        self._live.start()
+        self._show_view()
+
+    def _view(self) -> LiveView:
+        assert self._state is not None
+        return live_view(self._state, time.time_ns() // 1000)
+
+    def _show_view(self) -> None:
+        self._drawn = time.monotonic()
+        if self._state is not None:
+            self._live.update(picture(self._view(), self._console.encoding), refresh=True)
+
+
+def _newest(lines: Sequence[str], room: int, width: int) -> list[str]:
+    """Return the last of *lines* that fit into *room* rows of *width* characters."""
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    shown: list[str] = []
+    for line in reversed(lines):
+        room -= max(1, math.ceil(cell_len(line) / width))
+        if room < 0:
+            break
+        shown.insert(0, line)
+    return shown
 
 
 # ---------------------------------------------------------------- drawing
@@ -126,7 +210,7 @@ def picture(view: LiveView, encoding: str = "utf-8") -> Group:
 
     return Group(
         text(view.title, "bold"),
-        *([_jobs(view, unicode=unicode)] if view.running else []),
+        *(text(line) for line in (_jobs(view, unicode=unicode) if view.running else ())),
         text(f"best     {view.best}", "bold"),
         *(text(f"pruned   {line}") for line in view.pruned),
         *(text(f"budget   {_drawn(bar, unicode=unicode)}  {render_bar(bar)}") for bar in view.bars),
@@ -139,16 +223,33 @@ def _drawn(bar: BudgetBar, *, unicode: bool) -> str:
     return ("█" if unicode else "#") * filled + ("░" if unicode else ".") * (_BAR - filled)
 
 
-def _jobs(view: LiveView, *, unicode: bool) -> Table:
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+def rows_of(view: LiveView) -> int:
+    """Return how many rows the picture of *view* takes."""
+    return 3 + len(view.pruned) + len(view.bars) + (1 + len(view.running) if view.running else 0)
 
-    table = Table(box=None, pad_edge=False)
-    for head in ("slot", "trial", "status", "iter", *view.metrics, "curve" if unicode else "", "parameters"):
-        least = None if head in ("parameters", *view.metrics) else len(head)
-        table.add_column(Text(head), overflow="ellipsis", no_wrap=True, min_width=least)
+
+def _jobs(view: LiveView, *, unicode: bool) -> Iterator[str]:
+    """Yield the table of running jobs; the parameters come last, so they alone are cut in a narrow window."""
+    heads = ["slot", "trial", "status", "iter", *view.metrics, *(["curve"] if unicode else []), "parameters"]
+    table = [heads]
     for job in view.running:
         at = "-" if job.iteration is None else str(job.iteration)
-        cells = [str(job.slot), str(job.trial), job.status, at, *job.values, job.spark if unicode else "", job.params]
-        table.add_row(*map(Text, cells))
-    return table
+        spark = [job.spark] if unicode else []
+        table.append([str(job.slot), str(job.trial), job.status, at, *job.values, *spark, job.params])
+    widths = [min(max(cell_width(row[column]) for row in table), _WIDEST) for column in range(len(heads) - 1)]
+    for *cells, params in table:
+        yield "  ".join([*map(cell_of_width, cells, widths), params])
+
+
+def cell_width(text: str) -> int:
+    """Return how many columns of a terminal *text* takes."""
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    return cell_len(text)
+
+
+def cell_of_width(text: str, width: int) -> str:
+    """Return *text* filled or cut to *width* columns of a terminal."""
+    from rich.cells import set_cell_size  # noqa: PLC0415
+
+    return set_cell_size(text, width)
