@@ -15,7 +15,7 @@ from typing import cast
 
 import optuna
 
-from eventhpo.core.fold.events import JobEnded, JobStarted, MetricObserved, Recorded
+from eventhpo.core.fold.events import JobCreated, JobEnded, JobStarted, MetricObserved, Recorded
 from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler.actions import Judge
@@ -236,33 +236,35 @@ def _growth(kept: Path, *, short: bool) -> Iterator[Row]:
 
 def _local_jobs(kept: Path, workers: int) -> Row:
     """Real processes: how long a report is on its way into the log, and how long a slot stays free."""
-    folder = kept / "local"
 
     @functools.cache
-    def run() -> list[Recorded]:
+    def run(apart: float) -> list[Recorded]:
+        folder = kept / f"local-{apart}"
         folder.mkdir()
-        (folder / "job.py").write_text(_REPORTS_ITS_CLOCK)
+        (folder / "job.py").write_text(_REPORTS_ITS_CLOCK.replace("APART", str(apart)))
         (folder / "search.toml").write_text(_LOCAL.format(python=sys.executable, workers=workers, jobs=2 * workers))
         _eventhpo("run", str(folder / "search.toml"), "--log", str(folder / "search.db"), "--quiet")
         return read(folder / "search.db").rows
 
     def report(_: Path) -> float:
-        observed = [row for row in run() if isinstance(row.event, MetricObserved)]
+        observed = [row for row in run(0.0) if isinstance(row.event, MetricObserved)]
         return statistics.median(
             row.at / 1e6 - float(value) for row in observed for value in cast(MetricObserved, row.event).values
         )
 
-    def slot(_: Path) -> float:
-        ends = sorted(row.event.finished_at or 0 for row in run() if isinstance(row.event, JobEnded))
-        starts = sorted(row.event.started_at for row in run() if isinstance(row.event, JobStarted))
-        return statistics.median(
-            (start - end) / 1e6 for end, start in zip(ends[:workers], starts[workers:], strict=True)
-        )
+    def slot(apart: float) -> float:
+        rows = run(apart)
+        slots = {row.event.trial: row.event.slot for row in rows if isinstance(row.event, JobCreated)}
+        ended = {row.event.trial: row.event.finished_at or 0 for row in rows if isinstance(row.event, JobEnded)}
+        started = {row.event.trial: row.event.started_at for row in rows if isinstance(row.event, JobStarted)}
+        first = {slots[trial]: trial for trial in range(workers)}
+        return statistics.median((started[t] - ended[first[slots[t]]]) / 1e6 for t in range(workers, 2 * workers))
 
     ways = [
         Way("a tenth of a second", lambda _: 0.1),
         Way("from a job's report to its row in the log", report, 1.0),
-        Way("from a job's end to the start of the next in its slot, all slots free at once", slot, 1.0),
+        Way("from a job's end to the start of the next in its slot, ends 0.1 s apart", lambda _: slot(0.1), 1.0),
+        Way("the same, all slots free at once", lambda _: slot(0.0)),
     ]
     title = f"{workers} local jobs at a time, medians of {2 * workers} jobs"
     return Row(key="h", title=title, unit="s", ways=ways, anchor=ways[0].name, rounds=1)
@@ -296,7 +298,7 @@ for i in range(1, 4):
     fd = os.open(os.environ["EVENTHPO_REPORTS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(fd, ("\\n" + line + "\\n").encode())
     os.close(fd)
-time.sleep(1.0)
+time.sleep(1.0 + APART * int(os.environ["EVENTHPO_SLOT"]))
 """
 
 
