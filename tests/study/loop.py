@@ -2,9 +2,11 @@
 
     python -m tests.study.loop --kills 200
 
-Each round takes another sampler and pruner, one thread or three. A study of one thread must come to the
+Each round takes another sampler and pruner, one thread or three; each fourth is a study that is served to three
+workers, whose server or workers are killed. A study of one thread must come to the
 trials of one that nobody disturbed; each log must be decided again as recorded. `--control` throws the
-killed log away before the last run, as if nothing had been on the disk: it must find faults.
+killed log away before the last run, as if nothing had been on the disk, or notes a false point: it must find
+faults.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 from eventhpo.log.reader import read
 from replay.decide.check_prefixes import check_prefixes
 from tests.study.scripts import run, trials
+from tests.study.served import round_of_kills
 from tests.study.table import SAMPLERS
 
 PRUNERS = ("none", "median", "hyperband", "halving")
@@ -59,9 +63,14 @@ def round_of(folder: Path, chance: random.Random, kills: int, *, control: bool) 
 def rounds(kills: int, seed: int, *, control: bool) -> Iterator[tuple[int, list[str]]]:
     """Yield the kills and faults of each round until there were *kills* kills."""
     chance, left = random.Random(seed), kills
-    while left > 0:
+    for turn in count():
+        if left <= 0:
+            return
         with tempfile.TemporaryDirectory() as folder:
-            done, wrong = round_of(Path(folder), chance, min(left, 4), control=control)
+            if turn % 4 == 1:
+                done, wrong = min(left, 4), round_of_kills(Path(folder), chance, min(left, 4), control=control)
+            else:
+                done, wrong = round_of(Path(folder), chance, min(left, 4), control=control)
         left -= max(done, 1)
         yield done, wrong
 
@@ -74,8 +83,7 @@ def main() -> None:
     args = parser.parse_args()
     results = list(rounds(args.kills, args.seed, control=args.control))
     faults = [fault for _, wrong in results for fault in wrong]
-    count = sum(done for done, _ in results)
-    sys.stdout.write(f"{count} kills in {len(results)} studies, {len(faults)} faults\n")
+    sys.stdout.write(f"{sum(done for done, _ in results)} kills in {len(results)} studies, {len(faults)} faults\n")
     sys.stdout.writelines(f"{fault}\n" for fault in faults[:20])
 
 

@@ -23,6 +23,7 @@ from eventhpo.errors import Unanswered, Usage
 from eventhpo.log.reader import read
 from eventhpo.study.serve import StudyServer
 from replay import redecide
+from tests.study.served import finished, first_line, start_server, start_worker, told_otherwise
 from tests.waiting import eventually
 
 pytest.importorskip("grpc")
@@ -186,48 +187,6 @@ def test_a_study_whose_sampler_is_not_known_is_for_optunas_client(tmp_path: Path
 
 # ---------------------------------------------------------------- processes that are killed
 
-WORKER = """
-import os, sys, warnings
-warnings.simplefilter("ignore")
-import optuna, eventhpo
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-def objective(trial):
-    x = trial.suggest_float("x", 0.0, 1.0)
-    for step in range(3):
-        trial.report(x + 1 / (step + 1), step)
-        if trial.should_prune():
-            raise optuna.TrialPruned
-    with open(sys.argv[3], "a") as file:
-        file.write(f"{trial.number} {x!r}\\n")
-    return x
-study = eventhpo.connect(sys.argv[1], lease=15.0)  # longer than a server needs to start on a busy machine
-study.optimize(objective, total_trials=int(sys.argv[2]))
-"""
-
-
-def first_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    line = process.stdout.readline()
-    process.stdout.close()
-    return line
-
-
-def start_server(log: Path, port: int = 0) -> tuple[subprocess.Popen[str], int]:
-    """Start `eventhpo serve`; return the process and its port once it listens."""
-    command = [sys.executable, "-m", "eventhpo", "serve", str(log), "--port", str(port)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    line = first_line(process)
-    return process, int(line.partition(" is served at ")[2].partition(":")[2].partition(" ")[0])
-
-
-def start_worker(port: int, trials: int, ledger: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-c", WORKER, f"127.0.0.1:{port}", str(trials), str(ledger)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def finished(log: Path) -> int:
-    return sum(fold(read(log).rows).totals.trials.values())
-
 
 @pytest.mark.parametrize("rounds", [3])
 def test_kills_of_server_and_workers_lose_nothing_that_was_answered(log: Path, tmp_path: Path, rounds: int) -> None:
@@ -264,15 +223,18 @@ def test_kills_of_server_and_workers_lose_nothing_that_was_answered(log: Path, t
     state = fold(read(log, verify=True).rows)
     assert sum(state.totals.trials.values()) == total
     assert [trial.number for trial in state.trials] == list(range(total))
-    told = {trial.number: trial.finished.values for trial in state.trials if trial.finished is not None}
-    points: dict[int, set[str]] = {}
-    for line in ledger.read_text().splitlines():
-        trial, value = line.split()
-        points.setdefault(int(trial), set()).add(value)
-    assert all(len(values) == 1 for values in points.values()), "a number ran with two points"
-    for trial, values in told.items():
-        if values is not None and state.trials[trial].finished.state == "completed":  # type: ignore[union-attr]
-            assert repr(float(values[0])) in points[trial]
+    assert told_otherwise(state, ledger) == []
+
+
+def test_a_trial_that_ran_with_another_point_than_the_log_has_is_seen(log: Path, tmp_path: Path) -> None:
+    """Negative control."""
+    eventhpo.optimize(lambda trial: trial.suggest_float("x", 0.0, 1.0), log, total_trials=1).close()
+    state = fold(read(log).rows)
+    value = state.trials[0].finished.values[0]  # type: ignore[union-attr,index]
+    ledger = tmp_path / "ledger"
+    for lines, wrong in ((f"0 {value!r}\n", 0), ("0 17.0\n", 1), (f"0 {value!r}\n0 17.0\n", 1)):
+        ledger.write_text(lines)
+        assert len(told_otherwise(state, ledger)) == wrong
 
 
 def test_sigterm_ends_the_server_and_the_log_rests(log: Path) -> None:
