@@ -107,7 +107,12 @@ def of_all(rows: Iterable[Recorded], most: int | None = None) -> list[Explanatio
             collectors.setdefault(trial, _Collector(trial, walk))
         return [collectors[trial] for trial in trials]
 
-    state = _walked(rows, walk, concerned)
+    listed = list(rows)
+    state = _walked(listed, walk, concerned)
+    if state.study is not None:
+        by_trial = study_steps.all_asked_again(listed)
+        for number, collector in collectors.items():
+            collector.take_answers(by_trial.get(number, {}))
     order = {number: place for place, number in enumerate(t.number for t in rank.top(state))}
     explained = (collectors.get(t.number) or _Collector(t.number, walk) for t in state.trials[:most])
     return [collector.explanation(state, order) for collector in explained]

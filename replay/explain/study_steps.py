@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from eventhpo.core.fold.events import Event, Recorded
+from eventhpo.core.fold.events import Event, Recorded, trial_of
 from eventhpo.core.fold.state import State
 from eventhpo.core.fold.study_events import (
     AttributeSet,
@@ -64,6 +64,16 @@ def step(state: State, seq: int, event: Event) -> StudyStep | None:
 def asked_again(rows: Sequence[Recorded], trial: int) -> dict[int, Checked]:
     """Return what the sampler and the pruner of a study say today to the questions about *trial*, by seq of the row."""
     return {check.seq: check for check in check_study(rows, None, None, WHOLE, trial)}
+
+
+def all_asked_again(rows: Sequence[Recorded]) -> dict[int, dict[int, Checked]]:
+    """Return what `asked_again` returns for each trial, by number; trials that nobody was asked about are left out."""
+    by_trial: dict[int, dict[int, Checked]] = {}
+    for check in check_study(rows, None, None, WHOLE):
+        number = trial_of(rows[check.seq - 1].event)
+        if number is not None:
+            by_trial.setdefault(number, {})[check.seq] = check
+    return by_trial
 
 
 def with_answer(step: AnyStep, check: Checked | None) -> AnyStep:
