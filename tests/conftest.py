@@ -16,6 +16,7 @@ settings.load_profile("short")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", default="50", help="kills in the loop of kills (50)")
+    parser.addoption("--fuzz", default="200", help="logs of each kind that are fuzzed (200)")
     parser.addoption("--stock", action="store_true", help="also run ClearML's own class, for docs/faults.md (off)")
     parser.addoption("--write-durations", action="store_true", help="measure each test for its lane (off)")
 
@@ -37,6 +38,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.path.name == "test_kills.py":  # as long as it is asked for, and no longer
             item.add_marker(pytest.mark.timeout(900 + 10 * int(config.getoption("--kills"))))
+        if item.path.name == "test_fuzz.py":
+            item.add_marker(pytest.mark.timeout(900 + int(config.getoption("--fuzz"))))
     if not config.getoption("--stock"):
         for item in items:
             if item.get_closest_marker("stock"):

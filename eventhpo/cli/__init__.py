@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
+from pathlib import Path
 from typing import Any, cast
 
 import click
@@ -12,7 +14,7 @@ from click.shell_completion import CompletionItem
 from eventhpo.cli import output
 from eventhpo.cli.help_pages import PAGES, epilog
 from eventhpo.core.validation.closest import closest
-from eventhpo.errors import EventhpoError
+from eventhpo.errors import DamagedLog, EventhpoError
 from eventhpo.replay_package import sister
 
 # Groups and their commands in the order of the help. A command is the function of its name in the module of its name,
@@ -29,6 +31,9 @@ _GROUPS = {
     "An Optuna study": ("eventhpo.cli.study", ("serve", "import", "dashboard")),
     "Keep a log": ("eventhpo.cli.keep", ("backup", "seal", "salvage", "sign")),
 }
+_READING = ("Read a log", "Replay a log", "Show a search", "Query a log", "Keep a log")
+# What code meets in a log of which each row can be read and that no search could have come to.
+_CONTRADICTION = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 COMMAND_GROUPS = {title: names for title, (_, names) in _GROUPS.items()}
 _NAMED_OTHERWISE = {"import": "import_study"}  # a module cannot have the name of a statement
 _COMMANDS = {
@@ -60,6 +65,16 @@ def _with_the_closest(error: click.NoSuchOption) -> click.NoSuchOption:
         return click.NoSuchOption(error.option_name, ctx=error.ctx)
     message = f"No such option {error.option_name!r}. Did you mean '--{near}'?"
     return click.NoSuchOption(error.option_name, message, ctx=error.ctx)
+
+
+def _contradiction(error: Exception) -> str:
+    """Return that the rows of a log contradict each other, as *error* shows, and where the code met that."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(last.filename).name}, line {last.lineno}"
+    return (
+        f"the rows of this log contradict each other ({type(error).__name__} in {place}); `eventhpo verify` checks it. "
+        "If eventhpo wrote it so, that is a fault of eventhpo: please report this line"
+    )
 
 
 class _Commands(click.Group):
@@ -116,6 +131,11 @@ class _Commands(click.Group):
         except EventhpoError as error:
             output.error(f"Error: {error}")
             ctx.exit(error.code)
+        except _CONTRADICTION as error:
+            if ctx.invoked_subcommand not in {name for group in _READING for name in COMMAND_GROUPS[group]}:
+                raise
+            output.error(f"Error: {_contradiction(error)}")
+            ctx.exit(DamagedLog.code)
         except BrokenPipeError:
             ctx.exit(0)  # who asked has seen enough
         except KeyboardInterrupt as stop:

@@ -172,7 +172,7 @@ def require_file(path: Path) -> None:
         raise DamagedLog(f"{path} is no log of eventhpo: it is no file")
     if not os.access(path, os.R_OK):
         raise StorageFailed(f"{path} cannot be read: its mode keeps this user out; its owner can let you read it")
-    if found.st_size == 0:
+    if found.st_size <= 1:  # SQLite takes one byte for an empty file too, and deletes the write-ahead log next to it
         raise DamagedLog(f"{path} is no log of eventhpo: it is empty")
     _require_plain_companions(path)
 
@@ -246,7 +246,8 @@ class _FileStat(msgspec.Struct, frozen=True):
 
 def _look(path: Path) -> _FileStat:
     wal, journal = _mark(beside.wal(path)), _mark(beside.journal(path))
-    if wal is not None and _mark(beside.shm(path)) is not None:
+    # A rollback journal next to a write-ahead log is no writer's: it would have to be played back.
+    if wal is not None and journal is None and _mark(beside.shm(path)) is not None:
         return _FileStat(_Way.LIVE, _mark(path), wal)
     if wal is not None or journal is not None:
         return _FileStat(_Way.COPY, _mark(path), wal or journal)

@@ -141,6 +141,24 @@ def test_a_sparse_write_ahead_log_of_20_gb_is_not_copied(log: Path) -> None:
     assert_is_told(run(log, "status"))
 
 
+@commands
+def test_the_write_ahead_log_of_a_log_that_was_cut_to_a_byte_stays(words: tuple[str, ...], log: Path) -> None:
+    content = log.read_bytes()
+    log.write_bytes(content[:1])
+    for suffix in ("-wal", "-shm"):
+        log.with_name(f"s.db{suffix}").write_bytes(content[:4128])
+    assert_is_told(run(log, *words))
+    assert log.with_name("s.db-wal").read_bytes() == content[:4128]
+
+
+@commands
+def test_a_journal_next_to_a_write_ahead_log_is_read_from_a_copy(words: tuple[str, ...], log: Path) -> None:
+    content = log.read_bytes()
+    for suffix in ("-wal", "-shm", "-journal"):
+        log.with_name(f"s.db{suffix}").write_bytes(content[:4128])
+    assert_is_told(run(log, *words), (0, 1, 3))
+
+
 def test_a_lock_file_that_is_a_link_does_not_overwrite_what_it_leads_to(log: Path, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
