@@ -39,7 +39,7 @@ def point(search: Search, assignments: Iterable[str]) -> dict[str, Scalar]:
             raise Usage(f"{word}: expected Section/name=value, as {job_names(search.space)[0]}=...")
         full = full_name(name)
         if full in params:
-            raise Usage(f"{full} stands there twice")
+            raise Usage(f"{full} is given twice")
         params[full] = _of(search, full, text)
     return params
 

@@ -48,11 +48,11 @@ def author_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return by_an_author
 
 
-on_end_option = click.option(
-    "--on-end",
-    metavar="COMMAND",
-    help="Have a shell run COMMAND when the search has finished; none: nothing.  [default: as the log has it]",
-)
+def on_end_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option --on-end, whose help says *default*."""
+    text = "Have a shell run COMMAND when the search has finished; none: nothing."
+    return click.option("--on-end", metavar="COMMAND", help=f"{text}  [default: {default}]")
+
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.  [default: off]")
 plain_option = click.option("--plain", is_flag=True, help="Lines with a time, no live view.  [default: off]")

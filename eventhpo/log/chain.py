@@ -42,7 +42,7 @@ def _one_by_one(db: sqlite3.Connection, last: int, trouble: Exception) -> Iterat
         except sql.TROUBLE as error:
             raise DamagedLog(f"the row of seq {last + 1} cannot be read: {error}") from error
         if row is None:
-            raise DamagedLog(f"nothing can be read behind seq {last}: {trouble}") from trouble
+            raise DamagedLog(f"nothing can be read after seq {last}: {trouble}") from trouble
         yield row
         last = row[0]
 
@@ -57,7 +57,7 @@ def verified(rows: Iterable[StoredRow], before: Head) -> Iterator[StoredRow]:
     for row in rows:
         seq, at, epoch, cause, name, version, body, own = row
         if seq != last + 1:
-            raise DamagedLog(f"seq {last + 1} is missing: the row behind {last} is {seq}")
+            raise DamagedLog(f"seq {last + 1} is missing: the row after {last} is {seq}")
         if chain(hashed, seq, at, epoch, cause, name, version, body) != own:
             raise DamagedLog(f"the hash of seq {seq} is not that of its row")
         yield row

@@ -225,7 +225,7 @@ def consult(path: Path, ask: Callable[[sqlite3.Connection], T]) -> T:
 
 
 class _Way(enum.Enum):
-    LIVE = "with SQLite's locks, beside a writer or what a killed one left"
+    LIVE = "with SQLite's locks, next to a writer or what a killed one left"
     COPY = "from a private copy, which SQLite may recover"
     QUIET = "as a file that does not change"
 

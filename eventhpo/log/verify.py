@@ -207,7 +207,9 @@ def _head(head_file: HeadFile | str, proven: _Prefix, rows: list[Recorded], path
     wrong = head.contradiction(outside.head, proven.head, there)
     if wrong is not None and seq > proven.head.seq:
         wrong += missing_wal.hint(path)
-    return Check("head", wrong is None, wrong or f"the head file names seq {seq}, {proven.head.seq - seq} behind")
+    return Check(
+        "head", wrong is None, wrong or f"the head file names seq {seq}, {proven.head.seq - seq} before the last"
+    )
 
 
 def _expected(expect: Head, proven: _Prefix) -> Check:

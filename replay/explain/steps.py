@@ -264,7 +264,7 @@ def said(state: State, event: Event) -> str | None:
             return "its launch was asked for"
         case InheritanceClaimed(trial=trial, attempt=number, iteration=iteration):
             taken = state.attempt(trial, number).inherited
-            return f"it goes on behind iteration {iteration} of the attempt before; taken over through {taken}"
+            return f"it goes on after iteration {iteration} of the attempt before; taken over through {taken}"
         case EffectFailed():
             return _failure(state, event)
         case JobAdopted():

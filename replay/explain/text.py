@@ -195,7 +195,7 @@ def _ended(step: JobEndStep) -> Iterator[Fact]:
 
 
 def _charged(step: Charge) -> str:
-    inherited = f" behind the {step.inherited} that it took over" if step.inherited else ""
+    inherited = f" after the {step.inherited} that it took over" if step.inherited else ""
     late = f", {step.late} late not charged" if step.late else ""
     return (
         f"attempt {step.attempt}: {plural(step.iterations, 'iteration')}{inherited}{late}, "

@@ -110,7 +110,7 @@ def test_starting_over_moves_the_old_search_aside_where_it_can_be_read_and_carri
     assert "--start-over" in again.stderr
     result = place.run("--start-over")
     assert result.returncode == 0, result.stderr
-    assert "what lay at search.db of an earlier search is at search.old-1.db now" in result.stderr
+    assert "the earlier search at search.db was moved to search.old-1.db" in result.stderr
     assert place.state().search_id != old.search_id
     assert fold(reader.read(place.folder / "search.old-1.db").rows).search_id == old.search_id
     assert place.call("verify", "search.old-1.db").returncode == 0

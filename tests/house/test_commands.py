@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import shlex
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -15,6 +18,7 @@ from docs import commands
 from eventhpo.cli import COMMAND_GROUPS, arguments, main
 from eventhpo.cli.help_pages import PAGES
 from eventhpo.core.search.spec import Limits
+from tests.house.test_structure import ROOT
 
 NAMES = [name for names in COMMAND_GROUPS.values() for name in names]
 WRITES_A_FILE = {"tables"}  # of the commands that look into logs
@@ -105,3 +109,33 @@ def test_no_help_loads_what_running_needs_and_the_list_loads_no_command() -> Non
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+# ---------------------------------------------------------------- words
+
+TRANSLATED = re.compile(r"\b(behind|beside|whoever)\b", re.IGNORECASE)  # after, next to, who
+
+
+def printable_strings(tree: ast.Module) -> Iterator[ast.Constant]:
+    """Yield the strings of *tree* but for docstrings."""
+    bodies = (n.body for n in ast.walk(tree) if isinstance(n, ast.Module | ast.ClassDef | ast.FunctionDef))
+    docstrings = {id(body[0].value) for body in bodies if body and isinstance(body[0], ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+            yield node
+
+
+@pytest.mark.parametrize("package", ["eventhpo", "replay"])
+def test_messages_are_in_plain_english(package: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.value!r}"
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for node in printable_strings(ast.parse(path.read_text()))
+        if TRANSLATED.search(node.value)
+    ]
+    assert found == []
+
+
+@every
+def test_the_help_is_in_plain_english(name: str) -> None:
+    assert not TRANSLATED.search("\n".join(help_of(name)))

@@ -114,7 +114,7 @@ def test_a_row_that_is_missing_is_named(path):
     resting(path, 20)
     alter(path, "DROP TRIGGER event_is_not_deleted", "DELETE FROM event WHERE seq = 7")
 
-    assert failing(verify(path))["chain"].startswith("seq 7 is missing: the row behind 6 is 8")
+    assert failing(verify(path))["chain"].startswith("seq 7 is missing: the row after 6 is 8")
 
 
 def test_an_event_that_is_not_known_is_named_though_its_chain_holds(path):
@@ -143,7 +143,7 @@ def test_a_tail_that_is_lost_is_told_by_the_head_file(path):
 def test_a_head_file_that_lags_is_sound_and_one_of_another_search_is_said(path):
     rows = resting(path, 20)
     head.write(path, SEARCH_ID, Head(15, rows[14].hash))
-    assert checked(path, "head") == Check("head", True, f"the head file names seq 15, {len(rows) - 15} behind")
+    assert checked(path, "head") == Check("head", True, f"the head file names seq 15, {len(rows) - 15} before the last")
 
     head.write(path, "other", Head(99, "0" * 32))
     check = checked(path, "head")

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     metavar="LIST",
     help="The devices of each worker from now on, as 0,1 or [[0,1],[2,3]]; none: no devices.  [default: as it is]",
 )
-@on_end_option
+@on_end_option("as the log has it")
 @quiet_option
 @plain_option
 @click.pass_context
@@ -112,7 +112,7 @@ def _over(log: Path, state: State, changes: LimitChanges) -> int:
     if state.finished is not None and state.finished.state == "stopped":
         way_on = f"the search is stopped; to go on: {output.command('resume', log, '--reopen')}"
         if changes.given():
-            raise Usage(f"{way_on}, with the new limits next to it")
+            raise Usage(f"{way_on}, together with the new limits")
         output.note(way_on)
     else:
         run_search.say_way_on(log, state)
@@ -176,7 +176,7 @@ def _carry_on(log: Path, state: State, author: Author, asked: _Wanted, hold: _Ho
 
     if reopen and state.search.needs_script:
         run_search.reopen(log, state, author, first, take_over=hold["take_over"])
-        output.note("it is open again; to go on, run the script that made the search")
+        output.note("the search is open again; to go on, run the script that made it")
         return 0
     only_ends = state.finished is not None and not (reopen or changes.given() or hold["adopt"])
     if not only_ends:
@@ -209,4 +209,4 @@ def _tell_of_a_changed_file(log: Path, state: State, folder: Path | None) -> Non
     if isinstance(jobs, LocalCommand):
         search = msgspec.structs.replace(search, jobs=today(jobs, log, folder, state))
     for path, keys in changed_keys(search):
-        output.note(f"{path} has changed since; not used: {', '.join(keys)}")
+        output.note(f"{path} has changed since the search began; not used: {', '.join(keys)}")

@@ -23,7 +23,7 @@ from eventhpo.controller.author import Author
     is_flag=True,
     help="Move what lies at --log of an earlier search to another name first; nothing is deleted.  [default: off]",
 )
-@on_end_option
+@on_end_option("that of the search file")
 @quiet_option
 @plain_option
 @click.pass_context

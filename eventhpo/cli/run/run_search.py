@@ -87,7 +87,7 @@ def start_over(log: Path) -> None:
     machine = this_machine()
     moved = move_aside(log, Holder(machine.host, machine.pid))
     if moved is not None:
-        output.note(f"what lay at {log} of an earlier search is at {moved} now")
+        output.note(f"the earlier search at {log} was moved to {moved}")
 
 
 # ---------------------------------------------------------------- running
