@@ -180,7 +180,7 @@ def cells(state: State, ranked: Sequence[RankedTrial]) -> list[list[str]]:
     """Return *ranked* as a headline and a list of cells for each trial, as people read them."""
     objectives = [formatting.metric(o) for o in state.search.objectives]
     others = sorted({name for r in ranked for name in r.metrics if name not in objectives})
-    names = job_names(state.search.space)
+    names = _names(state, ranked)
     head = ["rank", "trial", "status", *map(formatting.line, (*objectives, *others, *names))]
     lines = [
         [
@@ -189,7 +189,7 @@ def cells(state: State, ranked: Sequence[RankedTrial]) -> list[list[str]]:
             _status(r),
             *_values(state, r),
             *_others(r, others),
-            *_parameters(state, r.trial),
+            *_parameters(state, r.trial, names),
         ]
         for place, r in enumerate(ranked, 1)
     ]
@@ -244,9 +244,16 @@ def _others(ranked: RankedTrial, names: Sequence[str]) -> list[str]:
     return [formatting.number(ranked.metrics[name].value if name in ranked.metrics else None) for name in names]
 
 
-def _parameters(state: State, trial: int) -> list[str]:
+def _names(state: State, ranked: Sequence[RankedTrial]) -> list[str]:
+    """Return the parameters of the space; of a study, whose objective has the space, those that the trials have."""
+    if state.study is None:
+        return list(job_names(state.search.space))
+    return list(dict.fromkeys(name for r in ranked for name in state.trials[r.trial].params))
+
+
+def _parameters(state: State, trial: int, names: Sequence[str]) -> list[str]:
     given = state.trials[trial].params
-    return [formatting.scalar(given[name]) if name in given else "-" for name in job_names(state.search.space)]
+    return [formatting.scalar(given[name]) if name in given else "-" for name in names]
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:

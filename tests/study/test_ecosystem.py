@@ -14,8 +14,10 @@ import pytest
 from optuna.trial import TrialState
 
 import eventhpo
+from eventhpo.core.fold.study_events import TrialLost
 from replay import redecide
-from tests.cli.harness import Place, data
+from tests.cli.harness import Place, data, invoke
+from tests.study.scripts import run, trials
 from tests.study.test_create_study import events
 
 
@@ -135,6 +137,37 @@ def test_max_trials_callback_counts_the_trials_of_the_log(tmp_path: Path) -> Non
         assert len(study.trials) == 5
         study.close()
     assert sum(type(event).__name__ == "TrialTold" for event in events(log)) == 5
+
+
+def test_four_questions_of_a_newcomer_are_answered_by_the_commands_and_by_optunas_own_tools(tmp_path: Path) -> None:
+    log = tmp_path / "s.db"
+    run(log, sampler="tpe", pruner="median", kill_at=40)
+    reached = trials(log, sampler="tpe", pruner="median")
+    study = eventhpo.load_study(log)
+    # Which is best?
+    best = study.best_trial
+    [head, line] = invoke("top", log, "-k", "1").stdout.splitlines()
+    assert head.split() == ["rank", "trial", "status", "value/0", *best.params]
+    assert line.split()[1] == str(best.number)
+    assert float(line.split()[4]) == pytest.approx(best.params["x"], rel=1e-4)
+    # Why was it pruned?
+    pruned = [number for number, state, *_ in reached if state == "PRUNED"]
+    assert pruned
+    for number in pruned:
+        assert "median" in invoke("explain", log, str(number)).stdout
+        assert any(row["trial"] == number and row["reason"] for row in data("prunes", log, "--pruned"))
+    # What was lost?
+    [cut_off] = {event.trial for event in events(log) if isinstance(event, TrialLost)}
+    assert (
+        f"lost        the job of trial {cut_off}: the process that ran it is gone" in invoke("postmortem", log).stdout
+    )
+    # The data frame, and plots of it.
+    frame = study.trials_dataframe()
+    assert list(frame["number"]) == list(range(12))
+    assert list(frame["params_x"]) == [trial[3]["x"] for trial in reached]
+    for draw in ("optimization_history", "intermediate_values", "slice", "timeline", "parallel_coordinate"):
+        assert getattr(optuna.visualization, f"plot_{draw}")(study).data
+    assert set(optuna.importance.get_param_importances(study)) == set(best.params)
 
 
 HYDRA = """
