@@ -22,7 +22,7 @@ PATIENCE = 60.0  # seconds for which one call waits for the server, which may be
 RETRY = 0.5  # seconds between two attempts of one call
 
 
-class _Point(NamedTuple):
+class _UnsentReport(NamedTuple):
     step: int
     value: float
 
@@ -41,7 +41,7 @@ class PatientProxy(GrpcStorageProxy):
         self._address = f"{host}:{port}"
         self._recorded: dict[int, tuple[str, float]] = {}  # by trial id: the parameter that its last answer recorded
         self._reports = threading.Condition(threading.RLock())
-        self._held: dict[int, _Point] = {}  # by trial id: a report that is not sent yet
+        self._held: dict[int, _UnsentReport] = {}  # by trial id: a report that is not sent yet
         self._refused: dict[int, Exception] = {}  # by trial id: why a report that waited could not be sent
         self._asking: set[int] = set()  # ids of trials that ask the pruner after their reports
         self._sender: threading.Thread | None = None
@@ -77,7 +77,7 @@ class PatientProxy(GrpcStorageProxy):
         if (error := self._refused.pop(trial_id, None)) is not None:
             raise error
 
-    def _hold(self, trial_id: int, point: _Point) -> None:
+    def _hold(self, trial_id: int, point: _UnsentReport) -> None:
         if self._sender is None:
             self._sender = threading.Thread(target=self._send_late, name=f"reports to {self._address}", daemon=True)
             self._sender.start()
@@ -125,7 +125,7 @@ class PatientProxy(GrpcStorageProxy):
         with self._reports:
             self.send_held(trial_id)
             if trial_id in self._asking:
-                self._hold(trial_id, _Point(step, float(intermediate_value)))
+                self._hold(trial_id, _UnsentReport(step, float(intermediate_value)))
                 return
         self._patiently(super().set_trial_intermediate_value, trial_id, step, intermediate_value)
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from eventhpo.core.fold.events import BudgetUpdated, Event, MetricObserved, Recorded
 from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.state import State, Trial
-from eventhpo.core.scheduler.candidates import AT_A_TURN, UNJUDGED, Candidates, Kind
+from eventhpo.core.scheduler.candidates import AT_A_TURN, UNJUDGED, CandidateKind, Candidates
 from eventhpo.core.scheduler.decide import next_action
 from eventhpo.core.search.spec import Search
 from eventhpo.log.reader import read
@@ -32,7 +32,7 @@ class EveryTrial(Candidates):
     def refresh(self) -> None:
         self.busy = sum(attempt.live for trial in self._state.active.values() for attempt in trial.attempts)
 
-    def trials(self, kind: Kind) -> Iterator[Trial]:
+    def trials(self, kind: CandidateKind) -> Iterator[Trial]:
         active = list(self._state.active.values())
         return iter([t for t in active if t.finished is None] if kind in (AT_A_TURN, UNJUDGED) else active)
 

@@ -129,7 +129,7 @@ PARTS: tuple[_Lines, ...] = (
 )
 
 
-class _Line(NamedTuple):
+class _FoldLine(NamedTuple):
     """What `evolve` does for a type of event, looked up once: an event of a long log costs two microseconds."""
 
     apply: Callable[[State, Recorded, Any], None]
@@ -139,6 +139,6 @@ class _Line(NamedTuple):
 
 
 _LINES = {
-    kind: _Line(apply, kind is not ControllerStarted, issubclass(kind, Input), "request" in kind.__struct_fields__)
+    kind: _FoldLine(apply, kind is not ControllerStarted, issubclass(kind, Input), "request" in kind.__struct_fields__)
     for kind, apply in whole(*PARTS).items()
 }

@@ -13,16 +13,16 @@ from eventhpo.core.fold.changes import Changes
 from eventhpo.core.fold.events import Event
 from eventhpo.core.fold.state import Attempt, State, Trial
 
-Kind: TypeAlias = int
+CandidateKind: TypeAlias = int
 
 # Why a rule may have to look at a trial, one bit each.
-UNJUDGED: Kind = 1  # it has points without a verdict
-UNCHARGED: Kind = 2  # an attempt has ended and was not charged
-AT_A_TURN: Kind = 4  # no attempt of it runs, and it has no outcome
-STOPPING: Kind = 8  # an attempt is to be told to stop
-STARTING: Kind = 16  # an attempt is to be made or started
-WATCHED: Kind = 32  # an attempt is to be looked at
-FAILING: Kind = 64  # an effect on an attempt has failed
+UNJUDGED: CandidateKind = 1  # it has points without a verdict
+UNCHARGED: CandidateKind = 2  # an attempt has ended and was not charged
+AT_A_TURN: CandidateKind = 4  # no attempt of it runs, and it has no outcome
+STOPPING: CandidateKind = 8  # an attempt is to be told to stop
+STARTING: CandidateKind = 16  # an attempt is to be made or started
+WATCHED: CandidateKind = 32  # an attempt is to be looked at
+FAILING: CandidateKind = 64  # an effect on an attempt has failed
 _KINDS = (UNJUDGED, UNCHARGED, AT_A_TURN, STOPPING, STARTING, WATCHED, FAILING)
 
 
@@ -35,7 +35,7 @@ class Candidates:
     def __init__(self, state: State) -> None:
         self._state = state
         self._changes = Changes(state)
-        self._numbers: dict[Kind, set[int]] = {kind: set() for kind in _KINDS}
+        self._numbers: dict[CandidateKind, set[int]] = {kind: set() for kind in _KINDS}
         self._kinds: dict[int, int] = {}  # of each trial that was looked at, its bits
         self._slots: dict[int, tuple[int, ...]] = {}  # that its attempts hold
         self._holders: dict[int, int] = {}  # how many attempts hold a slot
@@ -52,11 +52,11 @@ class Candidates:
         for number in list({**self._kinds, **self._state.active} if changed is None else changed):
             self._look_at(number)
 
-    def trials(self, kind: Kind) -> Iterator[Trial]:
+    def trials(self, kind: CandidateKind) -> Iterator[Trial]:
         """Yield the active trials of *kind*, by number."""
         return (self._state.trials[number] for number in sorted(self._numbers[kind]))
 
-    def attempts(self, kind: Kind) -> Iterator[Attempt]:
+    def attempts(self, kind: CandidateKind) -> Iterator[Attempt]:
         """Yield all attempts of the active trials of *kind*, by trial number."""
         return (attempt for trial in self.trials(kind) for attempt in trial.attempts)
 
