@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from time import time
+from time import monotonic, time
 from typing import Any
 
 from clearml import Task
@@ -13,11 +13,17 @@ from clearml.automation.optimization import MultiObjective, Objective
 
 from eventhpo.core.fold.state import State, Trial
 from eventhpo.errors import Usage
+from eventhpo.hpo_controller.delivered import Delivered
+from eventhpo.hpo_controller.rounds import Rounds, attempted
 from eventhpo.optimizer.optimizer import NamedForTasks, OptimizerOptuna
 
 Callback = Callable[[str, Any, int, dict[str, Any], str], None]
 
 
+FIRST_REPORT = 15.0  # seconds, as ClearML's controller
+SHORTEST_PERIOD = 30.0  # seconds between two reports, whatever set_report_period says: a report is up to two uploads
+ROUND = 1.0  # seconds between two looks at the log for jobs to call back
+LAST_WAIT = 60.0  # seconds that the last report waits for the thread of the search
 CLEARMLS = "clearml.automation.optuna"  # importing it would write a requirement into the user's task
 
 
@@ -135,19 +141,26 @@ class HyperParameterOptimizer(ClearmlController):  # type: ignore[misc]
         finally:
             self._thread = None  # also after an error: the search does not run
 
-    def _get_latest_completed_task_value(
-        self, cur_completed_jobs: set[str], series_name: str, title: str, series: str
-    ) -> tuple[float | None, list[float]]:
-        """Return the value of the job that completed last, and those of all, for one objective."""
-        metrics = [(o.title, o.series) for o in self._objective_metric.objectives]
-        number = metrics.index((title, series))
-
-        def look(state: State) -> list[tuple[int, float]]:
-            trials = (completed_trial(state, task_id) for task_id in cur_completed_jobs)
-            return sorted((t.last.seq, values_of(t)[number]) for t in trials if t is not None and t.last is not None)
-
-        values = [value for _, value in self.optimizer._read(look) or []]
-        return (values[-1] if values else None), values
+    def _report_daemon(self) -> None:
+        """Call back and report until the search is over or stopped; a round that fails is logged and tried again."""
+        delivered, rounds = Delivered(self.optimizer.log), Rounds(self)
+        next_report = monotonic() + FIRST_REPORT
+        while True:
+            thread, stop = self._thread, self._stop_event
+            over = thread is None or not thread.is_alive() or stop is None or stop.wait(ROUND)
+            if not over and self.optimization_timeout is not None and time() >= self.optimization_timeout:
+                over = True
+                self.stop(wait_for_reporter=False)
+            if over and thread is not None:
+                thread.join(LAST_WAIT)  # what it still records is in the last report
+            attempted("the callback", rounds.call_back, delivered)
+            if over or monotonic() >= next_report:
+                next_report = monotonic() + max(SHORTEST_PERIOD, self._report_period_min * 60)
+                attempted("the report", rounds.report, delivered)
+                attempted("the archive", rounds.archive)
+            if over:
+                attempted("the summary", rounds.upload_summary)
+                return
 
     def _auto_archive_low_performance_tasks(self, completed_jobs: Mapping[str, Any]) -> None:
         """Archive the tasks below the best `save_top_k_tasks_only`: of those that have ended, and not failed."""
