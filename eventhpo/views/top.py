@@ -13,7 +13,8 @@ from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.scheduler import rank
 from eventhpo.core.search.space import job_names
 from eventhpo.core.search.spec import ClearmlTasks, Num, Objective, Scalar, clearml_text, to_num
-from eventhpo.views import formatting, unused_reports
+from eventhpo.errors import Usage
+from eventhpo.views import formatting, same_code, unused_reports
 from eventhpo.views.statuses import TrialStatus, trial_status
 from eventhpo.views.unused_reports import Unused
 
@@ -61,14 +62,31 @@ def rows(
     only_completed: bool = False,
     include_failed: bool = False,
     include_imported: bool = False,
+    only_same_code: bool = False,
 ) -> list[RankedTrial]:
     """Return the best *k* trials, best first, as `rank.top` orders them.
 
     The metrics are the objectives, with *all_metrics* everything that was reported.
+    With *only_same_code* only the trials that ran the same code as the best of them.
+
+    Raises:
+        Usage: *only_same_code*, and the log does not know the code of the best, or it ran more than one.
     """
     best = rank.top(
-        state, k, only_completed=only_completed, include_failed=include_failed, include_imported=include_imported
+        state,
+        None if only_same_code else k,
+        only_completed=only_completed,
+        include_failed=include_failed,
+        include_imported=include_imported,
     )
+    if only_same_code:
+        same = same_code.with_the_code_of_the_best(best)
+        if same is None:
+            raise Usage(
+                f"the code of trial {best[0].number}, the best, is not known: the log has no hash of its script and no "
+                "commit, or no digest of the changes to it, or its attempts ran different code; leave out --same-code"
+            )
+        best = same[:k]
     return [row(state, trial, all_metrics=all_metrics) for trial in best]
 
 

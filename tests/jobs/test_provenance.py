@@ -92,3 +92,19 @@ def test_the_commit_around_the_script_is_named_and_whether_it_was_changed(folder
     changed = of(folder)
     assert (clean.commit, clean.dirty) == (git(folder, "rev-parse", "HEAD"), False)
     assert (changed.commit, changed.dirty) == (clean.commit, True)
+
+
+def test_equal_changes_of_a_commit_have_one_digest_and_others_another_and_a_clean_tree_none(folder: Path) -> None:
+    git(folder, "init", "-q")
+    git(folder, "add", "train.py")
+    git(folder, "commit", "-q", "-m", "first")
+    clean = of(folder).diff_sha256
+    (folder / "train.py").write_text(TEXT * 2)
+    twice = of(folder).diff_sha256
+    git(folder, "config", "diff.noprefix", "true")
+    git(folder, "config", "color.diff", "always")
+    assert of(folder).diff_sha256 == twice
+    (folder / "train.py").write_text(TEXT * 3)
+    assert clean is None
+    assert twice is not None
+    assert of(folder).diff_sha256 not in (None, twice)

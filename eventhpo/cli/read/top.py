@@ -22,6 +22,7 @@ from eventhpo.views import top as ranking
 @click.option("--all-metrics", is_flag=True, help="Every series that was reported.  [default: the objective]")
 @click.option("--only-completed", is_flag=True, help="Completed trials.  [default: running and pruned ones too]")
 @click.option("--include-failed", is_flag=True, help="Failed and aborted trials too.  [default: off]")
+@click.option("--same-code", is_flag=True, help="Trials that ran the code of the best.  [default: all]")
 @click.option("--include-imported", is_flag=True, help="Trials of another study too.  [default: off]")
 @at_option
 @csv_option
@@ -34,6 +35,7 @@ def top(
     only_completed: bool,
     include_failed: bool,
     include_imported: bool,
+    same_code: bool,
     at: int | datetime | None,
     as_csv: bool,
     as_json: bool,
@@ -55,6 +57,7 @@ def top(
         only_completed=only_completed,
         include_failed=include_failed,
         include_imported=include_imported,
+        only_same_code=same_code,
     )
     if as_json:
         output.data(output.as_json(rows))

@@ -98,6 +98,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     dirty: bool | None = None
     host: str | None = None
     python: str | None = None
+    diff_sha256: str | None = None  # of what the tree changes of its commit; None in a clean tree
 
 
 class ImportedTrial(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ class Surroundings:
         self._asked = -FRESH
         self._commit: str | None = None
         self._dirty: bool | None = None
+        self._diff: str | None = None
         self._hashed: tuple[Path, int, int] | None = None
         self._hash: str | None = None
 
@@ -40,6 +42,7 @@ class Surroundings:
             dirty=self._dirty,
             host=socket.gethostname(),
             python=sys.version,
+            diff_sha256=self._diff,
         )
 
     def _script(self, command: Sequence[str]) -> str | None:
@@ -65,6 +68,7 @@ class Surroundings:
         self._commit = _git(self._folder, "rev-parse", "HEAD")
         status = None if self._commit is None else _git(self._folder, "status", "--porcelain", "--untracked-files=no")
         self._dirty = None if status is None else status != ""
+        self._diff = _digest_of_diff(self._folder) if self._dirty else None
         self._asked = time.monotonic()
 
 
@@ -75,13 +79,41 @@ def _is_file_below(root: Path, path: Path) -> bool:
         return False  # as a program in one word (`python -c ...`), too long for the name of a file
 
 
+def _digest_of_diff(folder: Path) -> str | None:
+    """Return the SHA-256 of what the tree changes of its commit, None if git does not say it in time.
+
+    Only the digest is kept: a diff may show what nobody wants in a log. The words of the call leave out what users
+    set for themselves (colours, prefixes, programs), so equal changes have equal digests.
+    """
+    words = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index", "--binary", "--unified=3")
+    ends = ("--src-prefix=a/", "--dst-prefix=b/", "--diff-algorithm=myers", "--submodule=short")
+    try:
+        with tempfile.TemporaryFile() as diff:  # not in memory: it may be large
+            subprocess.run(
+                ["git", "-C", str(folder), "diff", "HEAD", *words, *ends],
+                env=_quiet(),
+                stdin=subprocess.DEVNULL,
+                stdout=diff,
+                stderr=subprocess.DEVNULL,
+                timeout=GIT_PATIENCE,
+                check=True,
+            )
+            diff.seek(0)
+            return hashlib.file_digest(diff, "sha256").hexdigest()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _quiet() -> dict[str, str]:
+    return {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # a look must not write the index
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     """Return what git says, None if it can't: no git, no repository, no answer in time."""
-    quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # a look must not write the index
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *arguments],
-            env=quiet,
+            env=_quiet(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
