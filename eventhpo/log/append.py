@@ -42,6 +42,11 @@ class Writer:
         self.epoch = epoch
         self.head = end  # of what was recorded, committed or not
 
+    def be_of_study(self) -> None:
+        """Speak of a study's script, and not of a controller with jobs, when something is wrong with the log."""
+        self.go_on = "the study goes on when its script is run again"
+        self._files.of_study = True
+
     @property
     def pending(self) -> bool:
         """Whether something is recorded and not committed."""

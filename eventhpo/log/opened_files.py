@@ -29,6 +29,11 @@ class OpenedFiles:
         self._inodes = {name: _inode(name) for name in (path, paths.wal(path), paths.shm(path))}
         self._mark = _mark(path)
         self.in_file = GENESIS
+        self.of_study = False  # whether the writer is a study's script, which has no jobs
+
+    @property
+    def _ends(self) -> str:
+        return "this process records nothing more of the study" if self.of_study else _GO_ON
 
     def settle(self) -> None:
         """Take the database file's size and time as they are now: the writer itself has just changed them."""
@@ -44,14 +49,15 @@ class OpenedFiles:
             return self._away(committed)
         if gone:
             return (
-                f"{gone[0].name} was deleted or replaced while this controller wrote {self._path}; {_GO_ON}; it folded "
-                f"what it had committed into the log: check it with `eventhpo verify {self._path}`, then resume"
+                f"{gone[0].name} was deleted or replaced while this controller wrote {self._path}; {self._ends}; it "
+                f"folded what it had committed into the log: check it with `eventhpo verify {self._path}`, then resume"
             )
         if _mark(self._path) != self._mark:
             if (why := self._overwritten()) is not None:
                 return (
-                    f"{self._path} was overwritten while this controller wrote it ({why}); {_GO_ON}; what lies there "
-                    f"now is a mixture: see `eventhpo verify {self._path}`, and restore a copy only while nobody writes"
+                    f"{self._path} was overwritten while this controller wrote it ({why}); {self._ends}; what lies "
+                    f"there now is a mixture: see `eventhpo verify {self._path}`, and restore a copy only while nobody "
+                    "writes"
                 )
             self.settle()
         return None
@@ -64,13 +70,13 @@ class OpenedFiles:
             what = f"is another file now, replaced while this controller wrote the one before ({rows})"
             with_it = f"it is now {now}" if now else "it was deleted"
             care = f"; {' and '.join(left)} there still belong to the one before" if left else ""
-            return f"{self._path} {what}; {with_it}; {_GO_ON}, and the file there may not know of them{care}"
+            return f"{self._path} {what}; {with_it}; {self._ends}, and the file there may not know of them{care}"
         if now is None:
-            return f"{self._path} was deleted while this controller wrote it, and {rows} with it; {_GO_ON}"
+            return f"{self._path} was deleted while this controller wrote it, and {rows} with it; {self._ends}"
         move = f"move {' and '.join(left)} there too, then " if left else ""
         return (
-            f"{self._path} was moved to {now} while this controller wrote it, with {rows}; {_GO_ON}; "
-            f"{move}go on with `eventhpo resume {now}`"
+            f"{self._path} was moved to {now} while this controller wrote it, with {rows}; {self._ends}; "
+            f"{move}go on with {f'the study there, {now}' if self.of_study else f'`eventhpo resume {now}`'}"
         )
 
     def _overwritten(self) -> str | None:

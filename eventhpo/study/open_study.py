@@ -79,7 +79,7 @@ class OpenStudy:
                 f"{error}. A study is written by one process: let that one serve it (`eventhpo serve {path}`) and "
                 f'connect from here (`eventhpo.connect("HOST:PORT")`)'
             ) from error
-        self._writer.go_on = "the study goes on when its script is run again"
+        self._writer.be_of_study()
         self.path = path
         self.state: State = fold(rows)
         self.study: StudyState = _study_of(self.state)

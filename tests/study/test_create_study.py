@@ -23,7 +23,7 @@ from eventhpo.core.fold.codec import GENESIS, chain
 from eventhpo.core.fold.event_families import Note, UserInput
 from eventhpo.core.fold.events import SearchCreated
 from eventhpo.core.fold.study_events import LateCall, ParameterSuggested, PointJudged, TrialAdded, TrialTold
-from eventhpo.errors import DamagedLog, Usage
+from eventhpo.errors import DamagedLog, StorageFailed, Usage
 from eventhpo.log.reader import read
 from eventhpo.log.sql import SCHEMA
 from eventhpo.study.open_study import open_study
@@ -256,6 +256,21 @@ def test_a_value_that_is_no_number_fails_the_trial_and_the_log_says_why(value: A
     [told] = [event for event in events(tmp_path / "s.db") if isinstance(event, TrialTold)]
     assert told.state == "failed"
     assert why in told.why
+
+
+@pytest.mark.parametrize("away", ["deleted", "moved"])
+def test_a_log_that_is_gone_while_the_script_runs_is_told_without_a_word_of_jobs(away: str, tmp_path: Path) -> None:
+    log = tmp_path / "s.db"
+
+    def go_away(trial: optuna.Trial) -> float:
+        log.unlink() if away == "deleted" else log.rename(tmp_path / "other.db")
+        return trial.suggest_float("x", 0.0, 1.0)
+
+    with pytest.raises(StorageFailed, match=f"was {away}") as told:
+        eventhpo.optimize(go_away, log, total_trials=3, sampler=RANDOM())
+    assert "this process records nothing more of the study" in str(told.value)
+    assert "job" not in str(told.value)
+    assert "resume" not in str(told.value)
 
 
 def test_a_study_of_the_storage_alone_is_not_carried_on_as_a_recorded_one(tmp_path: Path) -> None:
