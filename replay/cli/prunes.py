@@ -12,6 +12,8 @@ import msgspec
 
 from eventhpo.cli import output
 from eventhpo.cli.options import LOG_FILE, at_option, csv_option, json_option
+from eventhpo.core.fold.evolve import fold
+from eventhpo.errors import Usage
 from eventhpo.views import csv_text, formatting, top
 from replay.cli.verified import verified
 
@@ -35,6 +37,8 @@ def prunes(
     from replay.query.decisions import decisions_of  # noqa: PLC0415  the help must not wait for it
 
     with verified(log, at) as rows:
+        if trial is not None and trial >= (trials := len(fold(rows).trials)):
+            raise Usage(f"there is no trial {trial}: the log has {formatting.plural(trials, 'trial')}")
         verdicts = [
             decision
             for decision in decisions_of(rows)

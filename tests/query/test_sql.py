@@ -159,3 +159,9 @@ def test_prunes_as_of_an_event(search_log: Path) -> None:
     half = all_of_them[len(all_of_them) // 2]["seq"]
     result = invoke("prunes", search_log, "--at", half, "--json")
     assert json.loads(result.stdout) == [row for row in all_of_them if row["seq"] <= half]
+
+
+def test_a_trial_that_is_not_there_is_told(search_log: Path) -> None:
+    result = invoke("prunes", search_log, "--trial", 99)
+    assert result.exit_code == 2
+    assert "there is no trial 99: the log has 24 trials" in result.stderr
