@@ -193,14 +193,20 @@ class Recording(Reading):
             return
         bad = conclusion.is_bad(state)
         for text in (*(conclusion.last_output(state) if bad else ()), *conclusion.render_end(self.log, state)):
-            progress.log(logging.WARNING if bad else logging.INFO, "%s", text)
+            self._say(logging.WARNING if bad else logging.INFO, text)
+
+    def _say(self, level: int, text: str) -> None:
+        """Log a line of the search; report it as text of the optimizer's task if Python's log does not show it."""
+        progress.log(level, "%s", text)
+        if not progress.isEnabledFor(level) and hasattr(self._optimizer_task, "get_logger"):
+            self._optimizer_task.get_logger().report_text(text, level=level, print_console=False)
 
     def _log_rows(self, rows: Sequence[Recorded], state: State) -> None:
         """Log what `eventhpo run` shows."""
         if self._artifact is not None:
             self._artifact.note(rows)
         for line in event_lines.lines(rows, state):
-            progress.log(logging.WARNING if line.warns else logging.INFO, "%s", line.text)
+            self._say(logging.WARNING if line.warns else logging.INFO, line.text)
         for row in rows:
             if getattr(row.event, "not_again", None) and not self._warned:
                 self._warned = True

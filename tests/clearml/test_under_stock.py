@@ -6,9 +6,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from eventhpo.jobs.clearml.session import MARK
 from tests.clearml.users import Place, Program
 
 SCRIPT = str(Path(__file__).parent / "scripts" / "under_stock.py")
+
+
+def console(place: Place, task: dict[str, Any]) -> list[str]:
+    """Return the lines in the console of *task*."""
+    return [line for event in place.server.state.logs.get(task["id"], []) for line in event["msg"].splitlines()]
 
 
 def run(place: Place, highest: float = 1.0, *own: str) -> tuple[dict[str, Any], str]:
@@ -49,3 +57,28 @@ def test_our_controller_runs_the_same_script_and_calls_back_once_for_each_job(pl
     assert len(values) == 2
     assert sorted(re.findall(r"^callback (.*)$", printed, re.MULTILINE)) == sorted(str((v, 3)) for v in values)
     assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("own", [(), ("own",)], ids=["stock", "own"])
+def test_what_happens_is_in_the_console_of_the_optimizers_task_once(place: Place, own: tuple[str, ...]) -> None:
+    task, _ = run(place, 1.0, *own)
+    lines = console(place, task)
+    for start in ("trial 0 starts: ", "trial 0 completed: ", "trial 1 completed: ", "the search ends (budget)"):
+        assert len([line for line in lines if line.startswith(start)]) == 1, lines
+    assert len([line for line in lines if line.startswith("finished: budget")]) == 1
+
+
+def test_our_controller_sends_each_plot_once(place: Place) -> None:
+    task, _ = run(place, 1.0, "own")
+    plots = place.server.state.plots.get(task["id"], [])
+    assert sorted(event["metric"] for event in plots) == ["Optimization Objective", "Parallel Coordinates", "summary"]
+    assert {event.get("iter", 0) for event in plots} == {0}
+
+
+@pytest.mark.parametrize("own", [(), ("own",)], ids=["stock", "own"])
+def test_less_than_15_requests_a_job_reports_counted_apart(place: Place, own: tuple[str, ...]) -> None:
+    before = len(place.tasks())
+    run(place, 1.0, *own, "jobs=8")
+    assert len(place.tasks()) - before == 8
+    ours = [request for request in place.server.requests.kept if MARK.lower() in request.headers]
+    assert 0 < len(ours) < 15 * 8

@@ -1,4 +1,4 @@
-"""HyperParameterOptimizer with our class and a task: argv is base, queue, log, highest lr, and `own` for our one."""
+"""HyperParameterOptimizer with our class and a task: argv is base, queue, log, highest lr, `own` for our one, `jobs=N`."""
 
 import sys
 
@@ -8,7 +8,8 @@ from clearml.automation import DiscreteParameterRange, HyperParameterOptimizer, 
 import eventhpo
 from eventhpo import OptimizerOptuna
 
-base, queue, log, highest, *own = sys.argv[1:]
+base, queue, log, highest, *further = sys.argv[1:]
+own, jobs = "own" in further, [int(text.removeprefix("jobs=")) for text in further if text.startswith("jobs=")]
 controller = eventhpo.HyperParameterOptimizer if own else HyperParameterOptimizer
 task = Task.init("eventhpo", "search", task_type=Task.TaskTypes.optimizer, auto_connect_frameworks=False)
 sys.stdout.write(f"task {task.id}\n")
@@ -24,7 +25,7 @@ search = controller(
     max_number_of_concurrent_tasks=1,
     optimizer_class=OptimizerOptuna,
     execution_queue=queue,
-    total_max_jobs=2,
+    total_max_jobs=jobs[0] if jobs else 2,
     max_iteration_per_job=3,
     pool_period_min=1e-5,
     optuna_sampler="RandomSampler",
