@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from eventhpo.jobs.clearml.session import MARK
-from tests.clearml.users import Place, Program
+from tests.clearml.users import Place, Program, falling, value_of
 
+LOW = 0.5  # a job with a smaller learning rate, which would be the best, fails
 SCRIPT = str(Path(__file__).parent / "scripts" / "under_stock.py")
 
 
@@ -82,3 +83,20 @@ def test_less_than_15_requests_a_job_reports_counted_apart(place: Place, own: tu
     assert len(place.tasks()) - before == 8
     ours = [request for request in place.server.requests.kept if MARK.lower() in request.headers]
     assert 0 < len(ours) < 15 * 8
+
+
+def test_the_best_k_are_kept_the_others_are_archived_and_a_failed_job_holds_no_place(place: Place) -> None:
+    place.jobs(lambda task: falling(task, 2, "failed") if float(value_of(task, "lr")) < LOW else falling(task))
+    task, printed = run(place, 1.0, "own", "jobs=8", "top=2")
+    assert task["status"] == "completed", printed
+    completed = [trial for trial in place.state().trials if trial.finished and trial.finished.state == "completed"]
+    assert len(completed) < len(place.state().trials)
+    best = sorted(completed, key=lambda trial: trial.finished.values[0] if trial.finished else 0)
+    kept = {trial.last.job_id for trial in best[:2] if trial.last}
+    tasks = place.server.state.tasks
+    for trial in completed:
+        assert trial.last is not None
+        archived = "archived" in tasks[trial.last.job_id]["system_tags"]
+        assert archived == (trial.last.job_id not in kept)
+    projects = {tasks[trial.last.job_id]["project"] for trial in completed if trial.last}
+    assert [place.server.state.projects[project]["name"] for project in projects] == ["spawned"]

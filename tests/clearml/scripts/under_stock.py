@@ -1,4 +1,4 @@
-"""HyperParameterOptimizer with our class and a task: argv is base, queue, log, highest lr, `own` for our one, `jobs=N`."""
+"""A controller and its task: argv is base, queue, log, highest lr; `own` for our one, `jobs=N`, `top=K`."""
 
 import sys
 
@@ -9,7 +9,8 @@ import eventhpo
 from eventhpo import OptimizerOptuna
 
 base, queue, log, highest, *further = sys.argv[1:]
-own, jobs = "own" in further, [int(text.removeprefix("jobs=")) for text in further if text.startswith("jobs=")]
+own = "own" in further
+numbers = {name: int(number) for name, _, number in (text.partition("=") for text in further) if number}
 controller = eventhpo.HyperParameterOptimizer if own else HyperParameterOptimizer
 task = Task.init("eventhpo", "search", task_type=Task.TaskTypes.optimizer, auto_connect_frameworks=False)
 sys.stdout.write(f"task {task.id}\n")
@@ -25,10 +26,13 @@ search = controller(
     max_number_of_concurrent_tasks=1,
     optimizer_class=OptimizerOptuna,
     execution_queue=queue,
-    total_max_jobs=jobs[0] if jobs else 2,
+    total_max_jobs=numbers.get("jobs", 2),
+    save_top_k_tasks_only=numbers.get("top"),
+    spawn_project="spawned" if "top" in numbers else None,
     max_iteration_per_job=3,
     pool_period_min=1e-5,
     optuna_sampler="RandomSampler",
+    seed=7,
     optuna_pruner="NopPruner",
     log=log,
 )
