@@ -5,10 +5,80 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
+import msgspec
+
 from eventhpo.core.fold.event_parts import Provenance
-from eventhpo.core.fold.state import Attempt, Trial
+from eventhpo.core.fold.state import Attempt, State, Trial
+from eventhpo.views import formatting
 
 Code: TypeAlias = tuple[str | None, str | None, str | None, str | None]  # script, its hash, commit, digest of the diff
+
+
+class CodeChange(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that ran other code than the attempt before it in the log, and in what it differs."""
+
+    trial: int
+    attempt: int
+    seq: int  # of its intent
+    script_changed: bool
+    commit_changed: bool
+    changes_changed: bool  # what the tree changes of its commit
+    what: str
+
+
+def code_changes(state: State) -> list[CodeChange]:
+    """Return the attempts whose code is not that of the attempt before, in the order of the log.
+
+    What the log does not know of an attempt is compared at the next one of which it knows it.
+    """
+    attempts = sorted((a for trial in state.trials for a in trial.attempts if a.provenance), key=lambda a: a.seq)
+    last: dict[str, object] = {}  # what is known of the newest attempt that said it
+    changes = []
+    for attempt in attempts:
+        known = _known(attempt.provenance)
+        parts = {part: last[part] for part, value in known.items() if part in last and last[part] != value}
+        if parts:
+            changes.append(_change(attempt, parts))
+        last |= known
+    return changes
+
+
+def describe_change(change: CodeChange) -> str:
+    """Return *change* in a line: `from trial 5, attempt 0 on: another train.py`."""
+    return f"from trial {change.trial}, attempt {change.attempt} on: {change.what}"
+
+
+def _known(provenance: Provenance | None) -> dict[str, object]:
+    assert provenance is not None
+    known: dict[str, object] = {}
+    if provenance.script_hash is not None:
+        known["script"] = (provenance.script, provenance.script_hash)
+    if provenance.commit is not None:
+        known["commit"] = provenance.commit
+    if provenance.dirty is False or provenance.diff_sha256 is not None:
+        known["changes"] = provenance.diff_sha256
+    return known
+
+
+def _change(attempt: Attempt, before: dict[str, object]) -> CodeChange:
+    """Return how *attempt* differs; *before* holds what was so until then, for each part that differs."""
+    new = attempt.provenance
+    assert new is not None
+    words = {
+        "script": f"another {formatting.line(new.script or 'script')}",
+        "commit": f"commit {formatting.line(str(new.commit)[:12])}, not "
+        f"{formatting.line(str(before.get('commit'))[:12])}",
+        "changes": f"{'no' if new.diff_sha256 is None else 'other'} changes to the commit",
+    }
+    return CodeChange(
+        trial=attempt.trial,
+        attempt=attempt.number,
+        seq=attempt.seq,
+        script_changed="script" in before,
+        commit_changed="commit" in before,
+        changes_changed="changes" in before,
+        what=", ".join(text for part, text in words.items() if part in before),
+    )
 
 
 def code_of(provenance: Provenance | None) -> Code | None:

@@ -12,10 +12,11 @@ from eventhpo.core.fold import budget
 from eventhpo.core.fold.event_parts import EffectName
 from eventhpo.core.fold.events import Head
 from eventhpo.core.fold.state import Attempt, Failure, State
-from eventhpo.views import formatting, top, unused_reports
+from eventhpo.views import formatting, same_code, top, unused_reports
 from eventhpo.views import statuses as jobs
 from eventhpo.views.as_of import AsOf
 from eventhpo.views.live_view import budget_bars, time_left
+from eventhpo.views.same_code import CodeChange
 from eventhpo.views.statuses import RunningJob
 from eventhpo.views.top import RankedTrial
 from eventhpo.views.unused_reports import Unused
@@ -135,6 +136,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     failed: list[FailedTrial]
     unused: list[Unused]  # of the newest jobs with reports that no value rests on
     scripts_changed: list[str]
+    code_changes: list[CodeChange]
     head: Head
     controller: LogHolder | None
     as_of: AsOf | None
@@ -175,6 +177,7 @@ def status(
         failed=_failed(state),
         unused=_unused(state),
         scripts_changed=list(state.changed_scripts),
+        code_changes=same_code.code_changes(state),
         head=state.head,
         controller=controller,
         as_of=as_of,
@@ -297,6 +300,9 @@ def _lines(state: State, status: Status) -> Iterator[str]:
         yield from _unused_lines(state, state.attempt(unused.trial, unused.attempt))
     for script in status.scripts_changed:
         yield f"changed     {formatting.line(script)} was not the same for all jobs"
+    if status.code_changes:
+        latest = same_code.describe_change(status.code_changes[-1])
+        yield f"code        {formatting.plural(len(status.code_changes), 'change')} while it ran, the last {latest}"
     yield f"head        {status.head.seq}:{status.head.hash}"
     yield from (f"note        {formatting.line(note)}" for note in status.notes)
 

@@ -10,7 +10,8 @@ from eventhpo.core.fold.events import Head, Recorded
 from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import rank
-from eventhpo.views import statuses, top
+from eventhpo.views import same_code, statuses, top
+from eventhpo.views.same_code import CodeChange
 from eventhpo.views.top import RankedTrial
 from replay.next_step import Next, what_next
 from replay.postmortem.acts import PersonsAct, act
@@ -45,6 +46,7 @@ class Postmortem(msgspec.Struct, frozen=True, kw_only=True):
     progress: Progress | None  # None with several objectives
     next: Next
     signature: bool = False  # whether a signature is next to the log; nobody has checked it here
+    code_changes: list[CodeChange] = []  # attempts that ran other code than the attempt before
 
 
 def postmortem(
@@ -116,4 +118,5 @@ class Examination:
             progress=self._gains.close(state),
             next=what_next(state),
             signature=files.signature,
+            code_changes=same_code.code_changes(state),
         )

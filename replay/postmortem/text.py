@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from eventhpo.core.fold.state import State
-from eventhpo.views import budget_use, formatting, top
+from eventhpo.views import budget_use, formatting, same_code, top
 from eventhpo.views.formatting import duration, plural, rfc3339
 from replay.next_step import Next, describe_jobs, of_attempt
 from replay.postmortem.acts import PersonsAct
@@ -36,6 +36,7 @@ def render_postmortem(report: Postmortem, state: State) -> Iterator[str]:
     yield from _several([("act", describe_act(person_act)) for person_act in report.acts])
     yield _fact("trials", _counts(report.trials))
     yield _fact("jobs", _counts(report.jobs))
+    yield from _several([("code", same_code.describe_change(change)) for change in report.code_changes])
     yield from _trouble(report.trouble)
     yield from _checked(report)
     if state.study is None:  # a study has no budget, and no slots

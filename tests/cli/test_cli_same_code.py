@@ -52,3 +52,32 @@ def test_code_that_the_log_does_not_know_is_refused_and_not_guessed(log: Path) -
     result = invoke("top", log, "--same-code")
     assert result.exit_code == 2
     assert "leave out --same-code" in result.stderr
+
+
+def test_a_change_of_code_is_told_by_status_and_postmortem_with_the_trial_that_ran_it_first(
+    log: Path, tmp_path: Path
+) -> None:
+    edited = changed(SAME, script_hash="bb", dirty=True, diff_sha256="dd")
+    committed = changed(edited, commit="c2", dirty=False, diff_sha256=None)
+    mixed = with_provenance(
+        tmp_path / "mixed.db",
+        reader.read(log).rows,
+        lambda trial: SAME if trial < 2 else edited if trial < 3 else committed,
+    )
+    for command in ("status", "postmortem"):
+        changes = data(command, mixed)["code_changes"]
+        assert [(c["trial"], c["script_changed"], c["commit_changed"], c["changes_changed"]) for c in changes[:1]] == [
+            (2, True, False, True)
+        ]
+        assert any(c["commit_changed"] and c["trial"] >= 3 for c in changes)
+        assert "on: another train.py, other changes to the commit" in invoke("postmortem", mixed).stdout
+        assert "while it ran, the last from trial" in invoke("status", mixed).stdout
+
+
+def test_code_that_stays_or_is_not_known_is_no_change(log: Path, tmp_path: Path) -> None:
+    same = with_provenance(tmp_path / "same.db", reader.read(log).rows, lambda trial: SAME)
+    assert data("status", same)["code_changes"] == data("status", log)["code_changes"] == []
+    half = with_provenance(
+        tmp_path / "half.db", reader.read(log).rows, lambda trial: changed(SAME, dirty=True) if trial % 2 else SAME
+    )
+    assert data("postmortem", half)["code_changes"] == []
