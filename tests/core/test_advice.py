@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from eventhpo.core.advice import advice
-from eventhpo.core.search.spec import LogUniformParameterRange
+from eventhpo.core.search.spec import DiscreteParameterRange, LocalCommand, LogUniformParameterRange
 from eventhpo.testing.searches import search
 
 
@@ -42,3 +43,50 @@ def test_points_that_the_budget_has_no_room_for_are_told(limits: dict[str, objec
 
 def test_points_that_fit_are_not() -> None:
     assert told(5, total_max_jobs=5) == told(5, total_max_jobs=None) == []
+
+
+def told_of_command(*words: str) -> list[str]:
+    jobs = LocalCommand(command=("python", "train.py", *words), folder=".")
+    return list(advice(msgspec.structs.replace(search(), jobs=jobs)))
+
+
+@pytest.mark.parametrize(
+    ("words", "place"),
+    [
+        (("--api-key", "Zx81"), 4),
+        (("--wandb_token=Zx81",), 3),
+        (("PASSWORD=Zx81",), 3),
+        (("--url", "https://me:Zx81@example.org/x"), 4),
+        (("hf_" + "Zx81" * 8,), 3),
+        (("AKIA" + "ZX81" * 4,), 3),
+    ],
+)
+def test_a_word_of_the_command_that_looks_like_a_secret_is_told_by_its_place_and_not_repeated(
+    words: tuple[str, ...], place: int
+) -> None:
+    (text,) = told_of_command(*words)
+    assert text.startswith(f"command: word {place} looks like a secret")
+    assert "Zx81" not in text
+    assert "ZX81" not in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--lr={General/lr}", "--tokenizer", "bpe"),
+        ("--token={General/token}",),
+        ("--api-key", "--verbose"),
+        ("--max-tokens=100", "https://example.org:80/x", "token"),
+    ],
+)
+def test_a_command_without_a_secret_is_not_warned_of(words: tuple[str, ...]) -> None:
+    assert told_of_command(*words) == []
+
+
+def test_a_secret_among_the_values_of_a_parameter_is_told_and_not_repeated() -> None:
+    key = "hf_" + "Zx81" * 8
+    for name, values in (("General/hub", (key, "none")), ("General/api_key", ("Zx81", "b"))):
+        (text,) = advice(search(space=(DiscreteParameterRange(name=name, values=values),)))
+        assert text.startswith(f'space."{name}": a value looks like a secret')
+        assert "Zx81" not in text
+    assert list(advice(search(space=(DiscreteParameterRange(name="General/token", values=(1, 2)),)))) == []
