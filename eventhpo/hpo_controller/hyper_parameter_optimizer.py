@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from time import monotonic, time
 from typing import Any
 
@@ -90,6 +91,8 @@ class HyperParameterOptimizer(ClearmlController):  # type: ignore[misc]
         Usage: an argument is out of range, or is not known.
     """
 
+    _make_page: Callable[[Path, Path], Any] | None = None
+
     def __init__(
         self,
         base_task_id: str,
@@ -128,6 +131,10 @@ class HyperParameterOptimizer(ClearmlController):  # type: ignore[misc]
         callback = None if job_complete_callback is None else self._with_documented_types(job_complete_callback)
         return bool(super().start(job_complete_callback=callback))
 
+    def set_page_maker(self, make_page: Callable[[Path, Path], Any]) -> None:
+        """Have `make_page(log, page)` write a page at the end, which becomes the artifact `report` of the task."""
+        self._make_page = make_page
+
     def _with_documented_types(self, callback: Callback) -> Callable[..., None]:
         def completed(job_id: str, values: Any, iterations: Any, params: Mapping[str, Any], best: str) -> None:
             one_objective = self._objective_metric.len == 1
@@ -160,6 +167,7 @@ class HyperParameterOptimizer(ClearmlController):  # type: ignore[misc]
                 attempted("the archive", rounds.archive)
             if over:
                 attempted("the summary", rounds.upload_summary)
+                attempted("the page", rounds.upload_page)
                 return
 
     def _auto_archive_low_performance_tasks(self, completed_jobs: Mapping[str, Any]) -> None:

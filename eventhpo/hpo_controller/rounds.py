@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from clearml import Task
@@ -126,6 +128,16 @@ class Rounds:
         if task is not None and trials:
             table = reports.summary_table(trials, self._titles)
             task.upload_artifact(name="summary", artifact_object={"table": table})
+
+    def upload_page(self) -> None:
+        """Upload what the page maker writes as the artifact `report`, if there is a page maker."""
+        task, make_page = self._task(), self._controller._make_page
+        if task is None or make_page is None:
+            return
+        with TemporaryDirectory() as folder:
+            page = Path(folder) / "report.html"
+            make_page(self._controller.optimizer.log, page)
+            task.upload_artifact(name="report", artifact_object=str(page), wait_on_upload=True)
 
 
 def best_job(state: State) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from eventhpo.hpo_controller import reports
@@ -37,6 +38,9 @@ class Recorder:
 
     def report_plotly(self, **figure: Any) -> None:
         self.sent.append((figure["title"], "", figure["iteration"] + self.initial, figure["figure"]))
+
+    def upload_artifact(self, name: str, artifact_object: str, **_: Any) -> None:
+        self.sent.append((name, Path(artifact_object).name, 0, Path(artifact_object).read_text()))
 
     def curves(self, title: str) -> list[tuple[str, int]]:
         return [(row[1], row[2]) for row in self.sent if row[0] == title]
@@ -104,3 +108,13 @@ def test_best_is_the_best_so_far_and_a_trial_without_value_has_no_point():
 def test_an_axis_of_texts_has_a_tick_for_each_text():
     assert reports.axis("kind", ["b", "a", "b"])["values"] == [1, 0, 1]
     assert reports.axis("x", [1, 0.5]) == {"label": "x", "values": [1.0, 0.5]}
+
+
+def test_the_page_that_a_page_maker_writes_is_an_artifact_of_the_task(place):
+    task = Recorder()
+    round_ = ended(place, task, total_max_jobs=1)
+    round_.upload_page()
+    assert task.sent == []
+    round_._controller.set_page_maker(lambda log, page: page.write_text(f"<p>{log.name}</p>"))
+    round_.upload_page()
+    assert task.sent == [("report", "report.html", 0, f"<p>{place.log.name}</p>")]
