@@ -23,7 +23,7 @@ ANSWERED = (
         "What was run: command, script, commit?",
         "`provenance.json`: `attempts`, each with digest of the script and commit",
     ),
-    ("Was the code the same for all trials?", "`provenance.json`: `changed_scripts`, and `attempts` one by one"),
+    ("Was the code the same for all trials?", "`postmortem.txt`: `code`; `provenance.json`: `attempts`"),
     (
         "On which machines, with which versions?",
         "`provenance.json`: `attempts` (host, Python) and `controllers` (packages)",
