@@ -64,10 +64,14 @@ def objective(trial):
     step()
     return x + y
 
+def told(study, trial):
+    if trial.number == asked.get("kill_after"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
 directions = {"directions": ["minimize", "maximize"]} if asked["space"] == "two" else {}
 study = eventhpo.optimize(
     objective, asked["log"], total_trials=asked["trials"], n_jobs=asked.get("n_jobs", 1), study_name="study",
-    sampler=SAMPLERS[asked["sampler"]](), pruner=PRUNERS[asked["pruner"]](), **directions,
+    callbacks=[told], sampler=SAMPLERS[asked["sampler"]](), pruner=PRUNERS[asked["pruner"]](), **directions,
 )
 print(json.dumps([
     [t.number, t.state.name, t.values, t.params, t.user_attrs, list(t.intermediate_values.items())]

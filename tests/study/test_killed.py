@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
+from eventhpo.core.fold.study_events import TrialTold
 from eventhpo.log.reader import read
 from replay.decide.check_prefixes import check_prefixes
 from tests.study import table
@@ -58,11 +60,16 @@ def test_with_threads_no_number_runs_with_two_points_and_each_is_decided_again(p
     assert differences(log) == []
 
 
-def test_a_grid_killed_after_its_last_tell_runs_no_trial_more(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sampler", ["grid", "brute force"])
+def test_a_grid_killed_after_its_last_tell_runs_no_trial_more(sampler: str, tmp_path: Path) -> None:
+    undisturbed = trials(tmp_path / "undisturbed.db", sampler=sampler, trials=100)
+    last = len(undisturbed) - 1
     log = tmp_path / "grid.db"
-    asked = {"sampler": "grid", "trials": 100}
-    assert len(trials(log, **asked)) == 12
-    assert len(trials(log, **asked)) == 12
+    asked = {"sampler": sampler, "trials": 100}
+    assert run(log, kill_after=last, **asked)[0] == -signal.SIGKILL
+    assert sum(isinstance(row.event, TrialTold) for row in read(log).rows) == len(undisturbed)
+    assert trials(log, **asked) == undisturbed
+    assert differences(log) == []
 
 
 @pytest.mark.parametrize("control", [False, True], ids=["as it is", "negative control"])
