@@ -22,6 +22,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ["EVENTHPO_TRACEBACK"] = "1"  # a fault of ours is a failure, and no log that contradicts itself
     # What tests start is compiled once, also where Python is told to keep no compiled modules, as in many containers:
     # a command that compiles itself takes twice as long. The workers inherit it.
     if os.environ.get("PYTHONDONTWRITEBYTECODE") and hasattr(config, "cache"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -34,6 +35,7 @@ _GROUPS = {
 _READING = ("Read a log", "Replay a log", "Show a search", "Query a log", "Keep a log")
 # What code meets in a log of which each row can be read and that no search could have come to.
 _CONTRADICTION = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_TRACEBACK = "EVENTHPO_TRACEBACK"  # in the environment: let such an error through; the tests set it
 COMMAND_GROUPS = {title: names for title, (_, names) in _GROUPS.items()}
 _NAMED_OTHERWISE = {"import": "import_study"}  # a module cannot have the name of a statement
 _COMMANDS = {
@@ -73,7 +75,7 @@ def _contradiction(error: Exception) -> str:
     place = f"{Path(last.filename).name}, line {last.lineno}"
     return (
         f"the rows of this log contradict each other ({type(error).__name__} in {place}); `eventhpo verify` checks it. "
-        "If eventhpo wrote it so, that is a fault of eventhpo: please report this line"
+        f"If eventhpo wrote it so, that is a fault of eventhpo: report it, with what {_TRACEBACK}=1 shows"
     )
 
 
@@ -132,7 +134,8 @@ class _Commands(click.Group):
             output.error(f"Error: {error}")
             ctx.exit(error.code)
         except _CONTRADICTION as error:
-            if ctx.invoked_subcommand not in {name for group in _READING for name in COMMAND_GROUPS[group]}:
+            reads = ctx.invoked_subcommand in {name for group in _READING for name in COMMAND_GROUPS[group]}
+            if not reads or os.environ.get(_TRACEBACK):
                 raise
             output.error(f"Error: {_contradiction(error)}")
             ctx.exit(DamagedLog.code)
