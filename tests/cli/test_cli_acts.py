@@ -73,7 +73,7 @@ def test_a_stop_without_a_controller_and_a_reopening_say_who_and_why(place: Plac
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can give a file to another user")
-def test_the_user_id_of_a_request_is_that_of_its_file_and_not_what_it_says(place: Place):
+def test_who_asks_is_the_owner_of_the_file_and_not_what_it_says(place: Place):
     child = place.running()
     folder = paths.requests(place.log)
     folder.mkdir(exist_ok=True)
@@ -81,11 +81,12 @@ def test_the_user_id_of_a_request_is_that_of_its_file_and_not_what_it_says(place
     fresh.write_bytes(encode(EnqueueRequest(params={"General/lr": 0.5}, by="root@here")))
     os.chown(fresh, 12_345, -1)
     fresh.rename(folder / f"{7:032x}.json")
-    eventually(lambda: place.of(PointEnqueued), "the point")
+    eventually(lambda: place.of(RequestRefused), "the refusal")
     place.release()
     ended(child)
-    [event] = place.of(PointEnqueued)
-    assert (event.by, event.uid) == ("root@here", 12_345)
+    [event] = place.of(RequestRefused)
+    assert "12345" in event.why
+    assert place.of(PointEnqueued) == []
 
 
 def test_a_request_without_a_name_gets_that_of_its_files_owner():

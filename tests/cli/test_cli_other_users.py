@@ -36,6 +36,13 @@ NAME = f"{7:032x}.json"
 ME = Holder("here", 1)
 
 
+@pytest.fixture(autouse=True)
+def _another_user_can_read_the_packages() -> None:
+    """Skip where they lie in a private folder: what a child imports after it has become another user is not there."""
+    if not as_user(OTHER, lambda: [Path(str(package.__file__)).read_bytes() for package in (own_files, pytest)]):
+        pytest.skip("another user cannot read the packages of this Python")
+
+
 @pytest.fixture
 def shared() -> Iterator[Path]:
     """A folder in which everybody may write, as /tmp, and no file of another user may be removed."""
