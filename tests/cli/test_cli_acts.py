@@ -14,7 +14,14 @@ import pytest
 from eventhpo.controller.author import LONGEST_NAME, LONGEST_TEXT, other_author, this_author
 from eventhpo.controller.requests import EnqueueRequest, encode
 from eventhpo.core.fold.event_families import UserInput
-from eventhpo.core.fold.events import LimitsChanged, PointEnqueued, SearchCreated, SearchReopened, StopAsked
+from eventhpo.core.fold.events import (
+    LimitsChanged,
+    PointEnqueued,
+    RequestRefused,
+    SearchCreated,
+    SearchReopened,
+    StopAsked,
+)
 from eventhpo.errors import Usage
 from eventhpo.log import paths, reader
 from tests.cli.harness import Place, ended, invoke
