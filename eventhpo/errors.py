@@ -41,6 +41,10 @@ class DeviceTaken(Busy):
     """Another search of this machine uses a GPU that this one names; its log is free, and nothing was begun."""
 
 
+class TaskTaken(Busy):
+    """The optimizer task has another controller, or is no longer in progress: this controller touches no job more."""
+
+
 class Unanswered(EventhpoError):
     """The server where the jobs run does not answer; nothing was begun."""
 

@@ -7,13 +7,14 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from eventhpo.core.fold.event_families import UserInput
 from eventhpo.core.fold.events import Recorded, SearchFinished, TrialFinished
 from eventhpo.errors import DamagedLog, EventhpoError
+from eventhpo.jobs.clearml.session import Denied, Silent
 from eventhpo.log.backup import backup
 from eventhpo.log.verify import examine
 
@@ -33,10 +34,12 @@ class LogArtifact:
         task: The optimizer's `clearml.Task`.
         log: The log on this disk.
         every: Minutes after which anything that is new is uploaded.
+        require_ours: Raises unless the task is still this controller's, so that a newer copy is not replaced.
     """
 
-    def __init__(self, task: Any, log: Path, every: float) -> None:
+    def __init__(self, task: Any, log: Path, every: float, require_ours: Callable[[], None] = lambda: None) -> None:
         self._task, self._log, self._every = task, log, every * 60
+        self._require_ours = require_ours
         self._changed = threading.Condition()
         self._recorded = 0  # seq of the newest row that was told of
         self._uploaded = 0  # seq up to which the copy goes
@@ -126,9 +129,10 @@ class LogArtifact:
             with tempfile.TemporaryDirectory() as folder:
                 copy = Path(folder) / self._log.name
                 head = backup(self._log, copy)
+                self._require_ours()
                 about = {"seq": head.seq, "hash": head.hash}
                 done = self._task.upload_artifact(NAME, artifact_object=str(copy), metadata=about, wait_on_upload=True)
-        except (EventhpoError, OSError, ValueError, RuntimeError) as error:
+        except (EventhpoError, Silent, Denied, OSError, ValueError, RuntimeError) as error:
             self._tell(str(error))
             return
         if not done:

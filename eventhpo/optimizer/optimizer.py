@@ -18,6 +18,7 @@ from eventhpo.optimizer.driver import SearchDriver
 from eventhpo.optimizer.jobs_argument import LocalJobs
 from eventhpo.optimizer.log_artifact import LogArtifact
 from eventhpo.optimizer.running import Running
+from eventhpo.optimizer.task_claim import TaskClaim
 
 
 class NamedForTasks(type):
@@ -151,6 +152,7 @@ class Optimizer(Running, metaclass=NamedForTasks):
         self._warned = False
         self._upload_every = limits.minutes_of("upload_every", upload_every)
         self._artifact: LogArtifact | None = None
+        self._claim: TaskClaim | None = None
         self._driver: SearchDriver | None = None
         self._opening = Lock()
         self._optimizer_task: Any = None

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from clearml import Task
 from msgspec.structs import replace
 
 from eventhpo.controller.author import this_author
@@ -23,13 +24,16 @@ from eventhpo.core.search.spec import POLICY, Limits, LocalCommand
 from eventhpo.errors import Usage
 from eventhpo.jobs.backend_choice import BackendChoice, backend_choice
 from eventhpo.jobs.clearml.launch import Labels
+from eventhpo.jobs.clearml.session import Server
 from eventhpo.jobs.command_folder import is_the_same
+from eventhpo.jobs.protocol import JobBackend
 from eventhpo.log import paths
 from eventhpo.log.create import create
 from eventhpo.optimizer import conversion, import_study, log_artifact
 from eventhpo.optimizer.driver import SearchDriver
 from eventhpo.optimizer.log_artifact import LogArtifact
 from eventhpo.optimizer.reading import Reading
+from eventhpo.optimizer.task_claim import MARK, ClaimedJobs, TaskClaim
 from eventhpo.optuna_adapter.fingerprint import fingerprint
 from eventhpo.views import conclusion, event_lines
 
@@ -57,6 +61,7 @@ class Recording(Reading):
     _warned: bool  # of a decision that cannot be made again
     _upload_every: float | None
     _artifact: LogArtifact | None
+    _claim: TaskClaim | None
 
     @property
     def log(self) -> Path:
@@ -80,7 +85,7 @@ class Recording(Reading):
                 )
                 self._driver = SearchDriver(
                     self.log,
-                    lambda state: place.open(self.log, state),
+                    lambda state: self._jobs_of(place, state),
                     before=lambda state, rows: self._before(place, state, rows),
                     files=FileRequests(self.log),
                     take_over=self._take_over,
@@ -104,9 +109,17 @@ class Recording(Reading):
             every = log_artifact.EVERY
         if every is None or not hasattr(self._optimizer_task, "upload_artifact"):
             return
-        self._artifact = LogArtifact(self._optimizer_task, self.log, every)
+        task_id = str(self._optimizer_task.id)
+        joined = getattr(Task.current_task(), "id", None) == task_id
+        self._claim = TaskClaim(Server(MARK), task_id, joined=joined)
+        self._artifact = LogArtifact(self._optimizer_task, self.log, every, self._claim.require_ours)
         if not self.log.exists() and self._artifact.fetch():
             self._adopt = True  # jobs may have been made after the copy
+
+    def _jobs_of(self, place: BackendChoice, state: State) -> JobBackend:
+        """Return the jobs of *place*; where the log is kept with its task, no effect comes before a look at that."""
+        jobs = place.open(self.log, state)
+        return jobs if self._claim is None else ClaimedJobs(jobs, self._claim)
 
     def _create(self) -> None:
         for warning in self._asked.warnings:
@@ -160,6 +173,8 @@ class Recording(Reading):
     def _prepare(self, controller: Controller) -> None:
         """Record what may change from one start to the next."""
         state = controller.state
+        if self._claim is not None:
+            self._claim.take(state.epoch)
         changes = conversion.limit_changes(state.limits, self._limits)
         if changes.given():
             controller.record(LimitsChanged(changes=changes), None)

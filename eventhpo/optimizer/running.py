@@ -10,7 +10,7 @@ from eventhpo.controller.controller import Controller
 from eventhpo.core.fold.events import StopAsked
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import free_slot
-from eventhpo.errors import EventhpoError
+from eventhpo.errors import EventhpoError, TaskTaken
 from eventhpo.optimizer.by_hand import ByHand, suggests
 from eventhpo.optimizer.driver import SearchDriver
 from eventhpo.optimizer.reading import attempts
@@ -58,6 +58,11 @@ class Running(ByHand):
     def _fail_task(self, error: EventhpoError) -> None:
         """Log *error* and fail the optimizer's task, where the error ends a thread and not the script."""
         task = self._optimizer_task
+        if isinstance(error, TaskTaken):  # the task is another's, or was ended by a person
+            logger.error("this controller ends: %s", error)
+            if self._artifact is not None:
+                self._artifact.close()
+            return
         if threading.current_thread() is threading.main_thread() or not hasattr(task, "mark_failed"):
             return
         logger.error("the search did not run: %s", error)

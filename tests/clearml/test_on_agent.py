@@ -14,6 +14,7 @@ from eventhpo.core.fold.events import JobCreated, TrialFinished
 from eventhpo.core.fold.evolve import fold
 from eventhpo.log import reader
 from eventhpo.optimizer import log_artifact
+from eventhpo.optimizer.task_claim import EPOCH, HOLDER
 from tests.clearml.users import Place, Program
 from tests.waiting import eventually
 
@@ -22,7 +23,7 @@ JOBS = 5
 pytestmark = pytest.mark.usefixtures("place")
 
 
-def run(place: Place, folder: Path, task: str | None = None, *own: str) -> Program:
+def run(place: Place, folder: Path, task: str | None = None, *own: str, jobs: int = JOBS) -> Program:
     """Start the controller in a new *folder*, as an agent does if *task* is given."""
     folder.mkdir()
     remote: dict[str, str | None] = (
@@ -34,7 +35,7 @@ def run(place: Place, folder: Path, task: str | None = None, *own: str) -> Progr
             "CLEARML_LOG_TASK_TO_BACKEND": "0",
         }
     )
-    return Program([SCRIPT, place.base, place.queue, str(JOBS), *own], folder, place.server, **remote)
+    return Program([SCRIPT, place.base, place.queue, str(jobs), *own], folder, place.server, **remote)
 
 
 def artifact(place: Place, task: str) -> dict[str, Any] | None:
@@ -97,6 +98,48 @@ def test_a_controller_that_lost_its_folder_goes_on_with_the_same_search(
     assert finished(place, task, tmp_path) == JOBS  # the copy at the end is the whole log
 
 
+def children(place: Place, task: str) -> list[dict[str, Any]]:
+    return [each for each in place.server.state.tasks.values() if each.get("parent") == task]
+
+
+MANY = 400  # jobs: far more than are made before the other one comes
+
+
+@pytest.mark.parametrize("how", ["another controller", "an abort"])
+def test_a_controller_whose_task_is_anothers_or_was_ended_makes_no_job_more(
+    place: Place, tmp_path: Path, how: str
+) -> None:
+    program = run(place, tmp_path / "first", None, "own", jobs=MANY)
+    eventually(lambda: any(t["type"] == "optimizer" for t in place.server.state.tasks.values()), "the optimizer task")
+    task = optimizer_task(place)
+    eventually(lambda: len(children(place, task)) >= 3, "some jobs")
+    if how == "an abort":
+        place.server.call("tasks.stop", task=task, force=True)
+    else:
+        runtime = {**place.server.state.tasks[task]["runtime"], EPOCH: "99", HOLDER: "another"}
+        place.server.call("tasks.edit", task=task, force=True, runtime=runtime)
+    made = len(children(place, task))
+    _, out, err = program.ended()
+    assert ("another controller has task" if how == "another controller" else "this controller ends") in out + err
+    assert len(children(place, task)) <= made + 1  # one may have been on its way
+    log = next((tmp_path / "first").glob("*.db"))
+    place.log = log
+    assert fold(reader.read(log).rows).finished is None
+
+
+def test_the_epoch_rises_with_each_controller_of_the_task(place: Place, tmp_path: Path) -> None:
+    epochs, holders = [], []
+    task: str | None = None
+    for name in ("first", "second"):
+        assert run(place, tmp_path / name, task, "own").ended()[0] == 0
+        task = optimizer_task(place)
+        runtime = place.server.state.tasks[task]["runtime"]
+        epochs.append(int(runtime[EPOCH]))
+        holders.append(runtime[HOLDER])
+    assert epochs == sorted(set(epochs))
+    assert len(set(holders)) == 2
+
+
 def test_a_clone_of_the_controller_is_a_new_search(place: Place, tmp_path: Path) -> None:
     first = run(place, tmp_path / "first")
     code, out, err = first.ended()
@@ -127,10 +170,12 @@ def test_a_damaged_copy_is_not_taken_up(place: Place, tmp_path: Path) -> None:
     assert f"artifact {log_artifact.NAME} of task {task} is damaged" in out + err or code != 0
 
 
-def test_an_upload_that_fails_ends_no_search(place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_upload_that_fails_ends_no_search(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     class Task:
-        id = "t"
         uploads = 0
+
+        def __init__(self) -> None:
+            self.id = place.server.make_task("optimizer")
 
         def upload_artifact(self, *_: Any, **__: Any) -> bool:
             self.uploads += 1
