@@ -263,10 +263,11 @@ def _others(ranked: RankedTrial, names: Sequence[str]) -> list[str]:
 
 
 def _names(state: State, ranked: Sequence[RankedTrial]) -> list[str]:
-    """Return the parameters of the space; of a study, whose objective has the space, those that the trials have."""
+    """Return the parameters of the space; of a study, which has none, those of the trials in their order."""
     if state.study is None:
         return list(job_names(state.search.space))
-    return list(dict.fromkeys(name for r in ranked for name in state.trials[r.trial].params))
+    there = {name for r in ranked for name in state.trials[r.trial].params}
+    return [name for name in dict.fromkeys(n for trial in state.trials for n in trial.params) if name in there]
 
 
 def _parameters(state: State, trial: int, names: Sequence[str]) -> list[str]:
