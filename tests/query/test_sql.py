@@ -96,7 +96,11 @@ def test_an_answer_has_its_limit(search_log: Path, monkeypatch: pytest.MonkeyPat
 def test_ctrl_c_ends_a_question_without_end(search_log: Path) -> None:
     endless = "with recursive n(i) as (select 1 union all select i + 1 from n) select max(i) from n"
     child = subprocess.Popen(
-        [*COMMAND, "sql", str(search_log), endless], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "sql", str(search_log), endless],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job inherits it as ignored
     )
     ticks = os.sysconf("SC_CLK_TCK")
 
