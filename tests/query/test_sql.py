@@ -100,7 +100,8 @@ def test_ctrl_c_ends_a_question_without_end(search_log: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job inherits it as ignored
+        # a background job inherits it as ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509  no thread runs here
     )
     ticks = os.sysconf("SC_CLK_TCK")
 
