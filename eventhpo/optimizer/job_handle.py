@@ -20,6 +20,7 @@ from eventhpo.views import formatting
 from eventhpo.views.top import Metric, row
 
 T = TypeVar("T")
+Names = tuple[int, int]  # (trial, attempt)
 
 logger = logging.getLogger("eventhpo")
 
@@ -41,56 +42,58 @@ def clearml_status(state: State, attempt: Attempt) -> str:
 
 
 class SearchOfJobs(Protocol):
-    """What a job's handle asks of its search, and what it asks for."""
+    """What the handle of a job reads of its search."""
 
     @property
-    def _on_server(self) -> bool:
+    def on_server(self) -> bool:
         """Whether the jobs are tasks on a ClearML server."""
 
-    def _of(self, names: tuple[int, int], look: Callable[[State, Attempt], T]) -> T:
-        """Return what *look* finds of the attempt (trial, attempt)."""
+    def of(self, names: Names, look: Callable[[State, Attempt], T]) -> T:
+        """Return what *look* finds of an attempt."""
 
-    def _job_name(self, state: State, params: Mapping[str, Scalar]) -> str:
+    def job_name(self, state: State, params: Mapping[str, Scalar]) -> str:
         """Return the name of a job with *params*."""
 
-    def _parent(self) -> str | None:
+    def parent(self) -> str | None:
         """Return the id of the jobs' parent task."""
 
-    def _launch(self, names: tuple[int, int]) -> bool:
+
+class JobActions(Protocol):
+    """What the handle of a job has done."""
+
+    def launch(self, names: Names) -> bool:
         """Have the attempt's job launched; return whether it was."""
 
-    def _abort(self, names: tuple[int, int], why: str) -> None:
+    def abort(self, names: Names, why: str) -> None:
         """Have the attempt's job ended."""
 
 
 class TaskView:
     """What can be said of a job's task without a server: a light stand-in for `clearml.Task`."""
 
-    def __init__(self, optimizer: SearchOfJobs, trial: int, attempt: int) -> None:
-        self._optimizer = optimizer
-        self._names = (trial, attempt)
+    def __init__(self, search: SearchOfJobs, names: Names) -> None:
+        self._search = search
+        self._names = names
 
     @property
     def id(self) -> str:
         """The task's id."""
-        return self._optimizer._of(self._names, lambda state, a: str(a.job_id))
+        return self._search.of(self._names, lambda state, a: str(a.job_id))
 
     @property
     def name(self) -> str:
         """The task's name, by the naming scheme."""
-        return self._optimizer._of(
-            self._names, lambda state, a: self._optimizer._job_name(state, state.trials[a.trial].params)
-        )
+        return self._search.of(self._names, lambda state, a: self._search.job_name(state, state.trials[a.trial].params))
 
     @property
     def status(self) -> str:
         """The task's status in ClearML's words."""
-        return self._optimizer._of(self._names, clearml_status)
+        return self._search.of(self._names, clearml_status)
 
     @property
     def parent(self) -> str | None:
         """The optimizer's task, else the base task."""
-        return self._optimizer._parent()
+        return self._search.parent()
 
     def get_status(self) -> str:
         """Return the status."""
@@ -98,23 +101,23 @@ class TaskView:
 
     def get_parameters(self) -> dict[str, str]:
         """Return the parameters as strings, keyed `Section/name`."""
-        return self._optimizer._of(self._names, texts)
+        return self._search.of(self._names, texts)
 
     def get_last_scalar_metrics(self) -> dict[str, dict[str, dict[str, float]]]:
         """Return `{title: {series: {last, min, max}}}` of everything that was reported."""
         by_title: dict[str, dict[str, dict[str, float]]] = {}
-        for metric in self._optimizer._of(self._names, metrics):
+        for metric in self._search.of(self._names, metrics):
             values = {"last": float(metric.value), "min": float(metric.min_value), "max": float(metric.max_value)}
             by_title.setdefault(metric.metric, {})[metric.variant] = values
         return by_title
 
     def get_last_iteration(self) -> int:
         """Return the highest iteration of the objective, 0 before there is one."""
-        return self._optimizer._of(self._names, lambda state, a: a.highest or 0)
+        return self._search.of(self._names, lambda state, a: a.highest or 0)
 
     def __getattr__(self, name: str) -> Any:
         """Return what only the server knows: then, and not before, its task is loaded."""
-        if name.startswith("_") or not self._optimizer._on_server:
+        if name.startswith("_") or not self._search.on_server:
             raise AttributeError(f"a task on this machine has no {name!r}")
         return getattr(self._loaded(), name)
 
@@ -155,24 +158,24 @@ class JobHandle(ClearmlJob):  # type: ignore[misc]
     one writer, and come back when the log has answered.
     """
 
-    def __init__(self, optimizer: SearchOfJobs, trial: int, attempt: int) -> None:  # the parent's would clone a task
-        self._optimizer = optimizer
-        self._names = (trial, attempt)
+    def __init__(self, search: SearchOfJobs, actions: JobActions, names: Names) -> None:  # the parent's clones a task
+        self._search, self._actions = search, actions
+        self._names = names
         self._is_cached_task = False
-        self.task = TaskView(optimizer, trial, attempt)
+        self.task = TaskView(search, names)
         self.task_started = False
-        self.task_parameter_override: Mapping[str, Scalar] = optimizer._of(
-            self._names, lambda state, a: dict(state.trials[a.trial].params)
+        self.task_parameter_override: Mapping[str, Scalar] = search.of(
+            names, lambda state, a: dict(state.trials[a.trial].params)
         )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, JobHandle) and (self._optimizer, self._names) == (other._optimizer, other._names)
+        return isinstance(other, JobHandle) and (self._search, self._names) == (other._search, other._names)
 
     def __repr__(self) -> str:
         return f"<job {self.task_id()}: {self.status()}>"
 
     def __hash__(self) -> int:
-        return hash((id(self._optimizer), self._names))
+        return hash((id(self._search), self._names))
 
     def task_id(self) -> str:
         """Return the job's id."""
@@ -180,11 +183,11 @@ class JobHandle(ClearmlJob):  # type: ignore[misc]
 
     def launch(self, queue_name: str | None = None) -> bool:
         """Have the job started if it is not; whether it was launched."""
-        return self._optimizer._launch(self._names)
+        return self._actions.launch(self._names)
 
     def abort(self, *, why: str = "") -> None:
         """Have the job ended, its trial's end says *why*; one that is over stays as it is."""
-        self._optimizer._abort(self._names, why)
+        self._actions.abort(self._names, why)
 
     def status(self, force: bool = False) -> str:
         """Return the status in ClearML's words."""
@@ -196,7 +199,7 @@ class JobHandle(ClearmlJob):  # type: ignore[misc]
         def message(state: State, a: Attempt) -> str:
             return "" if a.ended is None else outcome.end_of(state, a).why or a.ended.why
 
-        return self._optimizer._of(self._names, message)
+        return self._search.of(self._names, message)
 
     def get_metric(self, title: str, series: str) -> tuple[float, float, float]:
         """Return (min, max, last) of a series.
@@ -204,7 +207,7 @@ class JobHandle(ClearmlJob):  # type: ignore[misc]
         Raises:
             KeyError: it was not reported.
         """
-        for metric in self._optimizer._of(self._names, metrics):
+        for metric in self._search.of(self._names, metrics):
             if (metric.metric, metric.variant) == (title, series):
                 return float(metric.min_value), float(metric.max_value), float(metric.value)
         raise KeyError(f"{title}/{series} was not reported by {self.task_id()}")
@@ -215,15 +218,15 @@ class JobHandle(ClearmlJob):  # type: ignore[misc]
         def seconds(state: State, a: Attempt) -> float:
             return -1.0 if a.started is None else elapsed(a.started, a.finished or read_clocks()) / 1e6
 
-        return self._optimizer._of(self._names, seconds)
+        return self._search.of(self._names, seconds)
 
     def iterations(self) -> int:
         """Return the last iteration of the objective, -1 if the job has not started."""
-        return self._optimizer._of(self._names, lambda state, a: -1 if a.started_at is None else a.highest or 0)
+        return self._search.of(self._names, lambda state, a: -1 if a.started_at is None else a.highest or 0)
 
     def started(self) -> bool:
         """Whether the job runs or has run."""
-        return self._optimizer._of(self._names, lambda state, a: a.started_at is not None)
+        return self._search.of(self._names, lambda state, a: a.started_at is not None)
 
     def is_running(self) -> bool:
         """Whether the job runs now."""
@@ -235,7 +238,7 @@ class JobHandle(ClearmlJob):  # type: ignore[misc]
 
     def is_stopped(self, aborted_nonresponsive_as_running: bool = False) -> bool:
         """Whether the job is over, in whatever way."""
-        return self._optimizer._of(self._names, lambda state, a: a.ended is not None)
+        return self._search.of(self._names, lambda state, a: a.ended is not None)
 
     def is_completed(self) -> bool:
         """Whether the job ended by itself, and well."""
@@ -267,10 +270,10 @@ class JobHandle(ClearmlJob):  # type: ignore[misc]
 
         Empty too if its task was deleted at the server.
         """
-        if self._optimizer._on_server:
+        if self._search.on_server:
             task = self.task._task_on_server()
             return [] if task is None else list(task.get_reported_console_output(number_of_reports=number_of_reports))
-        output = self._optimizer._of(self._names, lambda state, a: None if a.ended is None else a.ended.output)
+        output = self._search.of(self._names, lambda state, a: None if a.ended is None else a.ended.output)
         if output is None or not Path(output).is_file():
             return []
         with Path(output).open("rb") as file:
@@ -279,9 +282,9 @@ class JobHandle(ClearmlJob):  # type: ignore[misc]
 
     def worker(self) -> str | None:
         """Return the host, on a server the worker; None before the job has started, or if its task was deleted."""
-        if self._optimizer._on_server:
+        if self._search.on_server:
             return self._worker_of_task() if self.started() else None
-        return self._optimizer._of(
+        return self._search.of(
             self._names,
             lambda state, a: a.provenance.host if a.started_at is not None and a.provenance is not None else None,
         )

@@ -71,7 +71,7 @@ def one_of(first: str, a: object, second: str, b: object) -> object:
     return a if a is not None else b
 
 
-def door_of(
+def backend_of(
     jobs: Any, base_task_id: str, execution_queue: Any, new_parameters: Sequence[str] = (), workers: int = 1
 ) -> LocalJobs | ClearmlQueue:
     """Return where the jobs run.

@@ -145,7 +145,7 @@ class Place:
         self.server.up()
         for one in self.made:
             one.stop()
-            one._close()
+            one._session.close()
         if self.log.exists():
             self.walked()
             self.once()

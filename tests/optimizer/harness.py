@@ -121,7 +121,7 @@ class Place:
             path.unlink()
         for one in self.made:
             one.stop()
-            one._close()
+            one._session.close()
         if self.log.exists():
             self.walked()
             twice = [key for key, times in self.launches().items() if times > 1]

@@ -236,7 +236,7 @@ def test_sampler_pruner_seed_and_study_name_are_honoured(place):
         pruner={"name": "MedianPruner", "n_startup_trials": 2},
         study_name="my search",
     )
-    found = optimizer._asked.search
+    found = optimizer._session.asked.search
     assert found.sampler.name == "TPESampler"
     assert found.sampler.args["n_startup_trials"] == 3
     assert found.pruner == spec.ComponentConfig("MedianPruner", found.pruner.args)
@@ -246,12 +246,12 @@ def test_sampler_pruner_seed_and_study_name_are_honoured(place):
 
 
 def test_the_seed_of_a_samplers_instance_is_the_seed_of_the_search(place):
-    found = place.optimizer(seed=None, optuna_sampler=optuna.samplers.RandomSampler(seed=77))._asked.search
+    found = place.optimizer(seed=None, optuna_sampler=optuna.samplers.RandomSampler(seed=77))._session.asked.search
     assert found.seed == 77
 
 
 def test_the_searchs_name_is_that_of_the_base_task_where_none_is_given(place):
-    assert place.optimizer()._asked.search.name == "base"
+    assert place.optimizer()._session.asked.search.name == "base"
 
 
 @pytest.mark.parametrize("name", ["sampler", "pruner"])
@@ -316,8 +316,8 @@ def test_numpy_numbers_are_numbers(place):
     found = place.optimizer(
         total_max_jobs=np.int64(3), pool_period_min=np.float64(0.5), max_iteration_per_job=np.int32(4)
     )
-    assert found._asked.search.limits.total_max_jobs == 3
-    assert found._asked.search.max_iteration_per_job == 4
+    assert found._session.asked.search.limits.total_max_jobs == 3
+    assert found._session.asked.search.max_iteration_per_job == 4
 
 
 @pytest.mark.parametrize("command", [[], "python train.py"])
@@ -381,7 +381,7 @@ RANGES = {
 @pytest.mark.parametrize("case", RANGES)
 def test_a_range_of_clearml_is_that_range_with_all_its_arguments(place, case):
     given, expected = RANGES[case]
-    (found,) = place.optimizer(hyper_parameters=[given])._asked.search.space
+    (found,) = place.optimizer(hyper_parameters=[given])._session.asked.search.space
     assert found == expected
     assert [type(v) for v in getattr(found, "values", ())] == [type(v) for v in getattr(expected, "values", ())]
 
@@ -421,7 +421,7 @@ SIGNS = [("max", False, "max"), ("min", False, "min"), ("max", True, "max_global
 @pytest.mark.parametrize(("order", "extremum", "sign"), SIGNS)
 def test_an_objective_has_its_sign_and_whether_its_extreme_counts(place, order, extremum, sign):
     found = place.optimizer(objective_metric=Objective("validation", "accuracy", order=order, extremum=extremum))
-    assert found._asked.search.objectives == (spec.Objective("validation", "accuracy", sign),)
+    assert found._session.asked.search.objectives == (spec.Objective("validation", "accuracy", sign),)
     assert found.get_objective_metric() == ("validation", "accuracy")
 
 
@@ -432,7 +432,10 @@ def several(*signs: str) -> MultiObjective:
 
 def test_several_objectives_are_a_list_in_their_order(place):
     found = place.optimizer(objective_metric=several("max", "min"), optuna_pruner=None)
-    assert found._asked.search.objectives == (spec.Objective("t", "s0", "max"), spec.Objective("t", "s1", "min"))
+    assert found._session.asked.search.objectives == (
+        spec.Objective("t", "s0", "max"),
+        spec.Objective("t", "s1", "min"),
+    )
     assert found.get_objective_metric() == [("t", "s0"), ("t", "s1")]
 
 

@@ -186,10 +186,10 @@ def test_one_of_a_users_own_is_refused_where_one_of_optunas_was_recorded(place):
 def test_a_changed_class_is_refused(place):
     place.optimizer(**mine(total_max_jobs=1)).start()
     other = place.optimizer(**mine())
-    search = other._asked.search
+    search = other._session.asked.search
     foreign = msgspec.structs.replace(search.sampler.foreign, source="0" * 32)
     changed = msgspec.structs.replace(search, sampler=msgspec.structs.replace(search.sampler, foreign=foreign))
-    other._asked = msgspec.structs.replace(other._asked, search=changed)
+    other._session.asked = msgspec.structs.replace(other._session.asked, search=changed)
     with pytest.raises(
         Usage, match=r"the source of .*Wandering, .* is not the recorded one \(recorded .*, now 00000000"
     ):

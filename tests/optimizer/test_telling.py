@@ -52,7 +52,7 @@ def test_a_place_that_pauses_is_a_warning(place, told):
     """The jobs' folder cannot be made as long as a file has its name."""
     jobs = place.folder / "search.db.jobs"
     optimizer = place.optimizer(total_max_jobs=1)
-    with optimizer._opened().driving():
+    with optimizer._session.opened().driving():
         jobs.write_text("")
     while not any("paused: draft of trial 0" in text for level, text in told() if level == "WARNING"):
         assert optimizer.process_step()
@@ -64,7 +64,7 @@ def test_a_place_that_pauses_is_a_warning(place, told):
 
 def test_a_script_that_is_run_again_on_a_stopped_log_is_told_so(place, told):
     optimizer = place.optimizer(total_max_jobs=2)
-    with optimizer._opened().driving() as controller:
+    with optimizer._session.opened().driving() as controller:
         controller.record(StopAsked(scope="search"), None)
     optimizer.start()
     before = len(told())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import secrets
 from collections.abc import Mapping, Sequence
-from threading import Event as Flag
 from typing import Any, TypeVar
 
 from eventhpo.controller.requests import EnqueueRequest, accepted, point
@@ -19,72 +18,64 @@ from eventhpo.errors import Usage
 from eventhpo.jobs.clearml.overrides import require
 from eventhpo.optimizer import conversion
 from eventhpo.optimizer.driver import SearchDriver
-from eventhpo.optimizer.job_handle import JobHandle
-from eventhpo.optimizer.reading import Names, attempts
-from eventhpo.optimizer.recording import Recording
+from eventhpo.optimizer.job_handle import JobHandle, Names
+from eventhpo.optimizer.search_view import attempts
+from eventhpo.optimizer.session import SearchSession
 
 Wish = TypeVar("Wish", JobRequested, AbortRequested)
 
 logger = logging.getLogger("eventhpo.optimizer")
 
 
-class ByHand(Recording):
-    """The requests that a caller makes outside the loop, and a subclass within its steps."""
+class JobRequests:
+    """What a caller asks for outside of the loop, and a subclass within its steps.
 
-    _stop_event: Flag
-    _in_step: bool
+    Args:
+        session: The search.
+        makes_jobs: Whether a subclass makes the jobs: then a suggestion is due only when it asks for one.
+    """
+
+    def __init__(self, session: SearchSession, *, makes_jobs: bool) -> None:
+        self._session = session
+        self.makes_jobs = makes_jobs
+        self.in_step = False  # whether `process_step` is under way, in the thread that has the turn
 
     @property
     def _within_step(self) -> bool:
         """Whether this thread is in the middle of `process_step`."""
-        return self._in_step and self._driver is not None and self._driver.has_turn
+        driver = self._session.driver
+        return self.in_step and driver is not None and driver.has_turn
 
-    @property
-    def _makes_jobs_itself(self) -> bool:
-        """Whether a subclass makes the jobs: then a suggestion is due only when it asks for one."""
-        return type(self).create_job is not ByHand.create_job
-
-    def create_job(self) -> JobHandle | None:
-        """Make the next job, not launched; None if no slot, budget or suggestion is left, or `stop` was asked."""
-        if self._within_step and not self._makes_jobs_itself:
+    def create(self) -> Names | None:
+        """Make the next job, not launched; None if no slot, budget or suggestion is left, or a stop was asked for."""
+        if self._within_step and not self.makes_jobs:
             return self._create_due()
         return self._request(JobRequested(request=secrets.token_hex(16)))
 
-    def _create_due(self) -> JobHandle | None:
+    def _create_due(self) -> Names | None:
         """Make the job of the suggestion that is due; inside a step that is no request."""
-        driver = self._opened()
+        driver = self._session.opened()
         with driver.driving() as controller:
             while suggests(action := driver.advance(suggests)):
                 controller.do(action)
                 if isinstance(action, actions.Decide) and isinstance(action.event, JobCreated):
-                    return self._job(action.event.trial, action.event.attempt)
+                    return action.event.trial, action.event.attempt
         return None
 
-    def helper_create_job(
-        self,
-        base_task_id: str,
-        parameter_override: Mapping[str, Any] | None = None,
-        task_overrides: Mapping[str, Any] | None = None,
-        tags: Sequence[str] | None = None,
-        parent: str | None = None,
-        **kwargs: Any,
-    ) -> JobHandle | None:
-        """Make a job with the caller's own parameters; it uses the budget. None if no slot or budget is left."""
-        params = {full_name(str(k)): conversion._plain(v) for k, v in (parameter_override or {}).items()}
-        extras = JobExtras(
-            base_task_id=None if base_task_id == self._base_task_id else base_task_id,
-            task_overrides=dict(task_overrides or {}),
-            tags=tuple(tags or ()),
-            parent=parent,
-            further=dict(kwargs),
-        )
-        require(extras)
-        return self._request(recordable(JobRequested(request=secrets.token_hex(16), params=params, extras=extras)))
+    def create_with(self, params: Mapping[str, Any], extras: JobExtras) -> Names | None:
+        """Make a job with the caller's own parameters; it uses the budget. None if no slot or budget is left.
 
-    def _request(self, request: JobRequested) -> JobHandle | None:
-        if self._stop_event.is_set():
+        Raises:
+            Usage: an extra cannot be honoured, or JSON cannot carry it.
+        """
+        require(extras)
+        named = {full_name(str(k)): conversion._plain(v) for k, v in params.items()}
+        return self._request(recordable(JobRequested(request=secrets.token_hex(16), params=named, extras=extras)))
+
+    def _request(self, request: JobRequested) -> Names | None:
+        if self._session.stop.is_set():
             return None
-        driver = self._opened()
+        driver = self._session.opened()
 
         def answer(state: State) -> Names | str | None:
             if request.request in state.lapsed:
@@ -92,25 +83,24 @@ class ByHand(Recording):
             trials = [t for t in reversed(state.trials) if t.request == request.request]
             if trials and trials[0].attempts and trials[0].attempts[0].job_id is not None:
                 return trials[0].number, 0
-            return "stop() was called" if self._stop_event.is_set() else None
+            return "stop() was called" if self._session.stop.is_set() else None
 
         def build(state: State) -> Sequence[Event]:
-            return () if self._stop_event.is_set() else (request,)
+            return () if self._session.stop.is_set() else (request,)
 
         outcome = driver.ask(build, answer, lambda: driver.until(answer), by_hand=not self._within_step)
         if isinstance(outcome, str):
             logger.info("no job was made: %s", outcome)
-        return self._job(*outcome) if isinstance(outcome, tuple) else None
+        return outcome if isinstance(outcome, tuple) else None
 
-    def monitor_job(self, job: Any) -> bool:
-        """Whether the job waits or runs; called by hand, it is looked at first, and False once `stop` was called."""
-        names = self._names_of(job)
-        driver = self._opened()
+    def monitor(self, names: Names) -> bool:
+        """Whether the job waits or runs; called by hand, it is looked at first, and False once a stop was asked for."""
+        driver = self._session.opened()
         if not self._within_step:
-            if self._stop_event.is_set():
+            if self._session.stop.is_set():
                 return False
             self._look_by_hand(driver)
-        return self._of(names, lambda state, a: a.ended is None and a.stop is None)
+        return self._session.of(names, lambda state, a: a.ended is None and a.stop is None)
 
     def _look_by_hand(self, driver: SearchDriver) -> None:
         with driver.turn() as taken:
@@ -123,26 +113,29 @@ class ByHand(Recording):
                     controller.do(action)
                     driver.advance()
 
-    def update_budget_per_job(self, job: Any) -> bool:
-        """Whether the job is to be aborted: the log says so, and keeps the budget."""
-        return self._of(self._names_of(job), lambda state, a: a.stop is not None)
+    def names_of(self, job: Any) -> Names:
+        """Return the trial and attempt of a job, or of a task's id.
 
-    def _names_of(self, job: Any) -> Names:
+        Raises:
+            Usage: it is none of this search.
+        """
         if isinstance(job, JobHandle):
             return job._names
         wanted = job.task_id() if hasattr(job, "task_id") else job
-        attempt_ids = self._read(lambda s: [(a.trial, a.number) for a in attempts(s) if a.job_id == wanted])
+        attempt_ids = self._session.read(lambda s: [(a.trial, a.number) for a in attempts(s) if a.job_id == wanted])
         if not attempt_ids:
             raise Usage(f"{wanted} is no job of this search; get_created_jobs_tasks() has them all")
         return attempt_ids[0]
 
-    def enqueue_trial(self, params: Mapping[str, Any]) -> None:
+    def enqueue(self, params: Mapping[str, Any]) -> None:
         """Have the search try a point next; the sampler fills in what it leaves out.
 
         Raises:
             Usage: it does not fit the space, or the search is over.
         """
-        request = EnqueueRequest(params=point(self._asked.search, {k: conversion._plain(v) for k, v in params.items()}))
+        request = EnqueueRequest(
+            params=point(self._session.asked.search, {k: conversion._plain(v) for k, v in params.items()})
+        )
         request_id = secrets.token_hex(16)
         refused: list[Usage] = []
 
@@ -156,26 +149,27 @@ class ByHand(Recording):
         def answer(state: State) -> bool | None:
             return request_id in state.requests or bool(refused) or None
 
-        while not self._opened().ask(build, answer, lambda: None):
+        while not self._session.opened().ask(build, answer, lambda: None):
             pass  # the thread that drove closed the log before it read this
         if refused:
             raise refused[0]
 
-    def _launch(self, names: Names) -> bool:
-        if self._stop_event.is_set():
-            return self._of(names, lambda state, a: a.launched)
-        driver = self._opened()
+    def launch(self, names: Names) -> bool:
+        """Have the attempt's job launched if it is not; return whether it was."""
+        if self._session.stop.is_set():
+            return self._session.of(names, lambda state, a: a.launched)
+        driver = self._session.opened()
 
         def build(state: State) -> Sequence[Event]:
             waits = state.attempt(*names).ended is None and not state.attempt(*names).launched
-            wanted = waits and state.by_hand and not self._stop_event.is_set()
+            wanted = waits and state.by_hand and not self._session.stop.is_set()
             return (LaunchRequested(trial=names[0], attempt=names[1]),) if wanted else ()
 
         def answer(state: State) -> bool | None:
             attempt = state.attempt(*names)
             if attempt.launched or attempt.ended is not None:
                 return attempt.launched
-            if self._stop_event.is_set():
+            if self._session.stop.is_set():
                 return False
             return None if state.by_hand else True  # the loop launches it
 
@@ -184,11 +178,12 @@ class ByHand(Recording):
 
         return bool(driver.ask(build, answer, act))
 
-    def _abort(self, names: Names, why: str) -> None:
-        if self._of(names, _will_end):
+    def abort(self, names: Names, why: str) -> None:
+        """Have the attempt's job ended; one that is over stays as it is."""
+        if self._session.of(names, _will_end):
             return
         wish = recordable(AbortRequested(trial=names[0], attempt=names[1], why=why))
-        driver = self._opened()
+        driver = self._session.opened()
 
         def build(state: State) -> Sequence[Event]:
             attempt = state.attempt(*names)
