@@ -34,6 +34,10 @@ _NOT_COMPARED: dict[type[Decision], tuple[str, ...]] = {  # fields by event
 }
 
 
+if unlisted := set(Decision.__subclasses__()) - _NOT_COMPARED.keys() - {JobsContinued}:
+    raise TypeError(f"the comparison of logs does not know {sorted(kind.__name__ for kind in unlisted)}")
+
+
 class ComparedDecision(msgspec.Struct, frozen=True):
     """A decision in its row, and the part of it that is compared."""
 

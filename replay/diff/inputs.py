@@ -24,10 +24,7 @@ MOST = 20  # differences that are listed
 _NOT_COMPARED = (
     events.SearchCreated,
     events.ControllerStarted,
-    events.CommandMoved,
-    events.GpusChanged,
-    events.OptimizerTaskSet,
-    events.EndCommandSet,
+    event_families.RunSetting,
     event_families.Receipt,
     event_families.Tick,
     events.JobRunsOn,

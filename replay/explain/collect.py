@@ -7,7 +7,7 @@ holds the recorded decision and says where the computed one differs.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -32,7 +32,7 @@ from eventhpo.core.fold.events import (
     TrialSuggested,
     trial_of,
 )
-from eventhpo.core.fold.evolve import begin, evolve
+from eventhpo.core.fold.projection import Projection, project
 from eventhpo.core.fold.state import State, Trial
 from eventhpo.core.scheduler import rank
 from eventhpo.errors import DamagedLog, Usage
@@ -82,9 +82,12 @@ def of_rows(rows: Iterable[Recorded], trial: int) -> Explanation:
         Usage: there is no such trial.
         DamagedLog: there is no row.
     """
-    collector = _Collector(trial, _Walk())
+    walk = _Walk()
+    collector = _Collector(trial, walk)
     listed = list(rows)
-    state = _walked(listed, collector.walk, lambda *_: (collector,))
+    state = project(
+        listed, walk, _Collecting(lambda state, row: (collector,) if trial in _concerned(state, row.event) else ())
+    )
     if state.study is not None and trial < len(state.trials):
         collector.take_answers(study_steps.asked_again(listed, trial))
     return collector.explanation(state)
@@ -101,14 +104,14 @@ def of_all(rows: Iterable[Recorded], most: int | None = None) -> list[Explanatio
     walk = _Walk()
     collectors: dict[int, _Collector] = {}
 
-    def concerned(state: State, row: Recorded) -> list[_Collector]:
+    def concerned(state: State, row: Recorded) -> Sequence[_Collector]:
         trials = [trial for trial in _concerned(state, row.event) if most is None or trial < most]
         for trial in trials:
             collectors.setdefault(trial, _Collector(trial, walk))
         return [collectors[trial] for trial in trials]
 
     listed = list(rows)
-    state = _walked(listed, walk, concerned)
+    state = project(listed, walk, _Collecting(concerned))
     if state.study is not None:
         by_trial = study_steps.all_asked_again(listed)
         for number, collector in collectors.items():
@@ -130,18 +133,15 @@ def _concerned(state: State, event: Event) -> Iterable[int]:
     return list(state.active)
 
 
-def _walked(
-    rows: Iterable[Recorded], walk: _Walk, concerned: Callable[[State, Recorded], Iterable[_Collector]]
-) -> State:
-    """Fold *rows*, and show each to those that it concerns; return the state after them."""
-    state: State | None = None
-    for row in rows:
-        if state is None:
-            state = begin(row)
-            walk.recorder = state.fingerprint
-            continue
-        walk.look(row)
-        collectors = list(concerned(state, row))
+class _Collecting(Projection):
+    """Shows each row to the collectors of the trials that it concerns."""
+
+    def __init__(self, concerned: Callable[[State, Recorded], Sequence[_Collector]]) -> None:
+        self._concerned = concerned
+        self._marked: list[tuple[_Collector, list[steps.Mark]]] = []
+
+    def before(self, state: State, row: Recorded) -> None:
+        collectors = self._concerned(state, row)
         try:
             for collector in collectors:
                 collector.before(state, row)
@@ -150,16 +150,14 @@ def _walked(
                 f"event {row.seq}: what it rests on cannot be computed again, because the sampler's or pruner's "
                 f"arguments do not fit: {error}"
             ) from error
-        marks = [collector.marks(state) for collector in collectors]
-        state = evolve(state, row)
-        for collector, before in zip(collectors, marks, strict=True):
-            collector.after(state, row, before)
-    if state is None:
-        raise DamagedLog("the log has no event")
-    return state
+        self._marked = [(collector, collector.marks(state)) for collector in collectors]
+
+    def after(self, state: State, row: Recorded) -> None:
+        for collector, marks in self._marked:
+            collector.after(state, row, marks)
 
 
-class _Walk:
+class _Walk(Projection):
     """What is kept on the way through a log for all trials together."""
 
     def __init__(self) -> None:
@@ -168,8 +166,10 @@ class _Walk:
         self.authors: dict[int, str] = {}  # who asked for what at an event and why, by seq
         self.recorder: Mapping[str, str] = {}  # fingerprint of the controller that wrote these rows
 
-    def look(self, row: Recorded) -> None:
+    def before(self, state: State, row: Recorded) -> None:
         """Keep what *row* says of the rows after it."""
+        if not self.recorder:
+            self.recorder = state.fingerprint  # of the first row
         if isinstance(row.event, ControllerStarted):
             self.recorder = row.event.fingerprint
         if author := event_lines.describe_author(row.event):

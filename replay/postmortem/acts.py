@@ -5,6 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from eventhpo.core.fold.events import Act, ControllerStarted, Recorded
+from eventhpo.core.fold.projection import Projection
+from eventhpo.core.fold.state import State
 from eventhpo.views import event_lines
 
 
@@ -21,6 +23,18 @@ class PersonsAct(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     uid: int | None
     what: str
+
+
+class Acts(Projection):
+    """Collects the acts of a log, row by row."""
+
+    def __init__(self) -> None:
+        self.found: list[PersonsAct] = []
+
+    def after(self, state: State, row: Recorded) -> None:
+        """Note *row* if it records an act."""
+        if (person_act := act(row)) is not None:
+            self.found.append(person_act)
 
 
 def act(row: Recorded) -> PersonsAct | None:

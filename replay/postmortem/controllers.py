@@ -14,8 +14,10 @@ import msgspec
 
 from eventhpo.core.fold import events
 from eventhpo.core.fold.clocks import ClockReading, elapsed, one_boot
+from eventhpo.core.fold.event_families import Request
 from eventhpo.core.fold.event_parts import AttemptId
 from eventhpo.core.fold.events import ControllerStarted, Recorded
+from eventhpo.core.fold.projection import Projection
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.decide import next_action
@@ -36,23 +38,8 @@ ControllerEnd: TypeAlias = Literal[
     "cut off",
 ]
 
-# what commands write for a user; a command that finds no controller writes it in an epoch of its own
-_REQUESTS = (
-    events.PointEnqueued,
-    events.LimitsChanged,
-    events.SearchReopened,
-    events.StopAsked,
-    events.TrialCancelled,
-    events.SearchPaused,
-    events.SearchUnpaused,
-    events.TrialNoted,
-    events.EndCommandSet,
-    events.RequestRefused,
-    events.CommandMoved,
-    events.GpusChanged,
-    events.OptimizerTaskSet,
-    events.TrialsImported,
-)
+# what commands write for a person; one that finds no controller writes it in an epoch of its own
+_REQUESTS = (Request, events.TrialNoted, events.RequestRefused)
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +110,7 @@ def _at_limit(state: State, iteration: int) -> bool:
     return most is not None and iteration >= most
 
 
-class Controllers:
+class Controllers(Projection):
     """Collects the epochs of a log, row by row."""
 
     def __init__(self) -> None:

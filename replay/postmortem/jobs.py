@@ -8,6 +8,7 @@ from eventhpo.core.fold import deadlines
 from eventhpo.core.fold.clocks import ClockReading
 from eventhpo.core.fold.event_parts import AttemptId, EffectName
 from eventhpo.core.fold.events import EffectFailed, JobBound, JobReturned, Recorded
+from eventhpo.core.fold.projection import Projection
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import outcome
 
@@ -55,7 +56,7 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     failures: list[Failures]
 
 
-class Troubles:
+class Troubles(Projection):
     """Collects what went wrong with jobs, row by row."""
 
     def __init__(self) -> None:

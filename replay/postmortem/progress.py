@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from eventhpo.core.fold.events import Recorded, TrialFinished
+from eventhpo.core.fold.projection import Projection
 from eventhpo.core.fold.state import State
 from eventhpo.core.fold.study_events import TrialAdded, TrialTold
 from eventhpo.core.scheduler import rank
@@ -37,7 +38,7 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     in_last_third: bool
 
 
-class Gains:
+class Gains(Projection):
     """Collects the gains of a search with one objective, row by row."""
 
     def __init__(self) -> None:

@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 import msgspec
 
+from eventhpo.core.fold.collector import collector_paused
 from eventhpo.core.fold.events import Head, Recorded
-from eventhpo.core.fold.evolve import begin, evolve
+from eventhpo.core.fold.projection import FollowedRows
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import rank
 from eventhpo.views import same_code, statuses, top
 from eventhpo.views.same_code import CodeChange
 from eventhpo.views.top import RankedTrial
 from replay.next_step import Next, what_next
-from replay.postmortem.acts import PersonsAct, act
+from replay.postmortem.acts import Acts, PersonsAct
 from replay.postmortem.controllers import Controllers, Epoch
 from replay.postmortem.ending import SearchEnd, end
 from replay.postmortem.files_on_disk import UNSEEN, FilesOnDisk
@@ -63,8 +64,9 @@ def postmortem(
     after these are missing. *goes_on*: the log has later rows, which are left out here.
     """
     examination = Examination(rows[0])
-    for row in rows[1:]:
-        examination.add(row)
+    with collector_paused():
+        for row in rows[1:]:
+            examination.add(row)
     return examination.close(files, damage, cut=cut, goes_on=goes_on), examination.state
 
 
@@ -72,20 +74,19 @@ class Examination:
     """The post-mortem of a log that is read row by row; it may be closed again after further rows."""
 
     def __init__(self, first: Recorded) -> None:
-        self.state = begin(first)
         self._first = self._last = first
-        self._acts = [] if (first_act := act(first)) is None else [first_act]
-        self._controllers, self._slots, self._gains, self._troubles = Controllers(), SlotTime(), Gains(), Troubles()
+        self._acts, self._gains, self._troubles = Acts(), Gains(), Troubles()
+        self._controllers, self._slots = Controllers(), SlotTime()
+        self._log = FollowedRows(first, self._acts, self._controllers, self._slots, self._troubles, self._gains)
+
+    @property
+    def state(self) -> State:
+        """The state after the last row."""
+        return self._log.state
 
     def add(self, row: Recorded) -> None:
         """Take in *row*, the one after the last."""
-        if (person_act := act(row)) is not None:
-            self._acts.append(person_act)
-        self._controllers.before(self.state, row)
-        self._slots.before(self.state, row)
-        self._troubles.before(self.state, row)
-        self.state = evolve(self.state, row)
-        self._gains.after(self.state, row)
+        self._log.add(row)
         self._last = row
 
     def close(
@@ -107,7 +108,7 @@ class Examination:
             ended=self._last.at,
             end=end(state, self._last, epochs, files, cut=cut),
             controllers=epochs,
-            acts=list(self._acts),
+            acts=list(self._acts.found),
             trials=statuses.trial_counts(state),
             imported=state.imported,
             jobs=statuses.job_counts(state),

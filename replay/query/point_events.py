@@ -6,12 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from eventhpo.core.fold.event_parts import AttemptId
 from eventhpo.core.fold.events import Recorded, TrialsImported, trial_of
-from eventhpo.core.fold.evolve import begin, evolve
+from eventhpo.core.fold.projection import Projection, project
 from eventhpo.core.fold.state import State, Trial
-from eventhpo.errors import DamagedLog
 
 
-class PointEvents:
+class PointEvents(Projection):
     """The events of points, by attempt and objective, and of the ends of trials, by number."""
 
     def __init__(self) -> None:
@@ -22,7 +21,7 @@ class PointEvents:
         """Return the event of each point of a curve, in the order of the points."""
         return self._seqs.get((*attempt, objective), ())
 
-    def add(self, state: State, row: Recorded) -> None:
+    def after(self, state: State, row: Recorded) -> None:
         """Note what *row* brought; *state* is the one after it."""
         number = trial_of(row.event)
         if number is not None and number < len(state.trials):
@@ -45,11 +44,5 @@ def folded(rows: Iterable[Recorded]) -> tuple[State, PointEvents]:
     Raises:
         DamagedLog: there is no row, or one does not fit those before it.
     """
-    state: State | None = None
     points = PointEvents()
-    for row in rows:
-        state = begin(row) if state is None else evolve(state, row)
-        points.add(state, row)
-    if state is None:
-        raise DamagedLog("the log has no event")
-    return state, points
+    return project(rows, points), points

@@ -139,7 +139,7 @@ class History:
         free = [slot for slot in range(state.limits.num_concurrent_workers) if slot not in busy]
         if free:
             gap = isinstance(row.event, ControllerStarted)
-            why: Idle = "no controller" if gap else idle_reason(state, row.event)
+            why: Idle = "no controller" if gap else idle_reason(state, row.event, returned=_came_back(state))
             for slot in free:
                 self._idle(slot, state.last_at, row, why)
 
@@ -288,6 +288,11 @@ class History:
         rows.seq.append(row.seq)
         for column, value in zip(columns, now, strict=True):
             column.append(value)
+
+
+def _came_back(state: State) -> bool:
+    """Whether a lost job came back and is not over again."""
+    return any(a.returned for t in state.active.values() for a in t.attempts)
 
 
 def _moves_time(event: Event) -> bool:

@@ -22,6 +22,7 @@ from eventhpo.core.fold.events import (
     TrialSuggested,
 )
 from eventhpo.core.fold.evolve import begin, evolve
+from eventhpo.core.fold.projection import Projection, project
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler.decide import attempts
 from eventhpo.core.scheduler.ending import search_ending
@@ -56,12 +57,18 @@ def workers_row(record: Record, rows: Sequence[Recorded], workers: int) -> Row:
 
 def at_once(rows: Iterable[Recorded]) -> tuple[int, int]:
     """Return the most jobs that held a slot at the same time, and the most that were allowed to."""
-    state, most, allowed = None, 0, 0
-    for row in rows:
-        state = begin(row) if state is None else evolve(state, row)
-        most = max(most, sum(a.live for a in attempts(state)))
-        allowed = max(allowed, state.limits.num_concurrent_workers)
-    return most, allowed
+    workers = _WorkersInUse()
+    project(rows, workers)
+    return workers.most, workers.allowed
+
+
+class _WorkersInUse(Projection):
+    def __init__(self) -> None:
+        self.most = self.allowed = 0
+
+    def after(self, state: State, row: Recorded) -> None:
+        self.most = max(self.most, sum(a.live for a in attempts(state)))
+        self.allowed = max(self.allowed, state.limits.num_concurrent_workers)
 
 
 def _ends_before(rows: Iterable[Recorded], workers: int) -> bool:

@@ -12,7 +12,17 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from eventhpo.core.fold.clocks import BootClock
-from eventhpo.core.fold.event_families import Decision, Input, Note, Observation, Receipt, Tick, UserInput
+from eventhpo.core.fold.event_families import (
+    Decision,
+    Input,
+    Note,
+    Observation,
+    Receipt,
+    Request,
+    RunSetting,
+    Tick,
+    UserInput,
+)
 from eventhpo.core.fold.event_parts import (
     AdoptedCurve,
     AttemptId,
@@ -66,20 +76,20 @@ class ControllerStarted(UserInput, frozen=True, kw_only=True):
     boot_clock: BootClock | None = None
 
 
-class LimitsChanged(UserInput, frozen=True, kw_only=True):
+class LimitsChanged(Request, frozen=True, kw_only=True):
     """Somebody set new limits; a finished search goes on with them."""
 
     changes: LimitChanges
     request: str | None = None
 
 
-class SearchReopened(UserInput, frozen=True, kw_only=True):
+class SearchReopened(Request, frozen=True, kw_only=True):
     """A search that was stopped, or had tried all points of its space, goes on."""
 
     request: str | None = None
 
 
-class PointEnqueued(UserInput, frozen=True, kw_only=True):
+class PointEnqueued(Request, frozen=True, kw_only=True):
     """A point of somebody's own, tried before the sampler's; what it leaves out is sampled."""
 
     params: dict[str, Scalar]
@@ -114,34 +124,34 @@ class DrivenByHand(UserInput, frozen=True, kw_only=True):
     by_hand: bool = True
 
 
-class CommandMoved(UserInput, frozen=True, kw_only=True):
+class CommandMoved(RunSetting, frozen=True, kw_only=True):
     """The command of the jobs runs in `folder` from here on; the log lies in `home` now."""
 
     folder: str
     home: str
 
 
-class GpusChanged(UserInput, frozen=True, kw_only=True):
+class GpusChanged(RunSetting, frozen=True, kw_only=True):
     """Jobs get these devices from here on, an entry for each worker slot; none: the search names no devices."""
 
     gpus: Gpus
 
 
-class OptimizerTaskSet(UserInput, frozen=True, kw_only=True):
+class OptimizerTaskSet(RunSetting, frozen=True, kw_only=True):
     """The task under which jobs are made from here on."""
 
     task_id: str
     name: str = ""
 
 
-class TrialsImported(UserInput, frozen=True, kw_only=True):
+class TrialsImported(Request, frozen=True, kw_only=True):
     """Finished trials of another study; the sampler sees them, no budget is charged."""
 
     study: str
     trials: tuple[ImportedTrial, ...]
 
 
-class StopAsked(UserInput, frozen=True, kw_only=True):
+class StopAsked(Request, frozen=True, kw_only=True):
     """End the search, or only this run; `jobs` says what becomes of those that run."""
 
     scope: Literal["search", "run"]
@@ -149,7 +159,7 @@ class StopAsked(UserInput, frozen=True, kw_only=True):
     request: str | None = None
 
 
-class TrialCancelled(UserInput, frozen=True, kw_only=True):
+class TrialCancelled(Request, frozen=True, kw_only=True):
     """A person ends one trial: its job is stopped, it is not tried again, and its point stays taken.
 
     In a study the trial is failed, and not asked for again.
@@ -159,19 +169,19 @@ class TrialCancelled(UserInput, frozen=True, kw_only=True):
     request: str | None = None
 
 
-class SearchPaused(UserInput, frozen=True, kw_only=True):
+class SearchPaused(Request, frozen=True, kw_only=True):
     """From here on nothing is suggested, retried or started; jobs that run are watched and judged."""
 
     request: str | None = None
 
 
-class SearchUnpaused(UserInput, frozen=True, kw_only=True):
+class SearchUnpaused(Request, frozen=True, kw_only=True):
     """A paused search goes on."""
 
     request: str | None = None
 
 
-class EndCommandSet(UserInput, frozen=True, kw_only=True):
+class EndCommandSet(RunSetting, frozen=True, kw_only=True):
     """When the search has finished, `command` is run by a shell in `folder`; None: nothing is run."""
 
     command: str | None
