@@ -55,3 +55,8 @@ class StorageFailed(EventhpoError):
     """The disk or the database refused; the search stays resumable."""
 
     code = 5
+
+
+def not_installed(what: str, extra: str) -> Usage:
+    """Return the error for *what* needs a package of *extra*, which is not there."""
+    return Usage(f"{what} not installed: pip install 'eventhpo[{extra}]', in a clone pip install -e '.[{extra}]'")

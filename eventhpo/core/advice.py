@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
+from eventhpo.core.search import placeholders
 from eventhpo.core.search.space import dimensions
 from eventhpo.core.search.spec import DiscreteParameterRange, LocalCommand, LogUniformParameterRange, Search
 from eventhpo.core.validation.mistakes import path
@@ -26,6 +27,7 @@ def advice(search: Search, points: int = 0) -> Iterator[str]:
         if isinstance(p, LogUniformParameterRange) and 0 < p.min_value < 1 and p.max_value <= 1:
             yield _log_bounds(name, p)
     yield from _secrets(search)
+    yield from _unnamed(search)
     if (text := _points_without_room(search, points)) is not None:
         yield text
 
@@ -37,6 +39,17 @@ def _log_bounds(name: str, p: LogUniformParameterRange) -> str:
         f"{path('space', name)}: the bounds of a LogUniformParameterRange are exponents: {given} gives values from "
         f"{low:g} to {high:g}; if values from {given} are meant, give their logarithms, as -4 for 0.0001"
     )
+
+
+def _unnamed(search: Search) -> Iterator[str]:
+    """Yield the parameters that a command with placeholders does not name: a script with flags never sees them."""
+    if isinstance(search.jobs, LocalCommand):
+        for name in placeholders.unnamed(search.jobs.command, search.space):
+            short = name.removeprefix("General/")
+            yield (
+                f"{path('space', name)}: the command does not name {{{short}}}; unless the script asks eventhpo.job "
+                "for it, every job runs without it"
+            )
 
 
 def _secrets(search: Search) -> Iterator[str]:

@@ -14,6 +14,8 @@ from eventhpo.core.search.spec import LocalCommand
 from eventhpo.core.validation.validators import is_utf8
 from eventhpo.log import paths as log_paths
 
+_SCRIPTS = (".py", ".sh", ".R", ".jl")
+
 
 def home_of(log: Path) -> str:
     """Return the folder of *log*, empty if its name is not UTF-8 and so cannot be recorded."""
@@ -49,6 +51,12 @@ def _from_here(recorded: State, jobs: LocalCommand, home: str) -> LocalCommand:
 
 def _holds(folder: Path, scripts: Collection[str]) -> bool:
     return folder.is_dir() and all((folder / script).is_file() for script in scripts)
+
+
+def missing_script(jobs: LocalCommand) -> str | None:
+    """Return the first word of the command that looks like a script and is no file in the folder; None without one."""
+    scripts = [word for word in jobs.command[1:] if word.endswith(_SCRIPTS) and not word.startswith("-")]
+    return next((word for word in scripts[:1] if "{" not in word and not (Path(jobs.folder) / word).exists()), None)
 
 
 def _scripts(jobs: LocalCommand) -> list[str]:

@@ -18,7 +18,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from eventhpo.core.search.spec import to_num
-from eventhpo.errors import Unanswered, Usage
+from eventhpo.errors import Unanswered, Usage, not_installed
 from eventhpo.optuna_adapter.component_factory import quiet
 from eventhpo.study import calls, patient_proxy
 from eventhpo.study.frozen_trials import distribution
@@ -62,7 +62,7 @@ class _Connection:
         try:
             import grpc  # noqa: PLC0415  an extra
         except ImportError as error:
-            raise Usage("grpcio is not installed: pip install 'eventhpo[serve]'") from error
+            raise not_installed("grpcio is", "serve") from error
         self._grpc, self._address = grpc, f"{host}:{port}"
         self._call = grpc.insecure_channel(self._address).unary_unary(f"/{calls.SERVICE}/Call")
 

@@ -8,7 +8,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from eventhpo.errors import StorageFailed, Usage
+from eventhpo.errors import StorageFailed, not_installed
 from eventhpo.study.loaded_study import LogStorage
 
 _READS = {"GET", "HEAD", "OPTIONS"}
@@ -24,7 +24,7 @@ def application(log: Path) -> Callable[..., Iterable[bytes]]:
     try:
         from optuna_dashboard import wsgi  # noqa: PLC0415  an extra
     except ImportError as error:
-        raise Usage("optuna-dashboard is not installed: pip install 'eventhpo[dashboard]'") from error
+        raise not_installed("optuna-dashboard is", "dashboard") from error
     dashboard: Callable[..., Iterable[bytes]] = wsgi(LogStorage(log, follow=True))
 
     def read_only(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

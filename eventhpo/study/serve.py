@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from eventhpo.core.fold.study_events import TrialAsked
 from eventhpo.core.search.spec import Search, StudyJobs, to_num
-from eventhpo.errors import StorageFailed, Usage
+from eventhpo.errors import StorageFailed, Usage, not_installed
 from eventhpo.optuna_adapter.study_components import Component
 from eventhpo.study import calls
 from eventhpo.study.frozen_trials import distribution
@@ -100,7 +100,7 @@ class StudyServer:
             )
             from optuna.storages._grpc.servicer import OptunaStorageProxyService  # noqa: PLC0415
         except ImportError as error:
-            raise Usage("grpcio is not installed: pip install 'eventhpo[serve]'") from error
+            raise not_installed("grpcio is", "serve") from error
         self._seen: dict[int, float] = {}  # by trial id: when a call named it last
         self._client_lease, self._start = client_lease, time.monotonic()
         self._stopped = threading.Event()

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from eventhpo.core.fold.state import State, Trial
 from eventhpo.core.scheduler import rank
+from eventhpo.core.search.spec import ClearmlTasks
 from eventhpo.views import formatting, status, top
 
 TAIL = 20  # lines of a failed job's output: a traceback's end
 _TAIL_BYTES = 65_536
+_NAMED = 5  # metrics that are named where the objective was not reported
 
 
 def render_end(log: Path, state: State) -> Iterator[str]:
@@ -36,6 +38,32 @@ def is_bad(state: State) -> bool:
     if state.finished is None or state.finished.reason == "stop":
         return False
     return state.finished.reason == "failures" or _best(state) is None
+
+
+def missing_objective(state: State) -> str | None:
+    """Return what to correct where every trial failed because no job reported the objective; else None."""
+    attempts = [t.last for t in state.trials if t.last is not None and t.finished is not None]
+    unreported = [
+        a
+        for a in attempts
+        if a.ended is not None and a.ended.how == "completed" and not all(curve.iterations for curve in a.curves)
+    ]
+    if not attempts or len(unreported) < len(attempts):
+        return None
+    objective = state.search.objectives[0]
+    reported = sorted({f"{title}/{series}" for a in unreported for title, series in a.others})
+    if not reported and not isinstance(state.search.jobs, ClearmlTasks):
+        return (
+            "no job reported anything; have the script report the objective:\n"
+            "  from eventhpo import job\n"
+            f"  job.report_scalar({objective.title!r}, {objective.series!r}, value=..., iteration=...)"
+        )
+    names = ", ".join(formatting.metric(o) for o in state.search.objectives)
+    what = formatting.line(", ".join(reported[:_NAMED])) if reported else "nothing"
+    return (
+        f"the search is for {names}, and the jobs reported {what}: correct the script and go on; or correct the "
+        "objective, which a log keeps, in the search file, and begin anew with `eventhpo run SEARCH_FILE --start-over`"
+    )
 
 
 def last_output(state: State, lies: Callable[[str], str] = lambda path: path) -> Iterator[str]:

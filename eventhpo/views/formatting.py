@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from eventhpo.core.search.space import job_names
-from eventhpo.core.search.spec import MINUTE, ClearmlTasks, Num, Objective, Scalar, Search
+from eventhpo.core.search.spec import MINUTE, ClearmlTasks, ComponentConfig, Num, Objective, Scalar, Search
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LONGEST = 200  # characters of one value in a line: a line stays a line
@@ -47,6 +47,12 @@ def params(values: Mapping[str, Scalar]) -> str:
 def ordered(search: Search, values: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Return *values* in the order of the space, others after them: a log gives them back sorted by name."""
     return {name: values[name] for name in job_names(search.space) if name in values} | dict(values)
+
+
+def component(config: ComponentConfig) -> str:
+    """Return a sampler or pruner as a call with its arguments, its name alone without any."""
+    given = ", ".join(f"{key}={json.dumps(value)}" for key, value in config.args.items())
+    return f"{config.name}({given})" if given else config.name
 
 
 def metric(objective: Objective) -> str:

@@ -84,7 +84,7 @@ def live_view(state: State, now: int | None = None) -> LiveView:
         pruned=list(islice(_pruned(state), PRUNED)),
         bars=bars,
         elapsed=elapsed,
-        left=None if state.finished is not None else time_left(bars, elapsed),
+        left=None if state.finished is not None else time_left(bars, elapsed - state.unattended),
     )
 
 
@@ -126,10 +126,13 @@ def budget_bars(state: State) -> Iterator[BudgetBar]:
         yield BudgetBar("wall time", budget.wall_used(state) / MINUTE, minutes, "min")
 
 
-def time_left(bars: Sequence[BudgetBar], elapsed: int) -> int | None:
-    """Return the microseconds until the first limit is reached at the pace of the first *elapsed* ones."""
+def time_left(bars: Sequence[BudgetBar], worked: int) -> int | None:
+    """Return the microseconds until the first limit is reached at the pace of the *worked* ones.
+
+    *worked* is the time with a controller: a night without one says nothing of the pace.
+    """
     share = max((bar.share for bar in bars), default=0.0)
-    return round(elapsed * (1 - share) / share) if share > 0 else None
+    return round(max(0, worked) * (1 - share) / share) if share > 0 else None
 
 
 def render_summary(view: LiveView) -> str:

@@ -190,7 +190,7 @@ def status(
 def _progress(state: State, now: int | None) -> SearchProgress:
     bars = list(budget_bars(state))
     elapsed = max(0, max(now or 0, state.last_at) - state.created_at)
-    left = None if state.finished is not None else time_left(bars, elapsed)
+    left = None if state.finished is not None else time_left(bars, elapsed - state.unattended)
     percent = max((round(100 * bar.share, 1) for bar in bars), default=None)
     seconds_left = None if left is None else left / 1e6
     return SearchProgress(formatting.rfc3339(state.created_at), elapsed / 1e6, percent, seconds_left)

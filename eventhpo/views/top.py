@@ -90,6 +90,14 @@ def rows(
     return [row(state, trial, all_metrics=all_metrics) for trial in best]
 
 
+def more(state: State, k: int, *, only_completed: bool, include_failed: bool, include_imported: bool) -> int:
+    """Return how many trials `rows` would list after the best *k*."""
+    ranked = rank.top(
+        state, only_completed=only_completed, include_failed=include_failed, include_imported=include_imported
+    )
+    return max(0, len(ranked) - k)
+
+
 def best(state: State) -> RankedTrial | None:
     """Return the first row of all, None before there is a trial."""
     return next(iter(rows(state, 1)), None)

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from eventhpo.errors import StorageFailed, Usage
+from eventhpo.errors import StorageFailed, Usage, not_installed
 from eventhpo.log import paths, refusal
 
 _NEEDED = ("altair", "vl_convert")
@@ -24,10 +24,8 @@ def requires_extra(command: str) -> None:
     """
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise Usage(
-            f"`eventhpo {command}` needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
-            "installed: pip install 'eventhpo[report]'"
-        )
+        are = "is" if len(missing) == 1 else "are"
+        raise not_installed(f"`eventhpo {command}` needs {' and '.join(missing)}, which {are}", "report")
 
 
 def write_new(target: Path, content: bytes, log: Path) -> None:

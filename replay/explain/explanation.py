@@ -219,6 +219,7 @@ class Charge(Step, frozen=True, kw_only=True, tag="charged"):
     late: int
     inherited: int
     compute_time: int
+    least: bool  # it reported less than the one iteration that a started job costs at least
     used: int
     reserved: int
 

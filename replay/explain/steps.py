@@ -111,14 +111,16 @@ def _retry(state: State, trial: Trial) -> Retry:
 
 def charge(state: State, seq: int, event: BudgetUpdated) -> Charge:
     """Return what an attempt cost."""
+    attempt = state.attempt(event.trial, event.attempt)
     return Charge(
         seq=seq,
         differs=difference(event, decided(state)),
         attempt=event.attempt,
         iterations=event.iterations,
         late=event.late,
-        inherited=state.attempt(event.trial, event.attempt).inherited,
+        inherited=attempt.inherited,
         compute_time=event.compute_time,
+        least=event.iterations > max(0, (budget.charged_through(state, attempt) or 0) - attempt.inherited),
         used=event.used,
         reserved=event.reserved,
     )

@@ -197,8 +197,9 @@ def _ended(step: JobEndStep) -> Iterator[Fact]:
 def _charged(step: Charge) -> str:
     inherited = f" after the {step.inherited} that it took over" if step.inherited else ""
     late = f", {step.late} late not charged" if step.late else ""
+    least = " (what a job costs at least)" if step.least else ""
     return (
-        f"attempt {step.attempt}: {plural(step.iterations, 'iteration')}{inherited}{late}, "
+        f"attempt {step.attempt}: {plural(step.iterations, 'iteration')}{least}{inherited}{late}, "
         f"{duration(step.compute_time)}; after: {step.used} used, {step.reserved} reserved"
     )
 

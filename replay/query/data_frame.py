@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from eventhpo.errors import Usage
+from eventhpo.errors import not_installed
 from replay.query.decisions import DecisionRow
 from replay.query.loaded_parts import LoadedAttempt, LoadedObjective, LoadedTrial
 
@@ -90,7 +90,7 @@ def of_decisions(decisions: Sequence[DecisionRow]) -> pd.DataFrame:
 
 def _frame(columns: dict[str, list[Any]]) -> pd.DataFrame:
     if importlib.util.find_spec("pandas") is None:
-        raise Usage("to_dataframe needs pandas, which is not installed: pip install 'eventhpo[pandas]'")
+        raise not_installed("to_dataframe needs pandas, which is", "pandas")
     import pandas as pd  # noqa: PLC0415  an extra
 
     return pd.DataFrame({name: _column(values) for name, values in columns.items()}, columns=list(columns))

@@ -373,9 +373,9 @@ def test_a_point_enqueued_without_a_controller_is_tried_by_the_next(place):
     ("words", "said"),
     [
         (("General/lrr=0.1",), 'did you mean "General/lr"'),
-        (("lr=2",), "a number from 0.001 to 1.0"),
-        (("lr=nan",), "a number from 0.001 to 1.0"),
-        (("lr=a lot",), "a number from 0.001 to 1.0"),
+        (("lr=2",), "a number from 0.001 to 1, on a log scale"),
+        (("lr=nan",), "a number from 0.001 to 1, on a log scale"),
+        (("lr=a lot",), "a number from 0.001 to 1, on a log scale"),
         (("kind=c",), 'one of ["a", "b", "1"]'),
         (("lr",), "expected Section/name=value"),
         (("lr=0.1", "General/lr=0.1"), "twice"),
@@ -641,7 +641,7 @@ def test_check_says_what_would_be_done_and_creates_nothing(place):
     result = invoke("check", place.file)
     assert result.exit_code == 0
     assert sum(line.startswith("suggestion") for line in result.stdout.splitlines()) == 4
-    assert "a number from 0.001 to 1.0" in result.stdout
+    assert "a number from 0.001 to 1, on a log scale" in result.stdout
     assert sorted(place.folder.iterdir()) == before
 
 
@@ -682,3 +682,42 @@ def test_a_job_that_waits_in_a_queue_goes_on_behind_ctrl_c_too(capsys: pytest.Ca
     assert not any(isinstance(row.event, JobStarted) for row in rows[:queued])
     assert run_search.conclude(Path("search.db"), run_search.RunOutcome(fold(rows[:queued]), 130, "SIGINT")) == 130
     assert "interrupted by SIGINT: 1 job goes on" in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------- an objective that nobody reports
+
+
+def test_a_script_that_reports_nothing_is_told_what_to_add(place: Place) -> None:
+    place.script("print('accuracy 0.9')")
+    result = place.run()
+    assert result.returncode == 1
+    assert "no job reported anything" in result.stderr
+    assert "job.report_scalar('validation', 'accuracy', value=..., iteration=...)" in result.stderr
+
+
+def test_a_search_for_another_metric_than_the_jobs_report_is_told_that_its_log_keeps_it(place: Place) -> None:
+    place.script("from eventhpo import job\njob.report_scalar('validation', 'acc', 0.5, 1)")
+    result = place.run()
+    assert result.returncode == 1
+    assert "the search is for validation/accuracy, and the jobs reported validation/acc" in result.stderr
+    assert "--start-over" in result.stderr
+
+
+def test_a_search_that_failed_otherwise_is_told_neither(place: Place) -> None:
+    """Negative control."""
+    place.script("raise SystemExit(3)")
+    result = place.run()
+    assert result.returncode == 1
+    assert "no job reported" not in result.stderr
+    assert "--start-over" not in result.stderr
+
+
+def test_a_script_that_is_not_there_is_told_before_the_run(place: Place) -> None:
+    (place.folder / "train.py").unlink()
+    assert f"train.py is not in {place.folder}" in place.call("check", "search.toml").stderr
+
+
+def test_top_says_how_many_trials_it_leaves_out(place: Place) -> None:
+    assert place.run().returncode == 0
+    assert "2 trials more: -k 4" in place.call("top", "search.db", "-k", "2").stderr
+    assert place.call("top", "search.db").stderr == ""

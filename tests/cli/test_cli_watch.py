@@ -12,7 +12,7 @@ import pytest
 
 from eventhpo.cli.run.live_table import SUMMARY, PlainLines
 from eventhpo.core.fold.event_parts import TRIAL_STATES
-from eventhpo.core.fold.events import Recorded
+from eventhpo.core.fold.events import ControllerStarted, Recorded
 from eventhpo.core.fold.evolve import fold
 from eventhpo.log import reader
 from eventhpo.views.live_view import (
@@ -94,6 +94,21 @@ def test_the_time_left_goes_by_the_limit_that_is_nearest() -> None:
     assert time_left([], 1_000) is None
     assert time_left([BudgetBar("iterations", 0, 100, "")], 1_000) is None
     assert render_bar(bars[1]) == "wall time 30 of 60 min (50 %)"
+
+
+def test_a_night_without_a_controller_is_no_part_of_the_pace() -> None:
+    """The same log, with an hour between its first controller and the second."""
+    rows = [
+        msgspec.structs.replace(row, at=second * 1_000_000)
+        for second, row in enumerate(reader.read(GOLDEN_LOGS / "grid.db").rows)
+    ]
+    starts = [k for k, row in enumerate(rows) if isinstance(row.event, ControllerStarted)]
+    hour = 3_600_000_000
+    later = [*rows[: starts[1]], *(msgspec.structs.replace(row, at=row.at + hour) for row in rows[starts[1] :])]
+    for end in range(starts[1] + 1, len(rows) + 1):
+        before, after = live_view(fold(rows[:end])), live_view(fold(later[:end]))
+        assert after.elapsed == before.elapsed + hour
+        assert after.left == before.left
 
 
 # ---------------------------------------------------------------- on a terminal

@@ -6,7 +6,12 @@ import msgspec
 import pytest
 
 from eventhpo.core.advice import advice
-from eventhpo.core.search.spec import DiscreteParameterRange, LocalCommand, LogUniformParameterRange
+from eventhpo.core.search.spec import (
+    DiscreteParameterRange,
+    LocalCommand,
+    LogUniformParameterRange,
+    UniformParameterRange,
+)
 from eventhpo.testing.searches import search
 
 
@@ -43,6 +48,26 @@ def test_points_that_the_budget_has_no_room_for_are_told(limits: dict[str, objec
 
 def test_points_that_fit_are_not() -> None:
     assert told(5, total_max_jobs=5) == told(5, total_max_jobs=None) == []
+
+
+def told_of_names(*words: str) -> list[str]:
+    space = tuple(
+        UniformParameterRange(name=name, min_value=0.0, max_value=1.0) for name in ("General/lr", "Model/width")
+    )
+    jobs = LocalCommand(command=("python", "train.py", *words), folder=".")
+    return list(advice(msgspec.structs.replace(search(space=space), jobs=jobs)))
+
+
+def test_a_parameter_that_the_command_leaves_out_is_told_if_it_names_others() -> None:
+    (text,) = told_of_names("--lr", "{lr}")
+    assert text.startswith('space."Model/width": the command does not name {Model/width}')
+    (text,) = told_of_names("--width={Model/width}")
+    assert "does not name {lr}" in text
+
+
+@pytest.mark.parametrize("words", [(), ("--gpu", "{slot}"), ("--lr", "{General/lr}", "-w{Model/width}")])
+def test_a_command_that_names_all_or_none_is_not_told_of(words: tuple[str, ...]) -> None:
+    assert told_of_names(*words) == []
 
 
 def told_of_command(*words: str) -> list[str]:

@@ -145,7 +145,7 @@ OUTSIDE: list[tuple[Parameter, Any, str]] = [
     (uniform(0, 1, last=False), 1.0, "a number from 0.0 to 0.9999999999999999"),
     (uniform(0, 1, 0.1), 0.55, "in steps of 0.1"),
     (uniform(0, 1, 0.1, last=False), 1.0, "from 0.0 to 0.9 in steps of 0.1"),
-    (log(-5, 0), 2, "a number from 1e-05 to 1.0"),
+    (log(-5, 0), 2, "a number from 1e-05 to 1, on a log scale"),
     (log(-5, 0, 1), 0.02, "in steps of 1 of the exponent of 10.0"),
     (log(-5, 0, 1), -0.1, "in steps of"),
     (log(-5, 0, 1), 0.0, "in steps of"),

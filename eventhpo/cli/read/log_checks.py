@@ -126,8 +126,8 @@ def _not_asked(rows: Sequence[Recorded], *, asked: bool, decide: bool) -> Iterat
     if not asked:
         last = intents[-1] if intents else 0
         yield (
-            f"expected: no head (--head) and no signer (--signed-by) was given; no key names rows after seq {last}, "
-            "the last intent, and the keys prove nothing against somebody who has made them anew too"
+            "expected: whether this is the log that you expect (--head or --signed-by tells); who rewrites a log whole "
+            f"makes its keys anew too, and no key names a row after event {last}"
         )
     if not decide:
         yield "decisions: not decided again (--decide)"

@@ -12,7 +12,7 @@ from eventhpo.cli.options import LOG_FILE, at_option, csv_option, json_option
 from eventhpo.cli.read.rows import require_whole, rows_up_to
 from eventhpo.core.fold.evolve import fold
 from eventhpo.log import reader
-from eventhpo.views import csv_text
+from eventhpo.views import csv_text, formatting
 from eventhpo.views import top as ranking
 
 
@@ -65,4 +65,9 @@ def top(
         output.data(csv_text.lines(*ranking.exact_table(state, rows)))
     else:
         output.data(ranking.table(state, rows))
+        left = ranking.more(
+            state, k, only_completed=only_completed, include_failed=include_failed, include_imported=include_imported
+        )
+        if left and not same_code:
+            output.note(f"{formatting.plural(left, 'trial')} more: -k {k + left}")
     require_whole(log, snapshot)

@@ -11,7 +11,7 @@ import click
 
 from eventhpo.cli import output
 from eventhpo.core.fold.state import State
-from eventhpo.errors import StorageFailed, Usage
+from eventhpo.errors import StorageFailed, Usage, not_installed
 from eventhpo.log import refusal
 
 _FILES = ("search.toml", "train.py")
@@ -33,7 +33,7 @@ def demo(ctx: click.Context, folder: Path, quiet: bool) -> None:
     Search file and script are copied into --folder, for you to change and run again.
     """
     if importlib.util.find_spec("sklearn") is None:
-        raise Usage("the demo trains with scikit-learn, which is not installed: pip install 'eventhpo[demo]'")
+        raise not_installed("the demo trains with scikit-learn, which is", "demo")
     from eventhpo.cli.run import run_search  # noqa: PLC0415
     from eventhpo.controller.author import this_author  # noqa: PLC0415
     from eventhpo.search_file import load  # noqa: PLC0415
@@ -75,4 +75,5 @@ def summary(log: Path, state: State) -> Iterator[str]:
     yield "to try on it:"
     yield f"  {output.command('top', log, '-k', '3', '--json')}"
     yield f"  {output.command('events', log, '--type', 'JobPruned')}"
-    yield f"  {output.command('resume', log, '--total-max-jobs', '24')}"
+    more = round(1.5 * (state.limits.total_max_jobs or 0))
+    yield f"  {output.command('resume', log, '--total-max-jobs', str(more))}   # a larger budget"

@@ -105,14 +105,15 @@ def render_preview(loaded: Loaded, previewed: Preview) -> Iterator[str]:
     yield from (f"objective   {objective}" for objective in previewed.objectives)
     for name, values in previewed.space.items():
         yield f"space       {name}: {values}"
-    yield f"points      {'not counted' if previewed.points is None else previewed.points}"
+    yield f"points      {'no finite number, or too many to count' if previewed.points is None else previewed.points}"
     drawn = " (drawn now: a run draws another)" if previewed.seed_drawn else ""
-    yield f"sampler     {previewed.sampler}, seed {previewed.seed}{drawn}"
-    yield f"pruner      {previewed.pruner}"
+    yield f"sampler     {formatting.component(loaded.search.sampler)}, seed {previewed.seed}{drawn}"
+    yield f"pruner      {formatting.component(loaded.search.pruner)}"
     yield f"budget      {_budget(loaded, previewed)}"
     for name, value in msgspec.structs.asdict(previewed.limits).items():
-        if value is not None:
+        if value is not None and name != "pool_period_min":
             yield f"limit       {name} = {value:g}"
+    yield f"poll        every {previewed.limits.pool_period_min:g} minutes, or more often"
     for number, params in enumerate(previewed.suggestions):
         yield f"suggestion  trial {number}: {formatting.params(params)}"
 

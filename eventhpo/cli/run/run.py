@@ -51,12 +51,14 @@ def run(
     from eventhpo.search_file import load  # noqa: PLC0415
 
     loaded = load(search_file)
+    unnamed = log is None
     if log is None:
         log = run_search.default_log(loaded.search.name)
-        output.note(f"the log of this search is {log}")
     if start_over:
         run_search.start_over(log)
     run_search.require_place(log)
+    if unnamed:
+        output.note(f"the log of this search is {log}")
     print_advice(loaded)
     search = run_search.begin(loaded, log, author, on_end)
     if loaded.search.limits.endless:

@@ -217,6 +217,8 @@ def conclude(log: Path, outcome: RunOutcome) -> int:
         _say_both_ways_on(log, outcome)
         return outcome.signal
     code = conclude_search(log, outcome.state)
+    if code and (correction := conclusion.missing_objective(outcome.state)) is not None:
+        output.note(correction)
     if code and ending.to_raise(outcome.state):
         say_way_on(log, outcome.state)
     return code
@@ -268,8 +270,11 @@ def say_way_on(log: Path, state: State) -> None:
 
 
 def _say_both_ways_on(log: Path, outcome: RunOutcome) -> None:
-    left = sum(a.live and a.launched for t in outcome.state.active.values() for a in t.attempts)
+    live = [a for t in outcome.state.active.values() for a in t.attempts if a.live]
+    left = sum(a.launched for a in live)
     go_on = f"{formatting.plural(left, 'job')} {'goes' if left == 1 else 'go'} on" if left else "no job is running"
+    if made := len(live) - left:
+        go_on += f", and {formatting.plural(made, 'job')} that {'is' if made == 1 else 'are'} made will start then"
     output.note(
         f"interrupted by {outcome.name}: {go_on}\n"
         f"  carry the search on:  {output.command('resume', log)}\n"

@@ -216,6 +216,7 @@ class State(msgspec.Struct):
     steps: int = 0  # rows so far, starts of controllers aside
     last_at: int = 0
     epoch: int = 0
+    unattended: int = 0  # microseconds between controllers, by the wall clock
     boots: dict[int, str] = {}  # boot id by epoch
     host: str = ""  # of the newest controller
     pid: int = 0  # of the newest controller

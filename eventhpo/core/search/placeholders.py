@@ -48,6 +48,17 @@ def _resolved(name: str, names: Collection[str]) -> str:
     return full_name(name) if name not in names and full_name(name) in names else name
 
 
+def unnamed(command: Sequence[str], space: tuple[Parameter, ...]) -> list[str]:
+    """Return the parameters of *space* that *command* leaves out, though it names others; none if it names none."""
+    known = job_names(space)
+    named: set[str] = set()
+    for word in command:
+        flag = _FLAG.fullmatch(word)
+        named |= {_resolved(name, known) for name in ([flag[1]] if flag is not None else _PLACE.findall(word))}
+    left_out = [name for name in known if name not in named and name not in conditional_names(space)]
+    return left_out if named & {*known} else []
+
+
 def mistakes(command: Sequence[str], space: tuple[Parameter, ...], declared: Collection[str] = ()) -> Iterator[Mistake]:
     """Yield a mistake for each word with a brace that no job, or not every job, could fill; places are relative.
 

@@ -200,8 +200,10 @@ def described(p: Range) -> str:
         case UniformParameterRange() | LogUniformParameterRange():
             low, high = bounds(p)
             step = "" if p.step_size is None else f" in steps of {p.step_size!r}"
-            scale = f" of the exponent of {p.base!r}" if step and isinstance(p, LogUniformParameterRange) else ""
-            return f"a number from {low!r} to {high!r}{step}{scale}"
+            if isinstance(p, LogUniformParameterRange):
+                scale = f"{step} of the exponent of {p.base!r}" if step else ", on a log scale"
+                return f"a number from {low:.12g} to {high:.12g}{scale}"  # powers are off by last digits
+            return f"a number from {low!r} to {high!r}{step}"
         case _:
             assert_never(p)
 

@@ -173,8 +173,11 @@ def _rung_words(f: Rungs, rung: Rung) -> str:
     best = "the best one" if rung.go_on == 1 else f"the best {rung.go_on}"
     goes_on = f"one in {f.reduction_factor} goes on, here {best}, with {number(rung.cut)} or {_better(f)}"
     passed = rung.rank <= rung.go_on or f.value == rung.cut
-    runner_up = "" if not passed or rung.next is None else f"; the first that does not has {number(rung.next)}"
-    return f"{place}; {goes_on}{runner_up}"
+    if not passed or rung.next is None:
+        return f"{place}; {goes_on}"
+    if rung.next == rung.cut:
+        return f"{place}; {goes_on}; others share {number(rung.cut)} and go on too"
+    return f"{place}; {goes_on}; the first that does not has {number(rung.next)}"
 
 
 def _better(f: Rungs) -> str:

@@ -30,6 +30,8 @@ from eventhpo.core.fold.state import EnqueuedPoint, RunStop, State
 
 
 def _controller(state: State, row: Recorded, event: ControllerStarted) -> None:
+    if state.epoch and state.finished is None:
+        state.unattended += max(0, row.at - state.last_at)
     state.epoch = row.epoch
     state.host, state.pid = event.host, event.pid
     state.boots[row.epoch] = event.boot
