@@ -16,6 +16,13 @@ FILE = click.Path(path_type=Path)
 LOG_FILE = click.Path(path_type=Path, readable=False)  # the reader says that it cannot be read: exit code 5, not 2
 
 
+class _TrialNumber(click.IntRange):
+    name = "trial number"  # as an error calls what was expected
+
+
+TRIAL = _TrialNumber(min=0)
+
+
 def _moment(_ctx: click.Context, _param: click.Parameter, text: str | None) -> int | datetime | None:
     try:
         return None if text is None else as_of.moment(text)

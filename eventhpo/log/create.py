@@ -88,6 +88,8 @@ def refuse_what_is_there(path: Path) -> None:
     """
     paths.refuse_name(path)
     real = path.resolve()
+    if "://" in str(path) or ":/" in str(path):
+        raise Usage(f"{path} is a URL; a log is named by its path, as study.db")
     if not real.parent.is_dir():
         raise Usage(f"{path} cannot be created: there is no folder {real.parent}")
     # A journal would be played back into the new log, and what was asked of another search be taken for ours.

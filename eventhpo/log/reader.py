@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import itertools
 import os
 import sqlite3
 import stat
@@ -17,6 +18,7 @@ from eventhpo.core.fold.codec import GENESIS
 from eventhpo.core.fold.events import Head, Recorded
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State
+from eventhpo.core.validation.closest import closest
 from eventhpo.errors import Busy, DamagedLog, StorageFailed, Usage
 from eventhpo.log import chain, check_keys, head, missing_wal, sql
 from eventhpo.log import paths as beside
@@ -26,6 +28,7 @@ from eventhpo.log.sql import StoredRow
 T = TypeVar("T")
 
 LARGEST_COMPANION = 512 * 1024**2  # bytes; a write-ahead log is folded in every second and stays below a few MB
+_MOST_NAMES = 1_000  # of a folder, among which a mistyped one is looked for
 ROUNDS = 8  # a writer starts or ends in between once; who meets that eight times reads something else
 
 
@@ -165,7 +168,7 @@ def require_file(path: Path) -> None:
     try:
         found = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise Usage(f"there is no log {path}; `eventhpo run` makes one") from error
+        raise Usage(f"there is no log {path}{_near(path)}") from error
     except OSError as error:
         raise StorageFailed(f"{path} cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(found.st_mode):
@@ -175,6 +178,18 @@ def require_file(path: Path) -> None:
     if found.st_size <= 1:  # SQLite takes one byte for an empty file too, and deletes the write-ahead log next to it
         raise DamagedLog(f"{path} is no log of eventhpo: it is empty")
     _require_plain_companions(path)
+
+
+def _near(path: Path) -> str:
+    """Return the file in the same folder that was probably meant, as the end of a sentence."""
+    try:
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for entry in itertools.islice(entries, _MOST_NAMES)]
+    except OSError:
+        return f": there is no folder {path.parent}" if not path.parent.exists() else ""
+    name = closest(path.name, (name for name in names if name.endswith(".db")))
+    made = "; `eventhpo run` or eventhpo.create_study makes one"
+    return made if name is None else f"; did you mean {path.with_name(name)}?"
 
 
 def _require_plain_companions(path: Path) -> None:
@@ -303,6 +318,20 @@ def _said(path: Path, error: Exception) -> Exception:
         case sqlite3.Error() if sql.is_busy(error):
             return Busy(f"{path} is locked by somebody ({error}); read it again")
         case sqlite3.Error() | UnicodeDecodeError() if sql.is_damage(error):
+            if _is_journal(path):
+                return DamagedLog(
+                    f"{path} is a journal of Optuna and no log of eventhpo: import it with "
+                    f"`eventhpo import {path} -o LOG`"
+                )
             return DamagedLog(f"{path} cannot be read as a log of eventhpo: {error}")
         case _:
             return StorageFailed(f"{path} cannot be read: {error}")
+
+
+def _is_journal(path: Path) -> bool:
+    """Whether the file begins as a journal of Optuna's does."""
+    try:
+        with path.open("rb") as file:
+            return file.read(64).startswith(b'{"op_code":')
+    except OSError:
+        return False

@@ -22,10 +22,11 @@ from eventhpo.optuna_adapter.seeds import SEEDS
 
 
 class Seed(NamedTuple):
-    """`value` is None if the sampler was not seeded: the search draws its own."""
+    """`value` is None if the sampler was not seeded: the search draws its own. *given*: the user wrote this number."""
 
     value: int | None
     warning: str | None = None
+    given: bool = False
 
 
 def seed_of(sampler: BaseSampler) -> Seed:
@@ -44,7 +45,8 @@ def seed_of(sampler: BaseSampler) -> Seed:
         return Seed(value, _USED.format(type(sampler).__name__, value))
     main = _main(sampler)
     others = sorted({str(seed) for seed in seeds if seed is not None and seed != main})
-    return Seed(main, _UNUSED.format(type(sampler).__name__, ", ".join(others), main) if others else None)
+    warning = _UNUSED.format(type(sampler).__name__, ", ".join(others), main) if others else None
+    return Seed(main, warning, given=main is not None)
 
 
 _USED = (

@@ -6,6 +6,7 @@ A study has no space in its log, so names and values in their arguments are Optu
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any, NamedTuple, cast
 
 from optuna.pruners import BasePruner
@@ -16,7 +17,7 @@ from eventhpo.errors import Usage
 from eventhpo.optuna_adapter.auto_resource import is_auto, latched_resource
 from eventhpo.optuna_adapter.component_factory import build_pruner, build_sampler
 from eventhpo.optuna_adapter.instance_args import arguments
-from eventhpo.optuna_adapter.instance_seed import seed_of
+from eventhpo.optuna_adapter.instance_seed import Seed, seed_of
 from eventhpo.optuna_adapter.user_class_record import copy_for, describe, is_foreign, same
 
 
@@ -25,7 +26,7 @@ class Component(NamedTuple):
 
     config: ComponentConfig
     own: Any = None
-    seed: int | None = None  # that a sampler was given
+    seed: Seed = Seed(None)  # of a sampler
 
 
 def sampler_component(sampler: BaseSampler) -> Component:
@@ -38,7 +39,7 @@ def sampler_component(sampler: BaseSampler) -> Component:
     named = _as_data("sampler", sampler)
     if named is None:
         return Component(describe(sampler), copy.deepcopy(sampler))
-    return Component(named, None, seed_of(sampler).value)
+    return Component(named, None, seed_of(sampler))
 
 
 def pruner_component(pruner: BasePruner) -> Component:
@@ -71,11 +72,15 @@ def differences(recorded: ComponentConfig, component: Component) -> list[str]:
         return []
     if recorded.is_foreign and component.own is not None:
         return same(recorded, component.own)
-    return [f"the log has {_shown(recorded)}, this is {_shown(component.config)}"]
+    now = component.config
+    if recorded.name != now.name:
+        return [f"the log has {recorded.name}, this is {now.name}"]
+    names = [name for name in sorted({*recorded.args, *now.args}) if _argument(recorded, name) != _argument(now, name)]
+    return [f"{now.name}: the log has {_argument(recorded, name)}, this is {_argument(now, name)}" for name in names]
 
 
-def _shown(config: ComponentConfig) -> str:
-    return f"{config.name}({', '.join(f'{name}={value!r}' for name, value in config.args.items())})"
+def _argument(config: ComponentConfig, name: str) -> str:
+    return f"{name}={json.dumps(config.args[name])}" if name in config.args else f"no {name}"
 
 
 def fresh_sampler(component: Component, seed: int, search_seed: int) -> BaseSampler:

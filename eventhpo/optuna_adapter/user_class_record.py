@@ -34,6 +34,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def why_foreign(config: ComponentConfig) -> str:
+    """Return why no log can build a sampler or pruner that is recorded as foreign."""
+    if config.name.startswith("optuna."):
+        return f"{config.name} was given a function or another object, which a log cannot hold"
+    return f"{config.name} is not Optuna's own"
+
+
 def is_foreign(instance: object) -> bool:
     """Whether the class of *instance* is not Optuna's own; a subclass of one of Optuna's is foreign too."""
     return type(instance) not in {made for classes in CLASSES.values() for made in classes.values()}

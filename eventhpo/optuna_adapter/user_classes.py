@@ -23,7 +23,7 @@ from eventhpo.core.search.spec import ComponentConfig, Search
 from eventhpo.core.validation.mistakes import Mistake
 from eventhpo.errors import Usage
 from eventhpo.optuna_adapter.object_walk import known_by_version, name_of
-from eventhpo.optuna_adapter.user_class_record import is_foreign, same
+from eventhpo.optuna_adapter.user_class_record import is_foreign, same, why_foreign
 
 
 class UserClasses(NamedTuple):
@@ -65,7 +65,7 @@ def user_classes_of(search: Search, sampler: BaseSampler | None, pruner: BasePru
 def not_there(role: str, named: ComponentConfig) -> Usage:
     """Return the error for a question to a user's own sampler or pruner that was not passed in."""
     return Usage(
-        f"the {role} of this search is an instance of {named.name}, which is not Optuna's own: no log can build it, "
+        f"the {role} of this search cannot be built from its log: {why_foreign(named)}; "
         f"and nothing that a log names is imported; run the script that made the search"
     )
 
@@ -109,7 +109,7 @@ def not_again(state: State, own: UserClasses, action: actions.Action, event: Eve
             return None
     if event.not_again is not msgspec.UNSET and named.is_foreign:
         return f"{named.name}: {event.not_again}"
-    return f"{named.name} is not Optuna's own" if absent(state, own, action) else None
+    return why_foreign(named) if absent(state, own, action) else None
 
 
 # ---------------------------------------------------------------- what cannot be used

@@ -63,6 +63,8 @@ def read_text(path: Path) -> str:
         raise _unreadable(path, "a folder", f"a search file, as {path / 'search.toml'}") from None
     except OSError as error:
         raise _unreadable(path, error.strerror or str(error), "a search file that can be read") from None
+    if raw.startswith(b"SQLite format 3"):
+        raise _unreadable(path, "a database", f"a search file; to carry on a log: eventhpo resume {path}")
     if len(raw) > bounds.LARGEST:
         last = raw.count(b"\n") + 1
         beyond = f"more bytes, from line {last:,} on"

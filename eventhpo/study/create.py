@@ -68,6 +68,7 @@ def create_study(
         raise Usage(f"{opened.path} exists; without load_if_exists=False this script carries it on")
     else:
         components = _same(opened, wanted, sampler, pruner, seed)
+        _log_resumption(opened)
     return RecordedStudy(storage, RecordedDecisions(opened, *components))
 
 
@@ -102,6 +103,18 @@ def optimize(
         total_trials=total_trials,
     )
     return made
+
+
+def _log_resumption(opened: OpenStudy) -> None:
+    """Log how far the study has come, by Optuna's log, whose level a script has set."""
+    with opened.lock:
+        trials = opened.study.trials
+        finished = sum(trial.finished for trial in trials)
+        again = [str(trial.number) for trial in trials if trial.state == "waiting" and trial.attempt >= 0]
+    more = f"; trial {', '.join(again)} will be asked for again" if again else ""
+    optuna.logging.get_logger("optuna.eventhpo").info(
+        "%s is carried on: %d trials are finished%s", opened.path, finished, more
+    )
 
 
 def _directions(direction: str | StudyDirection | None, several: Directions | None) -> list[StudyDirection] | None:
@@ -143,7 +156,7 @@ def _new(
     seed: int | None,
 ) -> tuple[OpenStudy, tuple[Component, Component]]:
     components = sampler_component(sampler or TPESampler()), pruner_component(pruner or MedianPruner())
-    chosen = seed if seed is not None else components[0].seed
+    chosen = seed if seed is not None else components[0].seed.value
     search = Search(
         name=path.stem if name is None else name,
         objectives=objectives(wanted),
@@ -172,8 +185,10 @@ def _same(
     search, path = opened.state.search, opened.path
     if not isinstance(search.jobs, StudyJobs) or not search.jobs.decides:
         raise Usage(
-            f"{path} was made through the storage alone, so its sampler and pruner are not known: go on with "
-            f'optuna.load_study(storage=eventhpo.EventStorage("{path}"), ...)'
+            f"{path} was imported or made through the storage alone, so no sampler and pruner are known to have "
+            f'decided it. Go on in it with optuna.load_study(storage=eventhpo.EventStorage("{path}"), ...), or begin '
+            "with its trials a log whose decisions are recorded: "
+            f'create_study("new.db").add_trials(load_study("{path}").trials)'
         )
     wrong = []
     if wanted is not None and wanted != directions_of(search):
@@ -185,6 +200,8 @@ def _same(
         Component(search.sampler) if sampler is None else sampler_component(sampler),
         Component(search.pruner) if pruner is None else pruner_component(pruner),
     )
+    if seed is None and given[0].seed.given and given[0].seed.value != search.seed:
+        wrong.append(f"seed: the log has {search.seed}, this sampler has {given[0].seed.value}")
     for role, recorded, component in zip(("sampler", "pruner"), (search.sampler, search.pruner), given, strict=True):
         if component.config.is_foreign and component.own is None:
             wrong.append(f"{role}: the log has {recorded.name}, which no log can build: pass the instance")

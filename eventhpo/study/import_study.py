@@ -86,7 +86,10 @@ def _storage(source: str) -> BaseStorage:
     with Path(source).open("rb") as file:
         if file.read(15) == b"SQLite format 3":
             raise Usage(f"{source} is an SQLite file: name it by its URL, sqlite:///{source}")
-    return JournalStorage(JournalFileBackend(source))
+    try:
+        return JournalStorage(JournalFileBackend(source))
+    except (ValueError, LookupError, TypeError) as error:
+        raise Usage(f"{source} is no journal of Optuna: {type(error).__name__}: {error}") from error
 
 
 def _added(trial: FrozenTrial, number: int) -> TrialAdded:

@@ -76,8 +76,8 @@ class OpenStudy:
             self._writer, rows = open_writer(path, machine.author.sign(started), now(), check=_require_study)
         except Busy as error:
             raise Busy(
-                f"{error}. A study is written by one process: let that one serve it (`eventhpo serve {path}`) and "
-                f'connect from here (`eventhpo.connect("HOST:PORT")`)'
+                f"{error}. A study is written by one process; for several, end that one, let `eventhpo serve {path}` "
+                f'write it, and have each of them use `eventhpo.connect("HOST:PORT")`'
             ) from error
         self._writer.be_of_study()
         self.path = path

@@ -250,6 +250,10 @@ class StudyServer:
 
     def _study(self) -> OpenStudy:
         studies = self.storage.studies()
+        if not studies:
+            raise Usage(
+                "the server has no study yet: end it, make its log with eventhpo.create_study(LOG, ...), and serve that"
+            )
         if len(studies) != 1:
             raise Usage(f"the server has {len(studies)} studies, and eventhpo.connect needs one: serve its log alone")
         return studies[0]

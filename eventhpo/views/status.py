@@ -12,6 +12,7 @@ from eventhpo.core.fold import budget
 from eventhpo.core.fold.event_parts import EffectName
 from eventhpo.core.fold.events import Head
 from eventhpo.core.fold.state import Attempt, Failure, State
+from eventhpo.core.scheduler import rank
 from eventhpo.views import formatting, same_code, top, unused_reports
 from eventhpo.views import statuses as jobs
 from eventhpo.views.as_of import AsOf
@@ -293,6 +294,8 @@ def _lines(state: State, status: Status) -> Iterator[str]:
         yield from _budget_lines(status.budget)
     yield f"time        {_time(status.progress)}"
     yield f"best        {_best(state, status.best)}"
+    if (completed := _best_completed(state, status.best)) is not None:
+        yield f"completed   {completed}"
     yield from (_running_line(state, job) for job in status.running)
     yield from (_paused_line(paused) for paused in status.paused)
     yield from (_failed_line(failed) for failed in status.failed)
@@ -363,8 +366,19 @@ def _best(state: State, best: RankedTrial | None) -> str:
     if best is None:
         return "no trial yet"
     trial = state.trials[best.trial]
+    if not state.single and (front := top.describe_front(state, rank.top(state))) is not None:
+        return front
     where = formatting.task(state.search, None if trial.last is None else trial.last.job_id)
     return top.describe_trial(state, trial) + (f"  task {where}" if where else "")
+
+
+def _best_completed(state: State, best: RankedTrial | None) -> str | None:
+    """Return the best completed trial where the best of all is another one, as one that was pruned."""
+    completed = next(iter(rank.top(state, 1, only_completed=True)), None) if state.single else None
+    if best is None or completed is None or completed.number == best.trial:
+        return None
+    status = jobs.trial_status(state.trials[best.trial])
+    return f"{top.describe_trial(state, completed)}  (trial {best.trial} is {status})"
 
 
 def _running_line(state: State, job: RunningJob) -> str:

@@ -193,6 +193,15 @@ def describe_trial(state: State, trial: Trial) -> str:
     return f"trial {trial.number}: {describe_value(state, trial)}  {given}"
 
 
+def describe_front(state: State, trials: Sequence[Trial]) -> str | None:
+    """Return which of *trials* no other one of them beats in all objectives, None if it is one, or none."""
+    front = rank.pareto_front(state, trials)
+    if len(front) < 2:
+        return None
+    numbers = formatting.named_some([str(trial.number) for trial in front], 10)
+    return f"{len(front)} trials, none better in all objectives: {numbers}; of them {describe_trial(state, front[0])}"
+
+
 def _number(value: float | None) -> str:
     return formatting.number(None if value is None else to_num(value))
 

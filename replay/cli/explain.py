@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.options import LOG_FILE, at_option, json_option
+from eventhpo.cli.options import LOG_FILE, TRIAL, at_option, json_option
 from replay.cli.verified import verified
 
 
 @click.command()
 @click.argument("log", type=LOG_FILE)
-@click.argument("trial", type=click.IntRange(min=0))
+@click.argument("trial", type=TRIAL)
 @at_option
 @click.option(
     "--all-verdicts", is_flag=True, help="A line for each verdict to go on.  [default: one for each run of them]"

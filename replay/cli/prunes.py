@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from eventhpo.cli import output
-from eventhpo.cli.options import LOG_FILE, at_option, csv_option, json_option
+from eventhpo.cli.options import LOG_FILE, TRIAL, at_option, csv_option, json_option
 from eventhpo.core.fold.evolve import fold
 from eventhpo.errors import Usage
 from eventhpo.views import csv_text, formatting, top
@@ -20,7 +20,7 @@ from replay.cli.verified import verified
 
 @click.command()
 @click.argument("log", type=LOG_FILE)
-@click.option("--trial", type=click.IntRange(min=0), metavar="N", help="Only verdicts on this trial.  [default: all]")
+@click.option("--trial", type=TRIAL, metavar="N", help="Only verdicts on this trial.  [default: all]")
 @click.option("--pruned", is_flag=True, help="Only verdicts that pruned.  [default: those to go on too]")
 @at_option
 @csv_option

@@ -15,6 +15,7 @@ from eventhpo.core.search.spec import ComponentConfig, StudyJobs
 from eventhpo.errors import EventhpoError
 from eventhpo.optuna_adapter.fingerprint import fingerprint
 from eventhpo.optuna_adapter.study_components import Component
+from eventhpo.optuna_adapter.user_class_record import why_foreign
 from eventhpo.optuna_adapter.user_classes import user_classes_of
 from eventhpo.study.frozen_trials import NAMES, FrozenTrials, distribution, with_point
 from eventhpo.study.questions import StudyQuestions, parameter
@@ -106,7 +107,7 @@ class _StudyCheck:
     def _compare(self, row: Recorded, recorder: Mapping[str, str]) -> Checked:
         role = 1 if isinstance(row.event, PointJudged) else 0
         if self._questions is None or not _known(self._components[role]):
-            return Checked(row.seq, True, None, f"{self._components[role].config.name} is not Optuna's own")
+            return Checked(row.seq, True, None, why_foreign(self._components[role].config))
         if row.cause is None:
             return Checked(row.seq, True, None, "its row names no event that it rests on")
         decided, failed = self._decided(row.event)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from eventhpo.core.fold.state import State
+from eventhpo.core.scheduler import rank
 from eventhpo.views import budget_use, formatting, same_code, top
 from eventhpo.views.formatting import duration, plural, rfc3339
 from replay.next_step import Next, describe_jobs, of_attempt
@@ -44,7 +45,8 @@ def render_postmortem(report: Postmortem, state: State) -> Iterator[str]:
         yield from _slots(report.slots)
     yield from _costs(report.spending)
     if report.winner is not None:
-        yield _fact("winner", top.describe_trial(state, state.trials[report.winner.trial]))
+        front = None if state.single else top.describe_front(state, rank.top(state, only_completed=True))
+        yield _fact("winner", front or top.describe_trial(state, state.trials[report.winner.trial]))
     yield from _progress(report.progress, state)
     yield from _next(report.next)
 

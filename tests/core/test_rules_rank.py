@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,29 @@ def test_with_several_objectives_fronts_follow_each_other_and_within_one_the_tri
     state = measured((0.9, 0.1), (0.2, 0.8), (0.5, 0.9), (0.3, 0.8), (0.9, 0.9), (0.1, 0.1))
     # (0.2, 0.8), (0.5, 0.9) and (0.1, 0.1) are beaten by none; then (0.3, 0.8) and (0.9, 0.9); then (0.9, 0.1)
     assert ranked(state)[:6] == [1, 2, 5, 3, 4, 0]
+
+
+def peeled(pairs: list[tuple[float, float]]) -> list[list[int]]:
+    """Return the fronts by their definition: who is beaten by none, then who is beaten by none of the rest."""
+    left, fronts = list(range(len(pairs))), []
+    while left:
+        beaten = {
+            t
+            for t in left
+            if any(pairs[o][0] <= pairs[t][0] and pairs[o][1] >= pairs[t][1] and pairs[o] != pairs[t] for o in left)
+        }
+        fronts.append([t for t in left if t not in beaten])
+        left = [t for t in left if t in beaten]
+    return fronts
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_fronts_are_those_of_their_definition(seed: int) -> None:
+    chance = random.Random(seed)
+    pairs = [(chance.randrange(5) / 4, chance.randrange(5) / 4) for _ in range(9)]
+    state = measured(*pairs)
+    assert ranked(state) == [t for front in peeled(pairs) for t in front]
+    assert [t.number for t in rank.pareto_front(state, rank.top(state))] == peeled(pairs)[0]
 
 
 def test_equal_points_share_a_front() -> None:

@@ -322,7 +322,7 @@ def test_a_controller_without_it_is_refused_at_the_first_question_and_the_log_st
     with pytest.raises(Usage, match="nothing that a log names is imported; run the script"):
         simulate(tmp_path / "one.db", asked, script, own=NOTHING)
     with pytest.raises(
-        Usage, match=r"the sampler of this search is an instance of tests.optuna_adapter.test_own.Halves"
+        Usage, match=r"the sampler of this search cannot be built from its log: tests.optuna_adapter.test_own.Halves"
     ):
         require_buildable(asked)
     assert of(list(read(tmp_path / "one.db", verify=True).rows), TrialSuggested) == []
@@ -333,7 +333,7 @@ def test_a_stop_without_the_pruner_goes_on_and_says_that_it_was_not_asked(tmp_pa
     at = next(k for k, row in enumerate(rows) if isinstance(row.event, JobsContinued))
     cut = rows[:at]  # as `salvage` may leave a log: points without their verdicts
     assert next_action(fold(cut)) == Judge()
-    with pytest.raises(Usage, match="the pruner of this search is an instance of"):
+    with pytest.raises(Usage, match="the pruner of this search cannot be built from its log"):
         decided_by(fold(cut), Judge())
     asked = StopAsked(scope="search", why="a person")
     cut.append(Recorded(cut[-1].seq + 1, 0, 1, None, asked, "0" * 32))

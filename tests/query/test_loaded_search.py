@@ -193,7 +193,8 @@ def test_without_pandas_the_message_says_what_to_install(search_log: Path) -> No
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "24",
-        "to_dataframe needs pandas, which is not installed: pip install 'eventhpo[pandas]'",
+        "to_dataframe needs pandas, which is not installed: pip install 'eventhpo[pandas]', in a clone "
+        "pip install -e '.[pandas]'",
     ]
 
 

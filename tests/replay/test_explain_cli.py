@@ -87,7 +87,7 @@ def test_every_verdict_has_a_line_only_if_asked_for(log: Path) -> None:
         (["3", "--at", "5"], "as of event 5 the log has 1 trial, 0"),
         (["3", "--at", "1"], "as of event 1 the log has 0 trials"),
         (["-1"], "-1"),
-        (["x"], "'x' is not a valid integer"),
+        (["x"], "'x' is not a valid trial number"),
         (["3", "--at", "0"], "0 lies outside the log, which has the events 1 ("),
         (["3", "--at", "175"], "175 lies outside the log, which has the events 1 ("),
         (["3", "--at", "yesterday"], "neither the seq of an event nor an ISO time"),

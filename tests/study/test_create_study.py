@@ -198,9 +198,10 @@ def test_a_forked_process_is_refused(tmp_path: Path) -> None:
     ("arguments", "sides"),
     [
         ({"direction": "maximize"}, ["minimize", "maximize"]),
-        ({"sampler": optuna.samplers.TPESampler(n_startup_trials=7)}, ["RandomSampler", "n_startup_trials=7"]),
+        ({"sampler": optuna.samplers.TPESampler(n_startup_trials=7)}, ["RandomSampler", "TPESampler"]),
         ({"pruner": optuna.pruners.ThresholdPruner(upper=2.0)}, ["NopPruner", "ThresholdPruner"]),
         ({"seed": 9}, ["8", "9"]),
+        ({"sampler": optuna.samplers.RandomSampler(seed=9)}, ["seed: the log has 8", "9"]),
         ({"study_name": "other"}, ["'s'", "'other'"]),
         ({"load_if_exists": False}, ["exists"]),
         ({"directions": ["minimize", "up"]}, ["up"]),
@@ -214,6 +215,53 @@ def test_what_differs_from_the_log_is_refused_with_both_sides(
     with pytest.raises(Usage) as refused:
         eventhpo.create_study(log, **arguments)
     assert all(side in str(refused.value) for side in sides)
+    study.close()
+
+
+def test_of_a_sampler_that_differs_only_the_arguments_that_do_are_named(tmp_path: Path) -> None:
+    tpe = optuna.samplers.TPESampler
+    eventhpo.create_study(tmp_path / "s.db", sampler=tpe(n_startup_trials=7, multivariate=True, seed=3)).close()
+    with pytest.raises(Usage) as refused:
+        eventhpo.create_study(tmp_path / "s.db", sampler=tpe(multivariate=True, seed=3))
+    _, line = str(refused.value).splitlines()
+    assert line == "sampler: TPESampler: the log has n_startup_trials=7, this is n_startup_trials=10"
+
+
+@pytest.mark.parametrize("given", [{}, {"seed": 3}, {"sampler": RANDOM(seed=3)}, {"sampler": RANDOM()}])
+def test_a_seed_that_is_the_same_or_not_given_is_no_difference(given: dict[str, Any], tmp_path: Path) -> None:
+    eventhpo.create_study(tmp_path / "s.db", sampler=RANDOM(seed=3)).close()
+    eventhpo.create_study(tmp_path / "s.db", **given).close()
+
+
+def test_a_study_that_is_carried_on_says_how_far_it_is(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    optuna.logging.enable_propagation()
+    study = eventhpo.create_study(tmp_path / "s.db", sampler=RANDOM(seed=3))
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), 3)
+    study.close()
+    assert "carried on" not in caplog.text
+    with caplog.at_level("INFO", logger="optuna"):
+        eventhpo.create_study(tmp_path / "s.db").close()
+    optuna.logging.disable_propagation()
+    assert f"{tmp_path / 's.db'} is carried on: 3 trials are finished" in caplog.text
+
+
+def test_a_grid_without_a_seed_is_carried_on(tmp_path: Path) -> None:
+    """Its constructor draws, so two of them differ in their generators, and the user gave no seed."""
+    for _ in range(2):
+        grid = optuna.samplers.GridSampler({"x": [1, 2, 3]})
+        eventhpo.create_study(tmp_path / "s.db", sampler=grid).close()
+
+
+def test_a_log_without_decisions_says_how_its_trials_get_into_one_with_them(tmp_path: Path) -> None:
+    plain = optuna.create_study(storage=eventhpo.EventStorage(tmp_path / "old.db"), study_name="old")
+    plain.optimize(lambda trial: trial.suggest_float("x", 0, 1), 3)
+    with pytest.raises(Usage, match="add_trials"):
+        eventhpo.create_study(tmp_path / "old.db")
+    study = eventhpo.create_study(tmp_path / "new.db", sampler=RANDOM())
+    study.add_trials(eventhpo.load_study(tmp_path / "old.db").trials)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), 2)
+    assert [trial.value for trial in study.trials[:3]] == [trial.value for trial in plain.trials]
+    assert len(study.trials) == 5
     study.close()
 
 

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from eventhpo.cli import output
-from eventhpo.cli.options import LOG_FILE, at_option, csv_option, json_option
+from eventhpo.cli.options import LOG_FILE, TRIAL, at_option, csv_option, json_option
 from eventhpo.cli.read import follow_log
 from eventhpo.cli.read.rows import require_whole, rows_up_to
 from eventhpo.core.fold.codec import TYPES
@@ -38,7 +38,7 @@ def _known_type(_ctx: click.Context, _param: click.Parameter, names: tuple[str, 
     metavar="TYPE",
     help="Only this type; repeatable.  [default: all]",
 )
-@click.option("--trial", type=click.IntRange(min=0), metavar="N", help="Only what concerns this trial.  [default: all]")
+@click.option("--trial", type=TRIAL, metavar="N", help="Only what concerns this trial.  [default: all]")
 @click.option(
     "--after",
     type=click.IntRange(min=0),

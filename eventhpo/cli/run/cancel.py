@@ -7,14 +7,14 @@ from pathlib import Path
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.options import FILE, author_options
+from eventhpo.cli.options import FILE, TRIAL, author_options
 from eventhpo.cli.run.way_on import say_who_carries_on
 from eventhpo.controller.author import Author
 
 
 @click.command()
 @click.argument("log", type=FILE)
-@click.argument("trial", type=click.IntRange(min=0))
+@click.argument("trial", type=TRIAL)
 @author_options
 def cancel(log: Path, trial: int, author: Author) -> None:
     """End one TRIAL of the search recorded in LOG.

@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.options import FILE, author_options
+from eventhpo.cli.options import FILE, TRIAL, author_options
 from eventhpo.controller.author import Author
 
 
 @click.command()
 @click.argument("log", type=FILE)
-@click.argument("trial", type=click.IntRange(min=0))
+@click.argument("trial", type=TRIAL)
 @click.argument("text")
 @author_options
 def note(log: Path, trial: int, text: str, author: Author) -> None:

@@ -50,5 +50,10 @@ def serve(log: Path, host: str, port: int, lease: float | None) -> None:
     server.start()
     reach = "this machine only" if host in ("127.0.0.1", "localhost", "::1") else "without authentication"
     output.data([f"{log} is served at {host}:{server.port} ({reach}); Ctrl-C or SIGTERM ends it"])
+    if not log.exists():
+        output.note(
+            f"there is no {log} yet: optuna.create_study of a worker makes it; for eventhpo.connect make it first, "
+            "with eventhpo.create_study"
+        )
     ended.wait()
     server.stop()

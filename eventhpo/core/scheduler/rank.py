@@ -75,7 +75,7 @@ def top(
 def pareto_front(state: State, trials: Sequence[Trial]) -> list[Trial]:
     """Return those of *trials* that no other of them dominates, in their order."""
     costs = {t.number: _costs(state, t) for t in trials}
-    return [t for t in trials if not any(_dominates(costs[o.number], costs[t.number]) for o in trials)]
+    return next(iter(_fronts(trials, costs)), [])
 
 
 def _listed(trial: Trial, only_completed: bool, include_failed: bool) -> bool:
@@ -100,13 +100,25 @@ def _cost(objective: Objective, value: float | None) -> tuple[int, float]:
 
 
 def _fronts(trials: Sequence[Trial], costs: dict[int, tuple[tuple[int, float], ...]]) -> list[list[Trial]]:
-    fronts, left = [], list(trials)
-    while left:
-        front = [t for t in left if not any(_dominates(costs[o.number], costs[t.number]) for o in left)]
-        fronts.append(front)
-        taken = {t.number for t in front}
-        left = [t for t in left if t.number not in taken]
-    return fronts
+    """Return the non-dominated fronts, each in the order of *trials*.
+
+    Taken by their costs, a trial can only be dominated by one that was taken before. If a front dominates it, so do
+    the fronts before that one, so its own is found by bisection (efficient non-dominated sort, Zhang et al. 2015).
+    """
+    fronts: list[list[int]] = []  # places in *trials*
+    cost_of = [costs[trial.number] for trial in trials]
+    for place in sorted(range(len(trials)), key=lambda place: (cost_of[place], place)):
+        above, below = 0, len(fronts)  # fronts before `above` dominate it, those from `below` on do not
+        while above < below:
+            middle = (above + below) // 2
+            if any(_dominates(cost_of[other], cost_of[place]) for other in reversed(fronts[middle])):
+                above = middle + 1
+            else:
+                below = middle
+        if above == len(fronts):
+            fronts.append([])
+        fronts[above].append(place)
+    return [[trials[place] for place in sorted(front)] for front in fronts]
 
 
 def _dominates(a: tuple[tuple[int, float], ...], b: tuple[tuple[int, float], ...]) -> bool:
