@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -79,6 +81,24 @@ def _contradiction(error: Exception) -> str:
     )
 
 
+@contextlib.contextmanager
+def _progress_bar() -> Iterator[None]:
+    """Have long walks over a log drawn on stderr, if it is a terminal."""
+    from eventhpo.cli.progress import ProgressBar, wanted  # noqa: PLC0415  the help must not wait for it
+
+    if not wanted():
+        yield
+        return
+    from eventhpo.core.fold.progress import told_to  # noqa: PLC0415
+
+    bar = ProgressBar()
+    try:
+        with told_to(bar):
+            yield
+    finally:
+        bar.clear()
+
+
 class _Commands(click.Group):
     def list_commands(self, _: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -127,7 +147,8 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _progress_bar():
+                return super().invoke(ctx)
         except click.NoSuchOption as error:
             raise _with_the_closest(error) from None
         except EventhpoError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from eventhpo.core.fold.codec import VERSIONS, chain, decode, encode
 from eventhpo.core.fold.collector import collector_paused
 from eventhpo.core.fold.events import Event, Head, Recorded, SearchCreated
+from eventhpo.core.fold.progress import listened_to, tracked
 from eventhpo.errors import DamagedLog
 from eventhpo.log import sql
 from eventhpo.log.sql import StoredRow
@@ -25,13 +26,19 @@ def stored(db: sqlite3.Connection, after: int) -> Iterator[StoredRow]:
     require_tables(db)
     last = after
     try:
-        for row in sql.rows_after(db, after):
+        for row in _tracked(db, after):
             yield row
             last = row[0]
     except sql.TROUBLE as error:
         if not sql.is_damage(error):
             raise
         yield from _one_by_one(db, last, error)
+
+
+def _tracked(db: sqlite3.Connection, after: int) -> Iterable[StoredRow]:
+    rows = sql.rows_after(db, after)
+    end = sql.head(db) if listened_to() else None
+    return rows if end is None else tracked(rows, "reading the log", end.seq - after)
 
 
 def _one_by_one(db: sqlite3.Connection, last: int, trouble: Exception) -> Iterator[StoredRow]:

@@ -29,6 +29,7 @@ from eventhpo.core.fold.events import (
     attempt_of,
 )
 from eventhpo.core.fold.evolve import begin, evolve
+from eventhpo.core.fold.progress import OFTEN, tracked
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import actions
 from eventhpo.core.scheduler.candidates import Candidates
@@ -72,7 +73,8 @@ def check_prefixes(
         from replay.decide.check_study import check_study  # noqa: PLC0415  few logs are of studies
 
         return check_study(rows, sampler, pruner, share)
-    return _PrefixCheck(iter(rows), sampler, pruner, share, oracle=oracle).checks()
+    walked = tracked(rows, "deciding again", len(rows), OFTEN)
+    return _PrefixCheck(iter(walked), sampler, pruner, share, oracle=oracle).checks()
 
 
 def is_study(rows: Sequence[Recorded]) -> bool:

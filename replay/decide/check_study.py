@@ -10,6 +10,7 @@ import msgspec
 from eventhpo.core.fold import codec
 from eventhpo.core.fold.events import ControllerStarted, Event, Recorded, trial_of
 from eventhpo.core.fold.evolve import begin, evolve
+from eventhpo.core.fold.progress import OFTEN, tracked
 from eventhpo.core.fold.study_events import ParameterSuggested, PointJudged, TrialTold
 from eventhpo.core.search.spec import ComponentConfig, StudyJobs
 from eventhpo.errors import EventhpoError
@@ -79,7 +80,8 @@ class _StudyCheck:
             yield from (Checked(row.seq, True, None, UNKNOWN) for row, _ in held)
             return
         seq = 1
-        for row, recorder in sorted(held, key=lambda item: (item[0].cause or 0, item[0].seq)):
+        by_cause = sorted(held, key=lambda item: (item[0].cause or 0, item[0].seq))
+        for row, recorder in tracked(by_cause, "deciding again", len(by_cause), OFTEN):
             while seq < (row.cause or 0):
                 self._state = evolve(self._state, self._rows[seq])
                 seq += 1

@@ -19,6 +19,7 @@ import msgspec
 from eventhpo.core.fold import codec
 from eventhpo.core.fold.event_families import Decision
 from eventhpo.core.fold.events import Event, Head, Recorded
+from eventhpo.core.fold.progress import tell, told_to
 from eventhpo.errors import Busy, DamagedLog, EventhpoError, Failed, StorageFailed, Usage
 from eventhpo.log import reader
 from replay.decide import supplied
@@ -29,6 +30,9 @@ from replay.decide.fingerprints import FingerprintDifference
 from replay.decide.nearness import Near
 from replay.decide.rounding import Apart, Rounded
 
+_WHAT = "deciding again"
+_FAR = b"far "  # begins a line of a child that says how far it is
+_LINES = 20  # rows from one such line to the next
 _ERRORS: dict[int, type[EventhpoError]] = {e.code: e for e in (Failed, Usage, DamagedLog, Busy, StorageFailed)}
 
 
@@ -109,8 +113,8 @@ def _child(path: Path, question: Question, share: WalkShare) -> Iterator[subproc
 
 
 def _answer(child: subprocess.Popen[bytes]) -> _WorkerReport:
-    out, _ = child.communicate()
-    if child.returncode != 0:
+    out = _last_line(child)
+    if child.wait() != 0:
         raise Failed(
             f"a process that decided a share of the log ended with {child.returncode} before it was done; "
             "fewer processes need less memory"
@@ -120,6 +124,18 @@ def _answer(child: subprocess.Popen[bytes]) -> _WorkerReport:
         code, message = answer.error
         raise _ERRORS[code](message)
     return answer
+
+
+def _last_line(child: subprocess.Popen[bytes]) -> bytes:
+    """Return the answer of *child*, the line after those that say how far it is."""
+    assert child.stdout is not None
+    line = b""
+    for line in child.stdout:
+        if line.startswith(_FAR):
+            done, total = line.removeprefix(_FAR).split()
+            tell(_WHAT, int(done), int(total))
+    tell(_WHAT, 0, 0)
+    return line
 
 
 def _checked(answer: _WorkerReport, rows: list[Recorded]) -> Iterator[Checked]:
@@ -184,8 +200,16 @@ def _main(words: str, path: str) -> None:
     question = msgspec.json.decode(words, type=Question)
     # What a sampler of the user's own prints must not stand in the answer.
     out, sys.stdout = sys.stdout, sys.stderr
+
+    def tell_parent(what: str, done: int, total: int) -> None:
+        # One share stands for all.
+        if question.share.number == 0 and what == _WHAT and done % _LINES == 0:
+            out.buffer.write(b"%b%d %d\n" % (_FAR, done, total))
+            out.flush()
+
     try:
-        answer = _share(Path(path), question)
+        with told_to(tell_parent):
+            answer = _share(Path(path), question)
     except EventhpoError as error:
         answer = _WorkerReport(error=(error.code, str(error)))
     out.buffer.write(msgspec.json.encode(answer))

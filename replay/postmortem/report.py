@@ -8,6 +8,7 @@ import msgspec
 
 from eventhpo.core.fold.collector import collector_paused
 from eventhpo.core.fold.events import Head, Recorded
+from eventhpo.core.fold.progress import tracked
 from eventhpo.core.fold.projection import FollowedRows
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import rank
@@ -65,7 +66,7 @@ def postmortem(
     """
     examination = Examination(rows[0])
     with collector_paused():
-        for row in rows[1:]:
+        for row in tracked(rows[1:], "examining", len(rows)):
             examination.add(row)
     return examination.close(files, damage, cut=cut, goes_on=goes_on), examination.state
 

@@ -29,6 +29,7 @@ from eventhpo.core.fold.events import (
     TrialSuggested,
 )
 from eventhpo.core.fold.evolve import begin, evolve
+from eventhpo.core.fold.progress import OFTEN, tracked
 from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.core.scheduler import actions, ending, outcome
 from eventhpo.core.scheduler.decide import judgeable, unfinished
@@ -96,7 +97,7 @@ class Counterfactual:
         self._seen: dict[AttemptId, int] = {}  # points whose verdict is not folded yet
         self._independence = Independence(self.state, pruner)
         self._compares = looks_at_others(pruner)
-        for row in rows[1:]:
+        for row in tracked(rows[1:], f"trying {pruner.name}", len(rows), OFTEN):
             self._take(row)
             self._most_workers = max(self._most_workers, self.state.limits.num_concurrent_workers)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 
 from eventhpo.core.fold.collector import collector_paused
 from eventhpo.core.fold.events import Recorded
 from eventhpo.core.fold.evolve import begin, evolve
+from eventhpo.core.fold.progress import tracked
 from eventhpo.core.fold.state import State
 from eventhpo.errors import DamagedLog
 
@@ -60,6 +61,8 @@ def project(rows: Iterable[Recorded], *projections: Projection) -> State:
     Raises:
         DamagedLog: there is no row, or one does not fit those before it.
     """
+    if isinstance(rows, Sized):
+        rows = tracked(rows, "following the search", len(rows))
     remaining = iter(rows)
     first = next(remaining, None)
     if first is None:
