@@ -31,6 +31,8 @@ PARTS = (
     clocks.BootClock,
     event_parts.Provenance,
     event_parts.ImportedTrial,
+    event_parts.EarlierLog,
+    event_parts.NotImported,
     event_parts.AdoptedCurve,
     event_parts.JobExtras,
     spec.ComponentConfig,

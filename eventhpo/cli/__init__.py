@@ -60,8 +60,17 @@ def _summary(name: str) -> str:
     return PAGES[name].summary if name in PAGES else ""  # tests/house/test_commands.py finds one that is missing
 
 
+# Options that a person looks for at a command that cannot have them, and what to do instead.
+_ELSEWHERE = {
+    ("resume", "--from"): "A search imports trials when it begins: `eventhpo run NEW.toml --from OLD.db` begins one.",
+}
+
+
 def _with_the_closest(error: click.NoSuchOption) -> click.NoSuchOption:
-    """Return *error* with the option that was meant, if one is close."""
+    """Return *error* with the option that was meant, if one is close, or where it belongs."""
+    elsewhere = None if error.ctx is None else _ELSEWHERE.get((error.ctx.info_name or "", error.option_name))
+    if elsewhere is not None:
+        return click.NoSuchOption(error.option_name, elsewhere, ctx=error.ctx)
     options = error.ctx.command.get_params(error.ctx) if error.ctx is not None else []
     known = [name.removeprefix("--") for option in options for name in option.opts if name.startswith("--")]
     near = closest(error.option_name.removeprefix("--"), known) if error.option_name.startswith("--") else None

@@ -39,6 +39,7 @@ PAGES = {
         "Run the new search that a search file describes.",
         (
             "eventhpo run search.toml",
+            "eventhpo run wider.toml --from search.db",
             "eventhpo run search.toml --log search.db --on-end 'mail -s done me@host'",
             "nohup eventhpo run search.toml --log search.db &",
         ),

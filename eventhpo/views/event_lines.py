@@ -10,11 +10,11 @@ import msgspec
 from eventhpo.core.fold import codec, event_parts, events
 from eventhpo.core.fold.curve import Curve
 from eventhpo.core.fold.events import Act, Event, Recorded
-from eventhpo.core.fold.state import Attempt, State, Trial
+from eventhpo.core.fold.state import Attempt, State, Trial, TrialImport
 from eventhpo.core.scheduler import outcome
 from eventhpo.core.search.gpus import as_written
 from eventhpo.core.search.spec import to_num
-from eventhpo.views import csv_text, formatting, top, unused_reports
+from eventhpo.views import csv_text, formatting, imports, top, unused_reports
 
 COLUMNS = ("seq", "at", "epoch", "cause", "type", "trial", "attempt", "text")
 ENVELOPE = ("seq", "at", "epoch", "cause", "type", "v")
@@ -87,8 +87,8 @@ def describe_content(event: Event) -> str:
             return f"controller {pid} on {host}{', took over' if took_over else ''}"
         case events.TrialSuggested(params=params, source=source, tries=tries, not_again=not_again):
             return f"{formatting.params(params)} ({source}{f', {tries} tries' if tries > 1 else ''}){_once(not_again)}"
-        case events.MetricObserved():
-            return _observed(event)
+        case events.MetricObserved() | events.TrialsImported():
+            return _taken_in(event)
         case events.JobsContinued(verdicts=verdicts, not_again=not_again):
             continued = ", ".join(f"{v.trial}.{v.attempt} at {v.iteration}{' (late)' * v.too_late}" for v in verdicts)
             return f"{continued}{_once(not_again)}"
@@ -107,6 +107,14 @@ def describe_content(event: Event) -> str:
         case events.JobEnded(how=how, why=why):
             return f"{how}: {why}" if why and why != how else how
     return ", ".join(f"{name} {_describe_value(value)}" for name, value in _fields(event) if not _says_nothing(value))
+
+
+def _taken_in(event: events.MetricObserved | events.TrialsImported) -> str:
+    """Return how much came at once, and its newest value; not all of it."""
+    if isinstance(event, events.MetricObserved):
+        return _observed(event)
+    (part,) = imports.joined([TrialImport.of_event(event)])
+    return imports.describe_import(part)
 
 
 def _observed(event: events.MetricObserved) -> str:

@@ -16,6 +16,7 @@ from eventhpo.core.scheduler import rank
 from eventhpo.views import formatting, same_code, top, unused_reports
 from eventhpo.views import statuses as jobs
 from eventhpo.views.as_of import AsOf
+from eventhpo.views.imports import ImportedFrom, describe_import, imported_from
 from eventhpo.views.live_view import budget_bars, time_left
 from eventhpo.views.same_code import CodeChange
 from eventhpo.views.statuses import RunningJob
@@ -128,6 +129,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     jobs_created: int
     jobs: dict[str, int]
     trials: dict[str, int]
+    imports: list[ImportedFrom]  # from earlier logs and studies
     waiting: int  # enqueued points that are no trial yet
     budget: Budget
     best: RankedTrial | None
@@ -169,6 +171,7 @@ def status(
         jobs_created=state.totals.jobs,
         jobs=jobs.job_counts(state),
         trials=jobs.trial_counts(state),
+        imports=imported_from(state),
         waiting=len(state.waiting),
         budget=_budget(state),
         best=top.best(state),
@@ -287,6 +290,7 @@ def _lines(state: State, status: Status) -> Iterator[str]:
     if status.ending is not None:
         yield f"ending      {describe_ending(status.ending)}"
     yield f"trials      {_counts(status.trials, len(state.trials))}"
+    yield from (f"imported    {describe_import(part)}" for part in status.imports)
     yield f"jobs        {_counts(status.jobs, status.jobs_created)}"
     if status.waiting:
         yield f"waiting     {formatting.plural(status.waiting, 'enqueued point')}"

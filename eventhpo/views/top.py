@@ -50,7 +50,7 @@ class RankedTrial(msgspec.Struct, frozen=True, omit_defaults=True):
     trial: int
     status: TrialStatus
     unused: Unused | None = None  # of its last attempt: reports that no value rests on
-    imported: str | None = None  # the study that it comes from
+    imported: str | None = None  # the file or study that it was imported from
     link: str | None = None  # the task's page on its server
 
 
@@ -113,7 +113,7 @@ def row(state: State, trial: Trial, *, all_metrics: bool = False, all_hyper_para
         trial=trial.number,
         status=trial_status(trial),
         unused=None if trial.last is None else unused_reports.unused(state, trial.last),
-        imported=state.imported_study if trial.imported is not None else None,
+        imported=state.source_of(trial),
         link=formatting.link(state.search, None if trial.last is None else trial.last.job_id),
     )
 
@@ -260,7 +260,7 @@ def exact_table(state: State, ranked: Sequence[RankedTrial]) -> tuple[list[str],
 
 
 def _status(ranked: RankedTrial) -> str:
-    return ranked.status if ranked.imported is None else f"{ranked.status} (imported)"
+    return ranked.status if ranked.imported is None else f"{ranked.status} (from {formatting.line(ranked.imported)})"
 
 
 def _marked(state: State, ranked: Sequence[RankedTrial]) -> Iterator[str]:

@@ -289,7 +289,9 @@ class _Collector:
             return
         trial = state.trials[self._trial]
         if isinstance(row.event, TrialsImported) and trial.imported is not None and trial.seq == row.seq:
-            self._steps.append(Imported(seq=row.seq, study=row.event.study, trial=trial.imported))
+            self._steps.append(
+                Imported(seq=row.seq, study=row.event.study, trial=trial.imported, source=row.event.source)
+            )
         for attempt, before in zip(trial.attempts, marks, strict=False):
             if not isinstance(row.event, _SAY_THEMSELVES) and steps.mark(attempt) != before:
                 self._steps.append(steps.settled(state, row, attempt, before, self.walk.authors))

@@ -83,6 +83,7 @@ class Imported(Step, frozen=True, kw_only=True, tag="imported"):
 
     study: str
     trial: ImportedTrial
+    source: str  # the name of the log's file, or of a study that was no log
 
 
 class Retry(msgspec.Struct, frozen=True):

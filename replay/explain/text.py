@@ -132,7 +132,7 @@ def _imported(step: Imported) -> str:
     trial = step.trial
     values = "" if trial.values is None else f" with {', '.join(map(number, trial.values))}"
     points = plural(len(trial.iterations), "point")
-    return f"from {line(step.study) or 'another study'}, its trial {trial.number}: {trial.state}{values}, {points}"
+    return f"from {line(step.source) or 'another study'}, its trial {trial.number}: {trial.state}{values}, {points}"
 
 
 def _launched(step: LaunchStep) -> Iterator[Fact]:

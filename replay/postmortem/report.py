@@ -13,6 +13,7 @@ from eventhpo.core.fold.projection import FollowedRows
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import rank
 from eventhpo.views import same_code, statuses, top
+from eventhpo.views.imports import ImportedFrom, imported_from
 from eventhpo.views.same_code import CodeChange
 from eventhpo.views.top import RankedTrial
 from replay.next_step import Next, what_next
@@ -40,6 +41,7 @@ class Postmortem(msgspec.Struct, frozen=True, kw_only=True):
     acts: list[PersonsAct]  # what people did, in the order of the log
     trials: dict[str, int]
     imported: int  # of the trials
+    imports: list[ImportedFrom]  # where they come from
     jobs: dict[str, int]
     trouble: Trouble
     spending: Spending
@@ -112,6 +114,7 @@ class Examination:
             acts=list(self._acts.found),
             trials=statuses.trial_counts(state),
             imported=state.imported,
+            imports=imported_from(state),
             jobs=statuses.job_counts(state),
             trouble=self._troubles.close(state),
             spending=spending(state),

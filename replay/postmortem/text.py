@@ -8,6 +8,7 @@ from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import rank
 from eventhpo.views import budget_use, formatting, same_code, top
 from eventhpo.views.formatting import duration, plural, rfc3339
+from eventhpo.views.imports import describe_import
 from replay.next_step import Next, describe_jobs, of_attempt
 from replay.postmortem.acts import PersonsAct
 from replay.postmortem.controllers import Epoch, Gap
@@ -36,6 +37,7 @@ def render_postmortem(report: Postmortem, state: State) -> Iterator[str]:
     yield from _several(_controllers(report.controllers))
     yield from _several([("act", describe_act(person_act)) for person_act in report.acts])
     yield _fact("trials", _counts(report.trials))
+    yield from _several([("imported", describe_import(part)) for part in report.imports])
     yield _fact("jobs", _counts(report.jobs))
     yield from _several([("code", same_code.describe_change(change)) for change in report.code_changes])
     yield from _trouble(report.trouble)

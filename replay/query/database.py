@@ -81,6 +81,7 @@ TABLES: dict[str, TableShape] = {
             "why": str,
             "source": str,
             "imported": int,
+            "imported_from": str,
             "seq": int,
             "suggested": str,
             "finished_seq": int,

@@ -70,6 +70,7 @@ class LoadedTrial(msgspec.Struct, frozen=True, kw_only=True):
     why: str
     source: str
     imported: bool
+    imported_from: str | None  # the file or study that it was imported from
     seq: int  # of the event that suggested it
     suggested: datetime
     finished_seq: int | None

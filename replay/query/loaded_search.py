@@ -208,6 +208,7 @@ class LoadedSearch:
             why="" if trial.finished is None else trial.finished.why,
             source=trial.source,
             imported=trial.imported is not None,
+            imported_from=self._state.source_of(trial),
             seq=trial.seq,
             suggested=_time(self.rows[trial.seq - 1].at),
             finished_seq=finished_seq,

@@ -88,6 +88,7 @@ def trial_rows(search: LoadedSearch) -> Iterator[TableRow]:
             "why": trial.why,
             "source": trial.source,
             "imported": trial.imported,
+            "imported_from": trial.imported_from,
             "seq": trial.seq,
             "suggested": _time(trial.suggested),
             "finished_seq": trial.finished_seq,

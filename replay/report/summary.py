@@ -10,6 +10,7 @@ from eventhpo.core.scheduler import rank
 from eventhpo.core.search.spec import to_num
 from eventhpo.views import formatting, statuses, unused_reports
 from eventhpo.views.formatting import duration, number, plural
+from eventhpo.views.imports import describe_sources, imported_from
 from replay.next_step import describe_jobs, of_attempt
 from replay.postmortem.report import Postmortem
 from replay.postmortem.text import (
@@ -68,7 +69,8 @@ def _searched(state: State, report: Postmortem) -> str:
     if state.study is not None:
         return _studied(state)
     trials = plural(len(state.trials) - state.imported, "trial")
-    imported = f" (and took over {plural(state.imported, 'trial')} of another study)" if state.imported else ""
+    sources = describe_sources(imported_from(state))
+    imported = f" (and imported {state.imported} {sources})" if state.imported else ""
     name = formatting.line(state.search.name)
     return f'The search "{name}" made {trials}{imported} to get {_goals(state)}, and {_ended(state, report)}.'
 

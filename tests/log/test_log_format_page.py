@@ -78,7 +78,18 @@ def test_every_event_stands_in_the_table_of_its_family_with_each_of_its_fields(f
 
 
 @pytest.mark.parametrize(
-    "part", ["Verdict", "Attr", "OtherSeries", "BadLine", "Provenance", "ImportedTrial", "JobExtras"]
+    "part",
+    [
+        "Verdict",
+        "Attr",
+        "OtherSeries",
+        "BadLine",
+        "Provenance",
+        "ImportedTrial",
+        "EarlierLog",
+        "NotImported",
+        "JobExtras",
+    ],
 )
 def test_every_part_of_an_event_stands_in_its_table(part):
     section = TEXT.split("### Parts of events\n")[1]

@@ -61,6 +61,7 @@ GOLDEN = {
     "sobol": Golden("146:1087c9282aac502f750d98ac4371d93f", 61, (6, 4, 0, 0)),
     "stopped": Golden("48:003c4eaeeaf63f9e3d7be6ba90038166", 22, (2, 0, 0, 2)),
     "tpe": Golden("287:46bdfd3459bb216500173d6d37849c9f", 123, (4, 16, 0, 0)),
+    "warm": Golden("63:7477016ac36d2ac44024d44f19707632", 27, (4, 0, 0, 0)),
 }
 
 

@@ -23,7 +23,7 @@ from eventhpo.views import top as ranking
 @click.option("--only-completed", is_flag=True, help="Completed trials.  [default: running and pruned ones too]")
 @click.option("--include-failed", is_flag=True, help="Failed and aborted trials too.  [default: off]")
 @click.option("--same-code", is_flag=True, help="Trials that ran the code of the best.  [default: all]")
-@click.option("--include-imported", is_flag=True, help="Trials of another study too.  [default: off]")
+@click.option("--include-imported", is_flag=True, help="Trials of an earlier search or study too.  [default: off]")
 @at_option
 @csv_option
 @json_option

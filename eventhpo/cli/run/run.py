@@ -23,6 +23,15 @@ from eventhpo.controller.author import Author
     is_flag=True,
     help="Move what lies at --log of an earlier search to another name first; nothing is deleted.  [default: off]",
 )
+@click.option(
+    "--from",
+    "earlier",
+    type=FILE,
+    multiple=True,
+    metavar="OLD",
+    help="The log of an earlier search: its finished trials are known to the sampler from the start. It may be given "
+    "several times.  [default: none]",
+)
 @on_end_option("that of the search file")
 @quiet_option
 @plain_option
@@ -35,6 +44,7 @@ def run(
     *,
     log: Path | None,
     start_over: bool,
+    earlier: tuple[Path, ...],
     on_end: str | None,
     quiet: bool,
     plain: bool,
@@ -47,20 +57,21 @@ def run(
     Ctrl-C ends the controller and leaves its jobs; `eventhpo resume` carries on,
     `eventhpo stop` ends the search.
     """
-    from eventhpo.cli.run import run_search  # noqa: PLC0415
+    from eventhpo.cli.run import run_search, warm_start  # noqa: PLC0415
     from eventhpo.search_file import load  # noqa: PLC0415
 
     loaded = load(search_file)
     unnamed = log is None
     if log is None:
         log = run_search.default_log(loaded.search.name)
+    imports = warm_start.read_earlier(earlier, loaded.search)  # first: --start-over may move one of them
     if start_over:
         run_search.start_over(log)
     run_search.require_place(log)
     if unnamed:
         output.note(f"the log of this search is {log}")
     print_advice(loaded)
-    search = run_search.begin(loaded, log, author, on_end)
+    search = run_search.begin(loaded, log, author, on_end, imports)
     if loaded.search.limits.endless:
         output.note("this search has no limit: it runs until it is stopped")
     ctx.exit(run_search.conclude(log, run_search.drive(log, search, author, quiet=quiet, plain=plain)))

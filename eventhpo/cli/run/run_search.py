@@ -11,7 +11,7 @@ import os
 import re
 import secrets
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -25,7 +25,7 @@ from eventhpo.controller.clock import SystemClock
 from eventhpo.controller.controller import Controller, Tell, opened, tell_nobody
 from eventhpo.controller.host import this_machine
 from eventhpo.controller.request_files import FileRequests
-from eventhpo.core.fold.events import EndCommandSet, Event, PointEnqueued, SearchCreated
+from eventhpo.core.fold.events import EndCommandSet, Event, PointEnqueued, SearchCreated, TrialsImported
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import ending
 from eventhpo.core.search.gpus import Gpus
@@ -93,10 +93,13 @@ def start_over(log: Path) -> None:
 # ---------------------------------------------------------------- running
 
 
-def begin(loaded: Loaded, log: Path, author: Author, on_end: str | None = None) -> Search:
+def begin(
+    loaded: Loaded, log: Path, author: Author, on_end: str | None = None, imports: Sequence[TrialsImported] = ()
+) -> Search:
     """Make the log of *author*'s new search; the points that its file tries first are in it from the start.
 
-    *on_end* is the command for the end of the search, by default that of its file.
+    *on_end* is the command for the end of the search, by default that of its file; *imports*
+    are the trials that it imports from earlier searches.
 
     Raises:
         Usage: it cannot run where its file says. Unanswered: that place does not answer.
@@ -111,7 +114,7 @@ def begin(loaded: Loaded, log: Path, author: Author, on_end: str | None = None) 
     elif loaded.on_end is not None:
         commands.append(EndCommandSet(command=loaded.on_end, folder=str(loaded.path.resolve().parent)))
     points = [author.sign(PointEnqueued(params=trial)) for trial in loaded.trials]
-    create(log, author.sign(event), SystemClock().now(), [*map(author.sign, commands), *points])
+    create(log, author.sign(event), SystemClock().now(), [*map(author.sign, (*commands, *imports)), *points])
     return search
 
 

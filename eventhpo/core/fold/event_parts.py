@@ -102,7 +102,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
 
 
 class ImportedTrial(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A finished trial of another study: `values` is what it was told, the curve what it reported."""
+    """A finished trial of another search or study: `values` is what it was told, the curve what it reported."""
 
     number: int
     params: dict[str, Scalar]
@@ -111,6 +111,22 @@ class ImportedTrial(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     values: tuple[Num, ...] | None = None
     iterations: tuple[int, ...] = ()
     reported: tuple[Num, ...] = ()
+
+
+class EarlierLog(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """The log of an earlier search: the name of its file without a path, and its head when it was read."""
+
+    file: str
+    search_id: str
+    seq: int
+    hash: str
+
+
+class NotImported(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """How many trials of an earlier log were not imported, for one reason."""
+
+    trials: int
+    why: str
 
 
 class AdoptedCurve(msgspec.Struct, frozen=True, array_like=True, gc=False):

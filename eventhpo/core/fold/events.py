@@ -28,12 +28,14 @@ from eventhpo.core.fold.event_parts import (
     AttemptId,
     Attr,
     BadLine,
+    EarlierLog,
     EffectName,
     ExactValue,
     Fate,
     ImportedTrial,
     JobExtras,
     NotAgain,
+    NotImported,
     OtherSeries,
     Provenance,
     TrialState,
@@ -145,10 +147,20 @@ class OptimizerTaskSet(RunSetting, frozen=True, kw_only=True):
 
 
 class TrialsImported(Request, frozen=True, kw_only=True):
-    """Finished trials of another study; the sampler sees them, no budget is charged."""
+    """Finished trials of another search or study; the sampler sees them, no budget is charged.
+
+    `log` says from which log they come, `left_out` how many of its trials were not imported, and why.
+    """
 
     study: str
     trials: tuple[ImportedTrial, ...]
+    log: EarlierLog | None = None
+    left_out: tuple[NotImported, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """Where they come from: the name of a log's file, or of a study."""
+        return self.study if self.log is None else self.log.file
 
 
 class StopAsked(Request, frozen=True, kw_only=True):

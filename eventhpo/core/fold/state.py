@@ -18,10 +18,12 @@ from eventhpo.core.fold.event_parts import (
     TRIAL_STATES,
     Attr,
     BadLine,
+    EarlierLog,
     EffectName,
     Fate,
     ImportedTrial,
     JobExtras,
+    NotImported,
     OtherSeries,
     Provenance,
     TrialState,
@@ -36,6 +38,7 @@ from eventhpo.core.fold.events import (
     SearchFinished,
     SearchPaused,
     TrialFinished,
+    TrialsImported,
 )
 from eventhpo.core.fold.study_state import StudyState
 from eventhpo.core.search.space import PointKey, key_of
@@ -166,6 +169,21 @@ class Trial(msgspec.Struct, gc=False):
         return self.attempts[-1] if self.attempts else None
 
 
+class TrialImport(msgspec.Struct, frozen=True):
+    """One event's trials of another search or study: `source` is the name of the log's file or of the study."""
+
+    source: str
+    study: str
+    log: EarlierLog | None  # None: an Optuna study that was no log
+    trials: int
+    left_out: tuple[NotImported, ...]
+
+    @classmethod
+    def of_event(cls, event: TrialsImported) -> TrialImport:
+        """Return what *event* says, without its trials."""
+        return cls(event.source, event.study, event.log, len(event.trials), event.left_out)
+
+
 class EnqueuedPoint(msgspec.Struct, frozen=True):
     """A point that somebody enqueued and that is no trial yet."""
 
@@ -234,6 +252,7 @@ class State(msgspec.Struct):
     lapsed: dict[str, str] = {}  # why the newest requests came to nothing
     imported: int = 0
     imported_study: str | None = None  # the name of the study that they come from
+    imports: dict[int, TrialImport] = {}  # by the seq of their event
     optimizer_task: OptimizerTaskSet | None = None
     study_attrs: dict[str, Any] = {}
     latched: int | None = None
@@ -265,6 +284,11 @@ class State(msgspec.Struct):
     def end_command_due(self) -> bool:
         """Whether the search has finished and its command for the end has not run since."""
         return self.finished is not None and self.end_command is not None and not self.end_command_ran
+
+    def source_of(self, trial: Trial) -> str | None:
+        """Return the file or study that *trial* was imported from, None for a trial of this search."""
+        imported = self.imports.get(trial.seq)
+        return None if imported is None else imported.source
 
     def attempt(self, trial: int, number: int) -> Attempt:
         """Return an attempt by its numbers."""

@@ -24,7 +24,7 @@ from eventhpo.core.fold.events import (
     TrialFinished,
     TrialsImported,
 )
-from eventhpo.core.fold.state import State, Trial
+from eventhpo.core.fold.state import State, Trial, TrialImport
 from eventhpo.core.search.spec import LocalCommand
 
 UNSAID = "abort()"  # stood for any reason before reasons were told on; such logs were decided without one
@@ -76,6 +76,7 @@ def _optimizer_task(state: State, row: Recorded, event: OptimizerTaskSet) -> Non
 
 def _imported(state: State, row: Recorded, event: TrialsImported) -> None:
     state.imported_study = event.study
+    state.imports[row.seq] = TrialImport.of_event(event)
     for imported in event.trials:
         _import(state, row.seq, imported)
 
