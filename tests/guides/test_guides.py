@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.clearml.users import falling
+from tests.clearml_server import ClearmlServer
 from tests.cli.harness import invoke
 from tests.guides.page import ROOT, Command, commands, missing, run
 
 DOCS = ROOT / "docs"
+
+
+@contextmanager
+def clearml_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A server with a queue, a base task, whose id is `BASE_TASK_ID`, and jobs that fall to their learning rate."""
+    with ClearmlServer(queues=("default",)) as server:
+        base = server.make_task(
+            "base",
+            project="research",
+            hyperparams={"General": {"lr": 0.1, "kind": "a"}},
+            script={"repository": "", "entry_point": "train.py", "diff": "print(1)", "branch": "main"},
+        )
+        server.script(falling)
+        for name, value in {**server.environment(), "BASE_TASK_ID": base}.items():
+            monkeypatch.setenv(name, value)
+        yield
 
 
 def problems(page: str, folder: Path) -> list[str]:
@@ -42,6 +62,20 @@ def test_a_search_survives_a_real_kill_as_its_page_shows(tmp_path: Path) -> None
 def test_a_log_that_was_handed_over_answers_as_its_page_shows(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "fixtures" / "logs", tmp_path / "fixtures" / "logs")
     assert problems("handed-a-log", tmp_path) == []
+
+
+def test_each_worker_has_its_devices_and_no_second_search_does_as_the_page_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVENTHPO_GPU_LOCKS", str(tmp_path / "locks"))  # of this test, not of the machine
+    assert problems("on-gpus", tmp_path) == []
+
+
+def test_a_script_of_clearml_runs_with_one_import_changed_as_its_page_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with clearml_server(monkeypatch):
+        assert problems("from-clearml", tmp_path) == []
 
 
 def test_a_line_that_a_command_does_not_print_is_seen() -> None:
