@@ -70,8 +70,9 @@ def describe_import(part: ImportedFrom) -> str:
 
 
 def describe_sources(parts: Sequence[ImportedFrom]) -> str:
-    """Return where trials were imported from, as `from old.db (23) and older.db (4)`; empty if there is nothing."""
-    named = [f"{formatting.line(part.source)} ({part.trials})" for part in parts if part.trials]
-    if not named:
-        return ""
-    return "from " + (named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}")
+    """Return where trials were imported from, as `from old.db`, or `from old.db (23) and older.db (4)`."""
+    giving = [part for part in parts if part.trials]
+    if len(giving) == 1:
+        return f"from {formatting.line(giving[0].source)}"
+    named = [f"{formatting.line(part.source)} ({part.trials})" for part in giving]
+    return f"from {', '.join(named[:-1])} and {named[-1]}" if named else ""

@@ -46,7 +46,14 @@ SHAPES = {
 RAMP = ["#cf7a1c", "#b0479b", "#2f7fd1"]  # of values, the worst first
 GREY = "#7d8590"
 VALUES = alt.Axis(tickCount=7, format=".4~g")  # a logarithmic axis would have a line for each tenth of each power
-WHOLE = alt.Axis(tickMinStep=1, format="d")
+_ONLY_WHOLE: Any = {"condition": {"test": "datum.value % 1 === 0", "value": 1}, "value": 0}
+# Vega takes tickMinStep for a wish: from 1 to 3 it has ticks at 1.5 and 2.5, which `format="d"` would call 2 and 3.
+WHOLE = alt.Axis(
+    tickMinStep=1,
+    labelExpr="datum.value % 1 === 0 ? format(datum.value, 'd') : ''",
+    gridOpacity=_ONLY_WHOLE,
+    tickOpacity=_ONLY_WHOLE,
+)
 MANY = 60  # curves or lines from which on each is drawn fainter
 
 

@@ -27,7 +27,7 @@ _NOTHING: dict[Kind, str] = {
     "importance": "",
     "slice": "no trial has a value and a parameter",
     "budget": "no job was created",
-    "pareto": "the search has one objective, so there is no front; `history` shows it",
+    "pareto": "the search has one objective, so there is no front",
 }
 
 

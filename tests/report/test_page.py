@@ -340,6 +340,31 @@ def test_the_page_fits_its_window_and_follows_the_colour_scheme(browser: Browser
         assert page.errors == []
 
 
+def test_why_a_trial_was_pruned_is_read_without_scrolling_sideways_on_a_phone(browser: Browser, search_page):
+    with tab(browser, viewport={"width": 400, "height": 900}) as page:
+        page.open(search_page)
+        page.page.locator("#prunes button").first.click()
+        page.page.wait_for_function("() => page.chosen >= 0")
+        for table in ("#prunes", "#explanation"):
+            assert page.run("(table) => document.querySelector(table).tBodies[0].rows.length", table) > 0
+            box = "(table) => ['scrollWidth', 'clientWidth'].map((n) => document.querySelector(table).parentElement[n])"
+            inside, shown = page.run(box, table)
+            assert inside <= shown, table
+        labels = page.run(
+            "() => [...document.querySelector('#prunes tbody tr').cells]"
+            ".map((cell) => getComputedStyle(cell, '::before').content)"
+        )
+        assert labels[:5] == ['"event "', '"trial "', '"iteration "', '"value "', '"to go on it needed "']
+
+
+def test_each_iteration_stands_once_on_its_axis(tmp_path: Path) -> None:
+    """From 1 to 3 Vega makes ticks at 1.5 and 2.5 too."""
+    picture = tmp_path / "curves.svg"
+    assert invoke("plot", GOLDEN / "objectives.db", "curves", "-o", picture).exit_code == 0
+    axes = re.findall(r"X-axis titled 'iteration'.*?>iteration</text>", picture.read_text())
+    assert [re.findall(r">(\d+)</text>", axis) for axis in axes] == [["1", "2", "3"]] * 2
+
+
 def test_print_leaves_out_what_only_a_screen_can_use_and_is_dark_on_white(browser: Browser, search_page):
     with tab(browser, color_scheme="dark") as page:
         page.open(search_page)
