@@ -23,6 +23,7 @@ from eventhpo.core.fold.events import (
     JobStopSent,
     MetricObserved,
     ReportsRead,
+    TextStored,
 )
 from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.scheduler import actions
@@ -30,7 +31,7 @@ from eventhpo.core.search.spec import to_num
 from eventhpo.jobs import protocol
 from eventhpo.jobs.protocol import Bound, Ended, JobBackend, JobUpdate, PollResult, Queued, Refused, Started, Stopping
 
-Caused: TypeAlias = tuple[Event, int]  # an event and the seq of its cause
+Caused: TypeAlias = tuple[Event, int | None]  # an event and the seq of its cause
 
 
 def perform(state: State, action: actions.Effect, jobs: JobBackend, clock: ClockReading) -> list[Caused]:
@@ -49,10 +50,18 @@ def perform(state: State, action: actions.Effect, jobs: JobBackend, clock: Clock
         case actions.Stop():
             outcomes = jobs.stop([job_item(state, a, "stop") for a in attempts])
             effect = "stop"
-    return [
+    texts: list[Caused] = [(event, None) for event in _new_texts(state, outcomes)]
+    return texts + [
         (receipt(attempt, effect, outcome, clock), _intent(attempt, effect))
         for attempt, outcome in zip(attempts, outcomes, strict=True)
     ]
+
+
+def _new_texts(state: State, outcomes: Sequence[object]) -> list[TextStored]:
+    """Return the texts that the provenance of new jobs names and that the log does not have."""
+    texts = {text.sha256: text for outcome in outcomes if isinstance(outcome, Bound) for text in outcome.texts}
+    new = (text for text in texts.values() if text.sha256 not in state.stored_texts)
+    return [TextStored(kind=text.kind, sha256=text.sha256, text=text.text) for text in new]
 
 
 def _intent(attempt: Attempt, effect: EffectName) -> int:

@@ -193,7 +193,15 @@ class LocalChoice:
 
     def open(self, log: Path, state: State) -> JobBackend:
         """Return the backend that runs processes; their folders are next to the log."""
-        return LocalBackend(self._jobs.command, self._jobs.folder, paths.jobs(log), gpus=self._devices)
+        jobs = self._jobs
+        return LocalBackend(
+            jobs.command,
+            jobs.folder,
+            paths.jobs(log),
+            gpus=self._devices,
+            data=jobs.data,
+            record_diff=jobs.record_diff,
+        )
 
     def _gpus(self, recorded: LocalCommand) -> Gpus:
         """Return the devices from now on: those asked for, else those of a new search or script, else the recorded."""

@@ -15,7 +15,7 @@ import msgspec
 
 from eventhpo.core.fold import curve
 from eventhpo.core.fold.clocks import BootClock
-from eventhpo.core.fold.event_parts import BadLine, ExactValue, JobExtras, OtherSeries, Provenance
+from eventhpo.core.fold.event_parts import BadLine, ExactValue, JobExtras, OtherSeries, Provenance, StoredTextKind
 from eventhpo.core.search.spec import Objective, Scalar
 
 
@@ -56,12 +56,21 @@ class BoundJob(msgspec.Struct, frozen=True, kw_only=True):
     stops: int = 0  # how often it was told to stop, by the log
 
 
+class ProvenanceText(msgspec.Struct, frozen=True):
+    """A text that a provenance names by its digest."""
+
+    kind: StoredTextKind
+    sha256: str
+    text: str
+
+
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
     """The intent's job exists."""
 
     job_id: str
     adopted: bool = False
     provenance: Provenance = Provenance()
+    texts: tuple[ProvenanceText, ...] = ()  # that the provenance names by their digests
 
 
 class Queued(msgspec.Struct, frozen=True):

@@ -17,15 +17,27 @@ class LocalJobs:
 
     `{Section/name}` and `{slot}` in the command are replaced; see docs/jobs.md for what
     a job is given. *gpus* are the devices of each worker slot, as [0, 1] or [[0, 1], [2, 3]].
+    *data* are files whose digests the log keeps with each job; with *record_diff* it keeps the
+    text of what the git tree changes of its commit, and not only its digest.
     """
 
     def __init__(
-        self, command: Sequence[str], folder: str | Path | None = None, *, gpus: Sequence[int | Sequence[int]] = ()
+        self,
+        command: Sequence[str],
+        folder: str | Path | None = None,
+        *,
+        gpus: Sequence[int | Sequence[int]] = (),
+        data: Sequence[str | Path] = (),
+        record_diff: bool = False,
     ) -> None:
         if isinstance(command, str) or not command:
             raise ValueError(f'command is {command!r}; expected a list of words, as ["python", "train.py"]')
         self.command = tuple(map(str, command))
         self.folder = str(Path(folder or ".").absolute())
+        if isinstance(data, str):
+            raise Usage(f"data is {data!r}; expected a list of files, as ['train.csv']")
+        self.data = tuple(map(str, data))
+        self.record_diff = bool(record_diff)
         try:
             self.gpus = kind_of_gpus().read(list(gpus)) if gpus is not None and len(gpus) else ()
         except (TypeError, Wrong):
@@ -33,7 +45,12 @@ class LocalJobs:
 
     def spec(self) -> LocalCommand:
         """Return what the log records of it."""
-        return LocalCommand(command=self.command, folder=self.folder, gpus=self.gpus)
+        missing = [name for name in self.data if not (Path(self.folder) / name).is_file()]
+        if missing:
+            raise Usage(f"data names {', '.join(missing)}; expected files, relative to {self.folder}")
+        return LocalCommand(
+            command=self.command, folder=self.folder, gpus=self.gpus, data=self.data, record_diff=self.record_diff
+        )
 
 
 class ClearmlQueue:

@@ -47,6 +47,8 @@ def flat_keys(search: Search) -> dict[str, Any]:
     if isinstance(search.jobs, LocalCommand):
         flat["command"] = search.jobs.command
         flat["gpus"] = search.jobs.gpus
+        flat["data"] = search.jobs.data
+        flat["record_diff"] = search.jobs.record_diff
     if isinstance(search.jobs, ClearmlTasks):
         names = ("clearml.base_task_id", "clearml.execution_queue", "clearml.project")
         flat |= dict(zip(names, search.jobs.asked, strict=True))

@@ -23,7 +23,7 @@ from eventhpo.core.search.spec import (
 )
 from eventhpo.core.validation.durations import duration
 from eventhpo.core.validation.mistakes import MISSING, Mistake
-from eventhpo.core.validation.validators import Validator, Wrong, choice, integer, is_utf8, number, text
+from eventhpo.core.validation.validators import Validator, Wrong, boolean, choice, integer, is_utf8, number, text
 from eventhpo.optuna_adapter.component_checks import check_pruner, check_sampler
 from eventhpo.optuna_adapter.sampler_fit import normalised
 from eventhpo.optuna_adapter.seeds import SEEDS
@@ -84,6 +84,8 @@ def load(path: Path) -> Loaded:
 _TOP = {
     "command",
     "gpus",
+    "data",
+    "record_diff",
     "seed",
     "on_end",
     "sign",
@@ -174,19 +176,38 @@ class _Reader:
             folder, file = str(real.parent), real.name
             if not is_utf8(folder):
                 self.top.wrong(folder, "a folder whose path is UTF-8: a log records where its command runs", "command")
-            return LocalCommand(command=tuple(command), folder=folder, file=file if is_utf8(file) else "", gpus=devices)
+            return LocalCommand(
+                command=tuple(command),
+                folder=folder,
+                file=file if is_utf8(file) else "",
+                gpus=devices,
+                data=self._data(real.parent),
+                record_diff=self.top.take("record_diff", boolean(), False),
+            )
         if self.top.raw("command") is not MISSING:
             self.top.wrong(values, "either command, for jobs on this machine, or [clearml], not both", "clearml")
         if (devices := self.top.raw("gpus")) is not MISSING:
             self.top.wrong(devices, "nothing: tasks on a ClearML server get the devices of their agent", "gpus")
+        for key in ("data", "record_diff"):
+            if (value := self.top.raw(key)) is not MISSING:
+                self.top.wrong(value, "nothing: ClearML keeps code and data of its tasks itself", key)
         table = Table(values, self.mistakes, "clearml")
         base, queue = table.take("base_task_id", text()), table.take("execution_queue", text())
         project = table.take("project", text(), None)
-        new = table.take("new_parameters", _names(), None)
+        new = table.take("new_parameters", _names('a list of names, as ["General/dropout"]'), None)
         table.done("a key of [clearml]")
         if base is None or queue is None:
             return None
         return ClearmlTasks(base_task_id=base, execution_queue=queue, project=project, new_parameters=tuple(new or ()))
+
+    def _data(self, folder: Path) -> tuple[str, ...]:
+        """Return the declared files; each must be there when a search begins."""
+        names = self.top.take("data", _names('a list of files, as ["train.csv"]'), None) or []
+        for place, name in enumerate(names):
+            if not (folder / name).is_file():
+                what = "a folder: name its files" if (folder / name).is_dir() else f"a file, at {folder / name}"
+                self.top.wrong(name, what, "data", place)
+        return tuple(names)
 
     def _limits(self, gpus: int) -> Limits:
         """Return the limits; with *gpus*, the number of entries of that list, there are as many workers."""
@@ -289,9 +310,7 @@ def _sign() -> Validator[Literal["max", "min", "max_global", "min_global"]]:
     )
 
 
-def _names() -> Validator[list[str]]:
-    expected = 'a list of names, as ["General/dropout"]'
-
+def _names(expected: str) -> Validator[list[str]]:
     def read(value: object) -> list[str]:
         if not isinstance(value, list) or not all(isinstance(name, str) and name.strip() for name in value):
             raise Wrong(expected)

@@ -100,13 +100,21 @@ def describe_content(event: Event) -> str:
             return " ".join(filter(None, [state, ", ".join(map(formatting.number, values or ())), why]))
         case events.TrialNoted(text=text):
             return text
+        case events.TextStored() | events.EndCommandRan() | events.TasksLeft():
+            return _describe_note(event)
+        case events.JobEnded(how=how, why=why):
+            return f"{how}: {why}" if why and why != how else how
+    return ", ".join(f"{name} {_describe_value(value)}" for name, value in _fields(event) if not _says_nothing(value))
+
+
+def _describe_note(event: events.TextStored | events.EndCommandRan | events.TasksLeft) -> str:
+    match event:
+        case events.TextStored(kind=kind, sha256=digest, text=text):
+            return f"{kind} {digest[:12]}: {formatting.plural(text.count(chr(10)), 'line')}"
         case events.EndCommandRan(command=command):
             return f"{command}: {describe_exit(event)}"
         case events.TasksLeft(job_ids=job_ids):
             return f"to another copy of this log: {formatting.named_some(job_ids)}"
-        case events.JobEnded(how=how, why=why):
-            return f"{how}: {why}" if why and why != how else how
-    return ", ".join(f"{name} {_describe_value(value)}" for name, value in _fields(event) if not _says_nothing(value))
 
 
 def _taken_in(event: events.MetricObserved | events.TrialsImported) -> str:

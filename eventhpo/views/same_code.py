@@ -15,7 +15,7 @@ Code: TypeAlias = tuple[str | None, str | None, str | None, str | None]  # scrip
 
 
 class CodeChange(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt that ran other code than the attempt before it in the log, and in what it differs."""
+    """An attempt that ran other code than the attempt before it, or on other packages or data, and what differs."""
 
     trial: int
     attempt: int
@@ -23,6 +23,8 @@ class CodeChange(msgspec.Struct, frozen=True, kw_only=True):
     script_changed: bool
     commit_changed: bool
     changes_changed: bool  # what the tree changes of its commit
+    packages_changed: bool = False  # of the jobs' interpreter
+    data_changed: bool = False  # the content of a declared file
     what: str
 
 
@@ -35,7 +37,7 @@ def code_changes(state: State) -> list[CodeChange]:
     last: dict[str, object] = {}  # what is known of the newest attempt that said it
     changes = []
     for attempt in attempts:
-        known = _known(attempt.provenance)
+        known = known_code(attempt.provenance)
         parts = {part: last[part] for part, value in known.items() if part in last and last[part] != value}
         if parts:
             changes.append(_change(attempt, parts))
@@ -48,15 +50,21 @@ def describe_change(change: CodeChange) -> str:
     return f"from trial {change.trial}, attempt {change.attempt} on: {change.what}"
 
 
-def _known(provenance: Provenance | None) -> dict[str, object]:
-    assert provenance is not None
+def known_code(provenance: Provenance | None) -> dict[str, object]:
+    """Return what the log knows of script, commit, changes to it, packages and data of an attempt."""
     known: dict[str, object] = {}
+    if provenance is None:
+        return known
     if provenance.script_hash is not None:
         known["script"] = (provenance.script, provenance.script_hash)
     if provenance.commit is not None:
         known["commit"] = provenance.commit
     if provenance.dirty is False or provenance.diff_sha256 is not None:
         known["changes"] = provenance.diff_sha256
+    if provenance.packages_sha256 is not None:
+        known["packages"] = provenance.packages_sha256
+    if provenance.data_sha256 is not None:
+        known["data"] = provenance.data_sha256
     return known
 
 
@@ -69,6 +77,8 @@ def _change(attempt: Attempt, before: dict[str, object]) -> CodeChange:
         "commit": f"commit {formatting.line(str(new.commit)[:12])}, not "
         f"{formatting.line(str(before.get('commit'))[:12])}",
         "changes": f"{'no' if new.diff_sha256 is None else 'other'} changes to the commit",
+        "packages": "other packages",
+        "data": "other data",
     }
     return CodeChange(
         trial=attempt.trial,
@@ -77,6 +87,8 @@ def _change(attempt: Attempt, before: dict[str, object]) -> CodeChange:
         script_changed="script" in before,
         commit_changed="commit" in before,
         changes_changed="changes" in before,
+        packages_changed="packages" in before,
+        data_changed="data" in before,
         what=", ".join(text for part, text in words.items() if part in before),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -12,6 +12,7 @@ from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State, Trial
 from eventhpo.search_file.changed_keys import flat_keys
 from eventhpo.views import formatting
+from eventhpo.views.same_code import known_code
 from replay.diff.decisions import FirstDifference, PointId, first_difference
 from replay.diff.inputs import InputComparison, InputSide, compare_inputs
 from replay.postmortem.controllers import describe_row_and_content
@@ -71,6 +72,7 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
     common: int  # equal rows at the beginning of both
     definitions: list[DifferingKey]
     platforms: list[DifferingKey]
+    code: list[DifferingKey]  # script, commit, changes, packages, data: for each the first trial in which they differ
     alike: int
     parting: Parting | None
     inputs: InputComparison
@@ -98,12 +100,27 @@ def diff(
         common=common,
         definitions=definitions,
         platforms=platforms,
+        code=list(_code(*states)),
         alike=alike,
         parting=parting,
         inputs=inputs,
         explanation=_explanation(parting, inputs, definitions, platforms),
         by_trial=_by_trial(*states),
     )
+
+
+def _code(a: State, b: State) -> Iterator[DifferingKey]:
+    """Yield each part of what trials ran, at the first trial where both logs know it and it differs."""
+    seen: set[str] = set()
+    for trial_a, trial_b in zip(a.trials, b.trials, strict=False):
+        if trial_a.last is None or trial_b.last is None:
+            continue
+        known_a, known_b = known_code(trial_a.last.provenance), known_code(trial_b.last.provenance)
+        for part in known_a:
+            if part in known_b and part not in seen and known_a[part] != known_b[part]:
+                seen.add(part)
+                key = f"{part} of trial {trial_a.number}"
+                yield DifferingKey(key, _as_json(known_a, part), _as_json(known_b, part))
 
 
 def _created(rows: Sequence[Recorded]) -> SearchCreated:

@@ -18,6 +18,7 @@ def render_diff(diff: Diff) -> Iterator[str]:
     yield _fact("relation", _relation(diff))
     yield from _differing("created", diff.definitions)
     yield from _differing("platform", diff.platforms)
+    yield from _differing("code", diff.code)
     first = f"the first {formatting.plural(diff.alike, 'decision')} of both" if diff.alike else "no decision"
     yield _fact("alike", first)
     if diff.parting is not None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from eventhpo.cli.read import log_checks
-from eventhpo.core.fold.events import ControllerStarted, Recorded
+from eventhpo.core.fold.events import ControllerStarted, Recorded, TextStored
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State
 from eventhpo.errors import Failed
@@ -174,6 +174,11 @@ def _provenance(state: State, rows: Sequence[Recorded]) -> dict[str, object]:
         "controllers": controllers,
         "changed_scripts": state.changed_scripts,
         "attempts": attempts,
+        "texts": {
+            row.event.sha256: {"kind": row.event.kind, "text": row.event.text}
+            for row in rows
+            if isinstance(row.event, TextStored)
+        },
     }
 
 

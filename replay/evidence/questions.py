@@ -21,12 +21,16 @@ ANSWERED = (
     ("How was the best one chosen?", "by the objective alone: the first row of `trials.csv`"),
     (
         "What was run: command, script, commit?",
-        "`provenance.json`: `attempts`, each with digest of the script and commit",
+        "`provenance.json`: `attempts`, each with digest of the script, commit and digest of the changes to it",
     ),
     ("Was the code the same for all trials?", "`postmortem.txt`: `code`; `provenance.json`: `attempts`"),
     (
         "On which machines, with which versions?",
-        "`provenance.json`: `attempts` (host, Python) and `controllers` (packages)",
+        "`provenance.json`: `attempts` (host, GPUs, Python; `packages_sha256` names a list in `texts`), `controllers`",
+    ),
+    (
+        "Which data were used?",
+        "`provenance.json`: `data_sha256` of each attempt names a list in `texts`, if the search declared `data`",
     ),
     (
         "Who began it, and who intervened?",
@@ -44,10 +48,7 @@ ANSWERED = (
     ("Which files belong to it?", "`search.db.sig`: each signature names the content of files, if it was told to"),
 )
 NOT_ANSWERED = (
-    (
-        "Which data were used, and may they be used so?",
-        "a log does not know data; name their digest in your report, or sign them",
-    ),
+    ("May the data be used so?", "a log knows the content of declared data, and nothing of its rights"),
     ("Is the best value good on data that no trial saw?", "a search sees its objective only; test the winner apart"),
     ("How much does the value vary from seed to seed?", "each point ran once; `enqueue` repeats one"),
     ("Were the reported numbers measured as they should be?", "the log has what the script reported"),

@@ -154,4 +154,4 @@ def test_together_they_hold_every_sampler_pruner_and_type_of_event_but_a_few() -
                 classes |= {*names_in(row.event.search.sampler), *names_in(row.event.search.pruner)}
     assert {name for role in ("sampler", "pruner") for name in CATALOGUE[role]} - classes == {"GPSampler"}
     every = {kind.__name__ for kind in get_args(Event)}
-    assert every - set(types) == {"ReportsRead", "RequestRefused"}
+    assert every - set(types) == {"ReportsRead", "RequestRefused", "TextStored"}

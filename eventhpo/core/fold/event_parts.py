@@ -18,6 +18,7 @@ Fate: TypeAlias = Literal["pruned", "limit", "time", "aborted"]
 FATES: tuple[Fate, ...] = get_args(Fate)
 TrialState: TypeAlias = Literal["completed", "pruned", "failed", "aborted"]
 TRIAL_STATES: tuple[TrialState, ...] = get_args(TrialState)
+StoredTextKind: TypeAlias = Literal["packages", "data", "diff"]
 EffectName: TypeAlias = Literal["draft", "launch", "stop", "cancel", "poll"]
 AttemptId: TypeAlias = tuple[int, int]  # the numbers of a trial and of one of its attempts
 
@@ -99,6 +100,9 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     host: str | None = None
     python: str | None = None
     diff_sha256: str | None = None  # of what the tree changes of its commit; None in a clean tree
+    packages_sha256: str | None = None  # of the list of the interpreter's packages, which `TextStored` has
+    data_sha256: str | None = None  # of the list of the declared files, which `TextStored` has
+    gpus: tuple[str, ...] = ()  # name and driver of each device of the machine
 
 
 class ImportedTrial(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -38,6 +38,7 @@ from eventhpo.core.fold.event_parts import (
     NotImported,
     OtherSeries,
     Provenance,
+    StoredTextKind,
     TrialState,
     Verdict,
 )
@@ -479,6 +480,18 @@ class EndCommandRan(Note, frozen=True, kw_only=True):
     why: str = ""
 
 
+class TextStored(Note, frozen=True, kw_only=True):
+    """A text that a provenance names by its digest; each text is in the log once.
+
+    `packages`: the packages of the jobs' interpreter, a line each. `data`: the declared files, a line each with
+    SHA-256, size in bytes and name. `diff`: what the git tree changes of its commit, as git shows it.
+    """
+
+    kind: StoredTextKind
+    sha256: str
+    text: str
+
+
 class TasksLeft(Note, frozen=True, kw_only=True):
     """Tasks that another copy of this log made: that copy went on too, and they are no jobs of this one."""
 
@@ -529,6 +542,7 @@ Event: TypeAlias = (
     | SearchFinished
     | RequestRefused
     | TrialNoted
+    | TextStored
     | EndCommandRan
     | TasksLeft
     | TrialAsked

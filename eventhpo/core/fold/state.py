@@ -270,6 +270,7 @@ class State(msgspec.Struct):
     requests: set[str] = set()
     left: set[str] = set()  # keys of tasks that another copy of the log made
     scripts: dict[str, str] = {}  # newest hash by script
+    stored_texts: set[str] = set()  # digests
     changed_scripts: list[str] = []  # that were not the same for all attempts
     job_names: tuple[str, ...] = ()  # all that a job may get, in the order of the space
     study: StudyState | None = None  # of an Optuna study; None in a search of jobs

@@ -219,7 +219,9 @@ class LocalCommand(
     """Jobs as processes on this machine: `command` without a shell, run in `folder`.
 
     `home` is where the log lay when that was so, empty if nobody wrote it down; `file` the
-    name of the search file in `folder`, if there is one. `gpus` are the devices of each worker slot.
+    name of the search file in `folder`, if there is one. `gpus` are the devices of each worker slot. `data` are
+    files, relative to `folder`, whose content is recorded with each job; `record_diff` has the log keep the
+    text of what the git tree changes of its commit, and not only its digest.
     """
 
     command: tuple[str, ...]
@@ -227,6 +229,8 @@ class LocalCommand(
     home: str = ""
     file: str = ""
     gpus: Gpus = ()
+    data: tuple[str, ...] = ()
+    record_diff: bool = False
 
 
 class Simulated(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag="simulated"):

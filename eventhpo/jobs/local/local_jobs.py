@@ -63,6 +63,7 @@ class LocalBackend:
     replaced. *jobs_folder* holds a folder for each attempt. A job that is told to
     stop gets TERM, and KILL *grace* seconds later. *clocks* are this machine's. *gpus* are
     the locks on the devices of the search, if it names any: each job sees those of its slot.
+    *data* and *record_diff* are those of `LocalCommand`.
     """
 
     shortest_wait = 0.01
@@ -78,13 +79,15 @@ class LocalBackend:
         start: float = START,
         clocks: Callable[[], ClockReading] = read_clocks,
         gpus: DeviceLocks | None = None,
+        data: tuple[str, ...] = (),
+        record_diff: bool = False,
     ) -> None:
         self._command = command
         self._folder = Path(folder).absolute()
         self._jobs_folder = jobs_folder.absolute()
         self._grace = grace
         self._start = start
-        self._surroundings = Surroundings(self._folder)
+        self._surroundings = Surroundings(self._folder, data, record_diff=record_diff)
         self._clocks = clocks
         self._gpus = gpus
         self._watch = Watch(clocks)
@@ -165,7 +168,8 @@ class LocalBackend:
         elif params != as_json(draft.params):
             return Refused(error=f"{folder.params} holds other parameters than the intent {draft.key}")
         command = words(self._command, draft.params, draft.slot)
-        return Bound(job_id=folder.job_id, adopted=params is not None, provenance=self._surroundings.of(command))
+        provenance, texts = self._surroundings.of(command)
+        return Bound(job_id=folder.job_id, adopted=params is not None, provenance=provenance, texts=texts)
 
     def _cancel(self, draft: DraftRequest) -> CancelOutcome:
         folder = self._folder_of(job_id_of(draft.key))

@@ -1,4 +1,4 @@
-"""What a job ran: the script and its hash, the commit around it, the machine."""
+"""What a job ran: script, commit, interpreter and packages, data, machine."""
 
 from __future__ import annotations
 
@@ -12,38 +12,58 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from eventhpo.core.fold.event_parts import Provenance
+from eventhpo.core.fold.event_parts import Provenance, StoredTextKind
+from eventhpo.jobs.local.data_files import DataFiles
+from eventhpo.jobs.local.interpreter import Interpreter, gpus
+from eventhpo.jobs.protocol import ProvenanceText
 
 GIT_PATIENCE = 2.0  # seconds for a status; a repository that takes longer goes without
+LARGEST_DIFF = 1_000_000  # bytes of a diff whose text the log keeps
 FRESH = 5.0  # seconds that an answer of git holds: a batch of drafts asks once
 
 
 class Surroundings:
     """The provenance of one search's jobs; git and the script are read again when they may have changed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, data: Sequence[str] = (), *, record_diff: bool = False) -> None:
         self._folder = folder
+        self._record_diff = record_diff
+        self._interpreter = Interpreter()
+        self._data = DataFiles(folder, data)
+        self._gpus: tuple[str, ...] | None = None
         self._asked = -FRESH
         self._commit: str | None = None
         self._dirty: bool | None = None
         self._diff: str | None = None
+        self._diff_text: str | None = None
         self._hashed: tuple[Path, int, int] | None = None
         self._hash: str | None = None
 
-    def of(self, command: Sequence[str]) -> Provenance:
-        """Return the provenance of *command*; fields that cannot be determined stay empty."""
+    def of(self, command: Sequence[str]) -> tuple[Provenance, tuple[ProvenanceText, ...]]:
+        """Return the provenance of *command* and the texts that it names; what cannot be determined stays empty."""
         script = self._script(command)
         self._ask_git()
-        return Provenance(
+        if self._gpus is None:
+            self._gpus = gpus()
+        packages = _text("packages", self._interpreter.packages_of(command, self._folder))
+        data = _text("data", self._data.lines())
+        provenance = Provenance(
             command=tuple(command),
             script=script,
             script_hash=None if script is None else self._hash_of(self._folder / script),
             commit=self._commit,
             dirty=self._dirty,
             host=socket.gethostname(),
-            python=sys.version,
+            python=self._interpreter.version_of(command, self._folder) or sys.version,
             diff_sha256=self._diff,
+            packages_sha256=None if packages is None else packages.sha256,
+            data_sha256=None if data is None else data.sha256,
+            gpus=self._gpus,
         )
+        texts = [text for text in (packages, data) if text is not None]
+        if self._diff is not None and self._diff_text is not None:
+            texts.append(ProvenanceText("diff", self._diff, self._diff_text))
+        return provenance, tuple(texts)
 
     def _script(self, command: Sequence[str]) -> str | None:
         """Return the first word that names a file inside the folder."""
@@ -68,7 +88,7 @@ class Surroundings:
         self._commit = _git(self._folder, "rev-parse", "HEAD")
         status = None if self._commit is None else _git(self._folder, "status", "--porcelain", "--untracked-files=no")
         self._dirty = None if status is None else status != ""
-        self._diff = _digest_of_diff(self._folder) if self._dirty else None
+        self._diff, self._diff_text = _diff_of(self._folder, keep=self._record_diff) if self._dirty else (None, None)
         self._asked = time.monotonic()
 
 
@@ -79,11 +99,16 @@ def _is_file_below(root: Path, path: Path) -> bool:
         return False  # as a program in one word (`python -c ...`), too long for the name of a file
 
 
-def _digest_of_diff(folder: Path) -> str | None:
-    """Return the SHA-256 of what the tree changes of its commit, None if git does not say it in time.
+def _text(kind: StoredTextKind, text: str | None) -> ProvenanceText | None:
+    return None if text is None else ProvenanceText(kind, hashlib.sha256(text.encode()).hexdigest(), text)
 
-    Only the digest is kept: a diff may show what nobody wants in a log. The words of the call leave out what users
-    set for themselves (colours, prefixes, programs), so equal changes have equal digests.
+
+def _diff_of(folder: Path, *, keep: bool) -> tuple[str | None, str | None]:
+    """Return SHA-256 and, to *keep*, text of what the tree changes of its commit; None for what git does not say.
+
+    A diff may show what nobody wants in a log, so its text is kept on request alone, and only if it is UTF-8 and of at
+    most `LARGEST_DIFF` bytes. The words of the call leave out what users set for themselves (colours, prefixes,
+    programs), so equal changes have equal digests.
     """
     words = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index", "--binary", "--unified=3")
     ends = ("--src-prefix=a/", "--dst-prefix=b/", "--diff-algorithm=myers", "--submodule=short")
@@ -99,8 +124,19 @@ def _digest_of_diff(folder: Path) -> str | None:
                 check=True,
             )
             diff.seek(0)
-            return hashlib.file_digest(diff, "sha256").hexdigest()
+            digest = hashlib.file_digest(diff, "sha256").hexdigest()
+            if not keep or diff.tell() > LARGEST_DIFF:
+                return digest, None
+            diff.seek(0)
+            return digest, _decoded(diff.read())
     except (OSError, subprocess.SubprocessError):
+        return None, None
+
+
+def _decoded(raw: bytes) -> str | None:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
         return None
 
 

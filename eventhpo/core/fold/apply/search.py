@@ -23,6 +23,7 @@ from eventhpo.core.fold.events import (
     SearchReopened,
     SearchUnpaused,
     StopAsked,
+    TextStored,
     TrialCancelled,
     TrialNoted,
 )
@@ -99,6 +100,10 @@ def _noted(state: State, row: Recorded, event: TrialNoted) -> None:
         state.requests.add(event.request)
 
 
+def _text_stored(state: State, row: Recorded, event: TextStored) -> None:
+    state.stored_texts.add(event.sha256)
+
+
 def _enqueued(state: State, row: Recorded, event: PointEnqueued) -> None:
     state.waiting.append(EnqueuedPoint(row.seq, event.params))
 
@@ -135,6 +140,7 @@ FOLD: dict[type[Event], Callable[[State, Recorded, Any], None]] = {
     SearchPaused: _paused,
     SearchUnpaused: _unpaused,
     TrialNoted: _noted,
+    TextStored: _text_stored,
     EndCommandSet: _end_command_set,
     EndCommandRan: _end_command_ran,
     PointEnqueued: _enqueued,
