@@ -94,7 +94,7 @@ def backend_choice(
         return ClearmlChoice(labels=labels, adopt=adopt, job_class=job_class)
     if isinstance(search.jobs, StudyJobs):
         raise Usage(NO_CONTROLLER)
-    raise Usage("the jobs of this search are simulated by eventhpo.testing: it cannot be run from here")
+    raise Usage("the jobs of this search are simulated: only a test that uses eventhpo.testing can carry it on")
 
 
 class LocalRequest(NamedTuple):
@@ -139,10 +139,11 @@ class LocalChoice:
             return search, ()  # known when a job starts
         if "/" in word:
             if not os.access(folder / word, os.X_OK):
-                raise Usage(f"command: {folder / word} is no program that can be run{self._way_on()}")
+                hint = "" if not (folder / word).exists() else " (make it executable: chmod +x)"
+                raise Usage(f"command: {folder / word} is no program that can be run{hint}{self._way_on()}")
             program: str | None = str(folder / word)
         elif (program := shutil.which(word, path=_search_path())) is None:
-            raise Usage(f"command: there is no program {word} on PATH")
+            raise Usage(f"command: there is no program {word} on PATH; install it, or write its whole path")
         _require_interpreter(Path(str(program)))
         return search, ()
 

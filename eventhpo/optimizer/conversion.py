@@ -46,7 +46,7 @@ def study_of(kwargs: Mapping[str, Any], known: Sequence[str]) -> Study:
     """
     for name in kwargs:
         if name in _REFUSED:
-            raise Usage(f"{name}= is not taken: {_REFUSED[name]}")
+            raise Usage(f"{name}= is not accepted: {_REFUSED[name]}")
         if name not in Study.__struct_fields__:
             names = sorted({*known, *Study.__struct_fields__})
             near = nearest(name, names)
@@ -133,14 +133,12 @@ def _one_range(given: Any) -> spec.Range:
             name = _name(fields)
             return spec.DiscreteParameterRange(name=name, values=tuple(_scalar(name, v) for v in given.values))
         case clearml_parameters.ParameterSet:
-            raise Usage(
-                "hyper_parameters: a ParameterSet inside a ParameterSet cannot be expressed; write its sets out"
-            )
+            raise Usage("hyper_parameters: a ParameterSet inside a ParameterSet is not supported; write its sets out")
     own = getattr(given, "name", None)
     what = f"{own!r}, a {type(given).__name__}," if own else f"{given!r}"
     raise Usage(
-        f"hyper_parameters: {what} cannot be expressed; there are UniformParameterRange, LogUniformParameterRange, "
-        "UniformIntegerParameterRange, DiscreteParameterRange and ParameterSet"
+        f"hyper_parameters: {what} is not supported; use UniformParameterRange, LogUniformParameterRange, "
+        "UniformIntegerParameterRange, DiscreteParameterRange or ParameterSet"
     )
 
 

@@ -35,7 +35,10 @@ def imported(study: Any, search: Search) -> TrialsImported:
     search_directions = ["MAXIMIZE" if o.maximize else "MINIMIZE" for o in search.objectives]
     study_directions = [d.name for d in directions]
     if search_directions != study_directions:
-        raise Usage(f"continue_previous_study has the directions {study_directions}, the objective {search_directions}")
+        raise Usage(
+            f"continue_previous_study has the directions {study_directions}, but the objective has "
+            f"{search_directions}; give a study with the same directions"
+        )
     done = (t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED))
     return TrialsImported(study=str(name), trials=tuple(_trial(t, search) for t in done))
 

@@ -142,5 +142,5 @@ class LogArtifact:
 
     def _tell(self, why: str) -> None:
         if not self._failing:
-            logger.warning("the log could not be kept with its task: %s; the search goes on, and tries it again", why)
+            logger.warning("the log could not be uploaded to its task: %s; the search goes on, and tries again", why)
         self._failing = True

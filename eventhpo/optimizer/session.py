@@ -216,7 +216,9 @@ class SearchSession:
             )
             return
         names = ending.to_raise(state)
-        way_on = f"raise {' and '.join(names)}" if names else "all points of its space were tried; enqueue one"
+        way_on = (
+            f"raise {' and '.join(names)}" if names else "enqueue a point, since all points of its space were tried"
+        )
         progress.info("%s: this search has finished, and nothing runs; to go on with it: %s", self.log, way_on)
 
     # ------------------------------------------------------------ ending

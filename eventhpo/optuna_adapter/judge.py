@@ -150,7 +150,9 @@ class _Questions:
         others = [name for number, name, _ in self._view.written if number != trial]
         if others := [*others, *self._view.written_study]:
             what = f"wrote {', '.join(others)} on the study or on another trial"
-            raise Usage(f"the pruner {self._state.search.pruner.name} {what}: it may write on the trial that it judges")
+            raise Usage(
+                f"the pruner {self._state.search.pruner.name} {what}: it may write only on the trial that it judges"
+            )
         return [(name, value) for _, name, value in self._view.written]
 
     def _latch(self) -> None:

@@ -74,9 +74,12 @@ def differences(recorded: ComponentConfig, component: Component) -> list[str]:
         return same(recorded, component.own)
     now = component.config
     if recorded.name != now.name:
-        return [f"the log has {recorded.name}, this is {now.name}"]
+        return [f"the log has {recorded.name}, this script asks for {now.name}"]
     names = [name for name in sorted({*recorded.args, *now.args}) if _argument(recorded, name) != _argument(now, name)]
-    return [f"{now.name}: the log has {_argument(recorded, name)}, this is {_argument(now, name)}" for name in names]
+    return [
+        f"{now.name}: the log has {_argument(recorded, name)}, this script asks for {_argument(now, name)}"
+        for name in names
+    ]
 
 
 def _argument(config: ComponentConfig, name: str) -> str:

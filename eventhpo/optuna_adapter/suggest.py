@@ -139,10 +139,10 @@ class _Sampling:
         trial = optuna.trial.Trial(study, trial_id)
         point = asked(search.space, lambda name: suggest_one(trial, name, view.distributions[name]))
         if search.sampler.is_foreign and (others := [name for written, name, _ in view.written if written != trial_id]):
-            what = (
-                f"wrote {', '.join(others)} on another trial: it may write on the study, and on the trial that it makes"
+            raise Usage(
+                f"the sampler {search.sampler.name} wrote {', '.join(others)} on another trial: it may write only on "
+                "the study and on the trial that it makes"
             )
-            raise Usage(f"the sampler {search.sampler.name} {what}")
         attrs = {name: value for written, name, value in view.written if written == trial_id and name != "fixed_params"}
         return Proposal(point, attributes.to_log(cma_state.to_data(attrs)), attributes.to_log(view.written_study))
 

@@ -65,7 +65,10 @@ def create_study(
     if opened is None:
         opened, components = _new(storage, path, study_name, wanted or [StudyDirection.MINIMIZE], sampler, pruner, seed)
     elif not load_if_exists:
-        raise Usage(f"{opened.path} exists; without load_if_exists=False this script carries it on")
+        raise Usage(
+            f"{opened.path} exists, and load_if_exists is False; leave that out to carry the study on, or name another "
+            "log"
+        )
     else:
         components = _same(opened, wanted, sampler, pruner, seed)
         _log_resumption(opened)
@@ -193,9 +196,11 @@ def _same(
     wrong = []
     if wanted is not None and wanted != directions_of(search):
         names = [direction.name.lower() for direction in directions_of(search)]
-        wrong.append(f"directions: the log has {names}, this is {[direction.name.lower() for direction in wanted]}")
+        wrong.append(
+            f"directions: the log has {names}, this script asks for {[direction.name.lower() for direction in wanted]}"
+        )
     if seed is not None and seed != search.seed:
-        wrong.append(f"seed: the log has {search.seed}, this is {seed}")
+        wrong.append(f"seed: the log has {search.seed}, this script asks for {seed}")
     given = (
         Component(search.sampler) if sampler is None else sampler_component(sampler),
         Component(search.pruner) if pruner is None else pruner_component(pruner),
@@ -204,8 +209,10 @@ def _same(
         wrong.append(f"seed: the log has {search.seed}, this sampler has {given[0].seed.value}")
     for role, recorded, component in zip(("sampler", "pruner"), (search.sampler, search.pruner), given, strict=True):
         if component.config.is_foreign and component.own is None:
-            wrong.append(f"{role}: the log has {recorded.name}, which no log can build: pass the instance")
+            wrong.append(
+                f"{role}: the log has {recorded.name}, which cannot be built from a log: pass an instance of it"
+            )
         wrong += [f"{role}: {line}" for line in differences(recorded, component)]
     if wrong:
-        raise Usage(f"{path} cannot be carried on:\n" + "\n".join(wrong))
+        raise Usage(f"{path} was made with other arguments; give those, or name another log:\n" + "\n".join(wrong))
     return given

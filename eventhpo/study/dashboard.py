@@ -56,7 +56,7 @@ def serve(log: Path, host: str, port: int, tell: Callable[[str], None]) -> None:
     try:
         server = make_server(host, port, app, server_class=_DashboardServer, handler_class=_Quiet)
     except OSError as error:
-        raise StorageFailed(f"{host}:{port} cannot be listened at: {error}") from error
+        raise StorageFailed(f"cannot listen at {host}:{port}: {error}; choose another --port") from error
     with server:
         tell(f"http://{host}:{server.server_port}/dashboard/ (read-only, {_reach(host)})")
         server.serve_forever()

@@ -171,7 +171,9 @@ class LogStorage(BaseStorage):
         self._refuse()
 
     def _refuse(self) -> NoReturn:
-        raise PermissionError(f"{self._path} is read here, and only read: a log changes by its own events only")
+        raise PermissionError(
+            f"load_study opens {self._path} for reading only; eventhpo.create_study opens a study to go on"
+        )
 
 
 def _of_job(state: State, trial: Trial, shown: FrozenTrial) -> FrozenTrial:

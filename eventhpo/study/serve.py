@@ -116,7 +116,7 @@ class StudyServer:
             self.port: int = self._server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
             self.storage.close()
-            raise StorageFailed(f"{host}:{port} cannot be listened at: {error}") from error
+            raise StorageFailed(f"cannot listen at {host}:{port}: {error}; choose another --port") from error
         self._code = grpc.StatusCode
         self._watch = threading.Thread(target=self._watch_leases, name="leases", daemon=True)
 

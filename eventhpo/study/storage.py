@@ -195,7 +195,7 @@ class EventStorage(BaseStorage):
     def delete_study(self, study_id: int) -> None:
         study = self._study(study_id)
         if not self._folder:
-            raise Usage(f"{self._path} is the study: delete the file where it is to go, `eventhpo` never does")
+            raise Usage(f"eventhpo deletes no log: to delete the study, delete the file {self._path}")
         study.close()
         (self._cwd_path / f"{study_id:04d}.deleted").touch()  # its number is never used again
         for file in self._cwd_path.glob(f"{study.path.name}*"):

@@ -227,10 +227,10 @@ def test_what_is_overridden_may_lie_in_what_the_base_task_does_not_have(place: P
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"allow_caching": True}, "allow_caching=True is not taken"),
-        ({"disable_clone_task": True}, "disable_clone_task=True is not taken"),
+        ({"allow_caching": True}, "allow_caching=True is not accepted"),
+        ({"disable_clone_task": True}, "disable_clone_task=True is not accepted"),
         ({"target_projekt": "x"}, "did you mean 'target_project'"),
-        ({"configuration_overrides": ["net"]}, r"configuration_overrides=\['net'\] is not taken: expected a table"),
+        ({"configuration_overrides": ["net"]}, r"configuration_overrides=\['net'\] is not accepted: expected a table"),
         ({"task_overrides": {"scirpt.branch": "x"}}, "cannot be overridden; there are script, "),
     ],
 )

@@ -95,7 +95,9 @@ def test_what_it_can_take_is_taken(server: ClearmlServer, space: Any) -> None:
 def test_none_for_a_text_or_a_bool_is_told(server: ClearmlServer) -> None:
     """A script that uses `eventhpo.job` gets None; ClearML's connect makes another value of it."""
     told = described(server, options("name", None, "sgd"), options("flag", None, True))
-    assert "None reaches a script that uses ClearML's connect as False or '': General/flag, General/name" in told
+    assert (
+        "where the search says None, ClearML's connect gives a script False or '': General/flag, General/name" in told
+    )
 
 
 def test_a_person_may_insist(server: ClearmlServer) -> None:

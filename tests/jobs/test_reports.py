@@ -374,7 +374,7 @@ def test_a_claim_that_comes_too_late_is_a_bad_line(file: Path, before: bytes, fr
     file.write_bytes(before + b'{"resume_from": 12}\n')
     batch = all_of(file, fresh=fresh)
     assert batch.inherits != 12
-    assert [bad.why for bad in batch.bad] == ["resume_from must be said once, before the first point"]
+    assert [bad.why for bad in batch.bad] == ["report resume_from once, before the first point"]
 
 
 # ---------------------------------------------------------------- the cut into polls

@@ -224,7 +224,7 @@ def test_an_unknown_keyword_is_refused_with_the_nearest_and_all_that_are_known(p
     ],
 )
 def test_what_has_another_home_here_is_refused_with_the_reason(place, name, reason):
-    with pytest.raises(Usage, match=f"{name}= is not taken: {reason}"):
+    with pytest.raises(Usage, match=f"{name}= is not accepted: {reason}"):
         place.optimizer(**{name: "something"})
 
 

@@ -202,7 +202,7 @@ class Own(Parameter):  # type: ignore[misc]
 
 
 def test_a_parameter_that_cannot_be_expressed_is_refused_by_its_name(here: Here) -> None:
-    with pytest.raises(Usage, match="'General/own', a Own, cannot be expressed; there are UniformParameterRange"):
+    with pytest.raises(Usage, match="'General/own', a Own, is not supported; use UniformParameterRange"):
         here.optimizer(hyper_parameters=[X, Own("General/own")])
 
 

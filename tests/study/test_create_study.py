@@ -224,7 +224,7 @@ def test_of_a_sampler_that_differs_only_the_arguments_that_do_are_named(tmp_path
     with pytest.raises(Usage) as refused:
         eventhpo.create_study(tmp_path / "s.db", sampler=tpe(multivariate=True, seed=3))
     _, line = str(refused.value).splitlines()
-    assert line == "sampler: TPESampler: the log has n_startup_trials=7, this is n_startup_trials=10"
+    assert line == "sampler: TPESampler: the log has n_startup_trials=7, this script asks for n_startup_trials=10"
 
 
 @pytest.mark.parametrize("given", [{}, {"seed": 3}, {"sampler": RANDOM(seed=3)}, {"sampler": RANDOM()}])

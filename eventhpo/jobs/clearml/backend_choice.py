@@ -84,7 +84,7 @@ class ClearmlChoice:
         except Silent as error:
             raise Unanswered(f"the ClearML server does not answer, so nothing was begun: {error}") from error
         except Denied as error:
-            raise Usage(f"the ClearML server refuses us: {error}") from error
+            raise Usage(f"the ClearML server refuses the request, so nothing was begun: {error}") from error
 
     def remarks(self, state: State) -> Sequence[str]:
         """Return no lines: tasks belong to their search wherever its log is."""

@@ -61,7 +61,10 @@ def _base(server: Calls, task_id: str) -> Task:
     body = {"id": [task_id], "only_fields": BASE_FIELDS, "page": 0, "page_size": 1, "search_hidden": True}
     tasks = server.call("tasks.get_all", body, Tasks).data.tasks
     if not tasks:
-        raise Usage(f"base_task_id: there is no task {task_id} on this ClearML server, or it may not be seen by you")
+        raise Usage(
+            f"base_task_id: there is no task {task_id} on this ClearML server, or you may not see it; its page on the "
+            "server shows its id"
+        )
     return tasks[0]
 
 
@@ -90,10 +93,10 @@ def _parameters(task: Task, names: Sequence[str], new: Sequence[str]) -> list[st
     if have:
         hints = [f"did you mean {near}?" for name in missing if (near := nearest(name, have))]
         raise Usage(
-            f"{problem}; {' '.join(hints) or 'its jobs would not notice it.'} It has: {_listed(have)}. If its script "
+            f"{problem}; {' '.join(hints) or 'Its script would never read it.'} It has: {_listed(have)}. If its script "
             "reads it all the same, name it in new_parameters"
         )
-    return [f"{problem}, nor any other: whether its script reads them cannot be told"]
+    return [f"{problem}, nor any other, so eventhpo cannot tell whether its script reads them"]
 
 
 def _types(task: Task, values: Values) -> list[str]:
@@ -106,12 +109,16 @@ def _types(task: Task, values: Values) -> list[str]:
     wrong = list(misfits(task.declared, typed))
     if wrong:
         raise Usage(
-            f"the base task {task.id} cannot take what the search gives it: {'; '.join(wrong)}. ClearML would leave "
-            "its script with its own value, without a word. If the script reads the text itself, name the parameter "
-            "in new_parameters"
+            f"the base task {task.id} cannot take what the search gives it: {'; '.join(wrong)}. ClearML would "
+            "keep the script's own value and say nothing. If the script reads the text itself, name the parameter in "
+            "new_parameters"
         )
     turned = nones(task.declared, typed)
-    return [f"None reaches a script that uses ClearML's connect as False or '': {_listed(turned)}"] if turned else []
+    return (
+        [f"where the search says None, ClearML's connect gives a script False or '': {_listed(turned)}"]
+        if turned
+        else []
+    )
 
 
 def _require_overrides(task: Task, names: Sequence[str]) -> None:
@@ -136,7 +143,7 @@ def _metrics(task: Task, objectives: Sequence[Objective]) -> list[str]:
     problem = f"the base task {task.id} has reported no {_listed(missing)}"
     if have:
         raise Usage(f"{problem}; it has reported: {_listed(have)}")
-    return [f"{problem}, nor anything else: whether its script reports it cannot be told"]
+    return [f"{problem}, nor anything else, so eventhpo cannot tell whether its script reports it"]
 
 
 def _single_values(task: Task, objectives: Sequence[Objective]) -> list[str]:
@@ -145,8 +152,8 @@ def _single_values(task: Task, objectives: Sequence[Objective]) -> list[str]:
     if not single_values:
         return []
     return [
-        f"the base task {task.id} has reported {_listed(single_values)} by report_single_value: "
-        "it is read when a job is over, so that nothing can be pruned by it"
+        f"the base task {task.id} has reported {_listed(single_values)} by report_single_value, "
+        "which is read only when a job is over: no trial can be pruned by it"
     ]
 
 

@@ -300,5 +300,7 @@ def _out_of_nowhere(name: tuple[str, str], known: curve.Curve, new: Sequence[tup
     for x, y in new:
         if y == 0.0 and before is not None and before != 0.0:
             place = f"{name[0]}/{name[1]} at iteration {x}"
-            yield BadLine(place, "0.0 out of nowhere: ClearML's reporter sends NaN as 0.0; see docs/clearml.md")
+            yield BadLine(
+                place, "0.0 after another value: it may be NaN, which ClearML's reporter sends as 0.0 (docs/clearml.md)"
+            )
         before = y

@@ -98,5 +98,5 @@ def _copied(names: Sequence[str], done: str = "made") -> str:
     which = f"{'task' if len(names) == 1 else 'tasks'} {', '.join(names[:SHOWN])}{more}"
     return (
         f"another controller works on a copy of this log: it {done} {which}. Only one copy can go on: end the other "
-        "controller, then resume the copy that is to go on with --adopt (adopt=True)"
+        "controller, then resume, with --adopt (adopt=True), the copy that is to go on"
     )

@@ -29,14 +29,14 @@ def require(extras: JobExtras) -> None:
     """
     for name, value in extras.further.items():
         if name in _REFUSED and value:
-            raise Usage(f"{name}={value!r} is not taken: {_REFUSED[name]}")
+            raise Usage(f"{name}={value!r} is not accepted: {_REFUSED[name]}")
         if name not in _REFUSED and name not in FURTHER:
             near = nearest(name, FURTHER)
             hint = f"; did you mean {near!r}?" if near else f"; there are {', '.join(FURTHER)}"
             raise Usage(f"{name}= is no argument of a job{hint}")
     given = extras.further.get("configuration_overrides") or {}
     if not isinstance(given, Mapping):
-        raise Usage(f"configuration_overrides={given!r} is not taken: expected a table by name")
+        raise Usage(f"configuration_overrides={given!r} is not accepted: expected a table by name")
     for path in extras.task_overrides:
         section = path.partition(".")[0]
         if section not in (*SECTIONS, *PLAIN):

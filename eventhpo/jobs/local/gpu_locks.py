@@ -96,7 +96,8 @@ class DeviceLocks:
             self.close()
             raise StorageFailed(
                 f"the locks of GPUs in {place} cannot be used: {error.strerror or error}; "
-                f"it must be a folder in which all users of this machine may write (mode 1777), or set {FOLDER}"
+                "it must be a folder in which all users of this machine may write (mode 1777), or let "
+                f"{FOLDER} name another one"
             ) from error
         except BaseException:
             self.close()
@@ -248,7 +249,10 @@ def _read(descriptor: int) -> DeviceHolder | None:
 
 def _refusal(device: int, other: DeviceHolder | None, path: Path) -> str:
     if other is None:
-        return f"GPU {device} is taken: another process holds {path}, which does not say for which search"
+        return (
+            f"GPU {device} is taken: another process holds {path}, which does not say for which search; "
+            f"`fuser {path}` shows the process; or name other devices in gpus"
+        )
     whose = f" of {other.user}" if other.user != _user() else ""
     if Path("/proc", str(other.pid)).exists():
         who = f"controller {other.pid}{whose}"

@@ -227,7 +227,7 @@ class _Tally:
         match report:
             case Claim(iteration):
                 if not self._fresh or self._points or self._inherits is not None:
-                    raise NotAReport("resume_from must be said once, before the first point")
+                    raise NotAReport("report resume_from once, before the first point")
                 self._inherits = iteration
             case ReportedPoint(title, series, iteration, value):
                 curve = self._curves.get((title, series))
