@@ -480,7 +480,7 @@ def test_a_zero_out_of_nowhere_is_noted_beside_the_point(server: ClearmlServer, 
     run(path, clock=Hours(server))
     noted = [note for e in of(path, MetricObserved) for note in e.bad]
     assert [note.place for note in noted] == [f"validation/loss at iteration {x}" for x in (2, 5)]
-    assert all("NaN as 0.0" in note.why for note in noted)
+    assert all("sends as 0.0" in note.why for note in noted)
 
 
 def test_a_retry_says_where_it_goes_on(server: ClearmlServer, path: Path) -> None:

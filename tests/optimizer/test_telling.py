@@ -123,7 +123,7 @@ def test_imported_trials_are_counted_apart_and_listed_on_request(place):
     rows = top.rows(state, include_imported=True)
     assert {r.trial: r.metrics["validation/accuracy"].value for r in rows if r.imported} == {n: n / 8 for n in range(7)}
     assert {r.imported for r in rows} == {None, "before"}
-    assert sum("(imported)" in line for line in top.table(state, rows)) == 7
+    assert sum("(from before)" in line for line in top.table(state, rows)) == 7
 
 
 def test_all_that_a_script_asks_for_names_the_user_who_runs_it(place):
