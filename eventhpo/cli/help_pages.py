@@ -32,7 +32,11 @@ PAGES = {
     ),
     "check": HelpPage(
         "Say what a search file would do; create nothing.",
-        ("eventhpo check search.toml", "eventhpo check search.toml --json"),
+        (
+            "eventhpo check search.toml",
+            "eventhpo check wider.toml --from search.db",
+            "eventhpo check search.toml --json",
+        ),
         reads=True,
     ),
     "run": HelpPage(

@@ -63,3 +63,12 @@ def on_end_option(default: str) -> Callable[[Callable[..., Any]], Callable[..., 
 
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress on stderr.  [default: off]")
 plain_option = click.option("--plain", is_flag=True, help="Lines with a time, no live view.  [default: off]")
+from_option = click.option(
+    "--from",
+    "earlier",
+    type=FILE,
+    multiple=True,
+    metavar="OLD",
+    help="The log of an earlier search: its finished trials are known to the sampler from the start. It may be given "
+    "several times.  [default: none]",
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -19,10 +20,11 @@ from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.warm_start import imports_from
 from eventhpo.core.search.spec import ComponentConfig, DiscreteParameterRange, LogUniformParameterRange, Objective
 from eventhpo.log import reader
+from eventhpo.optimizer.import_study import imported
 from eventhpo.optuna_adapter.state_view import STUDY, StateView
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
-from tests.cli.harness import Place, data, ended, invoke, simulated, status_of
+from tests.cli.harness import Place, data, ended, invoke, simulated, small, status_of
 
 ACCURACY = Objective("validation", "accuracy", "max")
 
@@ -378,6 +380,26 @@ def test_tpe_learns_from_them(place: Place, old: Path) -> None:
     assert "4 completed" in invoke("explain", place.log, "4").output
     warm, cold = eventhpo.load(place.log).trials[4], eventhpo.load(place.folder / "cold.db").trials[0]
     assert warm.params != cold.params
+
+
+def test_check_suggests_what_the_run_does_first_and_says_what_is_imported(place: Place, old: Path) -> None:
+    sampler = 'name = "TPESampler"\nn_startup_trials = 3'
+    place.file.write_text(place.file.read_text().replace('name = "RandomSampler"', sampler))
+    checked = place.call("check", "search.toml", "--from", "old.db", "--json")
+    assert "imported: 4 trials from old.db; left out: 2 failed" in checked.stderr
+    suggestions = json.loads(checked.stdout)["suggestions"]
+    assert len(suggestions) == 4, "as many as the budget has jobs"
+    assert place.run("--from", "old.db").returncode == 0
+    assert eventhpo.load(place.log).trials[4].params == suggestions[0]
+
+
+def test_a_study_known_by_load_study_is_imported_by_the_class_too(place: Place, old: Path) -> None:
+    """As docs/cli.md says; the class takes any Optuna study."""
+    study = eventhpo.load_study(str(old))
+    told = imported(study, small(objectives=(ACCURACY,)))
+    assert [(t.number, t.values) for t in told.trials] == [
+        (t.number, tuple(t.values)) for t in study.trials if t.values
+    ]
 
 
 @pytest.mark.parametrize("name", ["NSGAIISampler", "CmaEsSampler"])

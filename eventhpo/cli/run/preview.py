@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from eventhpo.core.fold import budget
-from eventhpo.core.fold.events import Event, PointEnqueued, Recorded, SearchCreated
+from eventhpo.core.fold.events import Event, PointEnqueued, Recorded, SearchCreated, TrialsImported
 from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler.actions import Suggest
@@ -45,8 +45,8 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     suggestions: list[dict[str, Scalar]]
 
 
-def preview(loaded: Loaded) -> Preview:
-    """Return what *loaded* would do."""
+def preview(loaded: Loaded, imports: Sequence[TrialsImported] = ()) -> Preview:
+    """Return what *loaded* would do if it imported the trials of *imports*."""
     search = loaded.search
     local = search.jobs if isinstance(search.jobs, LocalCommand) else LocalCommand(command=(), folder="")
     jobs, most = search.limits.total_max_jobs, search.max_iteration_per_job
@@ -65,7 +65,7 @@ def preview(loaded: Loaded) -> Preview:
         seed_drawn=loaded.drawn_seed,
         iterations=None if jobs is None or most is None else jobs * most,
         limits=search.limits,
-        suggestions=suggestions(loaded),
+        suggestions=suggestions(loaded, imports),
     )
 
 
@@ -75,22 +75,24 @@ def _described(p: Parameter) -> Iterator[tuple[str, str]]:
         yield from ((f"{p.name}[{k}]", text) for k, text in enumerate(described_sets(p)))
 
 
-def suggestions(loaded: Loaded) -> list[dict[str, Scalar]]:
+def suggestions(loaded: Loaded, imports: Sequence[TrialsImported] = ()) -> list[dict[str, Scalar]]:
     """Return the first points that would be tried, those of the file's `[[trial]]` before the sampler's."""
     created = SearchCreated(search_id="0" * 32, search=loaded.search, policy=POLICY, fingerprint=fingerprint())
     state = begin(_row(1, created))
-    for trial in loaded.trials:
-        state = evolve(state, _row(state.head.seq + 1, PointEnqueued(params=trial)))
+    inputs: list[Event] = [*imports, *(PointEnqueued(params=trial) for trial in loaded.trials)]
+    for event in inputs:
+        state = evolve(state, _row(state.head.seq + 1, event))
     asker = OptunaAdapter(state)
     for _ in range(_count(state)):
-        for event in asker.answer(Suggest()):
-            state = evolve(state, _row(state.head.seq + 1, event))
-    return [trial.params for trial in state.trials]
+        for decision in asker.answer(Suggest()):
+            state = evolve(state, _row(state.head.seq + 1, decision))
+    return [trial.params for trial in state.trials if trial.imported is None]
 
 
 def _count(state: State) -> int:
     most = budget.most_trials(state)
-    limits = (SUGGESTIONS, state.space_size, state.limits.total_max_jobs, None if most is None else most.number)
+    untried = None if state.space_size is None else state.space_size - state.totals.tried
+    limits = (SUGGESTIONS, untried, state.limits.total_max_jobs, None if most is None else most.number)
     return min(limit for limit in limits if limit is not None)
 
 

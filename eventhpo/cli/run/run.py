@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from eventhpo.cli import output
-from eventhpo.cli.options import FILE, author_options, on_end_option, plain_option, quiet_option
+from eventhpo.cli.options import FILE, author_options, from_option, on_end_option, plain_option, quiet_option
 from eventhpo.cli.run.advice import print_advice
 from eventhpo.controller.author import Author
 
@@ -23,15 +23,7 @@ from eventhpo.controller.author import Author
     is_flag=True,
     help="Move what lies at --log of an earlier search to another name first; nothing is deleted.  [default: off]",
 )
-@click.option(
-    "--from",
-    "earlier",
-    type=FILE,
-    multiple=True,
-    metavar="OLD",
-    help="The log of an earlier search: its finished trials are known to the sampler from the start. It may be given "
-    "several times.  [default: none]",
-)
+@from_option
 @on_end_option("that of the search file")
 @quiet_option
 @plain_option
