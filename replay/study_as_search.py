@@ -28,6 +28,7 @@ from eventhpo.core.fold.events import (
     TrialFinished,
     TrialsImported,
     TrialSuggested,
+    trial_of,
 )
 from eventhpo.core.fold.evolve import begin, evolve
 from eventhpo.core.fold.study_events import (
@@ -65,6 +66,7 @@ class _Translation:
         self._params: defaultdict[int, dict[str, Scalar]] = defaultdict(dict)
         self._last: dict[AttemptId, int] = {}  # seq of each attempt's last point
         self._pruned: set[AttemptId] = set()
+        self._seen: dict[int, int] = {}  # time of the newest row about each trial: when its process lived for sure
         for row in rows:
             self._look_ahead(row)
 
@@ -95,6 +97,8 @@ class _Translation:
                     translated = msgspec.structs.replace(row, event=event)
                     self._state = evolve(self._state, translated)
                     yield translated
+            if (trial := trial_of(row.event)) is not None:
+                self._seen[trial] = row.at
 
     def _events(self, row: Recorded, event: StudyEvent) -> Iterator[Callable[[], Event | None]]:
         match event:
@@ -221,7 +225,7 @@ class _Translation:
             attempt=number,
             how=ended,  # type: ignore[arg-type]
             started_at=started,
-            finished_at=row.at,
+            finished_at=self._seen.get(trial, row.at) if how == "lost" else row.at,
             why=why,
         )
 

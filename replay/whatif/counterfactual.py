@@ -35,6 +35,7 @@ from eventhpo.core.scheduler import actions, ending, outcome
 from eventhpo.core.scheduler.decide import judgeable, unfinished
 from eventhpo.core.search.spec import ComponentConfig
 from eventhpo.errors import DamagedLog
+from replay.whatif.cost import cost, is_study
 from replay.whatif.independence import Independence
 from replay.whatif.rules import is_blind, looks_at_others
 
@@ -171,13 +172,15 @@ class Counterfactual:
 
     def _charged(self, event: BudgetUpdated) -> BudgetUpdated:
         attempt = self.state.attempt(event.trial, event.attempt)
-        charge, late = budget.charge(self.state, attempt), budget.late(self.state, attempt)
-        return msgspec.structs.replace(event, iterations=charge, late=late)
+        late = 0 if is_study(self.state) else budget.late(self.state, attempt)
+        return msgspec.structs.replace(event, iterations=cost(self.state, attempt), late=late)
 
     def _finished(self, event: TrialFinished) -> TrialFinished:
         trial: Trial = self.state.trials[event.trial]
         if trial.last is None or trial.last.ended is None:
             return event
+        if is_study(self.state) and trial.last.fate is None:
+            return event  # its objective returned the value, which need not be one that it reported
         return outcome.finish(self.state, trial)
 
     def _end(self, row: Recorded, event: SearchEnding) -> None:
@@ -291,7 +294,7 @@ class Counterfactual:
         if sampler.is_foreign:
             return f"{sampler.name} is not one of Optuna's samplers, and it cannot be asked from the log alone"
         if not self.state.search.space:
-            return "a study has no space, so its sampler cannot be asked for a point that the objective did not ask for"
+            return "the study would have gone another way, and only its script knows the space to go on in"
         if not is_blind(sampler):
             gone_on = [n for n, unknown in self.unknown.items() if unknown.gone_on]
             if gone_on:

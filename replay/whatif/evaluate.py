@@ -15,6 +15,7 @@ from replay.verified_rows import whole
 from replay.whatif import rules
 from replay.whatif.answer import Row, Spread, WhatIf
 from replay.whatif.budget import budget_row
+from replay.whatif.cost import is_study
 from replay.whatif.counterfactual import Counterfactual
 from replay.whatif.orders import spread
 from replay.whatif.rows import Record, number, pruner_row, recorded_row
@@ -107,6 +108,7 @@ def _notes(record: Record) -> list[str]:
         notes.append(
             "the search has several objectives, and Optuna prunes none of its trials: every pruner gives the record"
         )
-    if state.finished is None:
-        notes.append("the search is not finished: running trials are counted up to the last event")
+    if state.finished is None and (state.active or not is_study(state)):
+        what = "a trial of the study runs" if is_study(state) else "the search is not finished"
+        notes.append(f"{what}: running trials are counted up to the last event")
     return notes

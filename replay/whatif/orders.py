@@ -24,8 +24,9 @@ from eventhpo.core.fold.state import State, Trial
 from eventhpo.core.search.spec import ComponentConfig, to_num
 from eventhpo.optuna_adapter.seeds import derived_seed
 from replay.whatif.answer import Spread
+from replay.whatif.cost import charge, is_study
 from replay.whatif.counterfactual import Counterfactual
-from replay.whatif.rows import Record, charge, loss, number
+from replay.whatif.rows import Record, loss, number
 
 
 def spread(record: Record, first: Recorded, pruner: ComponentConfig, count: int) -> Spread:
@@ -65,6 +66,8 @@ def _whole(trial: Trial) -> bool:
 def _length(state: State, trial: Trial) -> int:
     """Return the iterations that the judged points of the last attempt cost if it inherited no point."""
     assert trial.last is not None
+    if is_study(state):
+        return trial.last.judged
     last, most = trial.last.curves[0].iterations[trial.last.judged - 1], state.search.max_iteration_per_job
     return max(1, last if most is None else min(last, most))
 

@@ -15,6 +15,7 @@ from eventhpo.core.scheduler import rank
 from eventhpo.core.search.spec import Num, to_num
 from replay.whatif.answer import Best, Correlation, Regret, Row, RuleKind, Searched, Spread, Totals, TrialRow
 from replay.whatif.correlation import at_cuts
+from replay.whatif.cost import charge
 from replay.whatif.counterfactual import Counterfactual
 from replay.whatif.rules import text_of
 
@@ -43,11 +44,6 @@ class Record:
     def compute_time(self) -> int:
         """Return how long all jobs ran, in microseconds."""
         return sum(budget.compute_time(a, self.state.jobs_clock) for t in self.tried for a in t.attempts)
-
-
-def charge(state: State, attempt: Attempt) -> int:
-    """Return the iterations that *attempt* is charged, or would be if it ended now."""
-    return budget.charge(state, attempt) if attempt.charge is None else attempt.charge
 
 
 # ---------------------------------------------------------------- trial by trial

@@ -29,7 +29,8 @@ from eventhpo.core.scheduler.ending import search_ending
 from eventhpo.core.search.spec import Limits
 from eventhpo.errors import Usage
 from replay.whatif.answer import Row
-from replay.whatif.rows import Record, charge, recorded_row, unknown_row
+from replay.whatif.cost import charge
+from replay.whatif.rows import Record, recorded_row, unknown_row
 from replay.whatif.rules import is_blind, looks_at_others
 
 _OF_ORDER = ("patience", "target_value", "max_failed_trials")

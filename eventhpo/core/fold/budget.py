@@ -86,7 +86,9 @@ def charged_through(state: State, attempt: Attempt) -> int | None:
 
 
 def charge(state: State, attempt: Attempt) -> int:
-    """Return the iterations that *attempt* costs: at least 1 if it ever started, else 0."""
+    """Return the iterations that *attempt* costs: at least 1 if it ever started, else 0; in a study its reports."""
+    if state.study is not None:
+        return attempt.reported
     through = charged_through(state, attempt)
     if attempt.started is None and through is None:
         return 0

@@ -44,6 +44,7 @@ class StudyTrial(msgspec.Struct):
     user_attrs: dict[str, Attribute] = {}
     system_attrs: dict[str, Attribute] = {}
     started: int | None = None  # microseconds, UTC, of the row
+    seen: int = 0  # likewise, of the newest row that its process wrote about it: when it lived for sure
     completed: int | None = None
     local_times: bool = False  # the two times are of a template: the local clock
     imported: bool = False

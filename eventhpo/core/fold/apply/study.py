@@ -44,6 +44,7 @@ def _asked(state: State, row: Recorded, event: TrialAsked) -> None:
     own.trial_id, own.attempt, own.state = event.trial_id, event.attempt, "running"
     own.loop, own.worker, own.lease, own.epoch = event.loop, event.worker, event.lease, row.epoch
     own.started, own.local_times = row.at, False
+    own.seen = row.at
     _named(study, event.trial_id, event.trial, event.attempt)
     trial = state.trials[event.trial]
     attempt = Attempt(
@@ -88,6 +89,7 @@ def _unfinished(state: State, trial: int, attempt: int) -> StudyTrial:
 
 def _suggested(state: State, row: Recorded, event: ParameterSuggested) -> None:
     own = _unfinished(state, event.trial, event.attempt)
+    own.seen = row.at
     if event.relative is not None:
         own.relative = event.relative
     _take(state, own, [] if event.parameter is None else [event.parameter])
@@ -111,6 +113,7 @@ def _write(study: StudyState, own: StudyTrial, written: Iterable[WrittenAttribut
 
 def _judged(state: State, row: Recorded, event: PointJudged) -> None:
     own, study = _unfinished(state, event.trial, event.attempt), _study(state)
+    own.seen = row.at
     if event.latched is not None:
         study.latched = event.latched
     if event.value is not None:
@@ -141,16 +144,17 @@ def _told(state: State, row: Recorded, event: TrialTold) -> None:
     if trial.last is not None:
         how: Any = {"completed": "completed", "pruned": "stopped", "failed": "failed"}[event.state]
         trial.last.fate = "pruned" if event.state == "pruned" else trial.last.fate
-        _end(trial.last, row, how, event.why)
+        _end(trial.last, row.at, how, event.why)
     _finish(state, row, TrialFinished(trial=event.trial, state=event.state, values=event.values, why=event.why))
 
 
-def _end(attempt: Attempt, row: Recorded, how: Any, why: str) -> None:
+def _end(attempt: Attempt, at: int, how: Any, why: str) -> None:
     started = None if attempt.started is None else attempt.started.wall
     attempt.ended = JobEnded(
-        trial=attempt.trial, attempt=attempt.number, how=how, started_at=started, finished_at=row.at, why=why
+        trial=attempt.trial, attempt=attempt.number, how=how, started_at=started, finished_at=at, why=why
     )
     attempt.gone = how == "lost"
+    attempt.charge = attempt.reported  # a study has no budget: what it costs are its reports
 
 
 def _finish(state: State, row: Recorded, finished: TrialFinished) -> None:
@@ -173,12 +177,15 @@ def cancel_in_study(state: State, row: Recorded, trial: Trial) -> None:
     own.changes += 1
     own.state, own.completed = "failed", row.at if own.completed is None else own.completed
     if trial.last is not None and trial.last.ended is None:
-        _end(trial.last, row, "failed", trial.cancel_why)
+        _end(trial.last, row.at, "failed", trial.cancel_why)
     _finish(state, row, TrialFinished(trial=trial.number, state="failed", why=trial.cancel_why))
 
 
 def _lost(state: State, row: Recorded, event: TrialLost) -> None:
-    """What belongs to the trial stays: its parameters, and what the sampler wrote. What the attempt did goes."""
+    """What belongs to the trial stays: its parameters, and what the sampler wrote. What the attempt did goes.
+
+    It ended when its process was last seen with it: the row may come days after that.
+    """
     own = _unfinished(state, event.trial, event.attempt)
     if own.state != "running" or event.trial_id < _study(state).next_id:
         raise LookupError(f"trial {event.trial} does not run, or its new id {event.trial_id} was used before")
@@ -187,7 +194,7 @@ def _lost(state: State, row: Recorded, event: TrialLost) -> None:
     own.state, own.points, own.verdicts, own.started = "waiting", {}, {}, None
     own.user_attrs = {name: a for name, a in own.user_attrs.items() if a.writer == "template"}
     own.system_attrs = {name: a for name, a in own.system_attrs.items() if a.writer in ("sampler", "template")}
-    _end(state.attempt(event.trial, event.attempt), row, "lost", event.why)
+    _end(state.attempt(event.trial, event.attempt), min(row.at, own.seen), "lost", event.why)
     state.active.pop(event.trial, None)
 
 
