@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -21,6 +20,7 @@ from eventhpo.errors import Usage
 from eventhpo.jobs import command_folder, gpu_choice
 from eventhpo.jobs.local import reconcile
 from eventhpo.jobs.local.gpu_locks import DeviceLocks
+from eventhpo.jobs.local.launch import search_path
 from eventhpo.jobs.local.local_jobs import LocalBackend
 from eventhpo.jobs.protocol import JobBackend
 from eventhpo.log import paths
@@ -142,7 +142,7 @@ class LocalChoice:
                 hint = "" if not (folder / word).exists() else " (make it executable: chmod +x)"
                 raise Usage(f"command: {folder / word} is no program that can be run{hint}{self._way_on()}")
             program: str | None = str(folder / word)
-        elif (program := shutil.which(word, path=_search_path())) is None:
+        elif (program := shutil.which(word, path=search_path(os.environ))) is None:
             raise Usage(f"command: there is no program {word} on PATH; install it, or write its whole path")
         _require_interpreter(Path(str(program)))
         return search, ()
@@ -202,6 +202,7 @@ class LocalChoice:
             gpus=self._devices,
             data=jobs.data,
             record_diff=jobs.record_diff,
+            search_file=jobs.file,
         )
 
     def _gpus(self, recorded: LocalCommand) -> Gpus:
@@ -248,8 +249,3 @@ def _require_interpreter(program: Path) -> None:
 
 
 _SHEBANG = 256  # bytes of a first line that Linux looks at
-
-
-def _search_path() -> str:
-    """Return the PATH on which a job's program is looked for: the folder of our interpreter comes first."""
-    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])

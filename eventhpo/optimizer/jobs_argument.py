@@ -10,6 +10,7 @@ from eventhpo.core.search.gpus import gpus as kind_of_gpus
 from eventhpo.core.search.spec import ClearmlTasks, LocalCommand
 from eventhpo.core.validation.validators import Wrong
 from eventhpo.errors import Usage
+from eventhpo.search_file.declared_data import undeclarable
 
 
 class LocalJobs:
@@ -45,9 +46,9 @@ class LocalJobs:
 
     def spec(self) -> LocalCommand:
         """Return what the log records of it."""
-        missing = [name for name in self.data if not (Path(self.folder) / name).is_file()]
-        if missing:
-            raise Usage(f"data names {', '.join(missing)}; expected files, relative to {self.folder}")
+        for name in self.data:
+            if (expected := undeclarable(Path(self.folder), name)) is not None:
+                raise Usage(f"data names {name!r}; expected {expected}")
         return LocalCommand(
             command=self.command, folder=self.folder, gpus=self.gpus, data=self.data, record_diff=self.record_diff
         )

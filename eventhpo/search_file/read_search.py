@@ -27,6 +27,7 @@ from eventhpo.core.validation.validators import Validator, Wrong, boolean, choic
 from eventhpo.optuna_adapter.component_checks import check_pruner, check_sampler
 from eventhpo.optuna_adapter.sampler_fit import normalised
 from eventhpo.optuna_adapter.seeds import SEEDS
+from eventhpo.search_file.declared_data import undeclarable
 from eventhpo.search_file.read_space import declared_names, read_space, read_trials
 from eventhpo.search_file.table import Table
 from eventhpo.search_file.toml import SearchFileMistaken, parse, read_text
@@ -204,9 +205,8 @@ class _Reader:
         """Return the declared files; each must be there when a search begins."""
         names = self.top.take("data", _names('a list of files, as ["train.csv"]'), None) or []
         for place, name in enumerate(names):
-            if not (folder / name).is_file():
-                what = "a folder: name its files" if (folder / name).is_dir() else f"a file, at {folder / name}"
-                self.top.wrong(name, what, "data", place)
+            if (expected := undeclarable(folder, name)) is not None:
+                self.top.wrong(name, expected, "data", place)
         return tuple(names)
 
     def _limits(self, gpus: int) -> Limits:

@@ -1,4 +1,4 @@
-"""Which trials ran the same code: the same commit with the same changes, and the same script."""
+"""Which trials ran the same code on the same data: commit, changes to it, script and declared files are equal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from eventhpo.core.fold.event_parts import Provenance
 from eventhpo.core.fold.state import Attempt, State, Trial
 from eventhpo.views import formatting
 
-Code: TypeAlias = tuple[str | None, str | None, str | None, str | None]  # script, its hash, commit, digest of the diff
+# script, its hash, commit, digest of the diff, digest of the declared data
+Code: TypeAlias = tuple[str | None, str | None, str | None, str | None, str | None]
 
 
 class CodeChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +26,7 @@ class CodeChange(msgspec.Struct, frozen=True, kw_only=True):
     changes_changed: bool  # what the tree changes of its commit
     packages_changed: bool = False  # of the jobs' interpreter
     data_changed: bool = False  # the content of a declared file
+    search_file_changed: bool = False
     what: str
 
 
@@ -51,7 +53,7 @@ def describe_change(change: CodeChange) -> str:
 
 
 def known_code(provenance: Provenance | None) -> dict[str, object]:
-    """Return what the log knows of script, commit, changes to it, packages and data of an attempt."""
+    """Return what the log knows of script, commit, changes, packages, data and search file of an attempt."""
     known: dict[str, object] = {}
     if provenance is None:
         return known
@@ -65,6 +67,8 @@ def known_code(provenance: Provenance | None) -> dict[str, object]:
         known["packages"] = provenance.packages_sha256
     if provenance.data_sha256 is not None:
         known["data"] = provenance.data_sha256
+    if provenance.search_file_sha256 is not None:
+        known["search file"] = provenance.search_file_sha256
     return known
 
 
@@ -79,6 +83,7 @@ def _change(attempt: Attempt, before: dict[str, object]) -> CodeChange:
         "changes": f"{'no' if new.diff_sha256 is None else 'other'} changes to the commit",
         "packages": "other packages",
         "data": "other data",
+        "search file": "another search file",
     }
     return CodeChange(
         trial=attempt.trial,
@@ -89,12 +94,13 @@ def _change(attempt: Attempt, before: dict[str, object]) -> CodeChange:
         changes_changed="changes" in before,
         packages_changed="packages" in before,
         data_changed="data" in before,
+        search_file_changed="search file" in before,
         what=", ".join(text for part, text in words.items() if part in before),
     )
 
 
 def code_of(provenance: Provenance | None) -> Code | None:
-    """Return what identifies the code that ran, None if the log does not know it.
+    """Return what identifies the code that ran and its data, None if the log does not know it.
 
     It is not known if there is neither a script's hash nor a commit, or if the tree was changed and its changes have
     no digest, as in logs of before it was recorded.
@@ -103,7 +109,8 @@ def code_of(provenance: Provenance | None) -> Code | None:
         return None
     if provenance.dirty and provenance.diff_sha256 is None:
         return None
-    return provenance.script, provenance.script_hash, provenance.commit, provenance.diff_sha256
+    script = provenance.script, provenance.script_hash
+    return *script, provenance.commit, provenance.diff_sha256, provenance.data_sha256
 
 
 def codes_of(trial: Trial) -> set[Code | None]:

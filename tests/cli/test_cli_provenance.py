@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -56,23 +58,44 @@ def test_other_data_in_mid_search_are_told_by_status_and_postmortem(declared: Pl
         assert (change["data_changed"], change["script_changed"], change["what"]) == (True, False, "other data")
     assert Counter(event.kind for event in stored(declared.log)) == {"packages": 1, "data": 2}
     assert "from trial 2, attempt 0 on: other data" in invoke("postmortem", declared.log).stdout
+    ranked = {row["trial"] for row in data("top", declared.log, "-k", 100, "--same-code")}
+    assert ranked in ({0, 1}, {2, 3})  # by which is the best
+
+
+def test_another_search_file_in_mid_search_is_told(place: Place) -> None:
+    child = place.running()
+    place.describe(jobs=5)
+    place.release()
+    assert child.wait() == 0
+    (change,) = data("status", place.log)["code_changes"]
+    assert (change["search_file_changed"], change["what"]) == (True, "another search file")
+    bound = [event.provenance.search_file_sha256 for event in place.of(JobBound)]
+    assert bound[-1] == hashlib.sha256(place.file.read_bytes()).hexdigest() != bound[0]
 
 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
         ('data = ["gone.csv"]', 'data[0]: found "gone.csv", expected a file, at '),
-        ('data = ["."]', "expected a folder: name its files"),
+        ('data = ["."]', "expected a file, not a folder: name its files"),
+        ('data = ["pipe"]', "expected a file, not a pipe, socket or device"),
+        ('data = ["/dev/null"]', "expected a file, not a pipe, socket or device"),
+        (f'data = ["train.py", "{"x" * 300}"]', "(File name too long)"),
+        ('data = ["train.py", "a\\nb"]', "data[1]: "),
+        ('data = ["a\\u0000b"]', "without line ends and other control characters"),
         ('data = "train.csv"', 'expected a list of files, as ["train.csv"]'),
         ('record_diff = "yes"', "record_diff"),
     ],
 )
 def test_what_cannot_be_declared_is_a_mistake_with_its_line(place: Place, line: str, told: str) -> None:
+    os.mkfifo(place.folder / "pipe")
     place.describe(more=line)
     result = place.call("check", "search.toml")
     assert result.returncode == 2
     assert told in result.stderr
     assert "line 9" in result.stderr
+    assert place.run().returncode == 2
+    assert not place.log.exists()
 
 
 def test_the_changes_to_the_commit_are_in_the_log_if_the_search_file_says_so(place: Place) -> None:

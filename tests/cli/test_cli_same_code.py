@@ -32,6 +32,7 @@ def log(tmp_path: Path) -> Path:
         {"commit": "c2"},
         {"dirty": True, "diff_sha256": "dd"},
         {"dirty": True},
+        {"data_sha256": "ff"},
         {"script": None, "script_hash": None, "commit": None},
     ],
 )

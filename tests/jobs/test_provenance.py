@@ -145,6 +145,23 @@ def test_a_package_that_comes_later_is_in_the_list(folder: Path) -> None:
     assert texts(surroundings, str(python))["packages"] == "torch==2.9.0\n"
 
 
+def test_python_without_a_path_is_the_one_that_the_job_gets_and_not_another_on_path(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "env")], check=True)
+    monkeypatch.setenv("PATH", f"{folder / 'env' / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    assert f"optuna=={metadata.version('optuna')}" in texts(Surroundings(folder), "python", "train.py")["packages"]
+
+
+def test_a_package_of_the_system_has_its_facts_in_an_egg_info(folder: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "env")], check=True)
+    (place,) = (folder / "env" / "lib").glob("python3*/site-packages")
+    (place / "PyYAML-6.0.1.egg-info").touch()
+    (place / "six-1.16.0-py3.11.egg-info").mkdir()
+    (place / "no_version.egg-info").mkdir()
+    assert texts(Surroundings(folder), str(folder / "env/bin/python"))["packages"] == "PyYAML==6.0.1\nsix==1.16.0\n"
+
+
 @pytest.mark.parametrize("command", [("sh", "run.sh"), ("no-python-here",), ()])
 def test_another_program_has_no_packages_and_the_python_of_the_controller(
     command: tuple[str, ...], folder: Path

@@ -103,6 +103,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, 
     packages_sha256: str | None = None  # of the list of the interpreter's packages, which `TextStored` has
     data_sha256: str | None = None  # of the list of the declared files, which `TextStored` has
     gpus: tuple[str, ...] = ()  # name and driver of each device of the machine
+    search_file_sha256: str | None = None  # of the file that described the search, when the job was made
 
 
 class ImportedTrial(msgspec.Struct, frozen=True, kw_only=True, gc=False):

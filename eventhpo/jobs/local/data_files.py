@@ -35,6 +35,11 @@ class DataFiles:
         """
         return "".join(f"{self._line(name)}\n" for name in self._names) or None
 
+    def digest_of(self, name: str) -> str | None:
+        """Return the SHA-256 of the file, None if it is gone or cannot be read."""
+        digest = self._line(name).partition(" ")[0]
+        return None if digest == "missing" else digest
+
     def _line(self, name: str) -> str:
         path = self._folder / name
         try:

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from eventhpo.jobs.local.launch import search_path
+
 PATIENCE = 10.0  # seconds for an interpreter or nvidia-smi to answer
 _PYTHON = re.compile(r"python(\d+(\.\d+)*)?")
 _ASK = (
@@ -34,7 +36,7 @@ class Interpreter:
     """The Python that a command begins with, and its packages, listed again when a folder of theirs changed."""
 
     def __init__(self) -> None:
-        self._told: dict[str, _Told | None] = {}
+        self._told: dict[tuple[str, int | None], _Told | None] = {}  # by path and time of change
         self._listed: tuple[object, str] | None = None  # times of the folders, and the list
 
     def version_of(self, command: Sequence[str], folder: Path) -> str | None:
@@ -55,17 +57,18 @@ class Interpreter:
 
     def _ask(self, command: Sequence[str], folder: Path) -> _Told | None:
         program = command[0] if command else ""
-        if program not in self._told:
-            self._told[program] = _told_by(program, folder)
-        return self._told[program]
+        if not _PYTHON.fullmatch(Path(program).name):
+            return None
+        path = str(folder / program) if os.sep in program else shutil.which(program, path=search_path(os.environ))
+        if path is None:
+            return None
+        key = path, _changed(Path(path))
+        if key not in self._told:
+            self._told[key] = _told_by(path)
+        return self._told[key]
 
 
-def _told_by(program: str, folder: Path) -> _Told | None:
-    if not _PYTHON.fullmatch(Path(program).name):
-        return None
-    found = str(folder / program) if os.sep in program else shutil.which(program)
-    if found is None:
-        return None
+def _told_by(found: str) -> _Told | None:
     if Path(found).absolute() == Path(sys.executable).absolute():  # by its path: a link may lead out of an environment
         return _Told(sys.version, _unique(_own_folders()))
     try:
@@ -100,8 +103,11 @@ def _packages_in(place: Path) -> list[str]:
         names = [entry.name for entry in place.iterdir()]
     except OSError:
         return []
-    facts = [name.removesuffix(".dist-info").rpartition("-") for name in names if name.endswith(".dist-info")]
-    return [f"{name}=={version}" for name, _, version in facts if name]
+    facts = [_FACTS.fullmatch(name) for name in names]
+    return [f"{match['name']}=={match['version']}" for match in facts if match is not None]
+
+
+_FACTS = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)(-py[\d.]+)?\.(dist|egg)-info")
 
 
 def gpus() -> tuple[str, ...]:

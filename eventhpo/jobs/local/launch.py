@@ -36,10 +36,9 @@ def environment(
     What ties a process to the controller's own ClearML task is left out: a job that
     calls `Task.init` gets a task of its own.
     """
-    path = [str(Path(sys.executable).parent), *filter(None, [inherited.get("PATH", os.defpath)])]
     variables = {
         **inherited,
-        "PATH": os.pathsep.join(path),
+        "PATH": search_path(inherited),
         "EVENTHPO_KEY": job.key,
         "EVENTHPO_TRIAL": str(job.trial),
         "EVENTHPO_ATTEMPT": str(job.attempt),
@@ -57,6 +56,11 @@ def environment(
         variables["EVENTHPO_LOCK"] = named(lock)
     before = folder.previous()
     return variables if before is None else {**variables, "EVENTHPO_PREDECESSOR": before}
+
+
+def search_path(inherited: Mapping[str, str]) -> str:
+    """Return the PATH on which the program of a job is looked for: the folder of our interpreter comes first."""
+    return os.pathsep.join([str(Path(sys.executable).parent), *filter(None, [inherited.get("PATH", os.defpath)])])
 
 
 def named(identity: Identity) -> str:

@@ -63,7 +63,7 @@ class LocalBackend:
     replaced. *jobs_folder* holds a folder for each attempt. A job that is told to
     stop gets TERM, and KILL *grace* seconds later. *clocks* are this machine's. *gpus* are
     the locks on the devices of the search, if it names any: each job sees those of its slot.
-    *data* and *record_diff* are those of `LocalCommand`.
+    *data*, *record_diff* and *search_file* are those of `LocalCommand`, the last as `file`.
     """
 
     shortest_wait = 0.01
@@ -81,13 +81,14 @@ class LocalBackend:
         gpus: DeviceLocks | None = None,
         data: tuple[str, ...] = (),
         record_diff: bool = False,
+        search_file: str = "",
     ) -> None:
         self._command = command
         self._folder = Path(folder).absolute()
         self._jobs_folder = jobs_folder.absolute()
         self._grace = grace
         self._start = start
-        self._surroundings = Surroundings(self._folder, data, record_diff=record_diff)
+        self._surroundings = Surroundings(self._folder, data, record_diff=record_diff, search_file=search_file)
         self._clocks = clocks
         self._gpus = gpus
         self._watch = Watch(clocks)

@@ -25,11 +25,14 @@ FRESH = 5.0  # seconds that an answer of git holds: a batch of drafts asks once
 class Surroundings:
     """The provenance of one search's jobs; git and the script are read again when they may have changed."""
 
-    def __init__(self, folder: Path, data: Sequence[str] = (), *, record_diff: bool = False) -> None:
+    def __init__(
+        self, folder: Path, data: Sequence[str] = (), *, record_diff: bool = False, search_file: str = ""
+    ) -> None:
         self._folder = folder
         self._record_diff = record_diff
         self._interpreter = Interpreter()
         self._data = DataFiles(folder, data)
+        self._search_file = search_file
         self._gpus: tuple[str, ...] | None = None
         self._asked = -FRESH
         self._commit: str | None = None
@@ -59,6 +62,7 @@ class Surroundings:
             packages_sha256=None if packages is None else packages.sha256,
             data_sha256=None if data is None else data.sha256,
             gpus=self._gpus,
+            search_file_sha256=self._data.digest_of(self._search_file) if self._search_file else None,
         )
         texts = [text for text in (packages, data) if text is not None]
         if self._diff is not None and self._diff_text is not None:
