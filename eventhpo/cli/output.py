@@ -13,6 +13,7 @@ from typing import Any
 import click
 import msgspec
 
+from eventhpo.core.validation.redaction import without_passwords
 from eventhpo.errors import StorageFailed
 
 _missing: set[str] = set()  # standard streams that our caller has closed
@@ -101,7 +102,7 @@ def _carried(value: Any) -> Any:
 def note(text: str) -> None:
     """Write *text* to stderr; a stderr that nobody reads is no reason to end."""
     try:
-        click.echo(printable(text), err=True)
+        click.echo(printable(without_passwords(text)), err=True)
     except OSError:
         drop(sys.stderr)
 

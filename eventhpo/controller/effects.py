@@ -28,6 +28,7 @@ from eventhpo.core.fold.events import (
 from eventhpo.core.fold.state import Attempt, State
 from eventhpo.core.scheduler import actions
 from eventhpo.core.search.spec import to_num
+from eventhpo.core.validation.redaction import without_passwords
 from eventhpo.jobs import protocol
 from eventhpo.jobs.protocol import Bound, Ended, JobBackend, JobUpdate, PollResult, Queued, Refused, Started, Stopping
 
@@ -142,7 +143,7 @@ def receipt(attempt: Attempt, effect: EffectName, outcome: object, clock: ClockR
                 trial=trial,
                 attempt=number,
                 count=1 if failure is None else failure.count + 1,
-                error=error,
+                error=without_passwords(error),
                 in_doubt=in_doubt,
                 clock=clock.wall,
                 boot_clock=clock.boot,

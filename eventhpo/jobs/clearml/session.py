@@ -17,6 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from eventhpo.core.validation.redaction import without_passwords
 from eventhpo.errors import Unanswered, Usage
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class Silent(Exception):
     """There is no usable answer; with `in_doubt`, the server may have done what was asked."""
 
     def __init__(self, text: str, *, in_doubt: bool) -> None:
-        super().__init__(text)
+        super().__init__(without_passwords(text))
         self.in_doubt = in_doubt
 
 
@@ -52,7 +53,7 @@ class Denied(Exception):
     """The server refused and did nothing; `code` and `subcode` are those of its answer."""
 
     def __init__(self, code: int, subcode: int, text: str) -> None:
-        super().__init__(text)
+        super().__init__(without_passwords(text))
         self.code = code
         self.subcode = subcode
 
@@ -110,7 +111,7 @@ class Server:
     @property
     def web(self) -> str:
         """The address of the server's web page, by the SDK; empty before the first call."""
-        return "" if self._session is None else str(self._session.get_app_server_host())
+        return "" if self._session is None else without_passwords(str(self._session.get_app_server_host()))
 
     def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> ServerAnswer[T]:
         """Send one request and return its answer, with its data decoded as *kind*.
