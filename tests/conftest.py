@@ -17,6 +17,7 @@ settings.load_profile("short")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", default="50", help="kills in the loop of kills (50)")
     parser.addoption("--fuzz", default="200", help="logs of each kind that are fuzzed (200)")
+    parser.addoption("--power", default="1", help="states at random after each call that the power is cut after (1)")
     parser.addoption("--stock", action="store_true", help="also run ClearML's own class, for docs/faults.md (off)")
     parser.addoption("--write-durations", action="store_true", help="measure each test for its lane (off)")
 
@@ -41,6 +42,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(900 + 10 * int(config.getoption("--kills"))))
         if item.path.name == "test_fuzz.py":
             item.add_marker(pytest.mark.timeout(900 + int(config.getoption("--fuzz"))))
+        if item.path.name == "test_power.py":
+            item.add_marker(pytest.mark.timeout(900 + 60 * int(config.getoption("--power"))))
     if not config.getoption("--stock"):
         for item in items:
             if item.get_closest_marker("stock"):

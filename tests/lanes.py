@@ -19,7 +19,7 @@ import pytest
 TESTS = Path(__file__).parent
 DURATIONS = TESTS / "durations.json"
 # Each runs whole searches, killed at every point or at random.
-LONG_SWEEPS = ("clearml/test_crash.py", "crash", "fuzz", "kills", "matrix", "study/test_killed.py")
+LONG_SWEEPS = ("clearml/test_crash.py", "crash", "fuzz", "kills", "matrix", "power", "study/test_killed.py")
 SLOW_FROM = 3.0  # seconds of a function from which its tests are left out of `python -m pytest`
 FAST_BELOW = 0.2  # seconds of a function up to which its tests are in `python -m pytest -m fast`
 

@@ -35,7 +35,7 @@ def backup(path: Path, target: Path) -> Head:
 
         reader.consult(path, ask)
         end, search_id = reader.consult(fresh, lambda db: _end(db, path))
-    head.write(target, search_id, end)
+    head.write_durable(target, search_id, end)
     return end
 
 

@@ -35,7 +35,7 @@ def create(path: Path, event: SearchCreated, at: int, inputs: Sequence[Event] = 
         end = Head(rows[-1][0], rows[-1][7])
     with born_whole(path) as fresh:
         write_log(fresh, rows, 0)
-    head.write(path, event.search_id, end)
+    head.write_durable(path, event.search_id, end)
 
 
 @contextlib.contextmanager

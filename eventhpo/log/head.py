@@ -15,7 +15,7 @@ import msgspec
 from eventhpo import own_files
 from eventhpo.core.fold.events import Head
 from eventhpo.errors import StorageFailed
-from eventhpo.log import paths, refusal
+from eventhpo.log import filesystem, paths, refusal
 
 _LONGEST = 4096  # bytes of a head file: it has one line of less than 200
 
@@ -38,8 +38,9 @@ class Outside(msgspec.Struct, frozen=True):
 def write(path: Path, search: str, head: Head) -> None:
     """Let the head file of the log at *path* name *head*, or leave it as it is.
 
-    The rename is atomic; there is no fsync, which would double the price of a commit
-    for a file that may lag anyway.
+    The content is on the disk before the name: after a loss of power there is this head or the one before, never an
+    empty file, without which a log in WAL mode whose `-wal` is gone would look like a bare copy. The name is not: it
+    may lag.
 
     Raises:
         StorageFailed: the file system refused.
@@ -49,6 +50,7 @@ def write(path: Path, search: str, head: Head) -> None:
     try:
         try:
             own_files.write_new(fresh, msgspec.json.encode(HeadFile(search, head.seq, head.hash)) + b"\n")
+            filesystem.sync_file(fresh)
             fresh.replace(target)
         finally:
             fresh.unlink(missing_ok=True)
@@ -56,6 +58,22 @@ def write(path: Path, search: str, head: Head) -> None:
         why = refusal.why(error, target)
         raise StorageFailed(
             f"{target} cannot be written ({why}); the search can be resumed: eventhpo resume {path}"
+        ) from error
+
+
+def write_durable(path: Path, search: str, head: Head) -> None:
+    """Let the head file of the log at *path* name *head*, also after a loss of power.
+
+    Raises:
+        StorageFailed: the file system refused.
+    """
+    write(path, search, head)
+    try:
+        filesystem.sync_folder(path.resolve().parent)
+    except OSError as error:
+        raise StorageFailed(
+            f"{paths.head(path)} cannot be made durable ({refusal.why(error, path)}); the search can be resumed: "
+            f"eventhpo resume {path}"
         ) from error
 
 

@@ -48,7 +48,7 @@ def salvage(path: Path, target: Path) -> Salvaged:
         # No lease of a copy is held; its next epoch lies behind every one that it holds.
         write_log(fresh, rows, max(row[2] for row in rows))
     end = Head(rows[-1][0], rows[-1][7])
-    head.write(target, search_id, end)
+    head.write_durable(target, search_id, end)
     return Salvaged(end, why)
 
 

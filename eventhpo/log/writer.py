@@ -16,8 +16,9 @@ from eventhpo.log import chain, check_keys, filesystem, head, leftovers, paths, 
 from eventhpo.log import lease as leases
 from eventhpo.log import missing_wal as bare
 from eventhpo.log.append import Writer
+from eventhpo.log.head import Outside
 from eventhpo.log.lease import Holder, Lease
-from eventhpo.log.reader import consult
+from eventhpo.log.reader import consult, read
 
 __all__ = ["Writer", "open_writer"]
 
@@ -48,7 +49,7 @@ def open_writer(
             cannot be that of a log.
     """
     paths.refuse_name(path)
-    _require_log(path)  # before a lock file is made beside something else
+    outside = _require_log(path)  # before a lock file is made beside something else
     filesystem.refuse_shared(path)
     who = Holder(started.host, started.pid)
     with contextlib.ExitStack() as undo:
@@ -59,6 +60,8 @@ def open_writer(
                 leftovers.sweep(path)
             missing_wal = bare.hint(path)  # before SQLite makes one
             rested = not paths.in_wal_mode(path)
+            if rested and outside.head is None:
+                _make_head(path)
             db = _open(path)
             undo.callback(db.close)
             if (
@@ -79,20 +82,31 @@ def open_writer(
     return writer, rows
 
 
-def _require_log(path: Path) -> None:
-    """Return if a log lies at *path*, and nothing says that it is a copy without its last rows."""
+def _require_log(path: Path) -> Outside:
+    """Return the head next to the log at *path* if it is one, and nothing says that it lacks its last rows."""
     head_file = head.read(path)
 
-    def ask(db: sqlite3.Connection) -> None:
+    def ask(db: sqlite3.Connection) -> Outside:
         chain.recognise(db, path)
         if others := sql.strangers(db):
             raise DamagedLog(
                 f"{path} has {', '.join(others[:5])} in its database, which no log has and which would act on what is "
                 f"appended; copy the events with `eventhpo salvage {path} TARGET`"
             )
-        bare.require_proven(path, head.of_search(head_file, chain.search_of(db, path).search_id))
+        outside = head.of_search(head_file, chain.search_of(db, path).search_id)
+        bare.require_proven(path, outside)
+        return outside
 
-    consult(path, ask)
+    return consult(path, ask)
+
+
+def _make_head(path: Path) -> None:
+    """Give a log that rests its head file: without one it cannot be told from a bare copy once it is in WAL mode.
+
+    SQLite makes the mode durable before the name of the `-wal`; a loss of power may fall in between.
+    """
+    snapshot = read(path)
+    head.write_durable(path, snapshot.search_id, snapshot.head)
 
 
 def _lease(path: Path, who: Holder, take_over: bool) -> Lease | None:
