@@ -8,13 +8,13 @@ import os
 import shutil
 import sqlite3
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from eventhpo.core.fold.events import Event, MetricObserved
+from eventhpo.core.fold.events import Event, MetricObserved, Recorded
 from eventhpo.log import paths, signature
 from eventhpo.log.reader import read
 from tests.cli.harness import COMMAND, Place, data, invoke
@@ -55,6 +55,19 @@ def check(log: Path, allowed: Path, *words: object) -> tuple[int, dict[str, dict
     result = invoke("verify", log, "--signed-by", allowed, "--json", *words)
     assert result.exit_code in (0, 1, 3), result.output
     return result.exit_code, {c["name"]: c for c in json.loads(result.stdout)["checks"]}
+
+
+def forge(log: Path, rows: Sequence[Recorded]) -> None:
+    """Write *rows* to *log* anew, its first metric half a point better, with chain, head and keys that fit."""
+    seq = next(row.seq for row in rows if isinstance(row.event, MetricObserved))
+
+    def better(event: Event) -> Event:
+        assert isinstance(event, MetricObserved)
+        return changed(event, values=(float(event.values[0]) + 0.5, *event.values[1:]))
+
+    for left in (log, paths.head(log)):
+        left.unlink()
+    forged(log, rows, seq, better)
 
 
 def test_a_signed_log_is_verified_with_its_signer(log: Path, key: Path, allowed: Path) -> None:
@@ -122,6 +135,93 @@ def test_the_signature_of_another_log_fails(log: Path, key: Path, allowed: Path,
     code, checks = check(log, allowed, "--signature", paths.sig(other))
     assert code == 1
     assert "signed another search" in checks["signed"]["detail"]
+
+
+def test_the_statement_of_an_earlier_head_does_not_cover_rows_of_a_longer_log_that_were_rewritten(
+    log: Path, key: Path, allowed: Path
+) -> None:
+    """The log may grow after it was signed; none of the rows up to the signed one may be another one."""
+    assert invoke("sign", log, "--key", key).exit_code == 0
+    assert invoke("note", log, 0, "looks good").exit_code == 0
+    forge(log, read(log).rows)
+    assert invoke("verify", log).exit_code == 0
+    code, checks = check(log, allowed)
+    assert code == 1
+    assert "the log was made anew after it was signed" in checks["signed"]["detail"]
+
+
+def test_a_statement_that_was_moved_to_the_forged_head_does_not_count(log: Path, key: Path, allowed: Path) -> None:
+    """The forger writes the hash of their own log into the statement, and leaves the signature as it is."""
+    assert invoke("sign", log, "--key", key).exit_code == 0
+    signed = read(log).head
+    forge(log, read(log).rows)
+    text = paths.sig(log).read_text()
+    assert signed.hash in text
+    paths.sig(log).write_text(text.replace(signed.hash, read(log).head.hash))
+    code, checks = check(log, allowed)
+    assert code == 1
+    assert "none of its 1 signatures is of a signer in" in checks["signed"]["detail"]
+
+
+def test_signatures_of_one_key_that_were_swapped_between_two_searches_fail_for_both(
+    log: Path, key: Path, allowed: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copy(Path(__file__).parents[2] / "fixtures" / "studies" / "decided.db", tmp_path / "other.db"))
+    for each in (log, other):
+        assert invoke("sign", each, "--key", key).exit_code == 0
+    first, second = paths.sig(log).read_bytes(), paths.sig(other).read_bytes()
+    paths.sig(log).write_bytes(second)
+    paths.sig(other).write_bytes(first)
+    for each in (log, other):
+        code, checks = check(each, allowed)
+        assert code == 1
+        assert "signed another search" in checks["signed"]["detail"]
+
+
+def test_an_armour_of_another_statement_of_the_same_key_does_not_count(log: Path, key: Path, allowed: Path) -> None:
+    """Two true signatures of one signer: the statement of one with the armour of the other."""
+    assert invoke("sign", log, "--key", key).exit_code == 0
+    line = paths.sig(log).read_text().partition("\n")[0]
+    assert invoke("note", log, 0, "later").exit_code == 0
+    assert invoke("sign", log, "--key", key).exit_code == 0
+    armour = paths.sig(log).read_text().partition("\n")[2]
+    paths.sig(log).write_text(f"{line}\n{armour}")
+    code, checks = check(log, allowed)
+    assert code == 1
+    assert "none of its 1 signatures is of a signer in" in checks["signed"]["detail"]
+
+
+def test_a_true_signature_next_to_a_false_one_does_not_cover_it(
+    log: Path, key: Path, allowed: Path, tmp_path: Path
+) -> None:
+    """One allowed signer signed the forged log, the other the true one: it is not enough that one of them is right."""
+    other = make_key(tmp_path / "other")
+    assert invoke("sign", log, "--key", key).exit_code == 0
+    forge(log, read(log).rows)
+    assert invoke("sign", log, "--key", other).exit_code == 0
+    code, checks = check(log, allow(tmp_path, "bob@example.org", other))
+    assert code == 1
+    assert "the log was made anew after it was signed" in checks["signed"]["detail"]
+
+
+@pytest.mark.parametrize("valid", ['valid-before="20200101"', 'valid-after="29990101"'])
+def test_a_key_that_is_not_valid_now_does_not_count(log: Path, key: Path, tmp_path: Path, valid: str) -> None:
+    assert invoke("sign", log, "--key", key).exit_code == 0
+    code, checks = check(log, allow(tmp_path, "alice@example.org", key, f'namespaces="eventhpo",{valid}'))
+    assert code == 1
+    assert "none of its 1 signatures is of a signer in" in checks["signed"]["detail"]
+    still = tmp_path / "still"
+    still.mkdir()
+    assert check(log, allow(still, "alice@example.org", key, 'valid-before="29990101"'))[0] == 0
+
+
+def test_a_key_that_was_replaced_under_its_owners_name_does_not_count(log: Path, key: Path, tmp_path: Path) -> None:
+    """The name that a statement claims is nothing; the key that the name has in the list is what counts."""
+    assert invoke("sign", log, "--key", key, "--by", "alice@example.org").exit_code == 0
+    new = make_key(tmp_path / "new")
+    code, checks = check(log, allow(tmp_path, "alice@example.org", new))
+    assert code == 1
+    assert "none of its 1 signatures is of a signer in" in checks["signed"]["detail"]
 
 
 def test_a_signer_who_is_not_allowed_does_not_count(log: Path, key: Path, allowed: Path, tmp_path: Path) -> None:
