@@ -19,6 +19,7 @@ import msgspec
 
 from eventhpo.core.validation.redaction import without_passwords
 from eventhpo.errors import Unanswered, Usage
+from eventhpo.jobs.clearml.credentials import CREDENTIALS
 
 T = TypeVar("T")
 
@@ -114,12 +115,20 @@ class Server:
         return "" if self._session is None else without_passwords(str(self._session.get_app_server_host()))
 
     def call(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> ServerAnswer[T]:
-        """Send one request and return its answer, with its data decoded as *kind*.
+        """Send one request and return its answer, with its data decoded as *kind*; no error names a key.
 
         Raises:
             Silent: there is no usable answer. Denied: the server refused.
             Usage: the SDK has no configuration, or is in offline mode.
         """
+        try:
+            return self._answered(endpoint, body, kind)
+        except Silent as error:
+            raise Silent(CREDENTIALS.hide(str(error)), in_doubt=error.in_doubt) from None  # the causes have them still
+        except Denied as error:
+            raise Denied(error.code, error.subcode, CREDENTIALS.hide(str(error))) from None
+
+    def _answered(self, endpoint: str, body: Mapping[str, object], kind: type[T]) -> ServerAnswer[T]:
         if self._session is None:
             self._session = _connected(self._mark)
         got = _sent(self._session, endpoint, body)
@@ -212,6 +221,7 @@ def _session_class(mark: str) -> Any:
                 self._CLIENT_HEADER, self.client
             )
             sent = {**(headers or {}), **own_headers, MARK: mark}
+            CREDENTIALS.remember(auth, sent)
             got = _once(
                 self._Session__http_session,
                 url,

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from eventhpo.core.search.spec import ClearmlTasks, Objective
-from eventhpo.core.validation.redaction import without_passwords
 from eventhpo.jobs.clearml.clearml_jobs import ClearmlBackend
+from eventhpo.jobs.clearml.credentials import CREDENTIALS
 from eventhpo.jobs.clearml.keys import tag_of_search
 from eventhpo.jobs.clearml.launch import OPTIMIZATION, Labels, comment, refusal, retry_of
 from eventhpo.jobs.clearml.other_controllers import Rivals
@@ -203,4 +203,4 @@ def _was_cancelled(job: BoundJob, status: str) -> bool:
 
 
 def _said(error: Exception) -> str:
-    return without_passwords(f"{type(error).__name__}: {error}")
+    return CREDENTIALS.hide(f"{type(error).__name__}: {error}")
