@@ -19,7 +19,7 @@ class Credentials:
     def __init__(self) -> None:
         self._values: deque[str] = deque(maxlen=64)  # a token lasts a month by default
 
-    def remember(self, auth: object, headers: Mapping[str, str]) -> None:
+    def remember(self, auth: object, headers: Mapping[str, str | None]) -> None:
         """Remember user and password of *auth*, and what `Authorization` of *headers* has."""
         names = (getattr(auth, "username", None), getattr(auth, "password", None))
         _, _, sent = str(headers.get("Authorization") or "").partition(" ")
