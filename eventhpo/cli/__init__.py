@@ -90,6 +90,15 @@ def _contradiction(error: Exception) -> str:
     )
 
 
+def _end_if_module_is_cut(ctx: click.Context, error: Exception) -> None:
+    """End the command if *error* is that Python could not read a module that it had compiled."""
+    from eventhpo.cli.compiled_modules import cut_module  # noqa: PLC0415  only after such an error
+
+    if (failure := cut_module(error)) is not None:
+        output.error(f"Error: {failure}")
+        ctx.exit(failure.code)
+
+
 @contextlib.contextmanager
 def _progress_bar() -> Iterator[None]:
     """Have long walks over a log drawn on stderr, if it is a terminal."""
@@ -163,7 +172,10 @@ class _Commands(click.Group):
         except EventhpoError as error:
             output.error(f"Error: {error}")
             ctx.exit(error.code)
-        except _CONTRADICTION as error:
+        except (EOFError, *_CONTRADICTION) as error:
+            _end_if_module_is_cut(ctx, error)
+            if isinstance(error, EOFError):
+                raise
             reads = ctx.invoked_subcommand in {name for group in _READING for name in COMMAND_GROUPS[group]}
             if not reads or os.environ.get(_TRACEBACK):
                 raise
