@@ -5,16 +5,21 @@ The states of the disk are rebuilt from a trace of system calls; `tests/power/di
 
 from __future__ import annotations
 
+import random
 import re
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
+from eventhpo.core.fold.evolve import fold
+from eventhpo.log.reader import read
 from tests.cli.harness import COMMAND
 from tests.kills.loop import Killed
-from tests.power.disk import Disk, File, Folder, everything, left, put
+from tests.power.disk import Disk, File, Folder, at_random, everything, extremes, left, put
 from tests.power.loss import cut_everywhere
 from tests.power.trace import Call, trace, why_not
 
@@ -55,6 +60,10 @@ def controller(root: Path, tmp_path: Path) -> list[Call]:
     return trace([*COMMAND, "run", "search.toml", "--log", "search.db", "--quiet"], root, tmp_path / "trace")
 
 
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *words], cwd=folder, capture_output=True, text=True, check=False)
+
+
 def test_the_model_comes_to_the_files_that_the_process_has_left(root: Path, life: list[Call], scratch: Path) -> None:
     """Else a call was overlooked, and the states are those of another process."""
     disk = Disk(root)
@@ -84,6 +93,29 @@ def test_a_controller_keeps_the_intent_of_each_job_that_it_made(
     assert losses.lost == []
     assert losses.states > 300
     print(f"{losses.states} states after {losses.calls} calls")  # noqa: T201  shown by `-rP`
+
+
+@pytest.mark.parametrize("part", [0.4, 0.6, 0.8, 1.0])
+def test_a_search_whose_power_was_cut_is_resumed_and_ends_as_asked(
+    root: Path, controller: list[Call], scratch: Path, part: float
+) -> None:
+    """Also its folder of jobs has lost what was not flushed: all of it, or what chance says."""
+    disk = Disk(root)
+    for call in controller[: int(part * len(controller))]:
+        disk.do(call)
+    for number, keep in enumerate((*extremes(), at_random(random.Random(str(part))))):
+        folder = scratch / str(number)
+        folder.mkdir()
+        put(left(disk.top, keep), folder)
+        for name in ("search.toml", "job.py"):  # were there before
+            shutil.copy(root / name, folder / name)
+        log = folder / "search.db"
+        words = ["resume", "search.db"] if log.exists() else ["run", "search.toml", "--log", "search.db"]
+        ended = run(folder, *words, "--quiet")
+        assert ended.returncode == 0, (number, ended.stderr)
+        decided = run(folder, "verify", "search.db", "--decide")
+        assert decided.returncode == 0, (number, decided.stdout)
+        assert fold(read(log).rows).finished is not None
 
 
 def _nothing(call: str, target: File | Folder) -> bool:
