@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -13,6 +13,8 @@ from eventhpo.views import formatting
 
 # script, its hash, commit, digest of the diff, digest of the declared data
 Code: TypeAlias = tuple[str | None, str | None, str | None, str | None, str | None]
+
+MOST_NAMED = 3  # files or packages in a line
 
 
 class CodeChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +44,7 @@ def code_changes(state: State) -> list[CodeChange]:
         known = known_code(attempt.provenance)
         parts = {part: last[part] for part, value in known.items() if part in last and last[part] != value}
         if parts:
-            changes.append(_change(attempt, parts))
+            changes.append(_change(attempt, parts, state.stored_texts))
         last |= known
     return changes
 
@@ -72,8 +74,11 @@ def known_code(provenance: Provenance | None) -> dict[str, object]:
     return known
 
 
-def _change(attempt: Attempt, before: dict[str, object]) -> CodeChange:
-    """Return how *attempt* differs; *before* holds what was so until then, for each part that differs."""
+def _change(attempt: Attempt, before: dict[str, object], texts: Mapping[str, str]) -> CodeChange:
+    """Return how *attempt* differs; *before* holds what was so until then, for each part that differs.
+
+    *texts* are the lists that the log has, by their digests.
+    """
     new = attempt.provenance
     assert new is not None
     words = {
@@ -81,8 +86,8 @@ def _change(attempt: Attempt, before: dict[str, object]) -> CodeChange:
         "commit": f"commit {formatting.line(str(new.commit)[:12])}, not "
         f"{formatting.line(str(before.get('commit'))[:12])}",
         "changes": f"{'no' if new.diff_sha256 is None else 'other'} changes to the commit",
-        "packages": "other packages",
-        "data": "other data",
+        "packages": f"other packages{_differing(before.get('packages'), new.packages_sha256, texts)}",
+        "data": f"other data{_differing(before.get('data'), new.data_sha256, texts)}",
         "search file": "another search file",
     }
     return CodeChange(
@@ -97,6 +102,22 @@ def _change(attempt: Attempt, before: dict[str, object]) -> CodeChange:
         search_file_changed="search file" in before,
         what=", ".join(text for part, text in words.items() if part in before),
     )
+
+
+def _differing(before: object, now: str | None, texts: Mapping[str, str]) -> str:
+    """Return the names in lines that only one of two lists has, as ` (train.csv)`; empty if a list is not known."""
+    old, new = (set(texts.get(str(digest), "").splitlines()) for digest in (before, now))
+    if not old or not new:
+        return ""
+    names = sorted({_name(line) for line in old ^ new})
+    more = f" and {len(names) - MOST_NAMED} more" * (len(names) > MOST_NAMED)
+    return f" ({', '.join(map(formatting.line, names[:MOST_NAMED]))}{more})"
+
+
+def _name(line: str) -> str:
+    """Return the name in a line of a list: `numpy` of `numpy==2.3.1`, `train.csv` of `<digest> 4 train.csv`."""
+    digest, _, rest = line.partition(" ")
+    return rest.partition(" ")[2] if rest else digest.partition("==")[0]
 
 
 def code_of(provenance: Provenance | None) -> Code | None:

@@ -55,7 +55,11 @@ def test_other_data_in_mid_search_are_told_by_status_and_postmortem(declared: Pl
     assert child.wait() == 0
     for command in ("status", "postmortem"):
         (change,) = data(command, declared.log)["code_changes"]
-        assert (change["data_changed"], change["script_changed"], change["what"]) == (True, False, "other data")
+        assert (change["data_changed"], change["script_changed"], change["what"]) == (
+            True,
+            False,
+            "other data (train.csv)",
+        )
     assert Counter(event.kind for event in stored(declared.log)) == {"packages": 1, "data": 2}
     assert "from trial 2, attempt 0 on: other data" in invoke("postmortem", declared.log).stdout
     ranked = {row["trial"] for row in data("top", declared.log, "-k", 100, "--same-code")}

@@ -9,6 +9,7 @@ import pytest
 
 from eventhpo.core.fold.event_parts import Provenance
 from eventhpo.log import reader
+from eventhpo.views import same_code
 from tests.cli.harness import data, invoke, simulated
 from tests.replay.forging import changed, with_provenance
 
@@ -73,6 +74,20 @@ def test_a_change_of_code_is_told_by_status_and_postmortem_with_the_trial_that_r
         assert any(c["commit_changed"] and c["trial"] >= 3 for c in changes)
         assert "on: another train.py, other changes to the commit" in invoke("postmortem", mixed).stdout
         assert "while it ran, the last from trial" in invoke("status", mixed).stdout
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "told"),
+    [
+        ("numpy==2.0\nscipy==1.0\n", "numpy==2.1\nscipy==1.0\n", " (numpy)"),
+        ("numpy==2.0\n", "numpy==2.0\ntorch==2.9\n", " (torch)"),
+        ("a==1\nb==1\nc==1\nd==1\ne==1\n", "x==1\n", " (a, b, c and 3 more)"),
+        ("aa 4 my file.csv\nbb 2 b\n", "missing 0 my file.csv\nbb 2 b\n", " (my file.csv)"),
+        ("", "numpy==2.0\n", ""),
+    ],
+)
+def test_what_differs_between_two_lists_is_named(before: str, now: str, told: str) -> None:
+    assert same_code._differing("old", "new", {"old": before, "new": now}) == told
 
 
 def test_code_that_stays_or_is_not_known_is_no_change(log: Path, tmp_path: Path) -> None:

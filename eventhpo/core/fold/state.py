@@ -270,7 +270,8 @@ class State(msgspec.Struct):
     requests: set[str] = set()
     left: set[str] = set()  # keys of tasks that another copy of the log made
     scripts: dict[str, str] = {}  # newest hash by script
-    stored_texts: set[str] = set()  # digests
+    stored_texts: dict[str, str] = {}  # lists of files and packages by digest; empty for what is only known to be there
+    kept_characters: int = 0  # of these texts
     changed_scripts: list[str] = []  # that were not the same for all attempts
     job_names: tuple[str, ...] = ()  # all that a job may get, in the order of the space
     study: StudyState | None = None  # of an Optuna study; None in a search of jobs

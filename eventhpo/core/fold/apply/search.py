@@ -29,6 +29,8 @@ from eventhpo.core.fold.events import (
 )
 from eventhpo.core.fold.state import EnqueuedPoint, RunStop, State
 
+MOST_KEPT = 8_000_000  # characters of lists in the state: 200 lists of 1,000 packages
+
 
 def _controller(state: State, row: Recorded, event: ControllerStarted) -> None:
     if state.epoch and state.finished is None:
@@ -101,7 +103,9 @@ def _noted(state: State, row: Recorded, event: TrialNoted) -> None:
 
 
 def _text_stored(state: State, row: Recorded, event: TextStored) -> None:
-    state.stored_texts.add(event.sha256)
+    fits = event.kind != "diff" and state.kept_characters + len(event.text) <= MOST_KEPT
+    state.stored_texts[event.sha256] = event.text if fits else ""
+    state.kept_characters += len(event.text) * fits
 
 
 def _enqueued(state: State, row: Recorded, event: PointEnqueued) -> None:
