@@ -294,7 +294,8 @@ def test_a_log_that_is_there_is_not_begun_again_and_resume_imports_nothing(place
     shutil.copy(old, place.log)
     result = place.run("--from", "old.db")
     assert result.returncode == 2
-    assert "search.db exists already" in result.stderr
+    (line,) = result.stderr.splitlines()
+    assert "search.db exists already" in line
     place.log.unlink()
     resumed = place.call("resume", "old.db", "--from", "old.db")
     assert resumed.returncode == 2

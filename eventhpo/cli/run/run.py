@@ -56,10 +56,12 @@ def run(
     unnamed = log is None
     if log is None:
         log = run_search.default_log(loaded.search.name)
-    imports = warm_start.read_earlier(earlier, loaded.search)  # first: --start-over may move one of them
+    if not start_over:
+        run_search.require_place(log)
+    imports = warm_start.read_earlier(earlier, loaded.search)  # before --start-over, which may move one of them
     if start_over:
         run_search.start_over(log)
-    run_search.require_place(log)
+        run_search.require_place(log)
     if unnamed:
         output.note(f"the log of this search is {log}")
     print_advice(loaded)
