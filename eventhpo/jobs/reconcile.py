@@ -70,8 +70,8 @@ def refuse(
         )
     if survey.lost and not adopt:
         raise DamagedLog(
-            f"this log has lost its tail: it ends at {head.seq}, and {_named(survey.lost, kind, name)} made after "
-            "that; go on with a copy that has them, or take them up again with --adopt (adopt=True)"
+            f"this log has lost its tail: it ends at event {head.seq}, and {_named(survey.lost, kind, name)} made "
+            "after that; go on with a copy that has them, or take them up again with --adopt (adopt=True)"
         )
 
 

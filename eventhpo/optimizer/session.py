@@ -188,7 +188,8 @@ class SearchSession:
         if self._settings.previous is not None:
             differences += import_study.parted(state, self._settings.previous)
         if differences:
-            raise Usage(f"{self.log} records another search:\n" + "\n".join(differences))
+            what = f"{self.log} records another search; give what it records, or another log=:"
+            raise Usage("\n".join((what, *differences)))
         for text in backend.remarks(state):
             logger.warning(text)
         return backend.before(state, rows)

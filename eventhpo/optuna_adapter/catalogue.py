@@ -58,7 +58,7 @@ _COUNT = integer(least=0)
 _SHARE = number(least=0, most=1)
 _SHARE_ABOVE_0 = number(above=0, most=1)
 
-_CALLABLE = "nothing: a function is no data, and a log holds data only"
+_CALLABLE = "nothing: a log cannot record a function; leave it out"
 _NO_EFFECT = "nothing: it has no effect since Optuna {}"
 _SEED = "nothing: the seed of a search stands at the top of the file, as seed"
 _SEEDED = {"seed": _SEED}

@@ -220,7 +220,7 @@ def test_the_refusal_says_what_was_lost_and_the_next_step(server: ClearmlServer,
     with pytest.raises(DamagedLog) as refused:
         run(path)
     said = str(refused.value)
-    assert "it ends at 2" in said
+    assert "it ends at event 2" in said
     assert f"task {our_tasks(server)[0]['id']} (trial 0, attempt 0)".removeprefix("task ") in said
     assert "--adopt (adopt=True)" in said
 

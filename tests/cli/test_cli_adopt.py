@@ -72,7 +72,7 @@ def test_a_search_whose_log_lost_its_end_goes_on_with_adopt_and_runs_no_job_twic
         assert "jobs      WRONG  this log has lost its tail" in found.output
         done = place.call("resume", "search.db")
         assert done.returncode == 3
-        assert f"it ends at {seq}" in done.stderr
+        assert f"it ends at event {seq}" in done.stderr
         assert "--adopt" in done.stderr
         assert place.rows() == rows
     assert place.call("resume", "search.db", "--adopt").returncode == 0

@@ -316,7 +316,7 @@ def test_a_name_a_table_and_nothing_are_samplers_and_pruners_too() -> None:
         ({"name": 3}, "the name of a sampler"),
         ({"name": "TPESampler", "seed": 3}, "an argument of its own, seed"),
         ({"name": "TPESampler", "n_startups": 3}, 'did you mean "n_startup_trials"'),
-        ({"name": "TPESampler", "gamma": len}, "a function is no data"),
+        ({"name": "TPESampler", "gamma": len}, "a log cannot record a function"),
     ],
     ids=range(12),
 )
@@ -352,25 +352,25 @@ def fixed_grid() -> BaseSampler:
 
 
 REFUSED: dict[str, tuple[Callable[[], BaseSampler], str]] = {
-    "gamma": (lambda: TPESampler(gamma=gamma), "a function is no data"),
-    "weights": (lambda: TPESampler(weights=weights), "a function is no data"),
-    "constraints_func": (lambda: TPESampler(constraints_func=constraints), "a function is no data"),
-    "constraints_func ": (lambda: NSGAIISampler(constraints_func=constraints), "a function is no data"),
-    "constraints_func  ": (lambda: NSGAIIISampler(constraints_func=constraints), "a function is no data"),
+    "gamma": (lambda: TPESampler(gamma=gamma), "a log cannot record a function"),
+    "weights": (lambda: TPESampler(weights=weights), "a log cannot record a function"),
+    "constraints_func": (lambda: TPESampler(constraints_func=constraints), "a log cannot record a function"),
+    "constraints_func ": (lambda: NSGAIISampler(constraints_func=constraints), "a log cannot record a function"),
+    "constraints_func  ": (lambda: NSGAIIISampler(constraints_func=constraints), "a log cannot record a function"),
     "elite_population_selection_strategy": (
         lambda: NSGAIISampler(elite_population_selection_strategy=strategy),
-        "a function is no data",
+        "a log cannot record a function",
     ),
     "child_generation_strategy": (
         lambda: NSGAIIISampler(child_generation_strategy=strategy),
-        "a function is no data",
+        "a log cannot record a function",
     ),
-    "after_trial_strategy": (lambda: NSGAIISampler(after_trial_strategy=strategy), "a function is no data"),
+    "after_trial_strategy": (lambda: NSGAIISampler(after_trial_strategy=strategy), "a log cannot record a function"),
     "source_trials": (lambda: CmaEsSampler(source_trials=[]), "enqueue_trial"),
     "independent_sampler": (lambda: QMCSampler(independent_sampler=Mine()), "a sampler of Optuna's own"),
     "independent_sampler.gamma": (
         lambda: CmaEsSampler(independent_sampler=TPESampler(gamma=gamma)),
-        "a function is no data",
+        "a log cannot record a function",
     ),
     "base_sampler": (lambda: PartialFixedSampler({"lr": 0.1}, Mine()), "a sampler of Optuna's own"),
     "base_sampler.name": (fixed_grid, "inside one a grid repeats points"),

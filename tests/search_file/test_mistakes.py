@@ -119,7 +119,7 @@ CASES: dict[str, tuple[str, str, str, str]] = {
     "the nearest argument": ("#end", '[sampler]\nname = "TPESampler"\nn_startup_trial = 4', "sampler.n_startup_trial", 'did you mean "n_startup_trials"?'),
     "an argument of the wrong type": ("#end", '[sampler]\nname = "TPESampler"\nn_startup_trials = true', "sampler.n_startup_trials", "found true, expected a whole number of at least 0"),
     "an argument out of bounds": ("#end", '[sampler]\nname = "TPESampler"\nn_ei_candidates = 0', "sampler.n_ei_candidates", "at least 1"),
-    "a function as an argument": ("#end", '[sampler]\nname = "TPESampler"\ngamma = "f"', "sampler.gamma", "a function is no data"),
+    "a function as an argument": ("#end", '[sampler]\nname = "TPESampler"\ngamma = "f"', "sampler.gamma", "a log cannot record a function"),
     "an argument without effect": ("#end", '[sampler]\nname = "CmaEsSampler"\nrestart_strategy = "ipop"', "sampler.restart_strategy", "no effect since Optuna 4.4"),
     "a seed of the sampler's own": ("#end", '[sampler]\nname = "RandomSampler"\nseed = 3', "sampler.seed", "at the top of the file"),
     "what Optuna's constructor refuses": ("#end", '[sampler]\nname = "CmaEsSampler"\nlr_adapt = true\nwith_margin = true', "sampler", "which says: It is prohibited to pass"),
