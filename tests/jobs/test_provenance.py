@@ -162,6 +162,19 @@ def test_a_package_of_the_system_has_its_facts_in_an_egg_info(folder: Path) -> N
     assert texts(Surroundings(folder), str(folder / "env/bin/python"))["packages"] == "PyYAML==6.0.1\nsix==1.16.0\n"
 
 
+@pytest.mark.parametrize("first", ["{python}", "/usr/bin/env python", "/usr/bin/env -S python -u"])
+def test_the_packages_of_a_script_are_those_of_the_python_that_its_first_line_names(folder: Path, first: str) -> None:
+    (folder / "train.py").write_text(f"#!{first.format(python=sys.executable)}\n{TEXT}")
+    assert f"optuna=={metadata.version('optuna')}" in texts(Surroundings(folder), "./train.py")["packages"]
+
+
+def test_a_script_of_another_program_has_none(folder: Path) -> None:
+    (folder / "run").write_text("#!/bin/sh\npython train.py\n")
+    os.mkfifo(folder / "pipe")
+    assert texts(Surroundings(folder), "./run") == texts(Surroundings(folder), "./pipe") == {}
+    assert texts(Surroundings(folder), "./gone") == texts(Surroundings(folder), ".") == {}
+
+
 @pytest.mark.parametrize("command", [("sh", "run.sh"), ("no-python-here",), ()])
 def test_another_program_has_no_packages_and_the_python_of_the_controller(
     command: tuple[str, ...], folder: Path

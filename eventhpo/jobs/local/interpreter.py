@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import site
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -17,6 +18,7 @@ import msgspec
 
 from eventhpo.jobs.local.launch import search_path
 
+FIRST_LINE = 256  # bytes of a script that Linux looks at for its interpreter
 PATIENCE = 10.0  # seconds for an interpreter or nvidia-smi to answer
 _PYTHON = re.compile(r"python(\d+(\.\d+)*)?")
 _ASK = (
@@ -40,7 +42,7 @@ class Interpreter:
         self._listed: tuple[object, str] | None = None  # times of the folders, and the list
 
     def version_of(self, command: Sequence[str], folder: Path) -> str | None:
-        """Return `sys.version` of the command's Python, None if it begins with another program."""
+        """Return `sys.version` of the command's Python, None if it begins with no Python and no script of one."""
         told = self._ask(command, folder)
         return None if told is None else told.version
 
@@ -57,15 +59,35 @@ class Interpreter:
 
     def _ask(self, command: Sequence[str], folder: Path) -> _Told | None:
         program = command[0] if command else ""
-        if not _PYTHON.fullmatch(Path(program).name):
-            return None
-        path = str(folder / program) if os.sep in program else shutil.which(program, path=search_path(os.environ))
+        path = _found(program, folder)
+        if path is not None and not _PYTHON.fullmatch(Path(path).name):
+            path = _named_by(Path(path), folder)
         if path is None:
             return None
         key = path, _changed(Path(path))
         if key not in self._told:
             self._told[key] = _told_by(path)
         return self._told[key]
+
+
+def _found(program: str, folder: Path) -> str | None:
+    """Return the path of *program* as a job finds it, None if there is none."""
+    return str(folder / program) if os.sep in program else shutil.which(program, path=search_path(os.environ))
+
+
+def _named_by(script: Path, folder: Path) -> str | None:
+    """Return the Python that the first line of *script* names, also through `env`; None if it names none."""
+    try:
+        if not stat.S_ISREG(script.stat().st_mode):
+            return None
+        with script.open("rb") as file:
+            first = os.fsdecode(file.readline(FIRST_LINE))
+    except OSError:
+        return None
+    words = first.removeprefix("#!").split() if first.startswith("#!") else []
+    if words and Path(words[0]).name == "env":
+        words = [word for word in words[1:] if not word.startswith("-")]
+    return _found(words[0], folder) if words and _PYTHON.fullmatch(Path(words[0]).name) else None
 
 
 def _told_by(found: str) -> _Told | None:
