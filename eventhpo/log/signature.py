@@ -21,7 +21,7 @@ import msgspec
 
 from eventhpo.core.fold.events import Head
 from eventhpo.errors import DamagedLog, Failed, StorageFailed, Usage
-from eventhpo.log import missing_wal, paths, reader, refusal
+from eventhpo.log import filesystem, missing_wal, paths, reader, refusal
 
 NAMESPACE = "eventhpo"
 FORMAT = "eventhpo-signature-1"
@@ -136,7 +136,9 @@ def _write(target: Path, signatures: Sequence[Signature]) -> None:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)
             Path(name).chmod(0o644)
+            filesystem.sync_file(Path(name))  # else a loss of power leaves an empty file, which `sign` refuses
             Path(name).replace(target)
+            filesystem.sync_folder(target.parent)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise

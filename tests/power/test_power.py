@@ -19,9 +19,10 @@ from eventhpo.core.fold.evolve import fold
 from eventhpo.log.reader import read
 from tests.cli.harness import COMMAND
 from tests.kills.loop import Killed
-from tests.power.disk import Disk, File, Folder, at_random, everything, extremes, left, put
+from tests.power.disk import Disk, File, Folder, at_random, everything, extremes, left, put, states
 from tests.power.loss import cut_everywhere
 from tests.power.trace import Call, trace, why_not
+from tests.report import logs
 
 LIFE = str(Path(__file__).with_name("life.py"))
 WHY_NOT = why_not()
@@ -116,6 +117,19 @@ def test_a_search_whose_power_was_cut_is_resumed_and_ends_as_asked(
         decided = run(folder, "verify", "search.db", "--decide")
         assert decided.returncode == 0, (number, decided.stdout)
         assert fold(read(log).rows).finished is not None
+
+
+def test_a_signature_is_there_once_it_was_made_and_never_in_part(root: Path, tmp_path: Path) -> None:
+    logs.usual(root / "search.db", trials=2)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
+    calls = trace([*COMMAND, "sign", "search.db", "--key", str(tmp_path / "key")], root, tmp_path / "trace")
+    disk, whole = Disk(root), (root / "search.db.sig").read_bytes()
+    for call in calls:
+        if disk.do(call):
+            for keep in states(3, call.name):
+                assert left(disk.top, keep).get("search.db.sig") in (None, whole)
+    for keep in states(3, "end"):
+        assert left(disk.top, keep)["search.db.sig"] == whole
 
 
 def _nothing(call: str, target: File | Folder) -> bool:
