@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 SUFFIX = ".delivered"
+NAME = "eventhpo-delivered"  # the artifact of it, where the log is kept with the task
 
 
 class Delivered:
@@ -12,16 +16,31 @@ class Delivered:
 
     A call is noted after it was made. So a crash between both repeats one call and loses none. Task ids are
     unique, so a file that lies next to another log changes nothing; without the file all is handed on again.
+
+    Args:
+        log: The log.
+        task: The task with which the log is kept; a folder without the file takes it from there. None without one.
+        every: Seconds between two uploads.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, task: Any = None, every: float = 30.0) -> None:
         real = log.resolve()
-        self._path = real.with_name(real.name + SUFFIX)
+        self._path, self._task = real.with_name(real.name + SUFFIX), task
+        self._changed, self._every, self._next = False, every, 0.0
         self.called: set[str] = set()
         self.reported = 0
+        if task is not None and not self._path.exists():
+            self._fetch()
         if self._path.exists():
             for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
                 self._take(*line.partition(" ")[::2])
+
+    def _fetch(self) -> None:
+        self._task.reload()
+        artifact = self._task.artifacts.get(NAME)
+        if artifact is not None:
+            copy = artifact.get_local_copy(extract_archive=False, raise_on_error=True, force_download=True)
+            shutil.copyfile(copy, self._path)
 
     def _take(self, kind: str, text: str) -> None:
         if kind == "called":
@@ -41,3 +60,10 @@ class Delivered:
         self._take(kind, text)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(f"{kind} {text}\n")
+        self._changed = True
+
+    def upload(self, *, now: bool = False) -> None:
+        """Keep the file with the task, if the log is kept there, the file has changed, and it is time, or *now*."""
+        if self._task is not None and self._changed and (now or monotonic() >= self._next):
+            self._changed, self._next = False, monotonic() + self._every
+            self._task.upload_artifact(NAME, artifact_object=str(self._path), wait_on_upload=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
@@ -15,8 +17,11 @@ from clearml.automation.optimization import MultiObjective, Objective
 from eventhpo.core.fold.state import State, Trial
 from eventhpo.errors import Usage
 from eventhpo.hpo_controller.delivered import Delivered
+from eventhpo.hpo_controller.page import make_report
 from eventhpo.hpo_controller.rounds import Rounds, attempted
 from eventhpo.optimizer.optimizer import NamedForTasks, OptimizerOptuna
+
+logger = logging.getLogger("eventhpo.optimizer")
 
 Callback = Callable[[str, Any, int, dict[str, Any], str], None]
 
@@ -91,7 +96,7 @@ class HyperParameterOptimizer(ClearmlController):  # type: ignore[misc]
         Usage: an argument is out of range, or is not known.
     """
 
-    _make_page: Callable[[Path, Path], Any] | None = None
+    _make_page: Callable[[Path, Path], Any] | None = staticmethod(make_report)
 
     def __init__(
         self,
@@ -131,9 +136,19 @@ class HyperParameterOptimizer(ClearmlController):  # type: ignore[misc]
         callback = None if job_complete_callback is None else self._with_documented_types(job_complete_callback)
         return bool(super().start(job_complete_callback=callback))
 
-    def set_page_maker(self, make_page: Callable[[Path, Path], Any]) -> None:
-        """Have `make_page(log, page)` write a page at the end, which becomes the artifact `report` of the task."""
+    def set_page_maker(self, make_page: Callable[[Path, Path], Any] | None) -> None:
+        """Have `make_page(log, page)` write the page that becomes the artifact `report`, in place of `eventhpo report`.
+
+        None: no page at the end.
+        """
         self._make_page = make_page
+
+    def upload_page(self) -> bool:
+        """Upload the page of the search as it is now as the task's artifact `report`; return whether there is one.
+
+        At the end it comes by itself. The page of `eventhpo report` needs the extra `report`.
+        """
+        return Rounds(self).upload_page()
 
     def _with_documented_types(self, callback: Callback) -> Callable[..., None]:
         def completed(job_id: str, values: Any, iterations: Any, params: Mapping[str, Any], best: str) -> None:
@@ -150,7 +165,7 @@ class HyperParameterOptimizer(ClearmlController):  # type: ignore[misc]
 
     def _report_daemon(self) -> None:
         """Call back and report until the search is over or stopped; a round that fails is logged and tried again."""
-        delivered, rounds = Delivered(self.optimizer.log), Rounds(self)
+        delivered, rounds = self._delivered(), Rounds(self)
         next_report = monotonic() + FIRST_REPORT
         while True:
             thread, stop = self._thread, self._stop_event
@@ -165,10 +180,23 @@ class HyperParameterOptimizer(ClearmlController):  # type: ignore[misc]
                 next_report = monotonic() + max(SHORTEST_PERIOD, self._report_period_min * 60)
                 attempted("the report", rounds.report, delivered)
                 attempted("the archive", rounds.archive)
+            attempted("the copy of what was delivered", partial(delivered.upload, now=over))
             if over:
                 attempted("the summary", rounds.upload_summary)
                 attempted("the page", rounds.upload_page)
                 return
+
+    def _delivered(self) -> Delivered:
+        """Return what was delivered; where the log is kept with the task, so is this."""
+        session = self.optimizer._session
+        minutes = session.upload_minutes
+        if minutes is None:
+            return Delivered(session.log)
+        try:
+            return Delivered(session.log, session.task.task, min(SHORTEST_PERIOD, minutes * 60))
+        except (OSError, ValueError, RuntimeError) as error:
+            logger.warning("what was delivered before cannot be read, so it is sent again: %s", error)
+            return Delivered(session.log)
 
     def _auto_archive_low_performance_tasks(self, completed_jobs: Mapping[str, Any]) -> None:
         """Archive the tasks below the best `save_top_k_tasks_only`: of those that have ended, and not failed."""

@@ -12,6 +12,7 @@ from clearml import Task
 
 from eventhpo.core.fold.state import State
 from eventhpo.core.scheduler import rank
+from eventhpo.errors import Usage
 from eventhpo.hpo_controller import reports
 from eventhpo.hpo_controller.delivered import Delivered
 from eventhpo.hpo_controller.reports import FinishedTrial
@@ -19,7 +20,7 @@ from eventhpo.hpo_controller.reports import FinishedTrial
 logger = logging.getLogger("eventhpo.optimizer")
 
 
-def attempted(what: str, act: Callable[..., None], *arguments: Any) -> None:
+def attempted(what: str, act: Callable[..., object], *arguments: Any) -> None:
     """Call *act*; an error of the server or of a user's callback is logged and ends nothing."""
     try:
         act(*arguments)
@@ -129,15 +130,19 @@ class Rounds:
             table = reports.summary_table(trials, self._titles)
             task.upload_artifact(name="summary", artifact_object={"table": table})
 
-    def upload_page(self) -> None:
-        """Upload what the page maker writes as the artifact `report`, if there is a page maker."""
+    def upload_page(self) -> bool:
+        """Upload what the page maker writes as the artifact `report`; return whether there is one."""
         task, make_page = self._task(), self._controller._make_page
         if task is None or make_page is None:
-            return
+            return False
         with TemporaryDirectory() as folder:
             page = Path(folder) / "report.html"
-            make_page(self._controller.optimizer.log, page)
-            task.upload_artifact(name="report", artifact_object=str(page), wait_on_upload=True)
+            try:
+                make_page(self._controller.optimizer.log, page)
+            except Usage as error:  # as a package that is not installed
+                logger.info("the task has no page of the search: %s", error)
+                return False
+            return bool(task.upload_artifact(name="report", artifact_object=str(page), wait_on_upload=True))
 
 
 def best_job(state: State) -> str:

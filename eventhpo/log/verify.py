@@ -11,14 +11,14 @@ import msgspec
 from eventhpo.core.fold.codec import GENESIS
 from eventhpo.core.fold.collector import collector_paused
 from eventhpo.core.fold.events import Head, Recorded, SearchCreated
-from eventhpo.errors import DamagedLog, Failed
+from eventhpo.errors import DamagedLog, Failed, StorageFailed
 from eventhpo.log import chain, check_keys, head, missing_wal, paths, reader, signature, sql
 from eventhpo.log.head import HeadFile
 from eventhpo.log.signature import ValidSignature
 from eventhpo.log.sql import StoredRow
 
 # Checks that fail on a log which is whole in itself: what was asked for, and what lies next to it.
-FINDINGS = frozenset({"manifest", "expected", "signed", "files", "decide", "wal", "reports"})
+FINDINGS = frozenset({"manifest", "derived", "signature", "expected", "signed", "files", "decide", "wal", "reports"})
 
 
 class Check(msgspec.Struct, frozen=True):
@@ -100,6 +100,8 @@ def _examine(
         checks.append(_expected(expect, proven))
     if signed_by is not None:
         checks += _signed(path, signed_by, _search_id(rows) or "", proven)
+    elif paths.sig(path).exists():
+        checks += _named_by_signatures(path, _search_id(rows) or "", proven)
     return Verification(checks, proven.head, rows)
 
 
@@ -244,6 +246,27 @@ def _signed(path: Path, asked: SignedBy, search_id: str, proven: _Prefix) -> Ite
     yield Check("signed", not wrong, "; ".join(told))
     if asked.files:
         yield _signed_files(asked.files, good)
+
+
+def _named_by_signatures(path: Path, search_id: str, proven: _Prefix) -> Iterator[Check]:
+    """Yield whether the log has what the signatures next to it name; whose they are needs a file of allowed signers."""
+    try:
+        signatures = signature.read(path)
+    except (Failed, StorageFailed) as error:
+        yield Check("signature", False, str(error))
+        return
+    wrong = []
+    for found in signatures:
+        statement = found.statement
+        there = proven.hashes[statement.seq] if 0 < statement.seq <= proven.head.seq else None
+        unnamed = ValidSignature("somebody", statement)
+        problem = signature.contradiction(unnamed, search_id, proven.head, there)
+        if problem is not None:
+            wrong.append(problem)
+    named = (
+        f"{len(signatures)} next to the log, of rows that it has; --signed-by FILE says whether an allowed signer did"
+    )
+    yield Check("signature", not wrong, "; ".join(wrong) or named)
 
 
 def _describe_signature(found: ValidSignature, last: int) -> str:

@@ -45,16 +45,21 @@ class OptimizerTaskLink:
         Raises:
             DamagedLog: the copy at the task is damaged.
         """
-        every = upload_every
-        if every is None and getattr(self.task, "running_locally", lambda: True)() is False:
-            every = log_artifact.EVERY
-        if every is None or not hasattr(self.task, "upload_artifact"):
+        every = self.upload_minutes(upload_every)
+        if every is None:
             return False
         task_id = str(self.task.id)
         joined = getattr(Task.current_task(), "id", None) == task_id
         self._claim = TaskClaim(Server(MARK), task_id, joined=joined)
         self._artifact = LogArtifact(self.task, log, every, self._claim.require_ours)
         return not log.exists() and self._artifact.fetch()
+
+    def upload_minutes(self, upload_every: float | None) -> float | None:
+        """Return the minutes between two uploads of the log, None where it is not kept with the task."""
+        if not hasattr(self.task, "upload_artifact"):
+            return None
+        on_an_agent = getattr(self.task, "running_locally", lambda: True)() is False
+        return log_artifact.EVERY if upload_every is None and on_an_agent else upload_every
 
     def claim(self, epoch: int) -> None:
         """Write the controller's epoch into the task, if the log is kept there.

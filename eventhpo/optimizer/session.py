@@ -86,6 +86,11 @@ class SearchSession:
             self._log = Path(f"{self.task.id or self._settings.base_task_id}.db")
         return self._log
 
+    @property
+    def upload_minutes(self) -> float | None:
+        """Minutes between two uploads of the log to the optimizer's task, None where it is not kept there."""
+        return self.task.upload_minutes(self._settings.upload_every)
+
     # ------------------------------------------------------------ reading
 
     def read(self, look: Callable[[State], T]) -> T | None:

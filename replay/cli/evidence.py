@@ -49,9 +49,16 @@ def evidence(
     from replay.evidence.bundle import make  # noqa: PLC0415  the help must not wait for it
 
     bundle = target or Path(f"{log.stem}.zip")
-    content = make(log)
-    write_new(bundle, content, log)
-    output.data(output.as_json({"bundle": str(bundle), "bytes": len(content)}) if as_json else [str(bundle)])
+    made = make(log)
+    write_new(bundle, made.content, log)
+    if as_json:
+        told = {"bundle": str(bundle), "bytes": len(made.content), "verify": made.verify, "replay": made.replay}
+        output.data(output.as_json(told))
+    else:
+        output.data([str(bundle)])
+    if not made.good:
+        output.note(f"what it says of the log is not good: verify {made.verify}, replay {made.replay}")
+        ctx.exit(1)
 
 
 def _check(bundle: Path, signed_by: Path | None, *, as_json: bool) -> int:
@@ -59,7 +66,10 @@ def _check(bundle: Path, signed_by: Path | None, *, as_json: bool) -> int:
     from replay.evidence.check import check  # noqa: PLC0415
 
     checks, manifest = check(bundle, signed_by)
-    unchecked = ["decisions: not decided again (unpack it, then `eventhpo replay search.db`)"]
+    unchecked = [
+        "decisions: not decided again (unpack it, then `eventhpo replay search.db`)",
+        "files: verify.txt, replay.txt and report.html are as the bundle says; only search.db is signed",
+    ]
     if signed_by is None:
         unchecked.append("signed: no signer was given (--signed-by): a bundle can be made anew as a whole")
     result = Verified(

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from eventhpo.cli.read import log_checks
+from eventhpo.cli.read.log_checks import VerifyVerdict
 from eventhpo.core.fold.events import ControllerStarted, Recorded, TextStored
 from eventhpo.core.fold.evolve import fold
 from eventhpo.core.fold.state import State
@@ -23,6 +24,7 @@ from eventhpo.log.backup import backup
 from eventhpo.views import csv_text, formatting, top
 from replay.decide import render
 from replay.decide.redecide import redecide
+from replay.decide.report import ReplayVerdict
 from replay.evidence.questions import LeftOut, page
 from replay.postmortem.files_on_disk import look
 from replay.postmortem.report import postmortem
@@ -54,8 +56,21 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     left_out: tuple[LeftOut, ...] = ()
 
 
-def make(log: Path) -> bytes:
-    """Return a bundle of *log* as the bytes of a zip file.
+class Made(msgspec.Struct, frozen=True):
+    """A bundle as the bytes of a zip file, and what its log came to."""
+
+    content: bytes
+    verify: VerifyVerdict
+    replay: ReplayVerdict
+
+    @property
+    def good(self) -> bool:
+        """Whether the log is whole, and each decision was made again as recorded."""
+        return self.verify == "ok" and self.replay in ("ok", "rounded")
+
+
+def make(log: Path) -> Made:
+    """Return a bundle of *log*, also of one that fails its checks: then the bundle says so.
 
     Every decision of the log is made again for it, which takes what `eventhpo replay` takes.
 
@@ -70,7 +85,11 @@ def make(log: Path) -> bytes:
         verified = verified_rows(copy)
         verified.require_whole(log)
         rows = verified.rows
-        files = dict(_files(log, copy, rows))
+        checks = log_checks.verified(log, None, decide=False)
+        decided = redecide(copy, raise_on_divergence=False)
+        files = dict(_files(log, rows))
+        files["verify.txt"] = _text(log_checks.render_checks(checks))
+        files["replay.txt"] = _text(line for line in render.render_report(decided) if str(copy) not in line)
         files |= {path.name: path.read_bytes() for path in (copy, paths.head(copy))}
     state = fold(rows)
     left_out = tuple(_left_out(files))
@@ -89,7 +108,7 @@ def make(log: Path) -> bytes:
         left_out=left_out,
     )
     encoded = msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
-    return _zipped({MANIFEST: encoded} | members)
+    return Made(_zipped({MANIFEST: encoded} | members), checks.verdict, decided.verdict)
 
 
 _ORDER = (
@@ -108,7 +127,7 @@ def digest(content: bytes) -> BundledFile:
     return BundledFile(len(content), hashlib.sha256(content).hexdigest())
 
 
-def _files(log: Path, copy: Path, rows: Sequence[Recorded]) -> Iterator[tuple[str, bytes]]:
+def _files(log: Path, rows: Sequence[Recorded]) -> Iterator[tuple[str, bytes]]:
     state = fold(rows)
     if paths.sig(log).exists():
         try:
@@ -117,16 +136,7 @@ def _files(log: Path, copy: Path, rows: Sequence[Recorded]) -> Iterator[tuple[st
             pass  # what lies there is no signature, and the page says that there is none
         else:
             yield f"{LOG}.sig", paths.sig(log).read_bytes()
-    yield "provenance.json", _json(_provenance(state, rows))
-    ranked = top.rows(state, None, include_failed=True, include_imported=True)
-    yield "trials.csv", _text(csv_text.lines(*top.exact_table(state, ranked)))
-    yield "verify.txt", _text(log_checks.render_checks(log_checks.verified(log, None, decide=False)))
-    yield (
-        "replay.txt",
-        _text(
-            line for line in render.render_report(redecide(copy, raise_on_divergence=False)) if str(copy) not in line
-        ),
-    )
+    yield from derived(rows)
     report, _ = postmortem(rows, look(log))
     yield "postmortem.txt", _text(render_postmortem(report, state))
     yield "postmortem.json", _json(report)
@@ -136,6 +146,14 @@ def _files(log: Path, copy: Path, rows: Sequence[Recorded]) -> Iterator[tuple[st
 
         data = of_rows(rows).data(Path(LOG), look(log), explained=explanations(rows))
         yield "report.html", report_page(content(data)).encode()
+
+
+def derived(rows: Sequence[Recorded]) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of a bundle that follow from the rows of its log alone."""
+    state = fold(rows)
+    yield "provenance.json", _json(_provenance(state, rows))
+    ranked = top.rows(state, None, include_failed=True, include_imported=True)
+    yield "trials.csv", _text(csv_text.lines(*top.exact_table(state, ranked)))
 
 
 def _can_report() -> bool:

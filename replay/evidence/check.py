@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 
+from eventhpo.core.fold.events import Recorded
 from eventhpo.errors import DamagedLog, StorageFailed, Usage
 from eventhpo.log.verify import Check, SignedBy, examine
-from replay.evidence.bundle import FORMAT, LOG, MANIFEST, Manifest, digest
+from replay.evidence.bundle import FORMAT, LOG, MANIFEST, Manifest, derived, digest
+from replay.postmortem.controllers import Epoch
+from replay.postmortem.files_on_disk import UNSEEN
+from replay.postmortem.report import Postmortem, postmortem
+from replay.postmortem.text import render_postmortem
+from replay.verified_rows import verified_rows
 
 LARGEST = 4 * 1024**3  # bytes of all files together: a log of ten million events
 MOST = 100  # files
@@ -37,11 +44,55 @@ def check(bundle: Path, allowed: Path | None = None) -> tuple[list[Check], Manif
             if log.exists():
                 checks += examine(log, signed_by=None if allowed is None else SignedBy(allowed)).checks
                 checks.append(_same_head(log, manifest))
+                checks += _derived(archive, log, manifest)
             return checks, manifest
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         raise DamagedLog(f"{bundle} is no bundle of eventhpo: {error}") from error
     except OSError as error:
         raise StorageFailed(f"{bundle} cannot be read: {error.strerror or error}") from error
+
+
+def _derived(archive: zipfile.ZipFile, log: Path, manifest: Manifest) -> Iterator[Check]:
+    """Yield whether what a bundle says of its log follows from the log, as this version derives it."""
+    try:
+        rows = verified_rows(log).rows
+    except DamagedLog:
+        return  # another check says so
+    if manifest.eventhpo != version("eventhpo"):
+        yield Check("derived", True, f"not compared: another version of eventhpo made it, {manifest.eventhpo}")
+        return
+    contents = {name: _content(archive, name) for name in manifest.files if name in archive.namelist()}
+    wrong = [name for name, content in derived(rows) if contents.get(name) != content]
+    wrong += _postmortem_differences(contents, rows)
+    told = "provenance.json, trials.csv, postmortem.json and postmortem.txt follow from the log"
+    yield Check("derived", not wrong, f"{', '.join(wrong)}: not what follows from the log" if wrong else told)
+
+
+def _postmortem_differences(contents: Mapping[str, bytes], rows: Sequence[Recorded]) -> list[str]:
+    """Return which files of the post-mortem do not follow from *rows*.
+
+    How the last controller ended is also told from the files that lay next to the log, which a bundle does not have.
+    """
+    wrong = []
+    report, state = postmortem(rows, UNSEEN)
+    try:
+        bundled = msgspec.json.decode(contents.get("postmortem.json", b"{}"), type=Postmortem)
+    except (msgspec.DecodeError, ValueError):
+        return ["postmortem.json", "postmortem.txt"]
+    own = msgspec.structs.replace(
+        report, end=bundled.end, signature=bundled.signature, controllers=_same_ends(report, bundled)
+    )
+    if msgspec.json.encode(own) != msgspec.json.encode(bundled):
+        wrong.append("postmortem.json")
+    text = "".join(f"{line}\n" for line in render_postmortem(bundled, state)).encode("utf-8", "backslashreplace")
+    if text != contents.get("postmortem.txt"):
+        wrong.append("postmortem.txt")
+    return wrong
+
+
+def _same_ends(report: Postmortem, bundled: Postmortem) -> list[Epoch]:
+    """Return the controllers of *report*, the last of them as it is in *bundled*."""
+    return [*report.controllers[:-1], *bundled.controllers[-1:]]
 
 
 def _manifest(archive: zipfile.ZipFile, bundle: Path) -> Manifest:

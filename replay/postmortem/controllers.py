@@ -14,7 +14,7 @@ import msgspec
 
 from eventhpo.core.fold import events
 from eventhpo.core.fold.clocks import ClockReading, elapsed, one_boot
-from eventhpo.core.fold.event_families import Request
+from eventhpo.core.fold.event_families import PersonsRequest
 from eventhpo.core.fold.event_parts import AttemptId
 from eventhpo.core.fold.events import ControllerStarted, Recorded
 from eventhpo.core.fold.projection import Projection
@@ -39,7 +39,7 @@ ControllerEnd: TypeAlias = Literal[
 ]
 
 # what commands write for a person; one that finds no controller writes it in an epoch of its own
-_REQUESTS = (Request, events.TrialNoted, events.RequestRefused)
+_REQUESTS = (PersonsRequest, events.TrialNoted, events.RequestRefused)
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):

@@ -56,7 +56,7 @@ class Slots(msgspec.Struct, frozen=True, kw_only=True):
     by_slot: dict[int, int]  # held time of each slot
 
 
-class LiveJob(NamedTuple):
+class SlotHolder(NamedTuple):
     """A job that holds a slot."""
 
     use: Use
@@ -74,7 +74,7 @@ class SlotTime(Projection):
         self._idle: Counter[Idle] = Counter()
         self._by_slot: Counter[int] = Counter()
         self._counted = 0  # time that was added up
-        self._live: dict[int, tuple[LiveJob, ...]] = {}  # jobs that hold a slot now, by trial
+        self._live: dict[int, tuple[SlotHolder, ...]] = {}  # jobs that hold a slot now, by trial
         self._uses: Counter[Use] = Counter()  # of these jobs
         self._slots: Counter[int] = Counter()  # of these jobs
         self._since: dict[int, int] = {}  # `_counted` when the slot was taken, by slot
@@ -109,7 +109,7 @@ class SlotTime(Projection):
 
     def _look(self, state: State, number: int) -> None:
         trial = state.active.get(number)
-        now = () if trial is None else tuple(LiveJob(use(a), a.slot, a.returned) for a in trial.attempts if a.live)
+        now = () if trial is None else tuple(SlotHolder(use(a), a.slot, a.returned) for a in trial.attempts if a.live)
         earlier = self._live.pop(number, ())
         if now:
             self._live[number] = now

@@ -108,7 +108,8 @@ def _notes(record: Record) -> list[str]:
         notes.append(
             "the search has several objectives, and Optuna prunes none of its trials: every pruner gives the record"
         )
-    if state.finished is None and (state.active or not is_study(state)):
+    runs = any(attempt.live for trial in state.active.values() for attempt in trial.attempts)
+    if state.finished is None and (runs or not is_study(state)):
         what = "a trial of the study runs" if is_study(state) else "the search is not finished"
         notes.append(f"{what}: running trials are counted up to the last event")
     return notes

@@ -12,6 +12,7 @@ import pytest
 
 from eventhpo.core.fold.events import JobCreated, TrialFinished
 from eventhpo.core.fold.evolve import fold
+from eventhpo.hpo_controller.delivered import NAME
 from eventhpo.log import reader
 from eventhpo.optimizer import log_artifact
 from eventhpo.optimizer.task_claim import EPOCH, HOLDER
@@ -96,6 +97,31 @@ def test_a_controller_that_lost_its_folder_goes_on_with_the_same_search(
     place.log = log
     place.walked()
     assert finished(place, task, tmp_path) == JOBS  # the copy at the end is the whole log
+
+
+def delivered(place: Place, task: str) -> set[str]:
+    """Return the jobs that were called back, as the server's copy of the list has them."""
+    found = [a for a in place.server.state.tasks[task]["execution"]["artifacts"] if a["key"] == NAME]
+    if not found:
+        return set()
+    content = place.server.state.get_file(re.sub(r"^https?://[^/]+/", "", found[0]["uri"]))
+    assert content is not None
+    return set(re.findall(r"^called (\S+)$", content.decode(), re.M))
+
+
+def test_what_was_called_back_is_not_called_back_again_in_a_new_folder(place: Place, tmp_path: Path) -> None:
+    first = run(place, tmp_path / "first", None, "own")
+    eventually(lambda: any(t["type"] == "optimizer" for t in place.server.state.tasks.values()), "the optimizer task")
+    task = optimizer_task(place)
+    first.killed_when(lambda: artifact(place, task) is not None and len(delivered(place, task)) >= 2)
+    known = delivered(place, task)
+    code, out, err = run(place, tmp_path / "second", task, "own").ended()
+    assert code == 0, out + err
+    called = re.findall(r"^callback (\S+)$", out, re.M)
+    assert known.isdisjoint(called)
+    assert len(called) == len(set(called))
+    assert known | {*called} == {child["id"] for child in children(place, task)}
+    assert delivered(place, task) == known | {*called}
 
 
 def children(place: Place, task: str) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ def test_several_objectives_run_and_their_values_come_from_the_log(place):
     assert search.wait(timeout=1)
     for trial in place.state().trials:
         job_id = trial.last.job_id
-        assert search.objective_metric.get_objective(job_id) == list(trial.finished.values)
+        assert search._objective_metric.get_objective(job_id) == list(trial.finished.values)
 
 
 def test_the_callback_has_a_float_and_an_int_and_none_for_a_job_that_failed(place):
@@ -63,7 +63,7 @@ def test_the_callback_has_a_float_and_an_int_and_none_for_a_job_that_failed(plac
     search.start(job_complete_callback=lambda *given: calls.append(given))
     assert search.wait(timeout=1)
     failed, completed = (t.last.job_id for t in place.state().trials)
-    assert search.objective_metric.get_objective(failed) is None
+    assert search._objective_metric.get_objective(failed) is None
     search._experiment_completed_cb(completed, [0.0], [4], {"General/x": 1.0}, completed)
     assert calls == [(completed, 0.0, 4, {"General/x": 1.0}, completed)]
     assert [type(given) for given in calls[0]] == [str, float, int, dict, str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ class Recorder:
     def report_plotly(self, **figure: Any) -> None:
         self.sent.append((figure["title"], "", figure["iteration"] + self.initial, figure["figure"]))
 
-    def upload_artifact(self, name: str, artifact_object: str, **_: Any) -> None:
+    def upload_artifact(self, name: str, artifact_object: str, **_: Any) -> bool:
         self.sent.append((name, Path(artifact_object).name, 0, Path(artifact_object).read_text()))
+        return True
 
     def curves(self, title: str) -> list[tuple[str, int]]:
         return [(row[1], row[2]) for row in self.sent if row[0] == title]
@@ -113,8 +115,31 @@ def test_an_axis_of_texts_has_a_tick_for_each_text():
 def test_the_page_that_a_page_maker_writes_is_an_artifact_of_the_task(place):
     task = Recorder()
     round_ = ended(place, task, total_max_jobs=1)
-    round_.upload_page()
+    round_._controller.set_page_maker(None)
+    assert not round_.upload_page()
     assert task.sent == []
     round_._controller.set_page_maker(lambda log, page: page.write_text(f"<p>{log.name}</p>"))
-    round_.upload_page()
+    assert round_.upload_page()
     assert task.sent == [("report", "report.html", 0, f"<p>{place.log.name}</p>")]
+
+
+def test_the_page_is_that_of_eventhpo_report_unless_told_otherwise_and_can_be_asked_for_at_any_time(place):
+    task = Recorder()
+    round_ = ended(place, task, total_max_jobs=1)
+    assert round_.upload_page()
+    ((name, _, _, page),) = task.sent
+    assert name == "report"
+    assert page.startswith("<!doctype html>")
+    assert f"event {place.state().head.seq}" in page or str(place.state().head.seq) in page
+
+
+def test_without_the_packages_of_the_page_the_search_ends_all_the_same_and_says_what_to_install(
+    place, monkeypatch, caplog
+):
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    for name in [name for name in sys.modules if name.startswith("replay.report.")]:
+        monkeypatch.delitem(sys.modules, name)
+    round_ = ended(place, Recorder(), total_max_jobs=1)
+    with caplog.at_level("INFO", logger="eventhpo.optimizer"):
+        assert not round_.upload_page()
+    assert "pip install 'eventhpo[report]'" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -123,11 +124,48 @@ def test_a_file_that_is_another_fails(
 def test_a_bundle_that_was_made_anew_with_another_log_fails_by_its_signature(signed: Path, tmp_path: Path) -> None:
     other = logs.usual(tmp_path / "search.db", trials=8, points=7)
     shutil.copy(paths.sig(signed / "search.db"), paths.sig(other))
-    assert invoke("evidence", other, "-o", tmp_path / "b.zip").exit_code == 0
-    assert invoke("evidence", tmp_path / "b.zip", "--check").exit_code == 0
+    made = invoke("evidence", other, "-o", tmp_path / "b.zip")
+    assert made.exit_code == 1
+    assert "verify failed" in made.stderr
+    assert "signature WRONG" in invoke("evidence", tmp_path / "b.zip", "--check").stdout
     result = invoke("evidence", tmp_path / "b.zip", "--check", "--signed-by", signed / "allowed")
     assert result.exit_code == 1
     assert "signed    WRONG" in result.stdout
+
+
+def resealed(files: dict[str, bytes]) -> None:
+    """Have the manifest name the files as they are now."""
+    manifest = json.loads(files["manifest.json"])
+    for name in manifest["files"]:
+        manifest["files"][name] = {"size": len(files[name]), "sha256": hashlib.sha256(files[name]).hexdigest()}
+    files["manifest.json"] = json.dumps(manifest).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("trials.csv", b"completed", b"pruned"),
+        ("postmortem.txt", b"winner", b"looser"),
+        ("postmortem.json", b'"name": "', b'"name": "another '),
+        ("provenance.json", b'"policy": ', b'"policy": 1'),
+    ],
+)
+def test_a_file_that_does_not_follow_from_the_log_is_seen_although_the_manifest_names_it(
+    signed: Path, tmp_path: Path, name: str, old: bytes, new: bytes
+) -> None:
+    def forge(files: dict[str, bytes]) -> None:
+        assert old in files[name]
+        files[name] = files[name].replace(old, new, 1)
+        resealed(files)
+
+    bundle = remade(signed / "bundle.zip", tmp_path / "b.zip", forge)
+    result = invoke("evidence", bundle, "--check", "--signed-by", signed / "allowed", "--json")
+    assert result.exit_code == 1, result.output
+    checks = {check["name"]: check for check in json.loads(result.stdout)["checks"]}
+    assert checks["manifest"]["ok"]
+    assert checks["signed"]["ok"]
+    assert not checks["derived"]["ok"]
+    assert name in checks["derived"]["detail"]
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,7 @@ def test_the_time_without_a_process_is_no_time_of_a_lost_trial(tmp_path: Path) -
     report, _ = postmortem(rows, UNSEEN)
     assert all((cost.compute_time or 0) < hour for cost in report.spending.slowest)
     assert of_rows(rows, []).compute_time < hour
+    assert of_rows(rows, []).notes == ()  # no trial runs any more
     assert fold(as_search(rows)).jobs_clock.wall >= 0
 
 

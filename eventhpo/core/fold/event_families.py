@@ -21,11 +21,11 @@ class UserInput(Input, frozen=True, kw_only=True):
     uid: int | None = None
 
 
-class Request(UserInput, frozen=True, kw_only=True):
+class PersonsRequest(UserInput, frozen=True, kw_only=True):
     """What a command asks of a search for a person; where no controller runs, the command records it itself."""
 
 
-class RunSetting(Request, frozen=True, kw_only=True):
+class RunSetting(PersonsRequest, frozen=True, kw_only=True):
     """Where and around what the search runs from now on; no decision follows from it."""
 
 

@@ -17,8 +17,8 @@ from eventhpo.core.fold.event_families import (
     Input,
     Note,
     Observation,
+    PersonsRequest,
     Receipt,
-    Request,
     RunSetting,
     Tick,
     UserInput,
@@ -79,20 +79,20 @@ class ControllerStarted(UserInput, frozen=True, kw_only=True):
     boot_clock: BootClock | None = None
 
 
-class LimitsChanged(Request, frozen=True, kw_only=True):
+class LimitsChanged(PersonsRequest, frozen=True, kw_only=True):
     """Somebody set new limits; a finished search goes on with them."""
 
     changes: LimitChanges
     request: str | None = None
 
 
-class SearchReopened(Request, frozen=True, kw_only=True):
+class SearchReopened(PersonsRequest, frozen=True, kw_only=True):
     """A search that was stopped, or had tried all points of its space, goes on."""
 
     request: str | None = None
 
 
-class PointEnqueued(Request, frozen=True, kw_only=True):
+class PointEnqueued(PersonsRequest, frozen=True, kw_only=True):
     """A point of somebody's own, tried before the sampler's; what it leaves out is sampled."""
 
     params: dict[str, Scalar]
@@ -147,7 +147,7 @@ class OptimizerTaskSet(RunSetting, frozen=True, kw_only=True):
     name: str = ""
 
 
-class TrialsImported(Request, frozen=True, kw_only=True):
+class TrialsImported(PersonsRequest, frozen=True, kw_only=True):
     """Finished trials of another search or study; the sampler sees them, no budget is charged.
 
     `log` says from which log they come, `left_out` how many of its trials were not imported, and why.
@@ -164,7 +164,7 @@ class TrialsImported(Request, frozen=True, kw_only=True):
         return self.study if self.log is None else self.log.file
 
 
-class StopAsked(Request, frozen=True, kw_only=True):
+class StopAsked(PersonsRequest, frozen=True, kw_only=True):
     """End the search, or only this run; `jobs` says what becomes of those that run."""
 
     scope: Literal["search", "run"]
@@ -172,7 +172,7 @@ class StopAsked(Request, frozen=True, kw_only=True):
     request: str | None = None
 
 
-class TrialCancelled(Request, frozen=True, kw_only=True):
+class TrialCancelled(PersonsRequest, frozen=True, kw_only=True):
     """A person ends one trial: its job is stopped, it is not tried again, and its point stays taken.
 
     In a study the trial is failed, and not asked for again.
@@ -182,13 +182,13 @@ class TrialCancelled(Request, frozen=True, kw_only=True):
     request: str | None = None
 
 
-class SearchPaused(Request, frozen=True, kw_only=True):
+class SearchPaused(PersonsRequest, frozen=True, kw_only=True):
     """From here on nothing is suggested, retried or started; jobs that run are watched and judged."""
 
     request: str | None = None
 
 
-class SearchUnpaused(Request, frozen=True, kw_only=True):
+class SearchUnpaused(PersonsRequest, frozen=True, kw_only=True):
     """A paused search goes on."""
 
     request: str | None = None

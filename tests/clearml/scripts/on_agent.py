@@ -36,6 +36,6 @@ search = controller(
     seed=3,
     upload_every=0.001,
 )
-search.start(lambda *given: sys.stdout.write(f"callback {given[1:3]}\n"))
+search.start(lambda *given: sys.stdout.write(f"callback {given[0]}\n"))
 search.wait()
 search.stop()
