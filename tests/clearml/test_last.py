@@ -146,7 +146,7 @@ def test_a_base_task_that_reported_it_so_is_taken_with_a_warning(server: Clearml
     report(server, base, [(SINGLE_VALUE, 0.7)], "Summary", "accuracy")
     _, warnings = ClearmlChoice().described(search(base, objectives=(SUMMARY,)))
     assert len(warnings) == 1
-    assert "Summary/accuracy by report_single_value: it is read when a job is over" in warnings[0]
+    assert "Summary/accuracy by report_single_value, which is read only when a job is over" in warnings[0]
 
 
 def test_without_a_value_the_trial_fails_as_before(server: ClearmlServer, path: Path) -> None:
