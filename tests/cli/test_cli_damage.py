@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
 
@@ -207,3 +208,20 @@ def test_every_error_is_one_message_without_a_traceback(tmp_path):
         assert result.exit_code == 3
         assert result.stderr.startswith("Error: ")
         assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("pages", [1, 3, 8])
+def test_a_log_that_was_cut_short_is_salvaged_up_to_where_it_was_cut(tmp_path: Path, pages: int) -> None:
+    """SQLite itself refuses a file that is shorter than its header says."""
+    whole = Path(__file__).parents[2] / "fixtures" / "logs" / "tpe.db"
+    cut = tmp_path / "cut.db"
+    content = whole.read_bytes()
+    cut.write_bytes(content[: len(content) - 4096 * pages + 100])
+    before = cut.read_bytes()
+    result = invoke("salvage", cut, tmp_path / "saved.db")
+    assert result.exit_code == 0, result.output
+    assert "the file was cut" in result.stderr
+    saved = reader.read(tmp_path / "saved.db").rows
+    assert 0 < len(saved) < 287
+    assert saved == reader.read(whole).rows[: len(saved)]
+    assert cut.read_bytes() == before
