@@ -10,7 +10,7 @@ import msgspec
 from eventhpo.core.fold import deadlines
 from eventhpo.core.fold.state import Attempt, Failure, State
 from eventhpo.core.fold.study_state import StudyState
-from eventhpo.core.scheduler import actions
+from eventhpo.core.scheduler import actions, ending
 from eventhpo.core.scheduler.decide import judgeable, next_action
 from eventhpo.views import event_lines, formatting
 
@@ -72,6 +72,10 @@ def _of_study(study: StudyState) -> Next:
 
 def _way_on(state: State, *, ended: bool) -> str:
     if state.finished is not None:
+        limits = ending.to_raise(state) if state.finished.reason == "budget" else ()
+        if limits:  # a budget ends by one limit or by both
+            options = " and ".join(f"a larger --{name.replace('_', '-')}" for name in limits)
+            return f"eventhpo resume: {options} reopens it"
         return _REOPEN_WITH[state.finished.reason]
     return "eventhpo resume: the run was ended, the search was not" if ended else ""
 

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from eventhpo.core.fold.events import ControllerStarted, JobCreated, JobPruned, LimitsChanged, Recorded, StopAsked
+from eventhpo.core.fold.evolve import fold
 from eventhpo.core.search.spec import LimitChanges
 from eventhpo.log import lease, paths
 from eventhpo.log.backup import backup
@@ -19,6 +20,7 @@ from eventhpo.log.reader import read
 from eventhpo.testing.searches import search, simulate
 from eventhpo.testing.simulated import Script
 from replay.diff.report import Diff
+from replay.next_step import what_next
 from replay.postmortem.files_on_disk import FilesOnDisk, look
 from replay.postmortem.report import Postmortem, postmortem
 from replay.postmortem.text import render_postmortem
@@ -431,3 +433,17 @@ def test_failures_in_a_row_last_as_long_as_they_last_whatever_the_clock_is_set_t
         (failures,) = found(read(tmp_path / f"{name}.db").rows).trouble.failures
         lasting.append(failures.lasting)
     assert lasting[0] == lasting[1] > 0
+
+
+@pytest.mark.parametrize(
+    ("limits", "options"),
+    [
+        ({"total_max_jobs": 9, "max_trials": 3}, "a larger --max-trials"),
+        ({"total_max_jobs": 3}, "a larger --total-max-jobs"),
+        ({"total_max_jobs": 3, "max_trials": 3}, "a larger --total-max-jobs and a larger --max-trials"),
+    ],
+)
+def test_the_way_on_names_the_limits_that_still_hold(limits: dict[str, int], options: str, tmp_path: Path) -> None:
+    what = search(num_concurrent_workers=1, **limits)
+    simulate(tmp_path / "s.db", what, lambda *_: Script(points=((1, 0.5),)))
+    assert what_next(fold(read(tmp_path / "s.db").rows)).way_on == f"eventhpo resume: {options} reopens it"

@@ -64,8 +64,8 @@ def verified(log: Path, expect: Head | None, *, decide: bool, signed_by: SignedB
         checks += [] if check is None else [check]
         if not paths.head(log).exists():
             unchecked.append(f"tail: there is no head file {paths.head(log).name}, so rows may be missing at the end")
-        signed = any(check.name == "signed" and check.ok for check in checks)
-        unchecked += _not_asked(examined.rows, asked=expect is not None or signed, decide=decide)
+        asked = expect is not None or signed_by is not None
+        unchecked += _not_asked(examined.rows, asked=asked, decide=decide)
     if decide:
         whole = not any(check.damage for check in checks)
         checks.append(
