@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import importlib
 import json
 import os
 import resource
@@ -270,6 +271,7 @@ def run(kind: str, examples: int, planted: str | None = None) -> None:
         (Path(folder) / "s.db").write_bytes(originals[0])
         for words in COMMANDS:  # what they import, they have imported
             CliRunner().invoke(main, [words[0], f"{folder}/s.db", *words[1:]])
+        importlib.import_module("eventhpo.cli.compiled_modules")  # what they import after an error
     if planted is not None:
         _plant(planted)
 
