@@ -1,7 +1,7 @@
 """Files that other users of the machine can neither put in our way nor lock.
 
 Anybody who can open a file can lock it. So a lock file is for its owner alone, or for the group that its owner gave
-it to with `chmod g+rw`. Whoever may not open it still sees in /proc/locks that it is locked.
+it to with `chmod g+rw`. A user who may not open it still sees in /proc/locks that it is locked.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from eventhpo.log.create import born_whole
 
 
 def backup(path: Path, target: Path) -> Head:
-    """Copy the log at *path* to *target*, with a head file beside it; return the copy's head.
+    """Copy the log at *path* to *target*, with a head file next to it; return the copy's head.
 
     Raises:
         Usage: there is no log, it may lack its last rows, *target* exists, or its file system is shared.

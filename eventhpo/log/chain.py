@@ -18,7 +18,7 @@ LATEST = 32_503_680_000_000_000  # microseconds: the year 3000; later times cann
 
 
 def stored(db: sqlite3.Connection, after: int) -> Iterator[StoredRow]:
-    """Yield the rows behind *after* as far as they can be read.
+    """Yield the rows after seq *after* as far as they can be read.
 
     Raises:
         DamagedLog: naming the first row that cannot be read.
@@ -96,7 +96,7 @@ def load(rows: Iterable[StoredRow]) -> list[Recorded]:
 
 
 def row_of(event: Event, before: Head, at: int, epoch: int, cause: int | None) -> StoredRow:
-    """Return the row that records *event* behind *before*.
+    """Return the row that records *event* after *before*.
 
     Raises:
         ValueError: the event cannot be recorded, or its cause does not lie before it.

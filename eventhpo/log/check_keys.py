@@ -1,6 +1,6 @@
 """The keys of a log's intents, compared with its rows.
 
-Whoever rewrites a row and makes the chain anew gives other hashes to all rows after it,
+To rewrite a row and make the chain anew gives other hashes to all rows after it,
 and the keys, which name seq and hash of the row before them, do not fit any more.
 """
 

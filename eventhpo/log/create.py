@@ -18,7 +18,7 @@ from eventhpo.log.sql import StoredRow
 
 
 def create(path: Path, event: SearchCreated, at: int, inputs: Sequence[Event] = ()) -> None:
-    """Create the log of a new search with its first event and a user's *inputs* behind it, or leave nothing.
+    """Create the log of a new search with its first event and a user's *inputs* after it, or leave nothing.
 
     Raises:
         Usage: something of a search is there already, the file system is shared, the name

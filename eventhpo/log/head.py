@@ -1,6 +1,6 @@
 """The head outside the log: what a chain cannot see is that its tail was cut off.
 
-The file may lag behind the log, and never leads it. A reader reads it before the log.
+The file may be older than the log, and is never newer. A reader reads it before the log.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One writer: an flock on a file beside the log, freed by the kernel with the process.
+"""One writer: an flock on a file next to the log, freed by the kernel with the process.
 
 Never on the database itself: closing any descriptor of it would drop SQLite's own locks.
 """
@@ -132,7 +132,7 @@ def _give_up(path: Path, who: Holder, waited: float, patience: float) -> None:
 
 
 def take_over(path: Path, holder: Holder) -> Lease:
-    """Return the lease of the log at *path* under a new lock file, whoever holds the old one.
+    """Return the lease of the log at *path* under a new lock file, also while another process holds the old one.
 
     The caller has SQLite's write lock, so that there is one take-over at a time.
 
@@ -215,6 +215,6 @@ def _attempt(lock: Path, owner: int | None) -> Lease | None:
         if lease.is_named(lock):  # or somebody took over between our open and our lock
             return lease
     except BlockingIOError:
-        pass  # held; whoever asks tries again or says so
+        pass  # held; the caller tries again or says so
     lease.release()
     return None

@@ -1,4 +1,4 @@
-"""Readers: any number, at any time, never in the writer's way, never leaving a file behind."""
+"""Readers: any number, at any time, never in the writer's way, and no file is left of them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ROUNDS = 8  # a writer starts or ends in between once; who meets that eight time
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """What one reading found: the rows behind `after`, and where the log ends.
+    """What one reading found: the rows after `after`, and where the log ends.
 
     `outside` is the head file as it was before the reading; `contradiction` says in
     words what is wrong if the log does not agree with it, such as a tail that is lost,

@@ -53,7 +53,7 @@ def salvage(path: Path, target: Path) -> Salvaged:
         search_id = chain.created(rows[0]).search_id
         named = head.of_search(outside, search_id)
         why = why or _missing(named.head, rows) or missing_wal.unproven(path, named)
-        # No lease of a copy is held; its next epoch lies behind every one that it holds.
+        # No lease of a copy is held; its next epoch comes after every one that it holds.
         write_log(fresh, rows, max(row[2] for row in rows))
     end = Head(rows[-1][0], rows[-1][7])
     head.write_durable(target, search_id, end)

@@ -48,7 +48,7 @@ def seal(path: Path) -> bool:
         Usage: there is no such file, it may lack its last rows, or it lies on a shared file system.
     """
     found = head.read(path)
-    consult(path, lambda db: require_whole(db, path, found))  # before a lock file is made beside something else
+    consult(path, lambda db: require_whole(db, path, found))  # before a lock file is made next to something else
     filesystem.refuse_shared(path)
     held = lease.acquire(path, lease.Holder(socket.gethostname(), os.getpid()))
     try:

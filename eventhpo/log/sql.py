@@ -205,7 +205,7 @@ def row_at(db: sqlite3.Connection, seq: int) -> StoredRow | None:
 
 
 def rows_after(db: sqlite3.Connection, seq: int) -> Iterator[StoredRow]:
-    """Return the rows behind *seq*, in order."""
+    """Return the rows after *seq*, in order."""
     return db.execute("SELECT seq, at, epoch, cause, type, v, body, hash FROM event WHERE seq > ? ORDER BY seq", (seq,))
 
 

@@ -37,7 +37,7 @@ def open_writer(
 
     Returns the writer and all rows, the chain verified, those of *started* (its
     `took_over` set to what happened) and of the inputs that *check* returned the last of
-    them. With *take_over* a holder that is frozen loses the log. Whoever only appends a
+    them. With *take_over* a holder that is frozen loses the log. A caller that only appends a
     user's inputs opens it in the same way: each writer is an epoch. *check* sees the rows
     before anything is appended, and may raise to leave the log as it is.
 
@@ -49,7 +49,7 @@ def open_writer(
             cannot be that of a log.
     """
     paths.refuse_name(path)
-    outside = _require_log(path)  # before a lock file is made beside something else
+    outside = _require_log(path)  # before a lock file is made next to something else
     filesystem.refuse_shared(path)
     who = Holder(started.host, started.pid)
     with contextlib.ExitStack() as undo:
@@ -64,9 +64,7 @@ def open_writer(
                 _make_head(path)
             db = _open(path)
             undo.callback(db.close)
-            if (
-                rested
-            ):  # whoever is refused leaves it so: without a head file it would look like a copy without its -wal
+            if rested:  # a controller that is refused leaves it so: without a head file it would look like a copy without its -wal
                 undo.callback(_rest_again, db, path)
             rows = _verified(db, path, missing_wal)
             if lease is None:

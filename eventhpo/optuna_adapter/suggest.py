@@ -62,7 +62,7 @@ def tries(state: State) -> int:
 
 
 def _from_sampler(state: State, sampling: _Sampling) -> TrialSuggested:
-    kept: dict[str, Any] = {}  # what a refused try may leave behind: QMC's counter
+    kept: dict[str, Any] = {}  # what may be left of a refused try: QMC's counter
     proposal, most = None, tries(state)
     for number in range(1, most + 1):
         proposal = sampling.ask(number, None, kept)

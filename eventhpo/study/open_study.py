@@ -1,6 +1,6 @@
 """One study that this process has open for writing: its log, its state, and when what was recorded is committed.
 
-A process has each log open once, whoever asks for it (`open_study`): the lease is the process's.
+A process has each log open once, for all that ask for it (`open_study`): the lease is the process's.
 """
 
 from __future__ import annotations

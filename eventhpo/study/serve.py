@@ -35,7 +35,7 @@ LOOKS = 4  # how often a lease is looked at while it lasts
 
 
 class ServedStorage(EventStorage):
-    """The storage behind the server: every change is on the disk before the call returns."""
+    """The storage of the server: every change is on the disk before the call returns."""
 
     def __init__(self, path: str | Path, seen: Callable[[int], None]) -> None:
         super().__init__(path)

@@ -1,6 +1,6 @@
 """A log decided again by several processes: each takes a share of its ranges.
 
-A process is a Python of its own that reads the log itself: nothing is forked beside
+A process is a Python of its own that reads the log itself: nothing is forked next to
 the threads of a BLAS, and nothing but JSON goes from one to the other.
 """
 

@@ -24,7 +24,7 @@ from replay.decide.fingerprints import FingerprintDifference, differences
 
 # What a float's last bits hang on. Other rules, another Optuna or another Python alone excuse nothing.
 ROUNDS = ("machine", "libc", "simd", "blas", "numpy", "scipy", "cmaes", "torch")
-# How far apart two floats may be, as a part of the largest number that stands beside them (docs/determinism.md has
+# How far apart two floats may be, as a part of the largest number that stands next to them (docs/determinism.md has
 # what was measured: roundings below 1e-13, another choice above 1e-6).
 WITHIN = 1e-10
 
@@ -33,7 +33,7 @@ _HEX = re.compile(r"-?0x[01]\.[0-9a-f]+p[+-]\d+")  # how a log keeps the floats 
 
 
 class Apart(msgspec.Struct, frozen=True):
-    """How far two floats are apart at most, as a part of the largest number beside them, and in which field."""
+    """How far two floats are apart at most, as a part of the largest number next to them, and in which field."""
 
     distance: float
     path: str

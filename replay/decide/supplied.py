@@ -55,7 +55,7 @@ def _loaded(role: str, given: str) -> Any:
         raise Usage(f"{role} {given}: expected module:attribute, such as mine:SAMPLER")
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
-        sys.path.append(here)  # behind all others: what lies there shall hide nothing
+        sys.path.append(here)  # after all others: what lies there shall hide nothing
     try:
         imported = importlib.import_module(module)
     except Exception as error:  # whatever the caller's own module raises

@@ -1,4 +1,4 @@
-"""Which trials an event changes: so whoever keeps something of each trial need not look at all of them again."""
+"""Which trials an event changes: so a reader that keeps something of each trial need not look at all of them again."""
 
 from __future__ import annotations
 
