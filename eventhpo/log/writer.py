@@ -64,7 +64,7 @@ def open_writer(
                 _make_head(path)
             db = _open(path)
             undo.callback(db.close)
-            if rested:  # a controller that is refused leaves it so: without a head file it would look like a copy without its -wal
+            if rested:  # who is refused leaves it so: without a head file it would look like a copy without its -wal
                 undo.callback(_rest_again, db, path)
             rows = _verified(db, path, missing_wal)
             if lease is None:
