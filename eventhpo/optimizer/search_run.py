@@ -53,15 +53,7 @@ class SearchRun:
         self._has_own_steps, self._queue = has_own_steps, queue
 
     def start(self) -> None:
-        """Run the search until it is over or `stop` is called; the same log carries it on.
-
-        Raises:
-            Busy: somebody else holds the log. Usage: the log records another search.
-            StorageFailed: the log cannot be written.
-
-        In another thread than the main one, as under ClearML's controller, the script does not see
-        the error: there, the optimizer's task is also marked as failed, with the error as reason.
-        """
+        """Run the search until it is over or `stop` is called; promises and errors are those of `Optimizer.start`."""
         if self._heeded():
             return
         try:
@@ -82,11 +74,9 @@ class SearchRun:
             self._session.stop.clear()
 
     def stop(self) -> None:
-        """End the run, from any thread, and return at once; a later `start` carries the search on.
+        """End the run, from any thread, and return at once, as `Optimizer.stop` promises.
 
-        Running jobs are ended, or left alone with `on_stop="leave"`. The thread that drives
-        does it; if none does, as between two steps, this thread does. If no run was under
-        way, the next `start` or `process_step` returns at once.
+        The thread that drives does it; if none does, as between two steps, this thread does.
         """
         self._session.stop.set()
         self._session.end_if_asked()

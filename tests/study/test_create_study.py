@@ -149,13 +149,12 @@ def test_an_objective_that_raises_is_a_failed_trial_with_its_error(tmp_path: Pat
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_the_running_trial_to_be_asked_for_next(number: signal.Signals, tmp_path: Path) -> None:
     script = f"""
-import os, optuna, eventhpo
+import os, signal, optuna, eventhpo
 def objective(trial):
     x = trial.suggest_float("x", 0.0, 1.0)
     if trial.number == 2:
         os.kill(os.getpid(), {int(number)})
-        import time
-        while True: time.sleep(0.01)
+        while True: signal.pause()
     return x
 eventhpo.optimize(objective, {str(tmp_path / "s.db")!r}, total_trials=5)
 """
