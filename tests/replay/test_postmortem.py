@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import pytest
 
 from eventhpo.core.fold.events import ControllerStarted, JobCreated, JobPruned, LimitsChanged, Recorded, StopAsked
 from eventhpo.core.fold.evolve import fold
+from eventhpo.core.fold.projection import Projection, project
+from eventhpo.core.fold.state import State
 from eventhpo.core.search.spec import LimitChanges
 from eventhpo.log import lease, paths
 from eventhpo.log.backup import backup
@@ -23,6 +26,7 @@ from replay.diff.report import Diff
 from replay.next_step import what_next
 from replay.postmortem.files_on_disk import FilesOnDisk, look
 from replay.postmortem.report import Postmortem, postmortem
+from replay.postmortem.slots import SlotTime, idle_reason, use
 from replay.postmortem.text import render_postmortem
 from tests.cli.harness import data, ended, frozen, invoke
 from tests.core.rules import OVER_ONE, Hand, each, line, observed
@@ -447,3 +451,44 @@ def test_the_way_on_names_the_limits_that_still_hold(limits: dict[str, int], opt
     what = search(num_concurrent_workers=1, **limits)
     simulate(tmp_path / "s.db", what, lambda *_: Script(points=((1, 0.5),)))
     assert what_next(fold(read(tmp_path / "s.db").rows)).way_on == f"eventhpo resume: {options} reopens it"
+
+
+ROOT = Path(__file__).parents[2]
+
+
+class SlotTimeByItsDefinition(Projection):
+    """Slot time added up from all live jobs at each row."""
+
+    def __init__(self) -> None:
+        self.held: Counter[str] = Counter()
+        self.idle: Counter[str] = Counter()
+        self.by_slot: Counter[int] = Counter()
+        self.total = 0
+
+    def before(self, state: State, row: Recorded) -> None:
+        time = row.at - state.last_at
+        if state.epoch == 0 or time <= 0 or state.finished is not None:
+            return
+        gap = isinstance(row.event, ControllerStarted)
+        live = [a for t in state.active.values() for a in t.attempts if a.live]
+        workers = state.limits.num_concurrent_workers
+        self.total += workers * time
+        for attempt in live:
+            self.held["unwatched" if gap else use(attempt)] += time
+        for slot in {attempt.slot for attempt in live}:
+            self.by_slot[slot] += time
+        if workers > len(live):
+            returned = any(attempt.returned for attempt in live)
+            reason = "no controller" if gap else idle_reason(state, row.event, returned=returned)
+            self.idle[reason] += (workers - len(live)) * time
+
+
+@pytest.mark.parametrize("log", sorted((ROOT / "fixtures" / "logs").glob("*.db")), ids=lambda log: log.stem)
+def test_slot_time_is_that_of_its_definition_on_each_golden_log(log: Path) -> None:
+    counted, defined = SlotTime(), SlotTimeByItsDefinition()
+    project(read(log).rows, counted, defined)
+    slots = counted.close()
+    assert slots.total == defined.total
+    assert slots.held == {name: time for name, time in defined.held.items() if time}
+    assert slots.idle == {name: time for name, time in defined.idle.items() if time}
+    assert slots.by_slot == {slot: time for slot, time in defined.by_slot.items() if time}
