@@ -55,12 +55,12 @@ class ObjectiveFromLog(MultiObjective):  # type: ignore[misc]
 
     def get_objective(self, task_id: Any) -> list[float] | None:
         """Return the values of the job's trial in the order of the objectives, None if it has not completed."""
-        completed = self._optimizer._read(lambda state: completed_trial(state, name_of(task_id)))
+        completed = self._optimizer._session.read(lambda state: completed_trial(state, name_of(task_id)))
         return None if completed is None else values_of(completed)
 
     def get_current_raw_objective(self, task: Any) -> list[tuple[int, float]] | None:
         """Return (last iteration, value) for each objective, None if the job has not completed."""
-        completed = self._optimizer._read(lambda state: completed_trial(state, name_of(task)))
+        completed = self._optimizer._session.read(lambda state: completed_trial(state, name_of(task)))
         if completed is None:
             return None
         return [(completed.last.highest or 0, value) for value in values_of(completed)]

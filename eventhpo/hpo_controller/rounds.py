@@ -36,7 +36,7 @@ class Rounds:
         self._table: list[list[Any]] | None = None
 
     def _finished(self) -> list[FinishedTrial]:
-        return self._controller.optimizer._read(reports.finished_trials) or []
+        return self._controller.optimizer._session.read(reports.finished_trials) or []
 
     @property
     def _titles(self) -> list[str]:
@@ -51,7 +51,7 @@ class Rounds:
         callback = self._controller._experiment_completed_cb
         if callback is None:
             return
-        best = self._controller.optimizer._read(best_job)
+        best = self._controller.optimizer._session.read(best_job)
         for trial in self._finished():
             if trial.values and trial.task_id not in delivered.called:
                 iterations = [trial.iteration] * len(trial.values)
@@ -64,7 +64,7 @@ class Rounds:
         if task is None:
             return
         trials = self._finished()
-        settled = reports.settled(trials, self._controller.optimizer._read(reports.first_unfinished))
+        settled = reports.settled(trials, self._controller.optimizer._session.read(reports.first_unfinished))
         shift = -int(task.get_initial_iteration() or 0)  # the SDK adds it to each iteration
         task_logger, number = task.get_logger(), (settled[-1].trial + 1 if settled else 0)
         if number > delivered.reported:
@@ -108,7 +108,7 @@ class Rounds:
     def _linked(self, table: list[list[Any]]) -> list[list[Any]]:
         """Return the table with a link to its page for each task on the server; jobs of this machine have none."""
         task = self._task()
-        if not self._controller.optimizer._on_server or not hasattr(task, "get_output_log_web_page"):
+        if not self._controller.optimizer._session.on_server or not hasattr(task, "get_output_log_web_page"):
             return table
         page = str(task.get_output_log_web_page()).replace(f"/{task.project}/", "/*/")
         links = (f'<a href="{page.replace(str(task.id), str(row[0]))}"> {row[0]} </a>' for row in table[1:])

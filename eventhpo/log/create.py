@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from eventhpo.errors import StorageFailed, Usage
 from eventhpo.log import filesystem, head, leftovers, paths, refusal, sql
 from eventhpo.log.chain import row_of
 from eventhpo.log.sql import StoredRow
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*:/")  # a path has one of its slashes
 
 
 def create(path: Path, event: SearchCreated, at: int, inputs: Sequence[Event] = ()) -> None:
@@ -88,10 +91,9 @@ def refuse_what_is_there(path: Path) -> None:
     """
     paths.refuse_name(path)
     real = path.resolve()
-    if "://" in str(path) or ":/" in str(path):
-        raise Usage(f"{path} is a URL; a log is named by its path, as study.db")
     if not real.parent.is_dir():
-        raise Usage(f"{path} cannot be created: there is no folder {real.parent}")
+        hint = " (a log is named by a path, as study.db, and not by a URL)" if _URL.match(str(path)) else ""
+        raise Usage(f"{path} cannot be created: there is no folder {real.parent}{hint}")
     # A journal would be played back into the new log, and what was asked of another search be taken for ours.
     asked = sorted(paths.requests(path).glob("*.json")) if _is_ours(paths.requests(path)) else []
     for found in (real, paths.wal(path), paths.journal(path), paths.head(path), paths.jobs(path), *asked):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -11,7 +11,6 @@ from clearml.automation.job import ClearmlJob, LocalClearmlJob
 from clearml.automation.optimization import Budget, SearchStrategy
 
 from eventhpo.core.fold.event_parts import JobExtras
-from eventhpo.core.fold.state import State
 from eventhpo.core.search.spec import Limits, Scalar
 from eventhpo.errors import Usage
 from eventhpo.optimizer import conversion, limits
@@ -330,15 +329,6 @@ class Optimizer(SearchStrategy, metaclass=NamedForTasks):  # type: ignore[misc]
         """Return the ids of `_get_child_tasks`."""
         return [task.id for task in self._get_child_tasks(*args, **kwargs)]
 
-    def _read(self, look: Callable[[State], T]) -> T | None:
-        """Return what *look* finds in the state, None before there is one."""
-        return self._session.read(look)
-
-    @property
-    def _on_server(self) -> bool:
-        """Whether the jobs are tasks on a ClearML server."""
-        return self._session.on_server
-
     # ------------------------------------------------------------ what counts for later jobs
 
     def set_job_class(self, job_class: Any) -> None:
@@ -347,14 +337,14 @@ class Optimizer(SearchStrategy, metaclass=NamedForTasks):  # type: ignore[misc]
         Raises:
             Usage: it is no such class, or the jobs run on this machine, by their command.
         """
-        if job_class is ClearmlJob or (job_class is LocalClearmlJob and not self._on_server):
+        if job_class is ClearmlJob or (job_class is LocalClearmlJob and not self._session.on_server):
             self._session.options.job_class = (
                 None  # ClearML's controller sets the latter in start_locally(), where they run anyway
             )
             return
         if not isinstance(job_class, type) or not issubclass(job_class, ClearmlJob):
             raise Usage(f"set_job_class: {job_class!r} is no subclass of clearml.automation.ClearmlJob")
-        if not self._on_server:
+        if not self._session.on_server:
             raise Usage(
                 "set_job_class: jobs on this machine are started by their command; give it as LocalJobs(command=)"
             )

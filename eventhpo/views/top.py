@@ -92,10 +92,10 @@ def rows(
 
 def more(state: State, k: int, *, only_completed: bool, include_failed: bool, include_imported: bool) -> int:
     """Return how many trials `rows` would list after the best *k*."""
-    ranked = rank.top(
+    listed = rank.listed(
         state, only_completed=only_completed, include_failed=include_failed, include_imported=include_imported
     )
-    return max(0, len(ranked) - k)
+    return max(0, len(listed) - k)
 
 
 def best(state: State) -> RankedTrial | None:

@@ -138,16 +138,11 @@ def _asked_for(state: State) -> list[tuple[str, str]]:
     """Return what the search was asked for, as pairs of a name and a text."""
     search, limits = state.search, state.limits
     pairs = [
-        ("sampler", _component(search.sampler.name, search.sampler.args)),
-        ("pruner", _component(search.pruner.name, search.pruner.args)),
+        ("sampler", formatting.component(search.sampler)),
+        ("pruner", formatting.component(search.pruner)),
         ("seed", str(search.seed)),
     ]
     if search.max_iteration_per_job is not None:
         pairs.append(("max_iteration_per_job", str(search.max_iteration_per_job)))
     pairs += [(name, f"{value:g}") for name, value in msgspec.structs.asdict(limits).items() if value is not None]
     return [(name, formatting.line(value)) for name, value in pairs]
-
-
-def _component(name: str, args: dict[str, object]) -> str:
-    given = ", ".join(f"{key} = {msgspec.json.encode(value).decode()}" for key, value in args.items())
-    return f"{name}({given})"

@@ -126,8 +126,8 @@ def _not_asked(rows: Sequence[Recorded], *, asked: bool, decide: bool) -> Iterat
     if not asked:
         last = intents[-1] if intents else 0
         yield (
-            "expected: whether this is the log that you expect (--head or --signed-by tells); who rewrites a log whole "
-            f"makes its keys anew too, and no key names a row after event {last}"
+            "expected: whether this is the log that you expect: give --head or --signed-by. Keys do not show it: a log "
+            f"that was rewritten whole has new keys, and no key names a row after event {last}"
         )
     if not decide:
         yield "decisions: not decided again (--decide)"

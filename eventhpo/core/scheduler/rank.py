@@ -62,14 +62,23 @@ def top(
     *include_imported*. By value, NaN after every number and no value last, then by
     trial number; with several objectives by successive non-dominated fronts.
     """
-    listed = (t for t in state.trials if include_imported or t.imported is None)
-    trials = [t for t in listed if _listed(t, only_completed, include_failed)]
+    trials = listed(
+        state, only_completed=only_completed, include_failed=include_failed, include_imported=include_imported
+    )
     costs = {t.number: _costs(state, t) for t in trials}
     if state.single:
         order = heapq.nsmallest(len(trials) if k is None else k, trials, key=lambda t: (costs[t.number], t.number))
     else:
         order = [t for front in _fronts(trials, costs) for t in front]
     return order if k is None else order[:k]
+
+
+def listed(
+    state: State, *, only_completed: bool = False, include_failed: bool = False, include_imported: bool = False
+) -> list[Trial]:
+    """Return the trials that `top` ranks, by number."""
+    trials = (t for t in state.trials if include_imported or t.imported is None)
+    return [t for t in trials if _listed(t, only_completed, include_failed)]
 
 
 def pareto_front(state: State, trials: Sequence[Trial]) -> list[Trial]:

@@ -46,7 +46,7 @@ class Silent(Exception):
     """There is no usable answer; with `in_doubt`, the server may have done what was asked."""
 
     def __init__(self, text: str, *, in_doubt: bool) -> None:
-        super().__init__(without_passwords(text))
+        super().__init__(text)
         self.in_doubt = in_doubt
 
 
@@ -54,7 +54,7 @@ class Denied(Exception):
     """The server refused and did nothing; `code` and `subcode` are those of its answer."""
 
     def __init__(self, code: int, subcode: int, text: str) -> None:
-        super().__init__(without_passwords(text))
+        super().__init__(text)
         self.code = code
         self.subcode = subcode
 
